@@ -35,7 +35,7 @@ use crate::terminal::CommandError;
 /// The body whose signature every register needs.
 const COMMISSION: &str = "cndp";
 
-/// What a deployment is to be.
+/// How a new deployment is made.
 pub struct DeploymentPlan {
     /// Its id.
     pub deployment: String,
@@ -111,7 +111,7 @@ impl ListenPlan {
     }
 }
 
-/// What was made; nothing in it is secret.
+/// Describes what was made, without any secret.
 #[derive(Debug, serde::Serialize)]
 pub struct NewDeployment {
     /// The deployment's id.
@@ -145,7 +145,7 @@ pub fn make(dir: &Path, plan: &DeploymentPlan) -> Result<NewDeployment, CommandE
     let text = register_text::write(plan.facts, &roots.publics(plan, today, certificates));
     folder.public("register.toml", &text)?;
     folder.public("register.jws", &sign_register(&text, &roots)?)?;
-    // The configuration comes last, because without it nothing starts.
+    // The configuration comes last: without it nothing starts on half a folder.
     write_configuration(&folder, plan, &roots)?;
     let fingerprints = keys.fingerprints;
     if plan.example {

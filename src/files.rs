@@ -20,8 +20,8 @@ pub fn create_new(path: &Path, mode: u32) -> io::Result<File> {
 
 /// Replaces the file at `path` by way of `beside`, a name in the same folder that only the caller
 /// uses, one call at a time: a reader sees the old file or the new one, whole. The new one has
-/// exactly `mode`, whatever the umask is. If there is a file or a link at `beside`, it is removed and
-/// never written through.
+/// exactly `mode`, whatever the umask is. Anything at `beside`, even a link, is removed and never
+/// written through.
 ///
 /// # Errors
 /// Those of the operating system. The old file may then be in place, or the new one without being

@@ -70,7 +70,7 @@ pub struct LogArgs {
     #[arg(value_name = "LOG")]
     log: Option<PathBuf>,
     /// The auditor's client file: the control listener that serves the log, and the certificate and
-    /// key to go there with
+    /// key to show there
     #[arg(long, value_name = "FILE", env = "CLOISON_CLIENT")]
     client: Option<PathBuf>,
 }

@@ -13,7 +13,7 @@ use crate::terminal::{
     CommandError, line_progress, line_summary, output_error, progress, say_wait,
 };
 
-/// Do what a sector system does
+/// Use the vault as a sector system does
 #[derive(clap::Subcommand)]
 pub enum ClientCommand {
     /// Turn a file of identifiers, one a line, into pseudonyms, one a line

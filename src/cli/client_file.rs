@@ -1,5 +1,4 @@
-//! The argument of all commands that talk to a vault or an authority node: where to go, and as
-//! whom.
+//! The argument of all commands that talk to a vault or an authority node: the client file.
 
 use std::path::PathBuf;
 
@@ -9,7 +8,7 @@ use crate::terminal::{CommandError, open_client};
 /// The client file, by option or environment.
 #[derive(clap::Args)]
 pub struct ClientFile {
-    /// The client file: the server's address, and the certificate and key to go there with
+    /// The client file: the server's address, and the certificate and key to show there
     #[arg(long = "client", value_name = "FILE", env = "CLOISON_CLIENT")]
     file: PathBuf,
 }

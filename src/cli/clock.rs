@@ -15,7 +15,7 @@ pub enum ClockCommand {
     Lower(ClockLowerArgs),
 }
 
-/// What `clock lower` takes.
+/// The arguments of `clock lower`.
 #[derive(clap::Args)]
 #[command(after_long_help = "Examples:\n  \
     cloison statement new --register register.toml --lower-clock-mark vault:2036-11-20T12:00:00Z --out statement.jws\n  \

@@ -97,8 +97,7 @@ impl CustodianArgs {
     }
 
     /// Splits, asks for passphrases, writes the set to `<name>.set` and each share to
-    /// `<custodian>.share`; the set comes back, with the files' paths. Nothing is left behind after
-    /// a failure.
+    /// `<custodian>.share`, and returns the set and the files' paths. A failure leaves nothing behind.
     pub fn split(
         &self,
         name: &str,

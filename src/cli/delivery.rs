@@ -31,7 +31,7 @@ pub enum DeliveryCommand {
     Open(DeliveryOpenArgs),
 }
 
-/// What `delivery keygen` takes.
+/// The arguments of `delivery keygen`.
 #[derive(clap::Args)]
 pub struct DeliveryKeygenArgs {
     /// Print JSON
@@ -42,7 +42,7 @@ pub struct DeliveryKeygenArgs {
     out: PathBuf,
 }
 
-/// What `delivery open` takes.
+/// The arguments of `delivery open`.
 #[derive(clap::Args)]
 pub struct DeliveryOpenArgs {
     /// The officer's private key, as `delivery keygen` or `age-keygen` made it; mode 0600

@@ -39,7 +39,7 @@ pub(super) fn read_register(path: &Path) -> Result<Register, CommandError> {
     })
 }
 
-/// Every fault on lines of its own, as editors and people read them.
+/// Lists faults, each on lines of its own, in a form that people and editors read.
 pub(super) fn list_faults(file: &Path, faults: &[Fault]) -> String {
     let lines: Vec<String> = faults
         .iter()

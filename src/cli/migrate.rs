@@ -44,7 +44,7 @@ pub struct MigrateArgs {
     client: ClientFile,
 }
 
-/// What came of a run.
+/// The counts of a run.
 #[derive(Debug, Default, Serialize)]
 struct MigrationSummary {
     order: String,
@@ -57,7 +57,7 @@ struct MigrationSummary {
     migrated: u64,
     /// Mappings that did not open in this run.
     skipped: u64,
-    /// Mappings gone through under the order, this run and earlier ones.
+    /// Mappings examined under the order, in this run and earlier ones.
     seen: u64,
 }
 
@@ -182,7 +182,7 @@ impl MigrationSummary {
             skipped => format!(", {} did not open", HumanCount(skipped)),
         };
         format!(
-            "{sector}, epoch {from} to {to}: {} pairs made{skipped}; {} mappings gone through under this order.\n\
+            "{sector}, epoch {from} to {to}: {} pairs made{skipped}; {} mappings examined under this order.\n\
              The sector fetches them: cloison client migration fetch --sector {sector}",
             HumanCount(self.migrated),
             HumanCount(self.seen)

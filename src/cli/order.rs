@@ -1,5 +1,5 @@
-//! `cloison order`: make, sign, check and read orders (none of which talks to a vault or a node),
-//! and act upon them.
+//! `cloison order`: makes, signs, checks and shows orders (without a vault or a node), and acts upon
+//! them.
 
 mod act;
 mod list;
@@ -33,9 +33,9 @@ pub enum OrderCommand {
     New(Box<new::OrderNewArgs>),
     /// Add an approver's signature to the file of an order, or of an act upon one
     Sign(OrderSignArgs),
-    /// Check an order against a register and the time, and say every rule that it breaks
+    /// Check an order against a register and the time, and list every rule that it breaks
     Check(OrderCheckArgs),
-    /// Print what an order says, verifying nothing
+    /// Print what an order says, without verifying it
     Show(show::OrderShowArgs),
     /// List the orders that the vault or the authority node knows, and where they stand
     List(list::OrderListArgs),
@@ -57,7 +57,7 @@ pub enum OrderCommand {
         cloison order resume --key judge.pem --kid judge --reason appeal-rejected --lift DIGEST --out resume.jws orders/17.jws\n  \
         cloison order sign --key prosecutor.pem --kid prosecutor resume.jws\n  \
         cloison order lodge resume.jws --client clients/officer.toml\n\n\
-        It lifts the suspensions that --lift names and no later one. `cloison order list` shows their digests.")]
+        The act lifts the suspensions that it names and no later one. `cloison order list` shows their digests.")]
     Resume(act::OrderResumeArgs),
     /// Close the review that the use of an order under force majeure opened
     #[command(after_long_help = "Example:\n  \
@@ -75,7 +75,7 @@ pub enum OrderCommand {
     Lodge(act::OrderLodgeArgs),
 }
 
-/// What `order sign` takes.
+/// The arguments of `order sign`.
 #[derive(clap::Args)]
 #[command(after_long_help = "Example:\n  \
     cloison order sign --key secrets/people/judge.pem --kid judge --register register.toml orders/17.jws\n\n\
@@ -99,7 +99,7 @@ pub struct OrderSignArgs {
     order: PathBuf,
 }
 
-/// What `order check` takes.
+/// The arguments of `order check`.
 #[derive(clap::Args)]
 #[command(after_long_help = "Example:\n  \
     cloison order check orders/17.jws --register register.toml\n\n\

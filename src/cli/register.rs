@@ -43,7 +43,7 @@ pub enum RegisterCommand {
     Show(RegisterShowArgs),
 }
 
-/// What `sign` takes.
+/// The arguments of `sign`.
 #[derive(clap::Args)]
 pub struct RegisterSignArgs {
     #[command(flatten)]
@@ -62,7 +62,7 @@ pub struct RegisterSignArgs {
     assent: Assent,
 }
 
-/// What `verify` takes.
+/// The arguments of `verify`.
 #[derive(clap::Args)]
 pub struct RegisterVerifyArgs {
     #[command(flatten)]
@@ -89,7 +89,7 @@ pub struct RegisterVerifyArgs {
     json: bool,
 }
 
-/// What `show` takes.
+/// The arguments of `show`.
 #[derive(clap::Args)]
 pub struct RegisterShowArgs {
     /// The register

@@ -32,7 +32,7 @@ pub enum RightsCommand {
     Lodge(EraseLodgeArgs),
 }
 
-/// What `rights resolutions` takes.
+/// The arguments of `rights resolutions`.
 #[derive(clap::Args)]
 #[command(after_long_help = "Example:\n  \
     cloison rights resolutions --client clients/rights.toml --sector health --pseudonym sante1p…\n\n\
@@ -69,7 +69,7 @@ struct RightsKeyArgs {
     kid: String,
 }
 
-/// What `rights erase` takes.
+/// The arguments of `rights erase`.
 #[derive(clap::Args)]
 #[command(after_long_help = "Example:\n  \
     cloison rights erase --register register.toml --sector health --pseudonym sante1p… --reason request \\\n    \
@@ -108,7 +108,7 @@ pub struct EraseArgs {
     out: PathBuf,
 }
 
-/// What `rights sign` takes.
+/// The arguments of `rights sign`.
 #[derive(clap::Args)]
 #[command(
     after_long_help = "Example:\n  cloison rights sign erase.jws --key secrets/rights-2.pem --kid rights-2"
@@ -123,7 +123,7 @@ pub struct EraseSignArgs {
     assent: Assent,
 }
 
-/// What `rights lodge` takes.
+/// The arguments of `rights lodge`.
 #[derive(clap::Args)]
 #[command(after_long_help = "Examples:\n  \
     cloison rights lodge erase.jws --client clients/rights.toml        # at the vault\n  \

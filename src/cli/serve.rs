@@ -56,8 +56,7 @@ pub struct ServeNodeArgs {
     start: StartArgs,
 }
 
-// Not a doc comment: clap would make it the description of the commands that flatten this.
-// The options that both commands take.
+/// The options that both commands take.
 #[derive(clap::Args)]
 struct StartArgs {
     /// Accept the published keys of keys-example/: for trials, never for data of real persons.

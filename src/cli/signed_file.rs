@@ -51,13 +51,13 @@ impl SignedFile {
         }
     }
 
-    /// What stands in it.
+    /// The file's content.
     pub(super) fn text(&self) -> &str {
         &self.text
     }
 
-    /// Puts a text with its line end in the place of the file at once: a reader sees the old file
-    /// or the new one, also after a crash.
+    /// Replaces the file's content with a text and a line end: a reader sees the old file or the new
+    /// one, also after a crash.
     ///
     /// # Errors
     /// When the folder cannot be written.
@@ -66,8 +66,8 @@ impl SignedFile {
     }
 }
 
-/// Shows what a file says, asks at a terminal, and adds a signature to the file. Gives its new text
-/// back.
+/// Shows what a file says, asks at a terminal, adds a signature to the file, and returns its new
+/// text.
 ///
 /// The file is not locked while the person reads. A signature that came meanwhile stays; if the
 /// content is no longer `shown`, nothing is signed.

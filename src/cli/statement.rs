@@ -28,7 +28,7 @@ pub enum StatementCommand {
     Check(StatementCheckArgs),
 }
 
-/// What `statement new` takes.
+/// The arguments of `statement new`.
 #[derive(clap::Args)]
 #[command(after_long_help = "Examples:\n  \
     cloison statement new --register register.toml --retire-secret 1 --out statement.jws\n  \
@@ -66,7 +66,7 @@ struct StatementActArgs {
     lower_clock_mark: Option<(String, Timestamp)>,
 }
 
-/// What `statement sign` takes.
+/// The arguments of `statement sign`.
 #[derive(clap::Args)]
 #[command(after_long_help = "Example:\n  \
     cloison statement sign --key secrets/people/operator.pem --kid operator --register register.toml statement.jws\n\n\
@@ -88,7 +88,7 @@ pub struct StatementSignArgs {
     statement: PathBuf,
 }
 
-/// What `statement check` takes.
+/// The arguments of `statement check`.
 #[derive(clap::Args)]
 #[command(
     after_long_help = "Example:\n  cloison statement check statement.jws --register register.toml\n\n\

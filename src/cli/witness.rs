@@ -1,4 +1,4 @@
-//! `cloison witness`: the commission's own process, which cosigns the logs of others.
+//! `cloison witness`: the commission's process, which cosigns the logs of vault and nodes.
 
 use std::path::PathBuf;
 
@@ -11,13 +11,13 @@ use crate::tlog::note::{SignatureKind, Verifier};
 /// Cosign the audit logs of others, as the commission does
 #[derive(clap::Subcommand)]
 pub enum WitnessCommand {
-    /// Run the witness: it cosigns a checkpoint after it has seen that the log only grew
+    /// Run the witness: it cosigns a checkpoint after checking that the log only grew
     Serve(WitnessServeArgs),
     /// Print the verifier key by which others know the witness's cosignatures
     Key(WitnessKeyArgs),
 }
 
-/// What `witness serve` takes.
+/// The arguments of `witness serve`.
 #[derive(clap::Args)]
 #[command(
     after_long_help = "Examples:\n  cloison witness serve --config witness.toml --first-start      # once\n  \
@@ -35,7 +35,7 @@ pub struct WitnessServeArgs {
     first_start: bool,
 }
 
-/// What `witness key` takes.
+/// The arguments of `witness key`.
 #[derive(clap::Args)]
 #[command(after_long_help = "Example:\n  cloison witness key --config witness.toml")]
 pub struct WitnessKeyArgs {

@@ -1,12 +1,11 @@
-//! Lines of any input, in batches, read ahead by a thread of its own in bounded memory.
+//! Reads lines of any input in batches, ahead of the caller, by a thread in bounded memory.
 
 use std::io::{self, Read};
 use std::sync::mpsc;
 
 use crate::lines::{BYTE_ORDER_MARK, LineReader};
 
-/// No identifier is this long, so that a longer line may be cut here: it is rejected in either
-/// case.
+/// A longer line is cut here: no identifier is this long, so it is rejected in either case.
 const MAX_LINE: usize = 4 * 1024;
 /// A batch is closed at this size even when it has fewer lines: the vault takes 16 MiB.
 const MAX_BYTES: usize = 8 * 1024 * 1024;

@@ -217,7 +217,7 @@ impl WatchedVault {
             .resume_acknowledged(&resumption.entry)
             .map_err(away)?
         {
-            // The acknowledgement itself was logged louder.
+            // The acknowledgement was logged at a higher level.
             tracing::debug!(
                 log,
                 lost = lost.size,

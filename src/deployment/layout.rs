@@ -1,11 +1,12 @@
-//! A folder that is filled once: nothing in it is ever overwritten, secrets are private from their
-//! first byte, and a failure leaves nothing behind.
+//! A folder that is filled once: nothing is overwritten, secrets are private from their first byte,
+//! and a failure leaves nothing behind.
 
 use std::fs::{DirBuilder, File};
 use std::io;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 
+use crate::files::sync_folder;
 use crate::keys::file::{FileError, SecretKind, write_private, write_public};
 use crate::terminal::CommandError;
 
@@ -99,14 +100,7 @@ impl NewFolder {
     pub fn finish(mut self) -> Result<(), CommandError> {
         sync_folders(&self.root).map_err(|error| CommandError::file(&self.root, &error))?;
         if self.ours {
-            let above = self
-                .root
-                .parent()
-                .filter(|above| !above.as_os_str().is_empty())
-                .unwrap_or(Path::new("."));
-            File::open(above)
-                .and_then(|above| above.sync_all())
-                .map_err(|error| CommandError::file(above, &error))?;
+            sync_folder(&self.root).map_err(|error| CommandError::file(&self.root, &error))?;
         }
         self.finished = true;
         Ok(())

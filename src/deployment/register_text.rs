@@ -116,11 +116,11 @@ pub const APPROVERS: &[DeclaredApprover] = &[
 ];
 /// Its officer.
 pub const OFFICER: &str = "officer";
-/// Who runs the vault.
+/// The operator who runs the vault.
 pub const OPERATOR: &str = "operator";
-/// All who run it: two, for what destroys takes the signatures of both.
+/// Both operators: a statement that destroys needs two signatures.
 pub const OPERATORS: [&str; 2] = [OPERATOR, "operator-2"];
-/// Who reads the logs.
+/// The auditor who reads the logs.
 pub const AUDITOR: &str = "auditor";
 
 const CNIE: DeclaredScheme = DeclaredScheme {
@@ -164,7 +164,7 @@ const CNSS: DeclaredOrganisation = DeclaredOrganisation {
     items_per_second: 20_000,
     items_per_day: 20_000_000,
 };
-/// So much that nothing waits for it: a demo measures the vault and not the quota.
+/// A quota so high that it never delays a demo.
 const AMPLE: (u64, u64) = (10_000_000, 100_000_000_000);
 const CNSS_HEALTH: DeclaredClient = DeclaredClient {
     id: "cnss-health",
@@ -173,7 +173,7 @@ const CNSS_HEALTH: DeclaredClient = DeclaredClient {
     purposes: &["billing"],
 };
 
-/// The least that works: one sector with one client. What `init` writes.
+/// The smallest deployment: one sector with one client, as `init` writes it.
 pub static START: DeclaredFacts = DeclaredFacts {
     organisations: &[CNSS],
     purposes: &[("billing", "Settlement of claims")],
@@ -182,8 +182,8 @@ pub static START: DeclaredFacts = DeclaredFacts {
     clients: &[CNSS_HEALTH],
 };
 
-/// Three sectors that share people, and a study that cannot go back. What `demo` and
-/// `keys-example/` have.
+/// Three sectors with the same people, and an irreversible study: the register of `demo` and
+/// `keys-example/`.
 pub static DEMO: DeclaredFacts = DeclaredFacts {
     organisations: &[
         DeclaredOrganisation {

@@ -1,5 +1,5 @@
-//! `cloison bench`: how fast this machine is, measured on a throw-away vault that runs as its own
-//! process.
+//! `cloison bench`: measures how fast this machine is, with a throw-away vault in a process of its
+//! own.
 
 mod body;
 mod deployment;
@@ -35,10 +35,10 @@ const PRELOAD_BATCH: u64 = 10_000;
     cloison bench --known --batch 1 --items 100000               one identifier a request\n  \
     cloison bench --known --batch 1 --rate 2000 --items 20000 --beside 10000\n  \
     cloison bench --reidentify 10000 --segments 100 --rounds 5   an officer's request, vault and node together\n\n\
-    The vault is a process of its own with fresh keys, mutual TLS, and its log and its store as always: durable before it \
-    answers. Its folder is made under TMPDIR (else /tmp), which should be on the kind of disk that is to be measured, and \
-    is removed at the end. CPU time is that of the vault's process alone, by the operating system's count, with the \
-    background work that the load left behind; the load runs on the same cores, and counts only in the throughput.")]
+    The vault is a process of its own with fresh keys and mutual TLS. As always, its log and store are durable before it \
+    answers. Its folder is made under TMPDIR (else /tmp), which should be on the kind of disk to be measured, and is removed \
+    at the end. CPU time is that of the vault's process alone, by the operating system's count, including the background \
+    work that the load leaves behind. The load runs on the same cores and counts only in the throughput.")]
 pub struct BenchArgs {
     /// Persons in each round; with --known, how many are stored
     #[arg(long, value_name = "N", default_value_t = 1_000_000, value_parser = clap::value_parser!(u64).range(1..=body::MOST / 2))]
@@ -54,11 +54,11 @@ pub struct BenchArgs {
     /// Other persons to store before anything is measured
     #[arg(long, value_name = "N", default_value_t = 0, value_parser = clap::value_parser!(u64).range(0..=body::MOST / 2))]
     preload: u64,
-    /// Connections at once; without it 4, or 32 where each request has one identifier
+    /// Connections at once [default: 4, or 32 when each request has one identifier]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=200))]
     connections: Option<u16>,
-    /// Requests a second, sent when they are due; without it each connection sends as soon as it is
-    /// answered
+    /// Requests a second, sent when they are due; without it each connection sends as soon as its last
+    /// answer has come
     #[arg(long, value_name = "PER SECOND")]
     rate: Option<f64>,
     /// Let one more connection send known persons without pause, in requests of this many; it is not
@@ -151,8 +151,8 @@ pub fn run(args: BenchArgs) -> Result<(), CommandError> {
     let local = LocalDeployment::new(None)?;
     let health = deployment::make(local.folder())?;
     if let Some(items) = args.reidentify {
-        // What the register allows an authority in an hour bounds the rounds, the first one that is
-        // not measured included.
+        // The register's limit of releases in an hour bounds the rounds, including the first one,
+        // which is not measured.
         let rounds = args.rounds.min(9);
         return reidentify::run(
             &local,
@@ -274,12 +274,12 @@ impl RunningVault {
             &self.reversible
         };
         let mut before = Duration::ZERO;
-        // Handshakes are over when the clock starts.
+        // The clock starts after the handshakes.
         let begin = || {
             before = match args.beside {
                 None => usage::cpu_when_idle(self.id)?,
                 Some(_) => {
-                    // Never idle then; until the load beside runs evenly.
+                    // The vault is never idle then: waits until the load beside runs evenly.
                     std::thread::sleep(Duration::from_millis(300));
                     usage::cpu(self.id)?
                 }
@@ -443,23 +443,22 @@ fn spread(rounds: &[BenchOutcome], figure: impl Fn(&BenchOutcome) -> f64) -> [f6
     [all[0], median, all[all.len() - 1]]
 }
 
-/// Load a server that already runs, and print what came of it as JSON: what benches/compare uses
-/// for both contenders
+/// Load a running server and print the result as JSON, as benches/compare does with both contenders
 #[derive(clap::Args)]
 pub struct LoadArgs {
     /// The client file: certificates, key, and the server unless --url names another
     #[arg(long, value_name = "FILE")]
     client: PathBuf,
-    /// Another server
+    /// The server's URL, if not the client file's
     #[arg(long, value_name = "URL")]
     url: Option<String>,
-    /// Where the requests go
+    /// The path of the requests
     #[arg(long, value_name = "PATH")]
     path: String,
     /// One more header, as `name: value` (repeatable)
     #[arg(long, value_name = "HEADER")]
     header: Vec<String>,
-    /// Whose form the requests have
+    /// The form of the requests
     #[arg(long, value_enum)]
     dialect: Dialect,
     /// The first person

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use self::steps::Demo;
 use crate::terminal::{CommandError, print, print_json};
 
-/// See it work: a vault, an authority node, three sectors, one order, all on this machine
+/// Show cloison at work: a vault, an authority node, three sectors and one order on this machine
 #[derive(clap::Args)]
 #[command(after_long_help = "Examples:\n  \
     cloison demo\n  \
@@ -17,13 +17,13 @@ use crate::terminal::{CommandError, print, print_json};
     Starts a vault and an authority node as processes of their own, with fresh keys and certificates in a temporary folder, \
     and takes both down again at the end. All persons are made up.")]
 pub struct DemoArgs {
-    /// How many made-up persons
+    /// How many persons to make up
     #[arg(long, value_name = "N", default_value_t = 100_000, value_parser = clap::value_parser!(u64).range(1..=cards::MOST))]
     persons: u64,
     /// Print one JSON object and nothing else
     #[arg(long)]
     json: bool,
-    /// Leave everything in this folder, which must be absent or empty, and say how to go on by hand
+    /// Keep everything in this folder, which must be absent or empty, and print how to go on by hand
     #[arg(long, value_name = "DIR")]
     keep: Option<PathBuf>,
 }

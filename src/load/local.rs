@@ -15,8 +15,8 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// How long a process may take to end when it is asked to.
 const FAREWELL: Duration = Duration::from_secs(10);
 
-/// A folder and the processes that run on it. Dropped, it ends the processes and removes the
-/// folder, unless it is kept.
+/// A folder and the processes that run on it. Dropping it ends the processes and removes the folder,
+/// unless it is kept.
 pub struct LocalDeployment {
     folder: PathBuf,
     local: Arc<Mutex<LocalProcesses>>,
@@ -29,8 +29,8 @@ struct LocalProcesses {
 }
 
 impl LocalDeployment {
-    /// Takes `keep`, or a folder of its own that is removed at the end; also when the demo is
-    /// interrupted.
+    /// Uses the folder `keep`, or a folder of its own, which is removed at the end and also on an
+    /// interruption.
     pub fn new(keep: Option<PathBuf>) -> Result<Self, CommandError> {
         let (folder, remove) = match keep {
             Some(folder) => (folder, None),
@@ -53,8 +53,8 @@ impl LocalDeployment {
         &self.folder
     }
 
-    /// Starts this very program with `arguments`, writing to `logs/<name>.log`, and waits until it
-    /// says on its health listener that it is ready. The process's id comes back.
+    /// Starts this program with `arguments`, with its output in `logs/<name>.log`, waits until its
+    /// health listener says that it is ready, and returns the process's id.
     pub fn start(
         &self,
         name: &'static str,
@@ -68,7 +68,7 @@ impl LocalDeployment {
             .map_err(|error| CommandError::file(&log, &error))?;
         let program = std::env::current_exe().map_err(|error| {
             CommandError::new(
-                format_args!("this program's own path: {error}"),
+                format_args!("the path of this program is not known: {error}"),
                 "start it by its full path",
             )
         })?;
@@ -139,7 +139,7 @@ impl LocalProcesses {
             while matches!(child.try_wait(), Ok(None)) && asked.elapsed() < FAREWELL {
                 std::thread::sleep(Duration::from_millis(5));
             }
-            // Nothing to do about a failure: either it has ended, or we may not end it.
+            // A failure is ignored: either the process has ended, or we may not end it.
             let _ = child.kill();
             let _ = child.wait();
         }
@@ -154,7 +154,7 @@ fn lock(local: &Mutex<LocalProcesses>) -> MutexGuard<'_, LocalProcesses> {
     local.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Clears up on Ctrl-C, SIGTERM and when the terminal goes away, and ends the demo.
+/// On Ctrl-C, SIGTERM or the end of the terminal, ends the processes, removes the folder and exits.
 fn on_interrupt(local: Arc<Mutex<LocalProcesses>>) -> Result<(), CommandError> {
     use tokio::signal::unix::{SignalKind, signal};
     let fault =
@@ -181,7 +181,7 @@ fn on_interrupt(local: Arc<Mutex<LocalProcesses>>) -> Result<(), CommandError> {
                 _ = hangup.recv() => {}
             }
         });
-        // The lock is not given back: nothing is started any more.
+        // The lock is kept, so that no further process is started.
         lock(&local).clear();
         std::process::exit(130);
     });
@@ -190,7 +190,7 @@ fn on_interrupt(local: Arc<Mutex<LocalProcesses>>) -> Result<(), CommandError> {
 
 /// Free ports on loopback.
 pub fn free_ports<const N: usize>() -> Result<[u16; N], CommandError> {
-    // All at once, or the same port would come twice.
+    // All are bound at once, so that no port comes twice.
     let open = || -> std::io::Result<Vec<u16>> {
         let listeners: Vec<_> = (0..N)
             .map(|_| TcpListener::bind((Ipv4Addr::LOCALHOST, 0)))
@@ -202,13 +202,13 @@ pub fn free_ports<const N: usize>() -> Result<[u16; N], CommandError> {
     };
     let ports = open().map_err(|error| {
         CommandError::new(
-            format_args!("no port on loopback: {error}"),
+            format_args!("there is no free port on loopback: {error}"),
             "close some programs",
         )
     })?;
     ports
         .try_into()
-        .map_err(|_| CommandError::new("no port on loopback", "close some programs"))
+        .map_err(|_| CommandError::new("there is no free port on loopback", "close some programs"))
 }
 
 /// Whether a health listener answers that its process is ready.

@@ -1,8 +1,7 @@
 //! `cloison audit copy`: an auditor's own copy of a log.
 //!
-//! A copy only grows. Where the log does not contain what the copy has, the copy is what proves
-//! that the log was rolled back or forked: it stays as it is, and what the log shows now is kept
-//! beside it.
+//! A copy only grows. When the log does not contain the copy, the copy proves that the log was rolled
+//! back or forked: it stays unchanged, and the log's present checkpoint is kept beside it.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -71,14 +70,14 @@ pub fn run(args: &AuditCopyArgs) -> Result<(), CommandError> {
     }
 }
 
-/// Brings a copy up to date; what was copied.
+/// Brings a copy up to date, and returns what was copied.
 fn copy(source: &dyn LogSource, to: &Path) -> Result<Vec<ShownShard>, CommandError> {
     let names = source.shards().map_err(|error| unreadable(&error))?;
     let shown = names
         .into_iter()
         .map(|name| ShownShard::read(source, name))
         .collect::<Result<Vec<_>, _>>()?;
-    // All of them before anything is written.
+    // All shards are compared before anything is written.
     contains_the_copy(source, &shown, to)?;
     for shard in &shown {
         copy_shard(source, shard, &to.join(&shard.name))?;
@@ -216,7 +215,7 @@ fn copy_shard(source: &dyn LogSource, shown: &ShownShard, to: &Path) -> Result<(
         }
     }
     bar.finish_and_clear();
-    // The checkpoint comes last: a copy that was broken off is the earlier copy still.
+    // The checkpoint comes last, so that a copy that was stopped is still the earlier copy.
     let path = to.join("checkpoint");
     fs::create_dir_all(to).map_err(|error| CommandError::file(to, &error))?;
     replace_file(&path, note)

@@ -20,7 +20,7 @@ pub struct AuditExportArgs {
     log: LogArgs,
     #[command(flatten)]
     filter: FilterArgs,
-    /// The form
+    /// The form of the export
     #[arg(long, value_enum, default_value_t = ExportFormat::Jsonl)]
     format: ExportFormat,
     /// The file to write, which must not exist; standard output without it
@@ -36,7 +36,7 @@ pub struct AuditExportArgs {
 pub enum ExportFormat {
     /// One JSON object a line
     Jsonl,
-    /// Comma-separated values with a head line
+    /// Comma-separated values with a header line
     Csv,
 }
 

@@ -34,7 +34,7 @@ pub enum InspectionCommand {
     Close(InspectionCloseArgs),
 }
 
-/// What `audit inspection new` takes.
+/// The arguments of `audit inspection new`.
 #[derive(clap::Args)]
 #[command(after_long_help = "Example:\n  \
     cloison audit inspection new --register register.toml --key secrets/register/commission.pem --kid commission \\\n    \
@@ -108,7 +108,7 @@ struct InspectionSealArgs {
     json: bool,
 }
 
-/// What `audit inspection enter` takes.
+/// The arguments of `audit inspection enter`.
 #[derive(clap::Args)]
 #[command(
     after_long_help = "Example:\n  cloison audit inspection enter inspection.jws --client clients/auditor.toml"
@@ -126,7 +126,7 @@ pub struct InspectionEnterArgs {
     client: ClientFile,
 }
 
-/// What `audit inspection list` takes.
+/// The arguments of `audit inspection list`.
 #[derive(clap::Args)]
 #[command(
     after_long_help = "Example:\n  cloison audit inspection list --client clients/auditor.toml"
@@ -139,7 +139,7 @@ pub struct InspectionListArgs {
     client: ClientFile,
 }
 
-/// What `audit inspection close` takes.
+/// The arguments of `audit inspection close`.
 #[derive(clap::Args)]
 #[command(after_long_help = "Example:\n  \
     cloison audit inspection close 0f9c2f5e-5d3a-4b21-9c4d-1f2e3d4c5b6a --register register.toml --reason done \\\n    \

@@ -1,4 +1,4 @@
-//! `cloison audit report`: the annex of an inspection's minutes, and checking one.
+//! `cloison audit report`: writes and checks the annex of an inspection's minutes.
 
 use std::path::{Path, PathBuf};
 
@@ -195,7 +195,7 @@ fn verify(args: &AuditReportArgs, file: &Path) -> Result<(), CommandError> {
     }
 }
 
-/// Counts the figures out of a copy of the log, as far as the report's checkpoint goes.
+/// Counts the figures from a copy of the log, up to the report's checkpoint.
 fn count(
     source: &dyn LogSource,
     report: &InspectionReport,

@@ -1,4 +1,5 @@
-//! `cloison audit resume`: after a restore that lost entries, or where the second place is lost.
+//! `cloison audit resume`: lets a log go on after a restore that lost entries, or when the second
+//! place is lost.
 
 use std::fmt::Display;
 use std::path::{Path, PathBuf};
@@ -23,11 +24,10 @@ use crate::terminal::files::read_text;
 use crate::terminal::{CommandError, print, print_json};
 use crate::tlog::checkpoint_file::CheckpointFile;
 
-/// How long the entry may take.
+/// How long writing the entry may take.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// Let a log go on after its store was restored from a backup, or without what its second place
-/// held
+/// Let a log go on after its store was restored from a backup, or after its second place was lost
 #[derive(clap::Args)]
 #[command(
     after_long_help = "Examples:\n  cloison audit resume --after-restore --config vault.toml\n  \
@@ -112,7 +112,7 @@ impl ResumePlace {
         })
     }
 
-    /// Opens the log as a start does, which refuses any loss but `known`.
+    /// Opens the log as a start does, accepting only the loss `known`.
     fn open(&self, known: Option<KnownLoss>) -> Result<OpenedLog, CommandError> {
         let key = self
             .keyring
@@ -159,7 +159,7 @@ fn go_on_after_restore(args: &AuditResumeArgs, place: &ResumePlace) -> Result<()
     })?;
     let (log, appender) = place.open(Some(KnownLoss::AfterRestore))?.map_err(failed)?;
     let before = log.latest().map(|published| published.tree.shard);
-    // The writer has the entry to write before anything else.
+    // The writer writes the entry about the loss before anything else.
     let writer = writer(&log, appender).map_err(failed)?;
     let started = Instant::now();
     let resumed = loop {
@@ -230,7 +230,7 @@ fn go_on_without_second(args: &AuditResumeArgs, place: &ResumePlace) -> Result<(
     }
 }
 
-/// Why nothing came of an entry: what the log says, or that it took too long.
+/// Why an entry was not written: the log's own fault, or else `late`.
 fn trouble(log: &Log, late: &str) -> String {
     log.trouble().unwrap_or_else(|| late.to_owned())
 }

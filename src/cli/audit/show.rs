@@ -16,7 +16,7 @@ pub struct AuditShowArgs {
     log: LogArgs,
     #[command(flatten)]
     filter: FilterArgs,
-    /// Show no more than the last N that match
+    /// Show only the last N that match
     #[arg(long, value_name = "N", default_value_t = 50)]
     last: usize,
     /// Print JSON

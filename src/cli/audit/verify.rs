@@ -104,7 +104,7 @@ pub fn run(args: &AuditVerifyArgs) -> Result<(), CommandError> {
     }
 }
 
-/// Keeps the last checkpoint that was verified, in the place of one that it contains.
+/// Replaces the kept checkpoint by the last verified one, which contains it.
 fn keep(report: &LogsReport, kept: Option<&[u8]>, path: &Path) -> Result<(), CommandError> {
     let Some(last) = report.logs.last() else {
         return Ok(());

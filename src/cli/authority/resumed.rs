@@ -4,7 +4,7 @@ use crate::cli::client_file::ClientFile;
 use crate::resumption::{ResumeAcknowledgement, ResumedLogs};
 use crate::terminal::{CommandError, print, print_json};
 
-/// What the command takes.
+/// The arguments of `authority acknowledge-resume`.
 #[derive(clap::Args)]
 #[command(after_long_help = "Examples:\n  \
     cloison authority acknowledge-resume --client clients/officer.toml                 what was lost\n  \

@@ -56,7 +56,7 @@ pub enum MigrationCommand {
     Fetch(MigrationFetchArgs),
 }
 
-/// What `client migration list` takes.
+/// The arguments of `client migration list`.
 #[derive(clap::Args)]
 pub struct MigrationListArgs {
     /// The sector
@@ -69,7 +69,7 @@ pub struct MigrationListArgs {
     client: ClientFile,
 }
 
-/// What `client migration fetch` takes.
+/// The arguments of `client migration fetch`.
 #[derive(clap::Args)]
 pub struct MigrationFetchArgs {
     /// The sector

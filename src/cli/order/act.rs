@@ -25,7 +25,7 @@ use crate::statement::{self, Statement as _};
 use crate::terminal::files::read_text;
 use crate::terminal::{CommandError, open_client, print, print_json};
 
-/// What `order revoke` and `order suspend` take, and in part `resume` and `review`.
+/// The arguments of `order revoke` and `order suspend`, and in part of `resume` and `review`.
 #[derive(clap::Args)]
 pub struct OrderActArgs {
     /// The approver's own private key: Ed25519, PKCS#8 PEM, mode 0600
@@ -62,7 +62,7 @@ pub struct OrderActArgs {
     order: String,
 }
 
-/// What `order resume` takes.
+/// The arguments of `order resume`.
 #[derive(clap::Args)]
 pub struct OrderResumeArgs {
     #[command(flatten)]
@@ -73,7 +73,7 @@ pub struct OrderResumeArgs {
     lifts: Vec<String>,
 }
 
-/// What `order review` takes.
+/// The arguments of `order review`.
 #[derive(clap::Args)]
 pub struct OrderReviewArgs {
     /// Close the review
@@ -83,7 +83,7 @@ pub struct OrderReviewArgs {
     act: OrderActArgs,
 }
 
-/// What `order lodge` takes.
+/// The arguments of `order lodge`.
 #[derive(clap::Args)]
 #[command(after_long_help = "Examples:\n  \
     cloison order lodge revoke.jws --client clients/officer.toml     # at the authority's node\n  \
@@ -377,7 +377,7 @@ pub(super) fn sign(
     }
 }
 
-/// What an act says, to people.
+/// Shows people what an act says.
 fn text(payload: &ActPayload) -> String {
     let lifts: String = payload
         .lifts

@@ -11,7 +11,7 @@ use crate::order::{OrderPayload, Signer};
 use crate::terminal::files::read_text;
 use crate::terminal::{CommandError, print, print_json};
 
-/// What `order list` takes.
+/// The arguments of `order list`.
 #[derive(clap::Args)]
 #[command(after_long_help = "Examples:\n  \
     cloison order list --client clients/officer.toml              what the authority node knows\n  \

@@ -15,7 +15,7 @@ use crate::register::{Id, Register};
 use crate::statement::Statement as _;
 use crate::terminal::{CommandError, print};
 
-/// What `order new` takes.
+/// The arguments of `order new`.
 #[derive(clap::Args)]
 #[command(after_long_help = "Examples:\n  \
     cloison order new --register register.toml --authority court --judicial --case RABAT/2026-17 \\\n    \
@@ -45,7 +45,7 @@ pub struct OrderNewArgs {
     /// The case reference: 1 to 40 of A-Z, 0-9, '/', '.' and '-'
     #[arg(long)]
     case: String,
-    /// What for, as a code: 1 to 64 of a-z, 0-9 and '-'
+    /// The purpose, as a code: 1 to 64 of a-z, 0-9 and '-'
     #[arg(long, value_name = "ID")]
     purpose: String,
     /// A sector, exactly; may be given several times
@@ -159,7 +159,7 @@ impl NewOrderFaults {
     }
 
     fn into_error(mut self) -> CommandError {
-        // A list of something else altogether has a fault in every line.
+        // A list of another kind has a fault in every line.
         let more = self.found.len().saturating_sub(MOST_TOLD);
         self.found.truncate(MOST_TOLD);
         self.found
@@ -187,7 +187,7 @@ fn judged(args: &OrderNewArgs, register: Option<&Register>) -> Result<OrderPaylo
         let broken = register.map_or_else(Vec::new, |register| {
             forbidden(payload, register, SystemClock.now())
         });
-        // The pseudonyms were looked at where it is known in which line of a list each stands.
+        // `scope` has checked the pseudonyms, with the line of each.
         let broken = broken.iter().filter(|(name, _)| *name != "pseudonyms");
         faults.found.extend(broken.map(|(name, why)| {
             format!(
@@ -288,8 +288,7 @@ impl BasisArgs {
     }
 }
 
-/// Which pseudonyms, each with its place in the command line or in a list where something is wrong
-/// with it.
+/// Reads the pseudonyms. A fault names the place of its pseudonym in the command line or in a list.
 fn scope(
     args: &OrderNewArgs,
     register: Option<&Register>,

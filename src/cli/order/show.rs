@@ -12,7 +12,7 @@ use crate::statement::UnverifiedStatement;
 use crate::terminal::files::read_text;
 use crate::terminal::{CommandError, print, print_json};
 
-/// What `order show` takes.
+/// The arguments of `order show`.
 #[derive(clap::Args)]
 #[command(after_long_help = "Example:\n  cloison order show orders/17.jws\n\n\
     This only reads the file: it checks neither signatures nor rules, and anyone could have written it. \

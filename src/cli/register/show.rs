@@ -1,4 +1,4 @@
-//! What a register says: for people, and as JSON.
+//! Shows a register to people, and as JSON.
 
 use std::fmt::{Display, Write as _};
 
@@ -11,7 +11,7 @@ use crate::register::{
     SpkiDigest,
 };
 
-/// One JSON object; members as the register's own fields are called.
+/// One JSON object, whose members have the names of the register's fields.
 pub(super) fn json(register: &Register) -> Value {
     json!({
         "deployment": register.deployment,

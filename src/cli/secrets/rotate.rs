@@ -37,7 +37,7 @@ pub struct SecretsRotateArgs {
     cloison statement new --register register.toml --retire-secret 1 --out statement.jws\n  \
     cloison secrets retire 1 --statement statement.jws --client clients/operator.toml\n\n\
     Two operators sign the statement (`cloison statement sign`). The vault refuses while an epoch needs the version: a current one, \
-    an overlapping one, a closed one whose mappings are kept, or the next one. This cannot be undone: the pseudonyms of its \
+    an overlapping one, a closed one whose mappings are kept, or the next ones. This cannot be undone: the pseudonyms of its \
     epochs can never be made again. Destroy the copies, too: backups, shares, and old blocks on disks.")]
 pub struct SecretsRetireArgs {
     /// The version

@@ -14,7 +14,7 @@ const STATES: [&str; 10] = [
 /// Length of an identifier in bytes.
 pub const LENGTH: usize = 11;
 
-/// Whose form the body has.
+/// The form of a body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub enum Dialect {
     /// A batch of identifiers.
@@ -66,8 +66,8 @@ impl Dialect {
         body.extend_from_slice(b"]}");
     }
 
-    /// Whether `reply` answers all `items` of a batch. Looks only at its head and length, because
-    /// it is the load that looks.
+    /// Whether `reply` answers all `items` of a batch. Checks only its head and length, so that the
+    /// load stays cheap.
     pub fn is_complete(self, reply: &[u8], items: usize) -> bool {
         match self {
             Self::Cloison => {

@@ -1,6 +1,6 @@
-//! `cloison bench --reidentify`: what a re-identification costs, vault and node together, with its
-//! order, its request, its counts and its entries. Every round has an order of its own, so that
-//! every pseudonym is counted anew.
+//! `cloison bench --reidentify`: measures re-identification at vault and node together, with its
+//! order, request, counts and log entries. Every round has an order of its own, so that every
+//! pseudonym is counted anew.
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -71,7 +71,7 @@ pub(super) fn run(
         node: local.start("node", &arguments, config.health)?,
     };
     let officer = open_client(&folder.join("clients/officer.toml"))?;
-    // Connections, caches: not what is measured.
+    // The first request opens connections and fills caches, and is not measured.
     round(folder, &sides, &officer, &pseudonyms)?;
     let measured = (0..rounds)
         .map(|_| round(folder, &sides, &officer, &pseudonyms))
@@ -144,7 +144,7 @@ fn store(
     Ok(pseudonyms)
 }
 
-/// The persons' pseudonyms; their mappings are stored then.
+/// Tokenizes the persons, which stores their mappings; returns the pseudonyms.
 fn tokenize(folder: &Path, persons: std::ops::Range<u64>) -> Result<Vec<String>, CommandError> {
     #[derive(serde::Deserialize)]
     struct BenchPseudonyms {
@@ -159,8 +159,8 @@ fn tokenize(folder: &Path, persons: std::ops::Range<u64>) -> Result<Vec<String>,
     Ok(answer.pseudonyms)
 }
 
-/// One request under an order of its own: µs an item at the vault and at the node, and milliseconds
-/// in all.
+/// Makes one request under an order of its own. Returns µs per item at the vault and at the node, and
+/// milliseconds in all.
 fn round(
     folder: &Path,
     sides: &BothProcesses,
@@ -207,7 +207,7 @@ fn round(
     ])
 }
 
-/// An order that lists them all, signed by two approvers of two bodies.
+/// An order that lists all pseudonyms, signed by two approvers of two bodies.
 fn order(folder: &Path, pseudonyms: &[String]) -> Result<String, CommandError> {
     let now = Timestamp::from_second(SystemClock.now().as_second()).map_err(CommandError::bug)?;
     let order = CaseOrder {

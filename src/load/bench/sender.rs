@@ -11,7 +11,7 @@ use super::body::Dialect;
 use super::wire::{LoadConnection, LoadTarget};
 use crate::terminal::CommandError;
 
-/// How long a server that is busy or full is asked again, all requests of a connection together.
+/// How long all requests of a connection together may wait for a busy or full server.
 const PATIENCE: Duration = Duration::from_secs(60);
 /// What a server that is busy answers.
 const BUSY: [u16; 2] = [429, 503];
@@ -19,7 +19,7 @@ const BUSY: [u16; 2] = [429, 503];
 /// What is sent.
 #[derive(Debug, Clone, Copy)]
 pub struct LoadPlan {
-    /// Whose form the requests have.
+    /// The form of the requests.
     pub dialect: Dialect,
     /// The first person.
     pub first: u64,
@@ -45,7 +45,7 @@ pub struct LoadResult {
     /// Of each request, sorted. In the open loop counted from the time at which it was due, so that
     /// a server that stalls cannot hide the requests that could not be sent meanwhile.
     pub latencies: Vec<Duration>,
-    /// Answers "come back later".
+    /// Answers that the server is busy.
     pub busy: u64,
 }
 
@@ -183,7 +183,7 @@ impl LoadWorker<'_> {
                 return Ok(());
             }
             if !BUSY.contains(&status) || Instant::now() > deadline {
-                // Refusals never repeat an identifier, so their text can be shown.
+                // A refusal never repeats an identifier, so its text can be shown.
                 let text = if status == 200 {
                     "".into()
                 } else {
@@ -191,7 +191,7 @@ impl LoadWorker<'_> {
                 };
                 let text: String = text.chars().take(400).collect();
                 return Err(io::Error::other(format!(
-                    "an answer that is not 200 and complete: {status} {text}"
+                    "an answer is not 200 and complete: {status} {text}"
                 )));
             }
             self.sent.busy += 1;

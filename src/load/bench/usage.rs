@@ -1,4 +1,4 @@
-//! What another process takes of this machine, by the operating system's count.
+//! CPU time and memory of another process, by the operating system's count.
 
 use std::time::{Duration, Instant};
 
@@ -27,7 +27,7 @@ pub fn cpu(id: u32) -> Result<Duration, CommandError> {
     crate::system::process::cpu_time(id).ok_or_else(gone)
 }
 
-/// Waits until a process has nothing left to do (compaction, above all); its CPU time then.
+/// Waits until a process has nothing left to do (compaction, above all), and returns its CPU time.
 ///
 /// # Errors
 /// When it ended, or is still at work after five minutes.
@@ -53,7 +53,7 @@ pub fn cpu_when_idle(id: u32) -> Result<Duration, CommandError> {
     Ok(before)
 }
 
-/// Memory of a process that is in RAM now, in MiB (`VmRSS`).
+/// Resident memory of a process, in MiB (`VmRSS`).
 ///
 /// # Errors
 /// When there is no such process.
@@ -65,7 +65,7 @@ pub fn resident_mib(id: u32) -> Result<f64, CommandError> {
         line.and_then(|line| line.trim().strip_suffix(" kB")?.trim().parse().ok());
     kib.map(|kib| kib / 1024.0).ok_or_else(|| {
         CommandError::new(
-            "the system does not tell VmRSS",
+            "the system does not show VmRSS",
             "bench needs Linux's /proc",
         )
     })

@@ -19,7 +19,7 @@ use crate::terminal::CommandError;
 /// How long a server may be silent.
 const PATIENCE: Duration = Duration::from_secs(120);
 
-/// Where connections go, and as whom.
+/// The server that connections go to, and the certificate that they show.
 pub struct LoadTarget {
     tls: Arc<ClientConfig>,
     host: String,
@@ -29,8 +29,7 @@ pub struct LoadTarget {
 }
 
 impl LoadTarget {
-    /// `POST path` at the server of a client file; `headers` are whole lines, each with its line
-    /// end.
+    /// `POST path` at the server of a client file; `headers` are complete lines with line ends.
     ///
     /// # Errors
     /// When the certificates or the key cannot be used, or the URL is not `https://host:port`.
@@ -78,7 +77,7 @@ impl LoadTarget {
     /// Connects, handshake included.
     ///
     /// # Errors
-    /// When the server cannot be reached or does not take the certificate.
+    /// When the server cannot be reached or refuses the certificate.
     pub fn connect(&self) -> io::Result<LoadConnection<'_>> {
         let name = ServerName::try_from(self.host.clone()).map_err(io::Error::other)?;
         let address = (self.host.as_str(), self.port).to_socket_addrs()?.next();
@@ -111,7 +110,7 @@ pub struct LoadConnection<'t> {
 }
 
 impl LoadConnection<'_> {
-    /// Sends `body`; the answer's body replaces what is in `reply`. The status comes back.
+    /// Sends `body` and returns the status; the answer's body replaces what is in `reply`.
     ///
     /// # Errors
     /// When the connection broke or the answer is not HTTP.

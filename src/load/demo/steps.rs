@@ -54,7 +54,7 @@ const SHOWN: &str = "health";
 const SCHEME: &str = "cnie";
 const BATCH: usize = 10_000;
 
-/// A running vault and node, and who plays with them.
+/// A running vault and node, and the persons of the demo.
 pub struct Demo {
     local: LocalDeployment,
     persons: u64,
@@ -126,7 +126,7 @@ impl Demo {
             .map(|_| ())
     }
 
-    /// Everything after the start.
+    /// Shows everything after the start.
     pub fn play(&self) -> Result<DemoOutcome, CommandError> {
         let person = (self.persons / 2) as usize;
         let (tokens, seconds) = self.show_tokenizing()?;
@@ -213,7 +213,7 @@ impl Demo {
         Ok((before, operator.advance_epoch(SHOWN, &next)?.current()))
     }
 
-    /// Sends all cards to each sector; the seconds that it took.
+    /// Sends all cards to each sector, and returns the seconds that it took.
     fn tokenize(&self, suffix: &str) -> Result<f64, CommandError> {
         let mut seconds = 0.0;
         let length =
@@ -225,14 +225,14 @@ impl Demo {
             let totals = self.send(sector, &self.path("input/cards.txt"), &output, &bar)?;
             bar.finish_and_clear();
             if totals.rejected > 0 || totals.items != self.persons {
-                return Err(wrong("the vault rejected cards that are right"));
+                return Err(wrong("the vault rejected valid cards"));
             }
             seconds += totals.elapsed.as_secs_f64();
         }
         Ok(seconds)
     }
 
-    /// One person's pseudonym, now.
+    /// One person's pseudonym in the current epoch.
     fn tokenize_one(&self, person: usize) -> Result<String, CommandError> {
         let (input, output) = (self.path("input/one.txt"), self.path("output/renewed.txt"));
         fs::write(&input, self.line("input/cards.txt", person)? + "\n")
@@ -266,7 +266,7 @@ impl Demo {
         Ok(totals)
     }
 
-    /// How many pseudonyms, as the 16 bytes that they are, occur in more than one sector.
+    /// How many pseudonyms (as 16 bytes, whatever their text form) occur in more than one sector.
     fn collisions(&self) -> Result<u64, CommandError> {
         let mut all = Vec::with_capacity(self.persons as usize * SECTORS.len());
         for ShownSector { name, .. } in SECTORS {
@@ -279,7 +279,7 @@ impl Demo {
                 let parsed = crate::pseudonym::parse(sector.text_form, &sector.tag, line);
                 own.push(
                     *parsed
-                        .map_err(|_| wrong("a pseudonym does not read back"))?
+                        .map_err(|_| wrong("a pseudonym cannot be parsed"))?
                         .pseudonym
                         .as_bytes(),
                 );
@@ -287,7 +287,7 @@ impl Demo {
             own.sort_unstable();
             own.dedup();
             if own.len() as u64 != self.persons {
-                return Err(wrong("two persons have one pseudonym"));
+                return Err(wrong("two persons have the same pseudonym"));
             }
             all.append(&mut own);
         }
@@ -325,7 +325,7 @@ impl Demo {
         Ok(found == pseudonyms.len() && answer.items.len() == found)
     }
 
-    /// The attempts that must be refused, and the codes with which they were.
+    /// Makes the attempts that must be refused, and returns the codes of the refusals.
     fn refusals(&self, pseudonym: &String) -> Result<Vec<String>, CommandError> {
         let now = SystemClock.now();
         let asked = std::slice::from_ref(pseudonym);
@@ -342,7 +342,7 @@ impl Demo {
         attempts
             .iter()
             .map(|order| match self.ask(order, asked)? {
-                Ok(_) => Err(wrong("an order was executed that must be refused")),
+                Ok(_) => Err(wrong("an order that must be refused was executed")),
                 Err(OfficerCallError::Node(error)) if error.code().is_some() => Ok(error
                     .code()
                     .map(|code| code.as_str().to_owned())
@@ -371,7 +371,7 @@ impl Demo {
             purpose: "investigation",
             sector: SHOWN,
             pseudonyms,
-            // A second back, so that rounding cannot put it into the future.
+            // One second earlier, because rounding could put it into the future.
             not_before: whole(not_before)? - SignedDuration::from_secs(1),
             not_after: whole(not_after)?,
         };
@@ -385,7 +385,7 @@ impl Demo {
         Ok(text)
     }
 
-    /// What the node answers, or how it refuses.
+    /// The node's answer or its refusal.
     fn ask(
         &self,
         order: &str,
@@ -434,7 +434,7 @@ impl Demo {
         if self.quiet { Ok(()) } else { print(line) }
     }
 
-    /// How to go on in a kept folder.
+    /// The commands with which to go on in a kept folder.
     pub fn by_hand(&self) -> String {
         let dir = self.local.folder().display();
         format!(
@@ -453,7 +453,7 @@ impl Demo {
 }
 
 impl DemoOutcome {
-    /// A demo that shows something else than it says is a failure.
+    /// Fails when a result is not what the demo says.
     fn check(&self) -> Result<(), CommandError> {
         for (holds, what) in [
             (
