@@ -2,8 +2,8 @@
 //!
 //! ```compile_fail,E0451
 //! # use std::sync::Arc;
-//! # use cloison::{access::SectorPermit, register::Client, vault::SectorState};
-//! fn forge(client: Arc<Client>, sector: Arc<SectorState>) -> SectorPermit {
+//! # use cloison::{access::SectorPermit, register::RegisteredClient, vault::SectorState};
+//! fn forge(client: Arc<RegisteredClient>, sector: Arc<SectorState>) -> SectorPermit {
 //!     SectorPermit { client, sector } // private fields: only `access` makes one
 //! }
 //! ```
@@ -14,7 +14,7 @@ use crate::code::Code;
 use crate::entity::{Entity, Role};
 use crate::identifier::Scheme;
 use crate::register::{
-    Authority, Client, Id, Officer, Operation, Register, RightsOfficer, SpkiDigest,
+    Authority, Id, Officer, Operation, Register, RegisteredClient, RightsOfficer, SpkiDigest,
 };
 use crate::vault::{SectorState, Vault};
 
@@ -151,7 +151,7 @@ pub fn names(register: &Register, id: &str) -> bool {
 /// # Errors
 /// [`Code::UnknownClient`] for a key that the register does not know, [`Code::Forbidden`] for any
 /// other caller.
-pub fn client(register: &Register, peer: SpkiDigest) -> Result<&Arc<Client>, Code> {
+pub fn client(register: &Register, peer: SpkiDigest) -> Result<&Arc<RegisteredClient>, Code> {
     register
         .clients
         .get(&peer)
@@ -160,7 +160,7 @@ pub fn client(register: &Register, peer: SpkiDigest) -> Result<&Arc<Client>, Cod
 
 /// Leave to ask for pseudonyms in one sector, with one scheme, for one purpose.
 pub struct TokenizePermit {
-    pub(crate) client: Arc<Client>,
+    pub(crate) client: Arc<RegisteredClient>,
     pub(crate) sector: Arc<SectorState>,
     pub(crate) scheme: Arc<Scheme>,
     pub(crate) purpose: Option<Id>,
@@ -218,7 +218,7 @@ pub fn tokenize(
 
 /// Leave, for a sector system, to do something in one of its sectors beside asking for pseudonyms.
 pub struct SectorPermit {
-    pub(crate) client: Arc<Client>,
+    pub(crate) client: Arc<RegisteredClient>,
     pub(crate) sector: Arc<SectorState>,
 }
 

@@ -18,8 +18,8 @@ pub fn create_new(path: &Path, mode: u32) -> io::Result<File> {
         .open(path)
 }
 
-/// Replaces the file at `path` by way of `beside`, a name in the same folder that only the caller
-/// uses, one call at a time: a reader sees the old file or the new one, whole. Anything at
+/// Replaces the file at `path` by first writing `beside`, a name in the same folder that only the
+/// caller uses, one call at a time: a reader sees the old file or the new one, whole. Anything at
 /// `beside`, even a link, is removed and never written through.
 ///
 /// # Errors

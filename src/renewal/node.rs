@@ -17,7 +17,7 @@ use crate::link::VaultLink;
 use crate::node::Node;
 use crate::refusal::{Refusal, not_logged};
 use crate::register::{AuthorityKey, Sector};
-use crate::seal::record::Record;
+use crate::seal::record::SegmentRecord;
 use crate::seal::segment::{AuthorityPrivateKey, prove, rewrap};
 
 /// Works on one page: asks the vault, logs, opens, brings back what was made.
@@ -117,7 +117,8 @@ fn work_on(
     let held = node.safe().open(node.now(), |keys| {
         for text in segments {
             let record = BASE64URL_NOPAD.decode(text.as_bytes()).ok();
-            let record = record.and_then(|bytes| Record::read(&bytes, node.segment_keys()).ok());
+            let record =
+                record.and_then(|bytes| SegmentRecord::read(&bytes, node.segment_keys()).ok());
             let Some((record, sector)) = record.and_then(|record| competent(node, record)) else {
                 tracing::warn!(
                     "a segment that the vault handed out is not signed by a pinned key, or not ours"
@@ -186,7 +187,7 @@ fn check_held(node: &Node, task: RenewalTask) -> Result<(), Refusal> {
 }
 
 /// The record with its sector, if this authority is competent there by the node's own register.
-fn competent(node: &Node, record: Record) -> Option<(Record, &Sector)> {
+fn competent(node: &Node, record: SegmentRecord) -> Option<(SegmentRecord, &Sector)> {
     let sector = node
         .register()
         .sectors
@@ -201,7 +202,7 @@ fn competent(node: &Node, record: Record) -> Option<(Record, &Sector)> {
 fn seal_anew(
     node: &Node,
     keys: &[&AuthorityPrivateKey],
-    record: &Record,
+    record: &SegmentRecord,
     sector: &Sector,
     step: &mut RenewalStep,
     done: &mut SegmentAnswer,
@@ -239,7 +240,7 @@ fn seal_anew(
     }
 }
 
-fn prove_own(keys: &[&AuthorityPrivateKey], record: &Record, done: &mut SegmentAnswer) {
+fn prove_own(keys: &[&AuthorityPrivateKey], record: &SegmentRecord, done: &mut SegmentAnswer) {
     let tried: Vec<_> = keys.iter().map(|key| (key, prove(record, key))).collect();
     // Who cannot open it at all has nothing to say about it.
     let Some(opening) = tried.iter().find_map(|(_, opened)| opened.as_ref().ok()) else {

@@ -20,7 +20,7 @@ use crate::commit::Change;
 use crate::execution::{check_register, hex};
 use crate::refusal::{Refusal, fault, not_logged};
 use crate::register::{AuthorityKey, Id, Register, Sector};
-use crate::seal::record::{Recipient, Record};
+use crate::seal::record::{SegmentRecipient, SegmentRecord};
 use crate::seal::segment::{SegmentId, is_opening};
 use crate::vault::Vault;
 pub use old::{drop_old, stranded};
@@ -49,7 +49,7 @@ impl<'v> RegisteredRecipients<'v> {
     }
 
     /// The sector of a record, if that authority (or any at all) is competent in it.
-    fn sector(&self, record: &Record, authority: Option<&Id>) -> Option<&'v Sector> {
+    fn sector(&self, record: &SegmentRecord, authority: Option<&Id>) -> Option<&'v Sector> {
         let sector = self.sectors.get(&record.sector)?;
         authority
             .is_none_or(|authority| sector.authorities.contains(authority))
@@ -107,8 +107,9 @@ pub fn page(
         let Some(sector) = law.sector(&record, Some(&own.id)) else {
             continue;
         };
-        let is_own =
-            |recipient: &&Recipient| own.keys.iter().any(|own| own.id.as_str() == recipient.key);
+        let is_own = |recipient: &&SegmentRecipient| {
+            own.keys.iter().any(|own| own.id.as_str() == recipient.key)
+        };
         let todo: Vec<String> = match question.task {
             RenewalTask::Rewrap => lacking(&law, &record, sector),
             RenewalTask::Prove => {
@@ -153,7 +154,7 @@ pub fn page(
 }
 
 /// The keys that the register lists for the sector and that the record has no recipient for.
-fn lacking(law: &RegisteredRecipients<'_>, record: &Record, sector: &Sector) -> Vec<String> {
+fn lacking(law: &RegisteredRecipients<'_>, record: &SegmentRecord, sector: &Sector) -> Vec<String> {
     let lacking = law
         .register
         .recipients(sector)
@@ -185,8 +186,8 @@ fn note_handout(
 
 /// A record that the vault itself signed, under its own id: whatever else lies there is not to be
 /// signed anew.
-fn genuine(law: &RegisteredRecipients<'_>, id: &SegmentId, bytes: &[u8]) -> Option<Record> {
-    let record = Record::read(bytes, &law.signed)
+fn genuine(law: &RegisteredRecipients<'_>, id: &SegmentId, bytes: &[u8]) -> Option<SegmentRecord> {
+    let record = SegmentRecord::read(bytes, &law.signed)
         .ok()
         .filter(|record| record.id == *id);
     if record.is_none() {
@@ -197,7 +198,7 @@ fn genuine(law: &RegisteredRecipients<'_>, id: &SegmentId, bytes: &[u8]) -> Opti
     record
 }
 
-fn is_proved(recipient: &Recipient, proofs: &[(String, [u8; 32])]) -> bool {
+fn is_proved(recipient: &SegmentRecipient, proofs: &[(String, [u8; 32])]) -> bool {
     proofs
         .iter()
         .any(|(key, entry)| *key == recipient.key && *entry == recipient.digest())
@@ -217,7 +218,7 @@ fn proofs(vault: &Vault, id: &SegmentId) -> Result<Vec<(String, [u8; 32])>, Refu
     }
 }
 
-fn is_proved_now(vault: &Vault, record: &Record, key: &str) -> Result<bool, Refusal> {
+fn is_proved_now(vault: &Vault, record: &SegmentRecord, key: &str) -> Result<bool, Refusal> {
     let proofs = proofs(vault, &record.id)?;
     Ok(record
         .recipient(key)
@@ -233,7 +234,7 @@ struct SegmentDrafts<'v> {
 }
 
 struct SegmentDraft<'v> {
-    record: Record,
+    record: SegmentRecord,
     sector: &'v Sector,
     /// Whether it is to be signed anew.
     changed: bool,
@@ -245,7 +246,7 @@ impl SegmentDraft<'_> {
     /// Whether a recipient other than that key's is proved to open.
     fn has_another_proved(&self, vault: &Vault, key: &str) -> Result<bool, Refusal> {
         let proofs = proofs(vault, &self.record.id)?;
-        let now = |one: &Recipient| self.proofs.get(&one.key).is_some_and(Option::is_some);
+        let now = |one: &SegmentRecipient| self.proofs.get(&one.key).is_some_and(Option::is_some);
         Ok(self
             .record
             .recipients
@@ -301,7 +302,7 @@ impl<'v> SegmentDrafts<'v> {
                 .decode(text.as_bytes())
                 .map_err(|_| invalid("it is not base64url"))
         };
-        let recipient = Recipient {
+        let recipient = SegmentRecipient {
             suite: new.suite,
             key: new.key.clone(),
             enc: bytes(&new.enc)?,
@@ -342,7 +343,10 @@ impl<'v> SegmentDrafts<'v> {
         if !is_opening(&shown, &digest) {
             return Err(invalid("nothing shows that the node opened the segment"));
         }
-        let entry = draft.record.recipient(&proof.key).map(Recipient::digest);
+        let entry = draft
+            .record
+            .recipient(&proof.key)
+            .map(SegmentRecipient::digest);
         // The entry may have changed since: then the node looks at it again.
         Ok(entry
             .filter(|entry| hex(entry) == proof.entry)

@@ -6,7 +6,7 @@ use data_encoding::HEXLOWER;
 use serde_json::{Value, json};
 
 use crate::register::{
-    Authority, Client, Granularity, Id, PeriodLength, Register, Sector, SpkiDigest,
+    Authority, Granularity, Id, PeriodLength, Register, RegisteredClient, Sector, SpkiDigest,
 };
 
 /// One JSON object; members as the register's own fields are called.
@@ -148,7 +148,8 @@ pub(super) fn text(register: &Register) -> String {
                 organisation.id, organisation.name, quota.items_per_second, quota.items_per_day
             ),
         );
-        let mut clients: Vec<&Client> = register.clients.values().map(AsRef::as_ref).collect();
+        let mut clients: Vec<&RegisteredClient> =
+            register.clients.values().map(AsRef::as_ref).collect();
         clients.retain(|client| client.organisation == organisation.id);
         clients.sort_by(|one, other| one.id.cmp(&other.id));
         for client in clients {

@@ -8,7 +8,7 @@ use crate::access::DropPermit;
 use crate::audit::{SegmentAction, SegmentsDetails};
 use crate::execution::{check_register, hex};
 use crate::refusal::{Refusal, fault};
-use crate::seal::record::{Recipient, Record};
+use crate::seal::record::{SegmentRecipient, SegmentRecord};
 use crate::vault::Vault;
 
 /// Takes the recipients out of a page of segments that the register no longer lists: only where one
@@ -62,7 +62,7 @@ pub fn drop_old(
             continue;
         };
         let wanted = law.wanted(sector);
-        let listed = |one: &Recipient| wanted.iter().any(|key| key.id.as_str() == one.key);
+        let listed = |one: &SegmentRecipient| wanted.iter().any(|key| key.id.as_str() == one.key);
         if record.recipients.iter().all(listed) {
             continue;
         }
@@ -131,7 +131,7 @@ pub fn stranded(vault: &Vault) -> Result<u64, Refusal> {
         };
         after = Some(*last);
         for (_, bytes) in &rows {
-            let Ok(record) = Record::unverified(bytes) else {
+            let Ok(record) = SegmentRecord::unverified(bytes) else {
                 continue;
             };
             let Some(sector) = law.sector(&record, None) else {
