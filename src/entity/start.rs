@@ -1,9 +1,9 @@
 //! How an entity starts: open the store, check the register, start log and writer, log the start,
 //! wait for its checkpoint.
 //!
-//! It goes in three steps, because the vault has more to check between them: [`EntityOpening`],
-//! [`StartedEntity`], [`Entity`]. Only the last step writes: a start that fails before it has put
-//! no register in force.
+//! A start has three steps, because the vault checks more between them: [`EntityOpening`],
+//! [`StartedEntity`], [`Entity`]. Only the last one writes, so a start that fails before has put no
+//! register in force.
 
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
@@ -29,7 +29,7 @@ const FIRST_CHECKPOINT: Duration = Duration::from_secs(10);
 pub(crate) struct EntityOpening {
     pub(crate) register: Arc<Register>,
     pub(crate) store: Arc<Store>,
-    /// What the start changes in the store; written with the entry about the start.
+    /// What the start changes in the store. Committed together with the start's entry.
     pub(crate) batch: RowBatch,
     role: Role,
     owner: String,
@@ -168,8 +168,8 @@ impl StartedEntity {
     }
 }
 
-/// Checks the register against the one that was in force and against every frozen fact; notes what
-/// is new.
+/// Checks the register against the one that was in force and against every frozen fact. Adds a new
+/// register's version and digest to the batch.
 fn accept_register(
     store: &Store,
     register: &Register,

@@ -1,5 +1,5 @@
-//! The authority node's step: check, ask the vault, log, open, hand back. What it opens goes to the
-//! vault and nowhere else.
+//! The authority node's step: check, ask the vault, log, open, send back. The opened identifiers go
+//! to the vault and nowhere else.
 
 use super::{
     EpochPage, EpochPageRequest, MigrateRequest, MigrateResponse, MigratedIdentifier,
@@ -9,8 +9,8 @@ use crate::access::OfficerPermit;
 use crate::audit::AuditEvent;
 use crate::code::Code;
 use crate::execution::at_node::{NodeRequest, VaultHandout as _};
-use crate::execution::hex;
 use crate::execution::opening::{MappingOpener, WipedText};
+use crate::id::hex;
 use crate::link::VaultLink;
 use crate::node::Node;
 use crate::order::Continuity;
@@ -19,7 +19,7 @@ use crate::refusal::Refusal;
 /// Migrates the next page, on an officer's request.
 ///
 /// # Errors
-/// A [`Refusal`] of the whole. Nothing is lost then: the officer asks again.
+/// A [`Refusal`] of the page. Nothing is lost then: the officer asks again.
 pub fn ask(
     node: &Node,
     permit: &OfficerPermit,

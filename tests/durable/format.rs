@@ -35,7 +35,7 @@ use cloison::seal::segment::AuthorityPrivateKey;
 use cloison::statement::{self, Statement as _};
 use cloison::store::{MigrationRow, OpenPage, OrderKey, PairsRow, RowBatch, Store};
 use cloison::tokenize;
-use cloison::vault::{Home, Vault, VaultSecrets};
+use cloison::vault::{Vault, VaultHome, VaultSecrets};
 use data_encoding::HEXLOWER;
 use ed25519_dalek::{Signature, SigningKey};
 use hkdf::Hkdf;
@@ -108,7 +108,7 @@ fn write(path: &Path) -> Vec<u8> {
         log: LogParts::new(SigningKey::from_bytes(&[8; 32])),
     };
     // No memory for the index: what it has goes to the disk at once.
-    let home = Home {
+    let home = VaultHome {
         store: path.to_owned(),
         index_memory: 0,
     };
@@ -625,7 +625,7 @@ fn tiles_byte_for_byte() {
     };
     let clock = Arc::new(FixedClock::at(now()));
     let vault = Vault::open(
-        &Home::unbounded(&path),
+        &VaultHome::unbounded(&path),
         fixed_register(),
         secrets,
         &[],

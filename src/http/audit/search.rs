@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use uuid::Uuid;
 
-use super::{internal, shard};
+use super::{shard, unreadable};
 use crate::access;
 use crate::audit::log::Log;
 use crate::audit::search::{EntryFilter, instant};
@@ -250,7 +250,7 @@ fn find(
     match scanned {
         Ok(()) => next = next.max(end),
         Err(ScanEnd::Full) => {}
-        Err(ScanEnd::Store(error)) => return Err(internal(&error)),
+        Err(ScanEnd::Store(error)) => return Err(unreadable(&error)),
     }
     found.next = (next < shelf.size()).then_some(next);
     Ok(found)

@@ -148,7 +148,7 @@ fn store(
 /// The persons' pseudonyms; their mappings are stored then.
 fn tokenize(folder: &Path, persons: std::ops::Range<u64>) -> Result<Vec<String>, CommandError> {
     #[derive(serde::Deserialize)]
-    struct TokenizedBatch {
+    struct BenchPseudonyms {
         pseudonyms: Vec<String>,
     }
     let client = open_client(&folder.join(format!("clients/{}.toml", deployment::CLIENT)))?;
@@ -156,7 +156,7 @@ fn tokenize(folder: &Path, persons: std::ops::Range<u64>) -> Result<Vec<String>,
     Dialect::Cloison.write(persons, &mut body);
     let path = crate::client::path(&["v1", "sectors", deployment::REVERSIBLE, "pseudonyms"]);
     client.post(&path, crate::client::JSON, &body, &mut reply)?;
-    let answer: TokenizedBatch = client.parse(&reply)?;
+    let answer: BenchPseudonyms = client.parse(&reply)?;
     Ok(answer.pseudonyms)
 }
 
