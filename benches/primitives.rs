@@ -5,13 +5,13 @@ use std::hint::black_box;
 use std::time::Duration;
 
 use cloison::keys::{
-    AuthoritySecret, DomainScope, IdentityKeys, IdentitySecret, Key, Prf, SectorRootKey,
+    AuthoritySecret, DomainScope, IdentityKeys, IdentitySecret, Key, PrfOutput, SectorRootKey,
     SectorSecret, StoreKey, StoreSecret, Uti, UtiBatch, UtiSource,
 };
 use cloison::pseudonym::{Pseudonym, TextWriter};
 use cloison::register::{AuthorityKey, Id, Suite, TextForm};
 use cloison::seal::chunk::{ChunkBuilder, ChunkCipher, MAX_RECORDS};
-use cloison::seal::mapping::{Location, Sealer};
+use cloison::seal::mapping::{MappingLocation, MappingSealer};
 use cloison::seal::segment::{AuthorityPrivateKey, OpenSegment};
 use cloison::store::index::{AHEAD, Index, Partition};
 use cloison::store::{ChunkKey, RowBatch, Store};
@@ -32,7 +32,7 @@ fn values() -> (Vec<u8>, Vec<u32>) {
     )
 }
 
-fn derived() -> Vec<Prf> {
+fn derived() -> Vec<PrfOutput> {
     let (values, ends) = values();
     let identity = IdentityKeys::new(&IdentitySecret(Key::take(&mut [1; 32])));
     let mut utis = Vec::new();
@@ -74,13 +74,13 @@ fn derive(c: &mut Criterion) {
     });
     let domain = SectorRootKey::new(&SectorSecret(Key::take(&mut [2; 32]))).sector(&[SECTOR]);
     let domain = domain.domain(1, &DomainScope::default());
-    let (mut prfs, mut pseudonyms): (Vec<Prf>, Vec<Pseudonym>) = (Vec::new(), Vec::new());
+    let (mut prfs, mut pseudonyms): (Vec<PrfOutput>, Vec<Pseudonym>) = (Vec::new(), Vec::new());
     group.bench_function("pseudonyms from UTIs", |b| {
         b.iter(|| {
             prfs.clear();
             pseudonyms.clear();
             domain.prfs(black_box(&utis), &mut prfs);
-            pseudonyms.extend(prfs.iter().map(Prf::to_pseudonym));
+            pseudonyms.extend(prfs.iter().map(PrfOutput::to_pseudonym));
         });
     });
     group.finish();
@@ -104,18 +104,18 @@ fn segment() -> OpenSegment {
 }
 
 /// A chunk of the first persons.
-fn chunk(segment: &OpenSegment, prfs: &[Prf]) -> ChunkBuilder {
+fn chunk(segment: &OpenSegment, prfs: &[PrfOutput]) -> ChunkBuilder {
     sealed(segment, &prfs[..MAX_RECORDS])
         .pop()
         .expect("one chunk")
 }
 
 /// Chunks of all of them, in no order: sorting is not what is measured.
-fn sealed(segment: &OpenSegment, prfs: &[Prf]) -> Vec<ChunkBuilder> {
+fn sealed(segment: &OpenSegment, prfs: &[PrfOutput]) -> Vec<ChunkBuilder> {
     let (scope, value) = (DomainScope::default(), b"MAR00000001");
-    let location = Location::new(SECTOR, 1, &scope);
-    let mut sealer =
-        Sealer::new(segment, location, "passport", 20_000, prfs.len()).expect("counters enough");
+    let location = MappingLocation::new(SECTOR, 1, &scope);
+    let mut sealer = MappingSealer::new(segment, location, "passport", 20_000, prfs.len())
+        .expect("counters enough");
     let size = sealer.record_size(value.len());
     let chunks = prfs.chunks(MAX_RECORDS).map(|run| {
         let mut chunk = ChunkBuilder::new(segment.id(), &scope, run.len(), run.len() * size);

@@ -3,8 +3,8 @@
 //!
 //! ```compile_fail,E0451
 //! # use std::sync::Arc;
-//! # use cloison::{access::SectorPermit, register::Client, vault::SectorState};
-//! fn forge(client: Arc<Client>, sector: Arc<SectorState>) -> SectorPermit {
+//! # use cloison::{access::SectorPermit, register::RegisteredClient, vault::SectorState};
+//! fn forge(client: Arc<RegisteredClient>, sector: Arc<SectorState>) -> SectorPermit {
 //!     SectorPermit { client, sector } // private fields: only `access` makes one
 //! }
 //! ```

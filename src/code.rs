@@ -28,7 +28,7 @@ codes! {
     // --- the request as such
     /// The body is not the JSON that the operation takes.
     MalformedBody = "malformed-body",
-    /// The content type is neither `application/json` nor, where the operation takes it,
+    /// The content type is neither `application/json` nor, if the operation takes it,
     /// `text/plain`.
     UnsupportedMediaType = "unsupported-media-type",
     /// More bytes or items than a request may have.

@@ -17,7 +17,7 @@ use crate::keys::custody::token::TokenConfig;
 use crate::keys::custody::{Deposit, Keyring, PassphraseSource};
 use crate::keys::file::{self, FileError};
 use crate::lines::{self, NotUtf8};
-use crate::register::read::{At, Faults, Field, Table};
+use crate::register::read::{At, Faults, TomlField, TomlTable};
 use crate::register::{Fault, Id};
 
 mod audit;
@@ -299,7 +299,7 @@ fn load<T>(
 fn parse<T>(
     text: &str,
     called: &str,
-    take: impl FnOnce(&mut Table<'_, '_>, &mut Faults) -> Option<T>,
+    take: impl FnOnce(&mut TomlTable<'_, '_>, &mut Faults) -> Option<T>,
 ) -> Result<T, Vec<Fault>> {
     let mut faults = Faults::new(text);
     let (document, errors) = DeTable::parse_recoverable(text);
@@ -315,7 +315,7 @@ fn parse<T>(
         // What could be made out of a broken file would only raise faults that are none.
         return Err(faults.into_sorted());
     }
-    let mut root = Table::new(called, 1, document.get_ref());
+    let mut root = TomlTable::new(called, 1, document.get_ref());
     let taken = take(&mut root, &mut faults);
     root.finish(&mut faults);
     match taken {
@@ -326,10 +326,10 @@ fn parse<T>(
 
 /// A section that must be there.
 fn section<T>(
-    root: &mut Table<'_, '_>,
+    root: &mut TomlTable<'_, '_>,
     name: &'static str,
     faults: &mut Faults,
-    take: impl FnOnce(&mut Table<'_, '_>, &mut Faults) -> Option<T>,
+    take: impl FnOnce(&mut TomlTable<'_, '_>, &mut Faults) -> Option<T>,
 ) -> Option<T> {
     if !root.has(name) {
         let line = root.line;
@@ -344,10 +344,10 @@ fn section<T>(
 
 /// A section that may be there: nothing inside when it is not, nothing at all when it is faulty.
 fn optional_section<T>(
-    root: &mut Table<'_, '_>,
+    root: &mut TomlTable<'_, '_>,
     name: &'static str,
     faults: &mut Faults,
-    take: impl FnOnce(&mut Table<'_, '_>, &mut Faults) -> Option<T>,
+    take: impl FnOnce(&mut TomlTable<'_, '_>, &mut Faults) -> Option<T>,
 ) -> Option<Option<T>> {
     let there = root.has(name);
     let Some(mut table) = root.table(name, faults) else {
@@ -358,8 +358,8 @@ fn optional_section<T>(
     taken.map(Some)
 }
 
-fn listener<T: Field>(
-    root: &mut Table<'_, '_>,
+fn listener<T: TomlField>(
+    root: &mut TomlTable<'_, '_>,
     name: &'static str,
     faults: &mut Faults,
 ) -> Option<At<T>> {
@@ -383,7 +383,7 @@ fn distinct_addresses(addresses: &[Option<(usize, SocketAddr)>], faults: &mut Fa
     }
 }
 
-fn tls_files(root: &mut Table<'_, '_>, folder: &Path, faults: &mut Faults) -> Option<TlsFiles> {
+fn tls_files(root: &mut TomlTable<'_, '_>, folder: &Path, faults: &mut Faults) -> Option<TlsFiles> {
     section(root, "tls", faults, |table, faults| {
         let certificate = table.required::<Place>("certificate", faults);
         let key = table.required::<Place>("key", faults);
@@ -396,7 +396,11 @@ fn tls_files(root: &mut Table<'_, '_>, folder: &Path, faults: &mut Faults) -> Op
     })
 }
 
-fn client(table: &mut Table<'_, '_>, folder: &Path, faults: &mut Faults) -> Option<ClientConfig> {
+fn client(
+    table: &mut TomlTable<'_, '_>,
+    folder: &Path,
+    faults: &mut Faults,
+) -> Option<ClientConfig> {
     let url = table.required::<Base>("url", faults);
     let ca = table.required::<Place>("ca", faults);
     let certificate = table.required::<Place>("certificate", faults);
@@ -411,7 +415,7 @@ fn client(table: &mut Table<'_, '_>, folder: &Path, faults: &mut Faults) -> Opti
 
 /// `[store]`: the folder, and the bytes of its disk that stay free.
 fn store_section(
-    root: &mut Table<'_, '_>,
+    root: &mut TomlTable<'_, '_>,
     folder: &Path,
     faults: &mut Faults,
 ) -> Option<(PathBuf, u64)> {
@@ -424,7 +428,7 @@ fn store_section(
 
 /// `[secrets]` of a vault.
 fn vault_secrets(
-    root: &mut Table<'_, '_>,
+    root: &mut TomlTable<'_, '_>,
     folder: &Path,
     faults: &mut Faults,
 ) -> Option<(SecretPlaces, SecretsSection)> {
@@ -446,7 +450,7 @@ fn vault_secrets(
     })
 }
 
-fn index(root: &mut Table<'_, '_>, faults: &mut Faults) -> Option<u64> {
+fn index(root: &mut TomlTable<'_, '_>, faults: &mut Faults) -> Option<u64> {
     let memory = optional_section(root, "index", faults, |table, faults| {
         Some(
             table
@@ -457,7 +461,7 @@ fn index(root: &mut Table<'_, '_>, faults: &mut Faults) -> Option<u64> {
     Some(memory.flatten().unwrap_or_else(memory::half))
 }
 
-fn limits(root: &mut Table<'_, '_>, faults: &mut Faults) -> Option<LimitConfig> {
+fn limits(root: &mut TomlTable<'_, '_>, faults: &mut Faults) -> Option<LimitConfig> {
     let usual = LimitConfig {
         connections: 1024,
         drain: Duration::from_secs(20),

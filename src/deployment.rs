@@ -28,7 +28,7 @@ use self::roots::{CertificateDigests, RegisterKey, Roots};
 use crate::clock::{Clock as _, SystemClock};
 use crate::keys::file::public_key_text;
 use crate::register::Id;
-use crate::register::sign::{SignError, sign};
+use crate::register::sign::{RegisterSignError, sign};
 use crate::store::FirstStart;
 use crate::terminal::CommandError;
 
@@ -183,14 +183,14 @@ fn sign_register(text: &str, roots: &Roots) -> Result<String, CommandError> {
         let kid = Id::parse(id).ok_or_else(|| fault(&"a register key's id is not an id"))?;
         signatures = Some(
             sign(text, signatures.as_deref(), &kid, key).map_err(|error| match error {
-                SignError::Faults(faults) => fault(
+                RegisterSignError::Faults(faults) => fault(
                     &faults
                         .iter()
                         .map(ToString::to_string)
                         .collect::<Vec<_>>()
                         .join("\n"),
                 ),
-                SignError::Jws(error) => fault(&error),
+                RegisterSignError::Jws(error) => fault(&error),
             })?,
         );
     }

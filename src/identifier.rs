@@ -473,7 +473,7 @@ mod tests {
     }
 
     #[test]
-    fn the_order_of_separators_is_no_rule() {
+    fn the_order_of_separators_does_not_matter() {
         let one = scheme("[0-9]+", " -", CheckDigit::None).unwrap();
         let other = scheme("[0-9]+", "- ", CheckDigit::None).unwrap();
         assert_eq!(one.rules(), other.rules());

@@ -26,7 +26,7 @@ use zeroize::Zeroize;
 use locked::Locked;
 
 pub use derive::{
-    AuditKey, DomainKey, DomainScope, IdentityKeys, IndexKey, NoncePart, PersonKey, Prf,
+    AuditKey, DomainKey, DomainScope, IdentityKeys, IndexKey, NoncePart, PersonKey, PrfOutput,
     SectorRootKey, SectorTreeKey, StoreKey, Uti, UtiBatch, UtiSource, authority_key_material,
     segment_commitment, segment_opening,
 };

@@ -51,7 +51,7 @@ pub struct NotUtf8 {
 pub struct ListLine<'t> {
     /// The number of its line, from 1.
     pub line: usize,
-    /// What stands there, without the spaces around it.
+    /// The text of the line, without the spaces around it.
     pub text: &'t str,
 }
 

@@ -70,8 +70,8 @@ impl Pseudonym {
     /// The same with the four version bits (8) and two variant bits (binary 10) of RFC 9562,
     /// section 5.8, fixed.
     ///
-    /// A sector of text form `uuid` does this once, right after derivation: what is stored, sealed,
-    /// indexed and sent is the fixed one. 122 bits are left.
+    /// A sector of text form `uuid` does this once, right after derivation: the fixed pseudonym is
+    /// stored, sealed, indexed and sent. 122 bits are left.
     pub const fn with_uuid_bits(mut self) -> Self {
         self.0[6] = self.0[6] & 0x0f | 0x80;
         self.0[8] = self.0[8] & 0x3f | 0x80;
@@ -185,7 +185,7 @@ pub struct ParsedPseudonym {
     pub pseudonym: Pseudonym,
     /// The form that it was written in.
     pub form: TextForm,
-    /// The epoch modulo 32, where the form shows it (`bech32m`).
+    /// The epoch modulo 32, if the form shows it (`bech32m`).
     pub epoch_mod_32: Option<u8>,
 }
 

@@ -32,7 +32,7 @@ mod value;
 pub use crate::id::Id;
 pub use crate::pseudonym::TextForm;
 pub use frozen::FrozenFact;
-pub use sign::{OpenError, PinnedKey, Pins, SignatureFault, open};
+pub use sign::{PinnedKey, RegisterOpenError, RegisterPins, RegisterSignatureFault, open};
 pub use suite::Suite;
 
 /// A fault of a register: where it is, what it is and what to write instead. Ordered by line.
@@ -88,8 +88,8 @@ pub fn public_key(text: &str) -> Result<VerifyingKey, String> {
     value::read_ed25519(&value::hex(text)?)
 }
 
-/// The same, beside keys that are in use already: a register key must not sign orders or requests
-/// too.
+/// Like [`parse`], but the keys in `taken` are in use already: a register key must not sign orders
+/// or requests too.
 fn parse_beside(
     text: &str,
     taken: impl Iterator<Item = VerifyingKey>,
@@ -106,11 +106,12 @@ fn parse_beside(
     let digest = sign::digest_of(text.as_bytes());
     build::build(file, schemes, digest).ok_or_else(|| {
         let what =
-            "the register could not be put together, and cloison does not know why".to_owned();
+            "the register could not be built; this is a fault of cloison's, not of the register"
+                .to_owned();
         vec![Fault {
             line: 1,
             what,
-            instead: "a report of this fault to cloison's makers".into(),
+            instead: "what stands here, and report this fault to cloison's makers".into(),
         }]
     })
 }
@@ -289,7 +290,7 @@ pub enum PeriodLength {
     Month,
 }
 
-/// What a request for authorisation states (decree 2-09-165, art. 27) and what became of it (art.
+/// What a request for authorisation states (decree 2-09-165, art. 27) and how it was decided (art.
 /// 28).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
@@ -403,7 +404,7 @@ pub struct Authority {
     pub approvers: BTreeMap<Id, Approver>,
     /// Who executes them.
     pub officers: BTreeMap<Id, Officer>,
-    /// Who holds shares of its private keys, where these are split.
+    /// Who holds shares of its private keys, if these are split.
     pub custodians: BTreeMap<Id, Custodian>,
 }
 

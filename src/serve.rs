@@ -37,7 +37,7 @@ use crate::keys::{AuditSecret, AuthoritySecret, IdentitySecret, StoreSecret};
 use crate::metrics::{PERSONS, Registry, coarse};
 use crate::node::{Node, NodeParts};
 use crate::order::book::Book;
-use crate::register::{OpenError, Register, Suite};
+use crate::register::{Register, RegisterOpenError, Suite};
 use crate::seal::segment::AuthorityPrivateKey;
 use crate::store::{FirstStart, StoreError};
 use crate::terminal::CommandError;
@@ -582,11 +582,11 @@ fn bind_error(name: &str, address: std::net::SocketAddr, error: &std::io::Error)
 pub fn open_register(files: &RegisterFiles) -> Result<Register, CommandError> {
     crate::register::sign::open(&files.file, &files.signatures, &files.pins).map_err(|error| {
         let hint = match &error {
-            OpenError::Read { .. } => "check [register] in the configuration",
-            OpenError::Signatures { .. } => {
+            RegisterOpenError::Read { .. } => "check [register] in the configuration",
+            RegisterOpenError::Signatures { .. } => {
                 "a register needs its signatures: see `cloison register sign --help`"
             }
-            OpenError::Faults { .. } => {
+            RegisterOpenError::Faults { .. } => {
                 "correct the register (`cloison check`) and have it signed again"
             }
         };

@@ -51,7 +51,7 @@ pub struct Cosigner {
     pub counts: bool,
 }
 
-/// What must be cosigned.
+/// The cosignatures that must be there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct CosignatureQuorum {
     /// How many witnesses.
@@ -199,7 +199,7 @@ impl Cosigners {
     }
 
     /// Why too few witnesses cosign; `None` if enough do.
-    pub fn lack(&self) -> Option<String> {
+    pub fn missing_quorum(&self) -> Option<String> {
         let now = self.clock.now();
         let within = i64::try_from(self.quorum.within.as_secs()).unwrap_or(i64::MAX);
         let seen = self.seen();
@@ -437,8 +437,9 @@ mod tests {
             quorum,
             clock.clone(),
         );
-        let is_watched =
-            || cosigners.is_watched_by("node", Duration::ZERO) && cosigners.lack().is_none();
+        let is_watched = || {
+            cosigners.is_watched_by("node", Duration::ZERO) && cosigners.missing_quorum().is_none()
+        };
         let note = |time| ["node", "witness"].map(|name| cosigners.note_time(name, time, 7));
         let proven = |now| proven_time(true, Some(&cosigners), now);
         assert_eq!(note(ahead), [true; 2]);
@@ -448,7 +449,7 @@ mod tests {
             !cosigners.is_watched_by("node", Duration::ZERO),
             "nothing is released"
         );
-        assert!(cosigners.lack().is_some());
+        assert!(cosigners.missing_quorum().is_some());
         assert_eq!(proven(now), Timestamp::UNIX_EPOCH, "nothing is destroyed");
         assert_eq!(note(now), [true; 2], "it is replaced");
         assert!(is_watched());

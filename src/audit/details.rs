@@ -61,7 +61,8 @@ pub enum CustodyAction {
 /// What an entry about a page of segments says: counts, and ids of keys.
 #[derive(Debug, Clone, Serialize)]
 pub struct SegmentsDetails {
-    /// The authority whose node asked, an operator; on the node the custodian or officer.
+    /// On the vault, the authority whose node asked, or an operator; on the node, the custodian or
+    /// officer.
     pub actor: Id,
     /// What was done.
     pub action: SegmentAction,
@@ -120,12 +121,12 @@ pub struct TokenizeDetails {
     pub sector: String,
     /// The domain, as the answer gives it.
     pub domain: Domain,
-    /// The previous epoch, where its pseudonyms were asked for too.
+    /// The previous epoch, if its pseudonyms were asked for too.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub previous: Option<u32>,
     /// Scheme id.
     pub scheme: Id,
-    /// Purpose code, where one was named.
+    /// Purpose code, if one was named.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub purpose: Option<Id>,
     /// How many requests this entry stands for.
@@ -255,7 +256,7 @@ pub struct InspectionDetails {
     pub inspection: String,
     /// The commission's reference.
     pub reference: String,
-    /// The auditors to whom it opens.
+    /// The auditors to whom it opens the log.
     pub auditors: Vec<Id>,
     /// The sectors that it covers.
     pub sectors: Vec<String>,

@@ -161,7 +161,7 @@ pub enum LogError {
     /// The second place holds a checkpoint that this store's log does not contain.
     #[error(
         "the log in this store is not the one that was published: the checkpoint kept at {place} covers {published} entries \
-         of {origin}, and {found}. A store that was restored from a backup must not go on as if nothing had happened"
+         of {origin}, and {found}. A store that was restored from a backup must not continue as if nothing had happened"
     )]
     Behind {
         /// Where the checkpoint is kept.
@@ -170,7 +170,7 @@ pub enum LogError {
         origin: String,
         /// Entries that it covers.
         published: u64,
-        /// What this store has instead.
+        /// How this store differs.
         found: String,
     },
     /// The second place is empty, and this log has published checkpoints.
@@ -192,7 +192,7 @@ pub enum LogError {
 /// A published checkpoint, and the tree that it covers.
 #[derive(Debug, Clone)]
 pub struct PublishedCheckpoint {
-    /// What it says.
+    /// The checkpoint.
     pub checkpoint: Checkpoint,
     /// The tree: shard, first entry, size, root.
     pub tree: TreeRow,
@@ -227,7 +227,7 @@ struct LogState {
     prefer_cosigned: bool,
     /// Checkpoints that the store does not have yet.
     unstored: BTreeMap<Shard, Arc<PublishedCheckpoint>>,
-    /// What the second place has.
+    /// The content of the second place.
     second: Option<Vec<u8>>,
     /// Whether a thread waits for a checkpoint.
     wanted: bool,
@@ -320,7 +320,7 @@ impl Log {
         &self.owner
     }
 
-    /// The store that it lies in.
+    /// The store that holds it.
     pub fn store(&self) -> &Arc<Store> {
         &self.store
     }
@@ -456,7 +456,7 @@ impl Log {
         self.state().prefer_cosigned = true;
     }
 
-    /// The checkpoint as this log publishes it; `None` where it is not of this log, or is beyond
+    /// The checkpoint as this log publishes it; `None` if it is not of this log, or is beyond
     /// the last one.
     ///
     /// # Errors

@@ -2,8 +2,8 @@
 //!
 //! A log is append-only, and a published entry must stay. A store that lacks published entries
 //! therefore never extends their shard again: when told to (`audit resume --after-restore`) it
-//! begins another one, whose first entry says what was lost. Those who copied the log have the
-//! entries themselves.
+//! begins another one, whose first entry states the loss. Those who copied the log have the entries
+//! themselves.
 
 use ed25519_dalek::VerifyingKey;
 use serde::Deserialize;

@@ -31,7 +31,7 @@ impl<'s> ShardReader<'s> {
         self.size
     }
 
-    /// The bytes of a tile or an entry bundle; `None` where none of that width exists (yet).
+    /// The bytes of a tile or an entry bundle; `None` if none of that width exists (yet).
     ///
     /// # Errors
     /// [`StoreError`]

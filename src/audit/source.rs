@@ -32,7 +32,7 @@ pub fn open(path: &Path) -> Result<Box<dyn LogSource>, LogSourceError> {
     Ok(Box::new(folder))
 }
 
-/// A log copied into a folder: `checkpoint`, `tile/…`, as a server has it; or a folder of those for
+/// A log copied into a folder: `checkpoint`, `tile/…`, as a server has it; or one such folder for
 /// each shard.
 pub struct LogFolder(pub PathBuf);
 

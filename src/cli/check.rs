@@ -12,7 +12,7 @@ use crate::config::{
     ClientConfig, ConfigError, FileKind, NamedFile, NodeConfig, RegisterFiles, VaultConfig,
     WitnessConfig,
 };
-use crate::register::{self, Fault, OpenError, Register};
+use crate::register::{self, Fault, Register, RegisterOpenError};
 use crate::terminal::{CommandError, print};
 pub(super) use survey::Survey;
 
@@ -155,7 +155,7 @@ fn unknown_authority(file: &Path, config: &NodeConfig) -> Option<String> {
 /// people who edit it.
 fn open(files: &RegisterFiles) -> Result<Register, String> {
     register::open(&files.file, &files.signatures, &files.pins).map_err(|error| match &error {
-        OpenError::Signatures { .. } => {
+        RegisterOpenError::Signatures { .. } => {
             let faults = register::sign::read_text(&files.file)
                 .map(|text| register::parse(&text).err().unwrap_or_default());
             let lines = faults

@@ -16,8 +16,8 @@ use super::signed_file::SignedFile;
 use crate::config::{ConfigError, NodeConfig, VaultConfig};
 use crate::jws;
 use crate::keys::file::{read_signing_key, write_public};
-use crate::register::sign::{self, SignError, TYP};
-use crate::register::{self, Id, OpenError, PinnedKey, Pins};
+use crate::register::sign::{self, RegisterSignError, TYP};
+use crate::register::{self, Id, PinnedKey, RegisterOpenError, RegisterPins};
 use crate::terminal::{CommandError, print, print_json};
 
 /// Sign, verify or show the register
@@ -183,8 +183,8 @@ fn sign(args: &RegisterSignArgs) -> Result<(), CommandError> {
     let before = held.as_ref().map(|held| held.text().to_owned());
     let signed =
         sign::sign(&text, before.as_deref(), &args.kid, &key).map_err(|error| match error {
-            SignError::Faults(faults) => faulty(&file, &faults),
-            SignError::Jws(jws::JwsError::DuplicateSigner) => CommandError::new(
+            RegisterSignError::Faults(faults) => faulty(&file, &faults),
+            RegisterSignError::Jws(jws::JwsError::DuplicateSigner) => CommandError::new(
                 format_args!(
                     "{}: `{}` has signed this register already",
                     signatures.display(),
@@ -192,7 +192,7 @@ fn sign(args: &RegisterSignArgs) -> Result<(), CommandError> {
                 ),
                 "there is nothing to do; to sign with another key, name it with --as and --key",
             ),
-            SignError::Jws(error) => CommandError::new(
+            RegisterSignError::Jws(error) => CommandError::new(
                 format_args!("{}: {error}", signatures.display()),
                 "move the file away to begin anew, or name another with --signatures",
             ),
@@ -246,7 +246,7 @@ fn set_aside(signatures: &Path, before: &str) -> Result<(), CommandError> {
 }
 
 /// Refuses an id that is not pinned, and a key that is pinned under another one.
-fn pinned(kid: &Id, key: &SigningKey, pins: &Pins) -> Result<(), CommandError> {
+fn pinned(kid: &Id, key: &SigningKey, pins: &RegisterPins) -> Result<(), CommandError> {
     let ids: Vec<&str> = pins.keys.iter().map(|pinned| pinned.id.as_str()).collect();
     match pins.keys.iter().find(|pinned| pinned.id == *kid) {
         Some(pinned) if pinned.key == key.verifying_key() => Ok(()),
@@ -293,7 +293,7 @@ fn verify(args: &RegisterVerifyArgs) -> Result<(), CommandError> {
                     "give --config, or --deployment, --commission and --pin",
                 ));
             };
-            let pins = Pins {
+            let pins = RegisterPins {
                 deployment,
                 keys: args.pins.clone(),
                 quorum: args.quorum.into(),
@@ -303,9 +303,9 @@ fn verify(args: &RegisterVerifyArgs) -> Result<(), CommandError> {
         }
     };
     let register = register::open(&file, &signatures, &pins).map_err(|error| match error {
-        OpenError::Faults { faults, .. } => faulty(&file, &faults),
-        OpenError::Read { .. } => CommandError::new(error, "check the path"),
-        OpenError::Signatures { .. } => CommandError::new(
+        RegisterOpenError::Faults { faults, .. } => faulty(&file, &faults),
+        RegisterOpenError::Read { .. } => CommandError::new(error, "check the path"),
+        RegisterOpenError::Signatures { .. } => CommandError::new(
             error,
             "have the holders of register keys sign this register.toml: `cloison register sign --help`",
         ),
@@ -356,7 +356,7 @@ fn pinned_by(config: &Path) -> Result<crate::config::RegisterFiles, CommandError
 
 fn read(path: &Path) -> Result<String, CommandError> {
     sign::read_text(path).map_err(|error| match error {
-        OpenError::Read { path, source } => CommandError::file(&path, &source),
+        RegisterOpenError::Read { path, source } => CommandError::file(&path, &source),
         other => CommandError::new(other, "check the path"),
     })
 }

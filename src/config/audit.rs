@@ -9,7 +9,7 @@ use ed25519_dalek::VerifyingKey;
 use super::value::{Count, Place};
 use super::witness::Name;
 use super::{ClientConfig, client, optional_section};
-use crate::register::read::{Faults, Table};
+use crate::register::read::{Faults, TomlTable};
 
 /// `[audit]` of a vault or a node.
 #[derive(Debug, Clone)]
@@ -52,7 +52,7 @@ impl Default for LogConfig {
 
 /// Reads the section; absent is all defaults.
 pub(super) fn read(
-    root: &mut Table<'_, '_>,
+    root: &mut TomlTable<'_, '_>,
     folder: &Path,
     faults: &mut Faults,
 ) -> Option<LogConfig> {
@@ -62,7 +62,7 @@ pub(super) fn read(
     Some(log.unwrap_or_default())
 }
 
-fn log(table: &mut Table<'_, '_>, folder: &Path, faults: &mut Faults) -> Option<LogConfig> {
+fn log(table: &mut TomlTable<'_, '_>, folder: &Path, faults: &mut Faults) -> Option<LogConfig> {
     let second = table.optional::<Place>("second", faults);
     let cosigned = table.optional::<Place>("cosigned", faults);
     let required = table.optional::<Count>("required", faults);

@@ -9,7 +9,7 @@ use super::{Openers, optional_section};
 use crate::keys::custody::token::{TokenConfig, WrapMechanism};
 use crate::keys::custody::{Custody, Deposit, PassphraseSource};
 use crate::node::safe::SealTimes;
-use crate::register::read::{Faults, Table};
+use crate::register::read::{Faults, TomlTable};
 
 /// The secrets of a configuration: what they have in common, and which kinds of custody are among
 /// them.
@@ -24,7 +24,7 @@ pub(super) struct SecretsSection {
 impl SecretsSection {
     /// What `[secrets]` says of all of them.
     pub(super) fn read(
-        table: &mut Table<'_, '_>,
+        table: &mut TomlTable<'_, '_>,
         folder: &Path,
         faults: &mut Faults,
     ) -> Option<Self> {
@@ -44,7 +44,7 @@ impl SecretsSection {
     pub(super) fn required(
         &mut self,
         name: &'static str,
-        table: &mut Table<'_, '_>,
+        table: &mut TomlTable<'_, '_>,
         faults: &mut Faults,
     ) -> Option<Deposit> {
         let lodged = table.required::<Lodged>(name, faults)?;
@@ -69,7 +69,7 @@ impl SecretsSection {
 
 /// `passphrase` and `[token]`, each there exactly if something needs it.
 pub(super) fn openers(
-    root: &mut Table<'_, '_>,
+    root: &mut TomlTable<'_, '_>,
     folder: &Path,
     places: Option<&SecretsSection>,
     faults: &mut Faults,
@@ -97,7 +97,7 @@ pub(super) fn openers(
     })
 }
 
-fn token(table: &mut Table<'_, '_>, folder: &Path, faults: &mut Faults) -> Option<TokenConfig> {
+fn token(table: &mut TomlTable<'_, '_>, folder: &Path, faults: &mut Faults) -> Option<TokenConfig> {
     let module = table.required::<Place>("module", faults);
     let label = table.required::<Label>("label", faults);
     let key = table.required::<Label>("key", faults);
@@ -113,7 +113,7 @@ fn token(table: &mut Table<'_, '_>, folder: &Path, faults: &mut Faults) -> Optio
 }
 
 /// `[seal]` of a node, optional.
-pub(super) fn seal_times(root: &mut Table<'_, '_>, faults: &mut Faults) -> Option<SealTimes> {
+pub(super) fn seal_times(root: &mut TomlTable<'_, '_>, faults: &mut Faults) -> Option<SealTimes> {
     let usual = SealTimes::default();
     let times = optional_section(root, "seal", faults, |table, faults| {
         let idle = table.or("idle-seconds", Count(usual.idle.as_secs() as usize), faults);

@@ -14,7 +14,7 @@ use super::{
 };
 use crate::keys::custody::{Custody, Deposit};
 use crate::node::safe::SealTimes;
-use crate::register::read::{At, Faults, Table};
+use crate::register::read::{At, Faults, TomlTable};
 use crate::register::{Fault, Id};
 
 /// `node.toml`: what `cloison authority serve` runs on.
@@ -141,7 +141,7 @@ impl NodeConfig {
 }
 
 fn authority_keys(
-    root: &mut Table<'_, '_>,
+    root: &mut TomlTable<'_, '_>,
     folder: &Path,
     mut places: Option<&mut SecretsSection>,
     faults: &mut Faults,
@@ -189,7 +189,7 @@ fn authority_keys(
 }
 
 /// `[[segment-key]]`: keys with which the vault signs, or signed, segments.
-pub(super) fn segment_keys(root: &mut Table<'_, '_>, faults: &mut Faults) -> Vec<VerifyingKey> {
+pub(super) fn segment_keys(root: &mut TomlTable<'_, '_>, faults: &mut Faults) -> Vec<VerifyingKey> {
     let tables = root.tables("segment-key", "public", faults);
     let mut keys = Vec::new();
     for mut table in tables {

@@ -6,8 +6,8 @@ use ed25519_dalek::VerifyingKey;
 
 use super::section;
 use super::value::{Count, Place};
-use crate::register::read::{At, Faults, Table};
-use crate::register::{Id, PinnedKey, Pins};
+use crate::register::read::{At, Faults, TomlTable};
+use crate::register::{Id, PinnedKey, RegisterPins};
 
 /// `[register]`: the register's files and the keys pinned for it.
 #[derive(Debug, Clone)]
@@ -17,11 +17,11 @@ pub struct RegisterFiles {
     /// `register.jws`
     pub signatures: PathBuf,
     /// The deployment, and by whose signatures a register is known to be genuine.
-    pub pins: Pins,
+    pub pins: RegisterPins,
 }
 
 pub(super) fn register_files(
-    root: &mut Table<'_, '_>,
+    root: &mut TomlTable<'_, '_>,
     deployment: Option<&Id>,
     folder: &Path,
     faults: &mut Faults,
@@ -42,7 +42,7 @@ pub(super) fn register_files(
         Some(RegisterFiles {
             file: file?.within(folder),
             signatures: signatures?.within(folder),
-            pins: Pins {
+            pins: RegisterPins {
                 deployment: deployment?.clone(),
                 quorum: quorum?.value.0,
                 commission: commission?.value,
@@ -52,7 +52,7 @@ pub(super) fn register_files(
     })
 }
 
-fn register_keys(table: &mut Table<'_, '_>, faults: &mut Faults) -> Vec<PinnedKey> {
+fn register_keys(table: &mut TomlTable<'_, '_>, faults: &mut Faults) -> Vec<PinnedKey> {
     let mut keys: Vec<PinnedKey> = Vec::new();
     for mut entry in table.tables("key", "id", faults) {
         let id = entry.required::<Id>("id", faults);

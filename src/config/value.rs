@@ -6,7 +6,7 @@ use std::path::{Component, PathBuf};
 use toml::de::DeValue;
 
 use crate::keys::custody::{Custody, Deposit, PassphraseSource, is_credential_name, token};
-use crate::register::read::{Field, wrong_type};
+use crate::register::read::{TomlField, wrong_type};
 
 fn text<'v>(value: &'v DeValue<'_>) -> Result<&'v str, String> {
     value
@@ -17,7 +17,7 @@ fn text<'v>(value: &'v DeValue<'_>) -> Result<&'v str, String> {
 /// Where a listener binds.
 pub(super) struct Address(pub(super) SocketAddr);
 
-impl Field for Address {
+impl TomlField for Address {
     const EXAMPLE: &'static str = "\"127.0.0.1:8443\", an IP address and a port";
 
     fn read(value: &DeValue<'_>) -> Result<Self, String> {
@@ -31,7 +31,7 @@ impl Field for Address {
 /// The same, where nothing but this machine may reach it.
 pub(super) struct Loopback(pub(super) SocketAddr);
 
-impl Field for Loopback {
+impl TomlField for Loopback {
     const EXAMPLE: &'static str =
         "\"127.0.0.1:9443\", on loopback: this listener knows no certificates";
 
@@ -46,7 +46,7 @@ impl Field for Loopback {
 /// A file or folder, as written.
 pub(super) struct Place(pub(super) PathBuf);
 
-impl Field for Place {
+impl TomlField for Place {
     const EXAMPLE: &'static str = "a path in quotes, from the folder of this file on";
 
     fn read(value: &DeValue<'_>) -> Result<Self, String> {
@@ -72,7 +72,7 @@ impl Place {
 /// `https://host` or `https://host:port`, and nothing after it.
 pub(super) struct Base(pub(super) String);
 
-impl Field for Base {
+impl TomlField for Base {
     const EXAMPLE: &'static str = "\"https://vault.example:8443\"";
 
     fn read(value: &DeValue<'_>) -> Result<Self, String> {
@@ -97,7 +97,7 @@ impl Field for Base {
 /// A count from 1 to a million.
 pub(super) struct Count(pub(super) usize);
 
-impl Field for Count {
+impl TomlField for Count {
     const EXAMPLE: &'static str = "a number from 1 to 1000000";
 
     fn read(value: &DeValue<'_>) -> Result<Self, String> {
@@ -111,7 +111,7 @@ impl Field for Count {
 /// Mebibytes of batches under way: room for one of the largest size (16 MiB) at least.
 pub(super) struct Bodies(pub(super) usize);
 
-impl Field for Bodies {
+impl TomlField for Bodies {
     const EXAMPLE: &'static str = "a number from 17 to 65536";
 
     fn read(value: &DeValue<'_>) -> Result<Self, String> {
@@ -128,7 +128,7 @@ pub(super) struct Lodged {
     at: Place,
 }
 
-impl Field for Lodged {
+impl TomlField for Lodged {
     const EXAMPLE: &'static str = "a path in quotes, or { custody = \"token\", at = \"…\" }";
 
     fn read(value: &DeValue<'_>) -> Result<Self, String> {
@@ -182,7 +182,7 @@ pub(super) fn is_no_credential(deposit: &Deposit) -> bool {
     deposit.custody == Custody::Credential && !deposit.at.to_str().is_some_and(is_credential_name)
 }
 
-impl Field for Custody {
+impl TomlField for Custody {
     const EXAMPLE: &'static str = "\"file\", \"passphrase\", \"credential\" or \"token\"";
 
     fn read(value: &DeValue<'_>) -> Result<Self, String> {
@@ -198,7 +198,7 @@ pub(super) enum KeyCustody {
     Shares,
 }
 
-impl Field for KeyCustody {
+impl TomlField for KeyCustody {
     const EXAMPLE: &'static str =
         "\"shares\", \"file\", \"passphrase\", \"credential\" or \"token\"";
 
@@ -210,7 +210,7 @@ impl Field for KeyCustody {
     }
 }
 
-impl Field for PassphraseSource {
+impl TomlField for PassphraseSource {
     const EXAMPLE: &'static str = "\"terminal\", \"fd:3\", \"file:PATH\" or \"credential:NAME\"";
 
     fn read(value: &DeValue<'_>) -> Result<Self, String> {
@@ -222,7 +222,7 @@ impl Field for PassphraseSource {
 /// The label of a token, or of a key in it.
 pub(super) struct Label(pub(super) String);
 
-impl Field for Label {
+impl TomlField for Label {
     const EXAMPLE: &'static str = "a label in quotes, of at most 32 characters";
 
     fn read(value: &DeValue<'_>) -> Result<Self, String> {
@@ -234,7 +234,7 @@ impl Field for Label {
     }
 }
 
-impl Field for token::WrapMechanism {
+impl TomlField for token::WrapMechanism {
     const EXAMPLE: &'static str = "\"aes-gcm\" or \"aes-key-wrap\"";
 
     fn read(value: &DeValue<'_>) -> Result<Self, String> {
@@ -245,7 +245,7 @@ impl Field for token::WrapMechanism {
 /// Mebibytes of memory, up to 64 TiB.
 pub(super) struct Mebibytes(pub(super) u64);
 
-impl Field for Mebibytes {
+impl TomlField for Mebibytes {
     const EXAMPLE: &'static str = "a number from 1 to 67108864";
 
     fn read(value: &DeValue<'_>) -> Result<Self, String> {

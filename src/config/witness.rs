@@ -12,7 +12,7 @@ use super::{
     parse, section, tls_files,
 };
 use crate::register::Fault;
-use crate::register::read::{Faults, Field, Table, wrong_type};
+use crate::register::read::{Faults, TomlField, TomlTable, wrong_type};
 
 /// The witness of other people's logs.
 #[derive(Debug, Clone)]
@@ -47,7 +47,7 @@ pub struct WatchedLog {
 /// The name of a cosigner or the owner of a log: a schemeless URL without spaces and plus signs.
 pub(super) struct Name(pub(super) String);
 
-impl Field for Name {
+impl TomlField for Name {
     const EXAMPLE: &'static str = "\"cndp\", without spaces and plus signs";
 
     fn read(value: &DeValue<'_>) -> Result<Self, String> {
@@ -108,7 +108,7 @@ impl WitnessConfig {
     }
 }
 
-fn logs(root: &mut Table<'_, '_>, faults: &mut Faults) -> Vec<WatchedLog> {
+fn logs(root: &mut TomlTable<'_, '_>, faults: &mut Faults) -> Vec<WatchedLog> {
     let tables = root.tables("log", "owner", faults);
     if tables.is_empty() {
         faults.push(

@@ -12,8 +12,8 @@ use crate::node::Node;
 use crate::order::ActiveOrder;
 use crate::refusal::Refusal;
 use crate::register::Sector;
-use crate::seal::mapping::{Location, Mapping, RecordView};
-use crate::seal::record::Record;
+use crate::seal::mapping::{Mapping, MappingLocation, RecordView};
+use crate::seal::record::SegmentRecord;
 use crate::seal::segment::{AuthorityPrivateKey, OpenedSegment};
 
 /// The opened segments of the mappings that the vault handed out under one order.
@@ -115,7 +115,7 @@ impl MappingOpener {
         record
             .open(
                 segment,
-                Location::new(self.sector.uuid, domain.epoch, &domain.scope()),
+                MappingLocation::new(self.sector.uuid, domain.epoch, &domain.scope()),
             )
             .ok()
     }
@@ -130,7 +130,7 @@ fn open_segment(
     text: &str,
 ) -> Option<OpenedSegment> {
     let bytes = BASE64URL_NOPAD.decode(text.as_bytes()).ok()?;
-    let record = Record::read(&bytes, node.segment_keys()).ok();
+    let record = SegmentRecord::read(&bytes, node.segment_keys()).ok();
     let opened = record.and_then(|record| {
         keys.iter()
             .find_map(|key| OpenedSegment::of(&record, key).ok())

@@ -9,7 +9,7 @@ use regex_automata::{Anchored, MatchKind};
 
 use super::{CheckDigit, MAX_CANONICAL};
 
-/// What a pattern's tables may take, in bytes; a pattern of identifiers takes a few hundred.
+/// The most bytes that a pattern's tables may take; a pattern of identifiers takes a few hundred.
 const SIZE_LIMIT: usize = 1 << 20;
 
 /// A compiled pattern.
@@ -85,7 +85,7 @@ impl Pattern {
         self.table.is_match_state(self.table.next_eoi_state(walk.0))
     }
 
-    /// Refuses a pattern that matches no canonical value, the empty one, or, where there is a check
+    /// Refuses a pattern that matches no canonical value, the empty one, or, if there is a check
     /// digit, a value that is not all digits. Walks everything that the canonical `alphabet` can
     /// spell, to the greatest length.
     pub(super) fn suits(&self, alphabet: &[u8], check: CheckDigit) -> Result<(), String> {

@@ -1,7 +1,7 @@
-//! Custody: where a secret lies and what it takes to read it. Four kinds, one interface, chosen in
+//! Custody: where a secret is kept and what opens it. Four kinds, one interface, chosen in
 //! configuration for every root secret and for an authority's key:
 //!
-//! | kind | what lies on the disk | what opens it |
+//! | kind | what is on the disk | what opens it |
 //! |---|---|---|
 //! | `file` | the secret in clear, 0600, the running user's | nothing more |
 //! | `passphrase` | an age file | a passphrase: terminal, file descriptor, private file, credential |
@@ -67,7 +67,7 @@ impl Custody {
     }
 }
 
-/// Where a secret, or a folder of its versions, lies.
+/// Where a secret, or a folder of its versions, is kept.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Deposit {
     /// The kind of custody.
@@ -105,7 +105,7 @@ impl Deposit {
     }
 }
 
-/// What opens deposits that are more than a file. It asks for the passphrase, and logs into the
+/// Opens deposits that are more than a plain file. It asks for the passphrase, and logs into the
 /// token, once, when first needed.
 #[derive(Default)]
 pub struct Keyring {

@@ -219,9 +219,9 @@ impl SectorTreeKey {
 pub struct DomainScope {
     /// Organisation id, where the sector's granularity has `controller`.
     pub controller: String,
-    /// Purpose code, where it has `purpose`.
+    /// Purpose code, if it has `purpose`.
     pub purpose: String,
-    /// `2026` or `2026-11`, where it has a `period`.
+    /// `2026` or `2026-11`, if it has a `period`.
     pub period: String,
 }
 
@@ -233,15 +233,15 @@ pub struct DomainKey {
 
 impl DomainKey {
     /// `PRF = HMAC-SHA256(K_domain, UTI)`.
-    pub fn prf(&self, uti: &Uti) -> Prf {
+    pub fn prf(&self, uti: &Uti) -> PrfOutput {
         let mut prfs = Vec::with_capacity(1);
         self.prfs(std::slice::from_ref(uti), &mut prfs);
         prfs.pop().expect("one for one")
     }
 
     /// The PRF of each UTI, appended in order.
-    pub fn prfs(&self, utis: &[Uti], prfs: &mut Vec<Prf>) {
-        let mut macs = self.mac.batch(Prf);
+    pub fn prfs(&self, utis: &[Uti], prfs: &mut Vec<PrfOutput>) {
+        let mut macs = self.mac.batch(PrfOutput);
         utis.iter()
             .for_each(|uti| macs.push([&uti.0, &[], &[]], prfs));
         macs.finish(prfs);
@@ -255,9 +255,9 @@ impl DomainKey {
 
 /// The 32 bytes of the PRF: secret until a named method makes a part of it public.
 #[derive(Zeroize, ZeroizeOnDrop)]
-pub struct Prf([u8; 32]);
+pub struct PrfOutput([u8; 32]);
 
-impl Prf {
+impl PrfOutput {
     /// The public pseudonym: the first 16 bytes.
     ///
     /// Safe to publish because HMAC-SHA256 under a secret key is a pseudo-random function: 16 of

@@ -2,9 +2,9 @@
 //!
 //! A private file is taken only if no other user could have read or written it: a plain file (no
 //! link, no device), owned by that user, without any permission for group or others. The check is
-//! made on the opened file, not on its name, so that what was checked is what is read. Writing
-//! never replaces anything: a new file, 0600, on disk (`fsync` of file and folder) before it
-//! counts.
+//! made on the opened file, not on its name, so that no other file can take its place in between.
+//! Writing never replaces anything: a new file, 0600, on disk (`fsync` of file and folder) before
+//! it counts.
 //!
 //! Three forms: a secret of 32 bytes in one line that says what it is for ([`read_secret`]), an
 //! Ed25519 private key as PKCS#8 PEM (RFC 8410, as OpenSSL writes it; [`read_signing_key`]), and
@@ -105,7 +105,7 @@ pub enum FileFault {
     ReadOnly,
 }
 
-/// What a secret is for. It stands in the file, so that two files cannot be mixed up.
+/// What a secret is for. It stands in the file, so that two files cannot be confused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum SecretKind {
     /// The vault's `identity_secret`; never rotates.
@@ -269,7 +269,7 @@ pub fn read_private(path: &Path) -> Result<Zeroizing<Vec<u8>>, FileError> {
 ///
 /// # Errors
 /// The fault for which [`read_private`] would refuse it.
-pub fn look_at_private(path: &Path) -> Result<(), FileError> {
+pub fn check_private(path: &Path) -> Result<(), FileError> {
     let look = || {
         let facts = std::fs::symlink_metadata(path)?;
         let user = system::user();
@@ -355,7 +355,7 @@ pub(super) fn open_plain(path: &Path) -> Result<File, FileFault> {
     }
 }
 
-/// Fills `buffer` from the file; it is one byte longer than what is allowed.
+/// Fills `buffer` from the file. It is one byte longer than a file may be.
 fn read_up_to(file: &mut File, buffer: &mut [u8]) -> Result<usize, FileFault> {
     let mut length = 0;
     while length < buffer.len() {

@@ -7,8 +7,8 @@
 //! (`RLIMIT_MEMLOCK`, a filter of system calls), keys are kept anyway; [`all_locked`] and
 //! [`all_left_out`] report it, and `cloison doctor` and `/metrics` show it.
 //!
-//! Every [`Key`](super::Key) lies here, and so do the states that are derived from one and kept.
-//! Copies on the stack do not, nor copies that libraries keep (the TLS key, a segment's cipher).
+//! Every [`Key`](super::Key) is kept here, and so are the states that are derived from one. Copies
+//! on the stack are not, nor copies that libraries keep (the TLS key, a segment's cipher).
 #![expect(
     unsafe_code,
     reason = "an allocator of locked pages: pointers into its own mapping"

@@ -32,9 +32,9 @@ const INITIAL: [u32; 8] = [
 ];
 
 /// A key, ready for many short messages; its states lie in locked memory, which wipes them.
-pub(super) struct ShortMac(Locked<States>);
+pub(super) struct ShortMac(Locked<MacStates>);
 
-struct States {
+struct MacStates {
     inner: [u32; 8],
     outer: [u32; 8],
     long: Hmac<Sha256>,
@@ -54,7 +54,7 @@ impl ShortMac {
             state
         };
         let long = Hmac::new_from_slice(key.expose()).expect("HMAC takes a key of any length");
-        Self(Locked::new(States {
+        Self(Locked::new(MacStates {
             inner: state(0x36),
             outer: state(0x5c),
             long,

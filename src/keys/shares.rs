@@ -4,7 +4,7 @@
 //! Pedersen's verifiable secret sharing (CRYPTO '91) over secp256k1: a secret of 32 bytes is a
 //! scalar `s` (a random one is, but for one in 2¹²⁸), hidden in a random polynomial of degree
 //! `threshold - 1` and blinded by a second one. The commitments to the coefficients are public, and
-//! each share is checked against them by itself, so that a bad one is named and does no harm.
+//! each share is checked against them separately, so that a bad one is named and does no harm.
 //! Pedersen's commitments hide `s` perfectly: an attacker who can compute discrete logarithms still
 //! learns nothing from them or from `threshold - 1` shares. (Feldman's publish `s·G`: to a quantum
 //! computer, that is `s`.)
@@ -40,9 +40,9 @@ pub enum ShareError {
     /// Fewer than two needed, more needed than there are, or more than [`MAX_SHARES`].
     #[error("{threshold} of {shares} shares cannot be: from 2 of 2 to 32 of 32")]
     Threshold {
-        /// How many are to recover the secret.
+        /// How many should recover the secret.
         threshold: usize,
-        /// How many there are to be.
+        /// How many shares there should be.
         shares: usize,
     },
     /// A custodian is named twice.

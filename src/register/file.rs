@@ -1,29 +1,30 @@
-//! What a register file says, entry by entry: its fields, each with its line. Nothing here compares
-//! two entries; that is [`super::validate`]'s work. A field that could not be read is `None`, and
-//! its fault is already noted.
+//! The content of a register file, entry by entry: its fields, each with its line. Nothing here
+//! compares two entries; that is [`super::validate`]'s work. A field that could not be read is
+//! `None`, and its fault is already noted.
 
 use ed25519_dalek::VerifyingKey;
 use jiff::civil::Date;
 use toml::de::DeTable;
 use uuid::Uuid;
 
-use super::read::{At, Faults, Field, Table};
+use super::read::{At, Faults, TomlField, TomlTable};
 use super::value::{
-    AgeRecipient, CountryCode, DottedName, MigrationPublicKey, PlainText, Raw, SealingKey, Tag,
+    AgeRecipient, CountryCode, DottedName, MigrationPublicKey, PlainText, SealingKey, SectorTag,
+    UncheckedText,
 };
 use super::{DeclarationDecision, Id, Operation, PeriodLength, SpkiDigest, TextForm};
 use crate::identifier::{CheckDigit, LetterCase};
 
-/// A field, where it could be read.
+/// A field, if it could be read.
 pub(super) type MaybeAt<T> = Option<At<T>>;
 
-/// Pseudonyms that an authority may ask for in an hour, where the register does not say: more than
+/// Pseudonyms that an authority may ask for in an hour, if the register does not say: more than
 /// a court needs; at this rate, a whole country would take weeks.
 const RELEASES_PER_HOUR: u64 = 100_000;
-/// Mappings that an authority may migrate in an hour, where the register does not say. No person
+/// Mappings that an authority may migrate in an hour, if the register does not say. No person
 /// sees an identifier then.
 const MIGRATIONS_PER_HOUR: u64 = 10_000_000;
-/// Days for which tags are evidence, where the register does not say: a yearly inspection still
+/// Days for which tags are evidence, if the register does not say: a yearly inspection still
 /// finds the traces of the year before.
 const EVIDENCE_DAYS: u64 = 365;
 
@@ -58,8 +59,8 @@ pub(super) struct PurposeEntry {
 
 pub(super) struct SchemeEntry {
     pub(super) id: MaybeAt<Id>,
-    pub(super) pattern: MaybeAt<Raw>,
-    pub(super) separators: MaybeAt<Raw>,
+    pub(super) pattern: MaybeAt<UncheckedText>,
+    pub(super) separators: MaybeAt<UncheckedText>,
     pub(super) check: MaybeAt<CheckDigit>,
     pub(super) case: MaybeAt<LetterCase>,
 }
@@ -68,7 +69,7 @@ pub(super) struct SectorEntry {
     pub(super) line: usize,
     pub(super) uuid: MaybeAt<Uuid>,
     pub(super) name: MaybeAt<DottedName>,
-    pub(super) tag: MaybeAt<Tag>,
+    pub(super) tag: MaybeAt<SectorTag>,
     pub(super) parent: MaybeAt<DottedName>,
     pub(super) by_controller: MaybeAt<bool>,
     pub(super) by_purpose: MaybeAt<bool>,
@@ -107,7 +108,7 @@ pub(super) struct ClientEntry {
     pub(super) operations: Vec<At<Operation>>,
     pub(super) purposes: Vec<At<Id>>,
     pub(super) migration_key: MaybeAt<MigrationPublicKey>,
-    /// Whether there is one at all, readable or not.
+    /// Whether the field is there, readable or not.
     pub(super) has_migration_key: bool,
 }
 
@@ -200,7 +201,7 @@ pub(super) fn read(text: &str, faults: &mut Faults) -> Option<RegisterFile> {
     if faults.count() > 0 {
         return None;
     }
-    let mut table = Table::new("", 1, document.get_ref());
+    let mut table = TomlTable::new("", 1, document.get_ref());
     let file = RegisterFile {
         deployment: table.required("deployment", faults),
         version: table.required("version", faults),
@@ -229,11 +230,11 @@ pub(super) fn read(text: &str, faults: &mut Faults) -> Option<RegisterFile> {
 
 /// Reads each `[[name]]` and closes it.
 fn each<'t, 'i, E>(
-    table: &mut Table<'t, 'i>,
+    table: &mut TomlTable<'t, 'i>,
     name: &'static str,
     key: &str,
     faults: &mut Faults,
-    read: impl Fn(&mut Table<'t, 'i>, &mut Faults) -> E,
+    read: impl Fn(&mut TomlTable<'t, 'i>, &mut Faults) -> E,
 ) -> Vec<E> {
     let mut entries = Vec::new();
     for mut inner in table.tables(name, key, faults) {
@@ -244,8 +245,8 @@ fn each<'t, 'i, E>(
 }
 
 /// A list that may not be absent or empty.
-fn needed_list<T: Field>(
-    table: &mut Table<'_, '_>,
+fn needed_list<T: TomlField>(
+    table: &mut TomlTable<'_, '_>,
     name: &'static str,
     faults: &mut Faults,
 ) -> Vec<At<T>> {
@@ -259,7 +260,7 @@ fn needed_list<T: Field>(
     list
 }
 
-fn organisation(table: &mut Table<'_, '_>, faults: &mut Faults) -> OrganisationEntry {
+fn organisation(table: &mut TomlTable<'_, '_>, faults: &mut Faults) -> OrganisationEntry {
     let (id, name) = (table.required("id", faults), table.required("name", faults));
     let (mut items_per_second, mut items_per_day) = (None, None);
     if !table.has("quota") {
@@ -282,24 +283,24 @@ fn organisation(table: &mut Table<'_, '_>, faults: &mut Faults) -> OrganisationE
     }
 }
 
-fn purpose(table: &mut Table<'_, '_>, faults: &mut Faults) -> PurposeEntry {
+fn purpose(table: &mut TomlTable<'_, '_>, faults: &mut Faults) -> PurposeEntry {
     PurposeEntry {
         id: table.required("id", faults),
         title: table.required("title", faults),
     }
 }
 
-fn scheme(table: &mut Table<'_, '_>, faults: &mut Faults) -> SchemeEntry {
+fn scheme(table: &mut TomlTable<'_, '_>, faults: &mut Faults) -> SchemeEntry {
     SchemeEntry {
         id: table.required("id", faults),
         pattern: table.required("pattern", faults),
-        separators: table.or("separators", Raw(String::new()), faults),
+        separators: table.or("separators", UncheckedText(String::new()), faults),
         check: table.or("check", CheckDigit::None, faults),
         case: table.or("case", LetterCase::Fold, faults),
     }
 }
 
-fn client(table: &mut Table<'_, '_>, faults: &mut Faults) -> ClientEntry {
+fn client(table: &mut TomlTable<'_, '_>, faults: &mut Faults) -> ClientEntry {
     ClientEntry {
         line: table.line,
         id: table.required("id", faults),
@@ -313,7 +314,7 @@ fn client(table: &mut Table<'_, '_>, faults: &mut Faults) -> ClientEntry {
     }
 }
 
-fn operator(table: &mut Table<'_, '_>, faults: &mut Faults) -> OperatorEntry {
+fn operator(table: &mut TomlTable<'_, '_>, faults: &mut Faults) -> OperatorEntry {
     OperatorEntry {
         id: table.required("id", faults),
         certificate: table.required("certificate", faults),
@@ -321,14 +322,14 @@ fn operator(table: &mut Table<'_, '_>, faults: &mut Faults) -> OperatorEntry {
     }
 }
 
-fn auditor(table: &mut Table<'_, '_>, faults: &mut Faults) -> AuditorEntry {
+fn auditor(table: &mut TomlTable<'_, '_>, faults: &mut Faults) -> AuditorEntry {
     AuditorEntry {
         id: table.required("id", faults),
         certificate: table.required("certificate", faults),
     }
 }
 
-fn rights_officer(table: &mut Table<'_, '_>, faults: &mut Faults) -> RightsOfficerEntry {
+fn rights_officer(table: &mut TomlTable<'_, '_>, faults: &mut Faults) -> RightsOfficerEntry {
     RightsOfficerEntry {
         id: table.required("id", faults),
         name: table.required("name", faults),
@@ -338,14 +339,14 @@ fn rights_officer(table: &mut Table<'_, '_>, faults: &mut Faults) -> RightsOffic
     }
 }
 
-fn witness(table: &mut Table<'_, '_>, faults: &mut Faults) -> WitnessEntry {
+fn witness(table: &mut TomlTable<'_, '_>, faults: &mut Faults) -> WitnessEntry {
     WitnessEntry {
         id: table.required("id", faults),
         key: table.required("key", faults),
     }
 }
 
-fn sector(table: &mut Table<'_, '_>, faults: &mut Faults) -> SectorEntry {
+fn sector(table: &mut TomlTable<'_, '_>, faults: &mut Faults) -> SectorEntry {
     let no = At {
         line: table.line,
         value: false,
@@ -413,7 +414,7 @@ fn sector(table: &mut Table<'_, '_>, faults: &mut Faults) -> SectorEntry {
     }
 }
 
-fn declaration(table: &mut Table<'_, '_>, faults: &mut Faults) -> DeclarationEntry {
+fn declaration(table: &mut TomlTable<'_, '_>, faults: &mut Faults) -> DeclarationEntry {
     DeclarationEntry {
         controller: table.required("controller", faults),
         purpose: table.required("purpose", faults),
@@ -428,7 +429,7 @@ fn declaration(table: &mut Table<'_, '_>, faults: &mut Faults) -> DeclarationEnt
     }
 }
 
-fn authority(table: &mut Table<'_, '_>, faults: &mut Faults) -> AuthorityEntry {
+fn authority(table: &mut TomlTable<'_, '_>, faults: &mut Faults) -> AuthorityEntry {
     AuthorityEntry {
         line: table.line,
         id: table.required("id", faults),

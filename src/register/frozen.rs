@@ -20,10 +20,10 @@ use crate::identifier::{LetterCase, Scheme};
 /// | `sector/UUID/tag` | the tag |
 /// | `tag/TAG` | the UUID of the sector that has it: so a sector's own UUID cannot change unnoticed |
 /// | `organisation/ID`, `purpose/CODE` | nothing but the key: it must stay there |
-/// | `scheme/ID` | pattern, separators in ascending order, check digit; then `keep`, where the case of letters is kept |
+/// | `scheme/ID` | pattern, separators in ascending order, check digit; then `keep`, if the case of letters is kept |
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FrozenFact {
-    /// What the fact is about; see the table.
+    /// The key; see the table.
     pub key: String,
     /// SHA-256 over LP(key) and LP(each value).
     pub digest: [u8; 32],

@@ -74,7 +74,7 @@ impl Faults {
 }
 
 /// A type that a TOML value can be read as.
-pub(crate) trait Field: Sized {
+pub(crate) trait TomlField: Sized {
     /// What to write instead of a wrong or missing one, after `field = `.
     const EXAMPLE: &'static str;
 
@@ -82,7 +82,7 @@ pub(crate) trait Field: Sized {
     fn read(value: &DeValue<'_>) -> Result<Self, String>;
 }
 
-impl Field for bool {
+impl TomlField for bool {
     const EXAMPLE: &'static str = "true or false";
 
     fn read(value: &DeValue<'_>) -> Result<Self, String> {
@@ -92,7 +92,7 @@ impl Field for bool {
     }
 }
 
-impl Field for u64 {
+impl TomlField for u64 {
     const EXAMPLE: &'static str = "a whole number";
 
     fn read(value: &DeValue<'_>) -> Result<Self, String> {
@@ -121,7 +121,7 @@ pub(crate) fn wrong_type(value: &DeValue<'_>, wanted: &str) -> String {
 }
 
 /// A table being read: hands out its fields by name and remembers which were asked for.
-pub(crate) struct Table<'t, 'i> {
+pub(crate) struct TomlTable<'t, 'i> {
     /// How a fault calls it: ``sector `health` ``.
     called: String,
     /// The line of its header.
@@ -130,9 +130,9 @@ pub(crate) struct Table<'t, 'i> {
     known: BTreeSet<&'static str>,
 }
 
-impl<'t, 'i> Table<'t, 'i> {
+impl<'t, 'i> TomlTable<'t, 'i> {
     pub(crate) fn new(called: impl Into<String>, line: usize, fields: &'t DeTable<'i>) -> Self {
-        Table {
+        TomlTable {
             called: called.into(),
             line,
             fields,
@@ -165,7 +165,7 @@ impl<'t, 'i> Table<'t, 'i> {
     }
 
     /// A field that must be there.
-    pub(crate) fn required<T: Field>(
+    pub(crate) fn required<T: TomlField>(
         &mut self,
         name: &'static str,
         faults: &mut Faults,
@@ -177,7 +177,7 @@ impl<'t, 'i> Table<'t, 'i> {
     }
 
     /// A field that may be there.
-    pub(crate) fn optional<T: Field>(
+    pub(crate) fn optional<T: TomlField>(
         &mut self,
         name: &'static str,
         faults: &mut Faults,
@@ -197,7 +197,7 @@ impl<'t, 'i> Table<'t, 'i> {
     }
 
     /// A field that may be there and stands for `default` when it is not.
-    pub(crate) fn or<T: Field>(
+    pub(crate) fn or<T: TomlField>(
         &mut self,
         name: &'static str,
         default: T,
@@ -215,7 +215,11 @@ impl<'t, 'i> Table<'t, 'i> {
     }
 
     /// A list; absent is empty. Each wrong element is a fault of its own.
-    pub(crate) fn list<T: Field>(&mut self, name: &'static str, faults: &mut Faults) -> Vec<At<T>> {
+    pub(crate) fn list<T: TomlField>(
+        &mut self,
+        name: &'static str,
+        faults: &mut Faults,
+    ) -> Vec<At<T>> {
         let Some((line, value)) = self.get(name, faults) else {
             return Vec::new();
         };
@@ -250,11 +254,11 @@ impl<'t, 'i> Table<'t, 'i> {
         &mut self,
         name: &'static str,
         faults: &mut Faults,
-    ) -> Option<Table<'t, 'i>> {
+    ) -> Option<TomlTable<'t, 'i>> {
         let (line, value) = self.get(name, faults)?;
         let called = format!("{}: `{name}`", self.called);
         match value.as_table() {
-            Some(fields) => Some(Table::new(called, line, fields)),
+            Some(fields) => Some(TomlTable::new(called, line, fields)),
             None => {
                 faults.push(
                     line,
@@ -273,7 +277,7 @@ impl<'t, 'i> Table<'t, 'i> {
         name: &'static str,
         key: &str,
         faults: &mut Faults,
-    ) -> Vec<Table<'t, 'i>> {
+    ) -> Vec<TomlTable<'t, 'i>> {
         let Some((line, value)) = self.get(name, faults) else {
             return Vec::new();
         };
@@ -304,7 +308,7 @@ impl<'t, 'i> Table<'t, 'i> {
             };
         tables
             .into_iter()
-            .map(|(span, fields)| Table::new(called(fields), faults.line(&span), fields))
+            .map(|(span, fields)| TomlTable::new(called(fields), faults.line(&span), fields))
             .collect()
     }
 

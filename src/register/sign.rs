@@ -28,14 +28,14 @@ pub const MAX_FILE: u64 = 4 << 20;
 
 /// What each side knows about a register in advance, from its own configuration.
 #[derive(Debug, Clone)]
-pub struct Pins {
+pub struct RegisterPins {
     /// The deployment that the register must be for.
     pub deployment: Id,
     /// The register keys.
     pub keys: Vec<PinnedKey>,
     /// How many of them must have signed.
     pub quorum: usize,
-    /// The body without whose signature no register is valid.
+    /// The body that must sign every register.
     pub commission: Id,
 }
 
@@ -95,7 +95,7 @@ impl RegisterStatement {
 
 /// Why a register's signatures do not make it valid.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum SignatureFault {
+pub enum RegisterSignatureFault {
     /// There is no signature.
     #[error("the register is not signed; `cloison register sign` does that")]
     Unsigned,
@@ -110,9 +110,9 @@ pub enum SignatureFault {
         "the register is foreign: it was signed for the deployment `{signed_for}`, and this is `{here}`"
     )]
     Foreign {
-        /// What the payload says.
+        /// The deployment in the payload.
         signed_for: Id,
-        /// What is pinned.
+        /// The pinned deployment.
         here: Id,
     },
     /// The signatures are over another text.
@@ -151,7 +151,7 @@ pub enum SignatureFault {
 
 /// Why a register cannot be opened.
 #[derive(Debug, thiserror::Error)]
-pub enum OpenError {
+pub enum RegisterOpenError {
     /// A file cannot be read, or is not text of a sensible size.
     #[error("{}: {source}", path.display())]
     Read {
@@ -166,7 +166,7 @@ pub enum OpenError {
         /// The file with the signatures.
         path: PathBuf,
         /// Why.
-        fault: SignatureFault,
+        fault: RegisterSignatureFault,
     },
     /// The register is signed and has faults, or cannot be signed for that reason.
     #[error("{}", FaultList(path, faults))]
@@ -194,21 +194,25 @@ impl fmt::Display for FaultList<'_> {
 /// the register says.
 ///
 /// # Errors
-/// [`OpenError`]: unreadable, unsigned, foreign, changed after signing, below the quorum, without the commission, or faulty.
-pub fn open(file: &Path, signatures: &Path, pins: &Pins) -> Result<Register, OpenError> {
+/// [`RegisterOpenError`]: unreadable, unsigned, foreign, changed after signing, below the quorum, without the commission, or faulty.
+pub fn open(
+    file: &Path,
+    signatures: &Path,
+    pins: &RegisterPins,
+) -> Result<Register, RegisterOpenError> {
     let text = read_text(file)?;
-    let of_signatures = |fault| OpenError::Signatures {
+    let of_signatures = |fault| RegisterOpenError::Signatures {
         path: signatures.into(),
         fault,
     };
     let jws = match read_text(signatures) {
-        Err(OpenError::Read { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
-            return Err(of_signatures(SignatureFault::Unsigned));
+        Err(RegisterOpenError::Read { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
+            return Err(of_signatures(RegisterSignatureFault::Unsigned));
         }
         other => other?,
     };
     let statement = verify(text.as_bytes(), &jws, pins).map_err(of_signatures)?;
-    let faulty = |faults| OpenError::Faults {
+    let faulty = |faults| RegisterOpenError::Faults {
         path: file.into(),
         faults,
     };
@@ -223,7 +227,7 @@ pub fn open(file: &Path, signatures: &Path, pins: &Pins) -> Result<Register, Ope
     if RegisterStatement::of(&register) == statement {
         Ok(register)
     } else {
-        Err(of_signatures(SignatureFault::Contradiction))
+        Err(of_signatures(RegisterSignatureFault::Contradiction))
     }
 }
 
@@ -233,22 +237,22 @@ pub fn open(file: &Path, signatures: &Path, pins: &Pins) -> Result<Register, Ope
 /// everyone has pinned it.
 ///
 /// # Errors
-/// [`SignatureFault`].
+/// [`RegisterSignatureFault`].
 pub fn verify(
     text: &[u8],
     signatures: &str,
-    pins: &Pins,
-) -> Result<RegisterStatement, SignatureFault> {
+    pins: &RegisterPins,
+) -> Result<RegisterStatement, RegisterSignatureFault> {
     let signed = jws::parse(signatures, TYP)?;
     if signed.signers().next().is_none() {
-        return Err(SignatureFault::Unsigned);
+        return Err(RegisterSignatureFault::Unsigned);
     }
     let pinned = |kid: &str| pins.keys.iter().find(|pinned| pinned.id.as_str() == kid);
     let check = SignatureCheck::of(&signed, |kid| {
         pinned(kid).map(|pinned| (pinned, &pinned.key))
     });
     if let Some(forged) = check.bad.as_ref().and_then(|bad| pinned(bad.kid())) {
-        return Err(SignatureFault::Forged(forged.id.clone()));
+        return Err(RegisterSignatureFault::Forged(forged.id.clone()));
     }
     let bodies: BTreeSet<_> = check.persons.iter().map(|pinned| &pinned.body).collect();
     let (have, need) = (check.persons.len(), pins.quorum.max(1));
@@ -260,30 +264,32 @@ pub fn verify(
             .filter(|pinned| !has(pinned))
             .map(|pinned| pinned.id.as_str())
             .collect();
-        return Err(SignatureFault::Quorum {
+        return Err(RegisterSignatureFault::Quorum {
             have,
             need,
             missing: missing.join(", "),
         });
     }
     if !bodies.contains(&pins.commission) {
-        return Err(SignatureFault::NoCommission(pins.commission.clone()));
+        return Err(RegisterSignatureFault::NoCommission(
+            pins.commission.clone(),
+        ));
     }
     if bodies.len() < 2 {
-        return Err(SignatureFault::OneBody(pins.commission.clone()));
+        return Err(RegisterSignatureFault::OneBody(pins.commission.clone()));
     }
     let statement = RegisterStatement::read(signed.payload()).map_err(|fault| match fault {
-        JsonFault::Value { .. } => SignatureFault::Payload,
-        form => SignatureFault::Malformed(form.into()),
+        JsonFault::Value { .. } => RegisterSignatureFault::Payload,
+        form => RegisterSignatureFault::Malformed(form.into()),
     })?;
     if statement.deployment != pins.deployment {
-        return Err(SignatureFault::Foreign {
+        return Err(RegisterSignatureFault::Foreign {
             signed_for: statement.deployment,
             here: pins.deployment.clone(),
         });
     }
     if statement.digest != digest_of(text) {
-        return Err(SignatureFault::OtherText {
+        return Err(RegisterSignatureFault::OtherText {
             signed_version: statement.version,
         });
     }
@@ -300,8 +306,8 @@ pub fn sign(
     signatures: Option<&str>,
     kid: &Id,
     key: &SigningKey,
-) -> Result<String, SignError> {
-    let register = super::parse(text).map_err(SignError::Faults)?;
+) -> Result<String, RegisterSignError> {
+    let register = super::parse(text).map_err(RegisterSignError::Faults)?;
     let payload = RegisterStatement::of(&register).payload();
     let draft = match signatures {
         Some(signatures) if jws::parse(signatures, TYP)?.payload() == payload => {
@@ -314,7 +320,7 @@ pub fn sign(
 
 /// Why a register was not signed.
 #[derive(Debug, thiserror::Error)]
-pub enum SignError {
+pub enum RegisterSignError {
     /// It has faults; all of them, in the order of the file.
     #[error("a register with faults is not signed")]
     Faults(Vec<Fault>),
@@ -331,9 +337,9 @@ pub fn digest_of(text: &[u8]) -> [u8; 32] {
 /// Reads a text file of at most [`MAX_FILE`] bytes.
 ///
 /// # Errors
-/// [`OpenError::Read`] when it cannot be read, is longer, or is not UTF-8.
-pub fn read_text(path: &Path) -> Result<String, OpenError> {
-    let fault = |source| OpenError::Read {
+/// [`RegisterOpenError::Read`] when it cannot be read, is longer, or is not UTF-8.
+pub fn read_text(path: &Path) -> Result<String, RegisterOpenError> {
+    let fault = |source| RegisterOpenError::Read {
         path: path.into(),
         source,
     };

@@ -1,4 +1,4 @@
-//! Two questions about names: is it taken already, and is it there at all?
+//! Two questions about a name: is it taken already, and does it exist?
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -74,7 +74,7 @@ impl References {
         self.ids.contains(id)
     }
 
-    /// A fault if nothing has that id.
+    /// Notes a fault if nothing has that id.
     pub(super) fn check(&self, id: &At<Id>, called: &str, faults: &mut Faults) {
         if !self.ids.contains(&id.value) {
             let known: Vec<&str> = self.ids.iter().map(Id::as_str).collect();
@@ -95,7 +95,7 @@ impl References {
         }
     }
 
-    /// The same for a list, in which nothing may stand twice.
+    /// Checks a list, in which no id may occur twice.
     pub(super) fn check_list(&self, list: &[At<Id>], called: &str, faults: &mut Faults) {
         let mut unique = Unique::new(self.what);
         for id in list {

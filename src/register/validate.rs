@@ -175,7 +175,7 @@ fn sectors(file: &RegisterFile, faults: &mut Faults) {
             &format!("{called}: `epoch-overlap-days`"),
             faults,
         );
-        let least = u64::from(is(&sector.reversible));
+        let least = u64::from(is_true(&sector.reversible));
         within(
             &sector.retention_years,
             least,
@@ -191,9 +191,9 @@ fn sectors(file: &RegisterFile, faults: &mut Faults) {
 
 /// A reversible sector has authorities, and one with the granularity `purpose` has purposes.
 fn needed_lists(sector: &SectorEntry, called: &str, faults: &mut Faults) {
-    if is(&sector.reversible) && sector.authorities.is_empty() {
+    if is_true(&sector.reversible) && sector.authorities.is_empty() {
         let what = format!(
-            "{called} is reversible and names no authority, so nobody could lawfully go back"
+            "{called} is reversible and names no authority, so no order could ever open its mappings"
         );
         faults.push(
             sector.line,
@@ -201,7 +201,7 @@ fn needed_lists(sector: &SectorEntry, called: &str, faults: &mut Faults) {
             "authorities = [\"…\"], or reversible = false",
         );
     }
-    if is(&sector.by_purpose) && sector.purposes.is_empty() {
+    if is_true(&sector.by_purpose) && sector.purposes.is_empty() {
         let what = format!("{called} has the granularity `purpose` and declares no purpose");
         faults.push(sector.line, what, "purposes = [\"…\"]");
     }
@@ -234,7 +234,7 @@ fn text_forms(sector: &SectorEntry, called: &str, faults: &mut Faults) {
     }
 }
 
-fn is(found: &MaybeAt<bool>) -> bool {
+fn is_true(found: &MaybeAt<bool>) -> bool {
     found.as_ref().is_some_and(|found| found.value)
 }
 
@@ -460,7 +460,7 @@ fn client_sectors<'f>(
         };
         usable.extend(sector.purposes.iter().map(|purpose| &purpose.value));
         let named = |purpose: &At<Id>| client.purposes.iter().any(|own| own.value == purpose.value);
-        if is(&sector.by_purpose)
+        if is_true(&sector.by_purpose)
             && !sector.purposes.is_empty()
             && !sector.purposes.iter().any(named)
         {
@@ -534,8 +534,8 @@ fn rights_officers(file: &RegisterFile, faults: &mut Faults) {
     }
 }
 
-/// What tells actors apart: ids (the audit log names people by them), certificates and keys, over
-/// all kinds of actors.
+/// The ids (by which the audit log names actors), certificates and keys of all kinds of actors.
+/// Each may belong to one actor only.
 struct Actors {
     ids: Unique<Id>,
     certificates: Unique<SpkiDigest>,

@@ -1,11 +1,11 @@
-//! The values that stand in a register, each with the one spelling that is taken.
+//! The values of a register's fields, each with the one spelling that is accepted.
 
 use ed25519_dalek::VerifyingKey;
 use jiff::civil::Date;
 use toml::de::DeValue;
 use uuid::Uuid;
 
-use super::read::{Field, wrong_type};
+use super::read::{TomlField, wrong_type};
 use super::{DeclarationDecision, Id, Operation, PeriodLength, SpkiDigest, Suite, TextForm};
 use crate::identifier::{CheckDigit, LetterCase};
 
@@ -19,7 +19,7 @@ fn text<'v>(value: &'v DeValue<'_>) -> Result<&'v str, String> {
 #[derive(Debug, Clone)]
 pub(super) struct PlainText(pub(super) String);
 
-impl Field for PlainText {
+impl TomlField for PlainText {
     const EXAMPLE: &'static str = "\"…\", up to 500 characters";
 
     fn read(value: &DeValue<'_>) -> Result<Self, String> {
@@ -37,17 +37,17 @@ impl Field for PlainText {
 
 /// Any text at all, judged later (patterns, separators).
 #[derive(Debug, Clone)]
-pub(super) struct Raw(pub(super) String);
+pub(super) struct UncheckedText(pub(super) String);
 
-impl Field for Raw {
+impl TomlField for UncheckedText {
     const EXAMPLE: &'static str = "'…'";
 
     fn read(value: &DeValue<'_>) -> Result<Self, String> {
-        text(value).map(|text| Raw(text.into()))
+        text(value).map(|text| UncheckedText(text.into()))
     }
 }
 
-impl Field for Id {
+impl TomlField for Id {
     const EXAMPLE: &'static str = "an id of a-z, 0-9 and -, in quotes, up to 64 characters";
 
     fn read(value: &DeValue<'_>) -> Result<Self, String> {
@@ -59,7 +59,7 @@ impl Field for Id {
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct DottedName(pub(super) String);
 
-impl Field for DottedName {
+impl TomlField for DottedName {
     const EXAMPLE: &'static str = "ids with dots between them, as in \"health.chu-rabat\"";
 
     fn read(value: &DeValue<'_>) -> Result<Self, String> {
@@ -74,22 +74,22 @@ impl Field for DottedName {
 
 /// A sector's tag, `[a-z]{2,12}`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Tag(pub(super) String);
+pub(super) struct SectorTag(pub(super) String);
 
-impl Field for Tag {
+impl TomlField for SectorTag {
     const EXAMPLE: &'static str = "2 to 12 letters a to z, in quotes";
 
     fn read(value: &DeValue<'_>) -> Result<Self, String> {
         let tag = text(value)?;
         if (2..=12).contains(&tag.len()) && tag.bytes().all(|byte| byte.is_ascii_lowercase()) {
-            Ok(Tag(tag.into()))
+            Ok(SectorTag(tag.into()))
         } else {
             Err("is not a tag: 2 to 12 letters a to z".into())
         }
     }
 }
 
-impl Field for Uuid {
+impl TomlField for Uuid {
     const EXAMPLE: &'static str = "a new random UUID in quotes, as `uuidgen -r` prints";
 
     fn read(value: &DeValue<'_>) -> Result<Self, String> {
@@ -107,7 +107,7 @@ impl Field for Uuid {
     }
 }
 
-impl Field for Date {
+impl TomlField for Date {
     const EXAMPLE: &'static str = "a day as 2026-01-31";
 
     fn read(value: &DeValue<'_>) -> Result<Self, String> {
@@ -130,7 +130,7 @@ impl Field for Date {
 #[derive(Debug, Clone)]
 pub(super) struct CountryCode(pub(super) String);
 
-impl Field for CountryCode {
+impl TomlField for CountryCode {
     const EXAMPLE: &'static str = "\"FRA\"";
 
     fn read(value: &DeValue<'_>) -> Result<Self, String> {
@@ -152,7 +152,7 @@ pub(super) fn hex(digits: &str) -> Result<[u8; 32], String> {
         .ok_or_else(|| "is not 64 hexadecimal digits in lower case".into())
 }
 
-impl Field for SpkiDigest {
+impl TomlField for SpkiDigest {
     const EXAMPLE: &'static str = "the SHA-256 of the certificate's public key (SPKI, DER) as 64 hexadecimal digits, in quotes";
 
     fn read(value: &DeValue<'_>) -> Result<Self, String> {
@@ -163,7 +163,7 @@ impl Field for SpkiDigest {
     }
 }
 
-impl Field for VerifyingKey {
+impl TomlField for VerifyingKey {
     const EXAMPLE: &'static str = "an Ed25519 public key as 64 hexadecimal digits, in quotes";
 
     fn read(value: &DeValue<'_>) -> Result<Self, String> {
@@ -191,7 +191,7 @@ pub(super) struct SealingKey {
     pub(super) public: Vec<u8>,
 }
 
-impl Field for SealingKey {
+impl TomlField for SealingKey {
     const EXAMPLE: &'static str =
         "the authority's public key as 64 (X25519) or 2432 (X-Wing) hexadecimal digits, in quotes";
 
@@ -214,8 +214,8 @@ impl Field for SealingKey {
 /// An X25519 public key (RFC 7748) that contributes something: not of small order, in its one
 /// encoding.
 fn x25519_key(public: [u8; 32]) -> Result<(), String> {
-    // The prime is 2^255 - 19; in little-endian, what is not below it has 31 high bytes of 7fff…ff
-    // (or the top bit).
+    // The prime is 2^255 - 19; in little-endian, a number that is not below it has 31 high bytes of
+    // 7fff…ff (or the top bit).
     let top_bit = public[31] & 0x80 != 0;
     let beyond_prime =
         public[31] == 0x7f && public[1..31].iter().all(|byte| *byte == 0xff) && public[0] >= 0xed;
@@ -244,7 +244,7 @@ fn mlkem_is_reduced(key: &[u8]) -> bool {
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct AgeRecipient(pub(super) String);
 
-impl Field for AgeRecipient {
+impl TomlField for AgeRecipient {
     const EXAMPLE: &'static str = "an age recipient in quotes, \"age1…\", as `age-keygen` prints";
 
     fn read(value: &DeValue<'_>) -> Result<Self, String> {
@@ -260,7 +260,7 @@ impl Field for AgeRecipient {
 #[derive(Debug, Clone)]
 pub(super) struct MigrationPublicKey(pub(super) [u8; 32]);
 
-impl Field for MigrationPublicKey {
+impl TomlField for MigrationPublicKey {
     const EXAMPLE: &'static str =
         "an X25519 public key as 64 hexadecimal digits, as `cloison client keygen` prints";
 
@@ -272,7 +272,7 @@ impl Field for MigrationPublicKey {
 
 macro_rules! one_of {
     ($type:ty, $($text:literal => $value:expr),+) => {
-        impl Field for $type {
+        impl TomlField for $type {
             const EXAMPLE: &'static str = concat!("one of:", $(" \"", $text, "\""),+);
 
             fn read(value: &DeValue<'_>) -> Result<Self, String> {

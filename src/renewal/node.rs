@@ -18,7 +18,7 @@ use crate::link::VaultLink;
 use crate::node::Node;
 use crate::refusal::{Refusal, not_logged};
 use crate::register::{AuthorityKey, Sector};
-use crate::seal::record::Record;
+use crate::seal::record::SegmentRecord;
 use crate::seal::segment::{AuthorityPrivateKey, prove, rewrap};
 
 /// Works on one page: asks the vault for it, logs, opens the data keys, sends the result to the
@@ -119,7 +119,8 @@ fn work_on(
     let held = node.safe().open(node.now(), |keys| {
         for text in segments {
             let record = BASE64URL_NOPAD.decode(text.as_bytes()).ok();
-            let record = record.and_then(|bytes| Record::read(&bytes, node.segment_keys()).ok());
+            let record =
+                record.and_then(|bytes| SegmentRecord::read(&bytes, node.segment_keys()).ok());
             let Some((record, sector)) = record.and_then(|record| competent(node, record)) else {
                 tracing::warn!(
                     "a segment that the vault handed out is not signed by a pinned key, or not ours"
@@ -188,7 +189,7 @@ fn check_held(node: &Node, task: RenewalTask) -> Result<(), Refusal> {
 }
 
 /// The record with its sector, if this authority is competent there by the node's own register.
-fn competent(node: &Node, record: Record) -> Option<(Record, &Sector)> {
+fn competent(node: &Node, record: SegmentRecord) -> Option<(SegmentRecord, &Sector)> {
     let sector = node
         .register()
         .sectors
@@ -203,7 +204,7 @@ fn competent(node: &Node, record: Record) -> Option<(Record, &Sector)> {
 fn seal_anew(
     node: &Node,
     keys: &[&AuthorityPrivateKey],
-    record: &Record,
+    record: &SegmentRecord,
     sector: &Sector,
     step: &mut RenewalStep,
     done: &mut SegmentAnswer,
@@ -241,7 +242,7 @@ fn seal_anew(
     }
 }
 
-fn prove_own(keys: &[&AuthorityPrivateKey], record: &Record, done: &mut SegmentAnswer) {
+fn prove_own(keys: &[&AuthorityPrivateKey], record: &SegmentRecord, done: &mut SegmentAnswer) {
     let tried: Vec<_> = keys.iter().map(|key| (key, prove(record, key))).collect();
     // A node that cannot open the segment at all cannot prove anything about it.
     let Some(opening) = tried.iter().find_map(|(_, opened)| opened.as_ref().ok()) else {

@@ -16,7 +16,7 @@ use crate::commit::Change;
 use crate::id::hex;
 use crate::refusal::{Refusal, fault, not_logged};
 use crate::register::{AuthorityKey, Id, Register, Sector};
-use crate::seal::record::{Recipient, Record};
+use crate::seal::record::{SegmentRecipient, SegmentRecord};
 use crate::seal::segment::SegmentId;
 use crate::vault::Vault;
 pub use old::{drop_old, stranded};
@@ -47,7 +47,7 @@ impl<'v> RegisteredRecipients<'v> {
     }
 
     /// The sector of a record, if that authority (or any at all) is competent in it.
-    fn sector(&self, record: &Record, authority: Option<&Id>) -> Option<&'v Sector> {
+    fn sector(&self, record: &SegmentRecord, authority: Option<&Id>) -> Option<&'v Sector> {
         let sector = self.sectors.get(&record.sector)?;
         authority
             .is_none_or(|authority| sector.authorities.contains(authority))
@@ -100,8 +100,8 @@ fn read_own_record(
     registered: &RegisteredRecipients<'_>,
     id: &SegmentId,
     bytes: &[u8],
-) -> Option<Record> {
-    let record = Record::read(bytes, &registered.own_keys)
+) -> Option<SegmentRecord> {
+    let record = SegmentRecord::read(bytes, &registered.own_keys)
         .ok()
         .filter(|record| record.id == *id);
     if record.is_none() {
@@ -115,7 +115,7 @@ fn read_own_record(
 /// A key's id and the SHA-256 of its entry, which a node has proved to open.
 type ProvedEntry = (String, [u8; 32]);
 
-fn is_proved(recipient: &Recipient, proofs: &[ProvedEntry]) -> bool {
+fn is_proved(recipient: &SegmentRecipient, proofs: &[ProvedEntry]) -> bool {
     proofs
         .iter()
         .any(|(key, entry)| *key == recipient.key && *entry == recipient.digest())
@@ -137,7 +137,7 @@ fn proofs(vault: &Vault, id: &SegmentId) -> Result<Vec<ProvedEntry>, Refusal> {
 
 /// A segment that is being changed.
 struct SegmentDraft {
-    record: Record,
+    record: SegmentRecord,
     /// Whether the record has to be signed anew.
     changed: bool,
     /// By key: the entry that is proved now, or nothing if its proof falls.
@@ -145,7 +145,7 @@ struct SegmentDraft {
 }
 
 impl SegmentDraft {
-    fn of(record: Record) -> Self {
+    fn of(record: SegmentRecord) -> Self {
         Self {
             record,
             changed: false,

@@ -70,7 +70,7 @@ impl ChunkCipher {
         row.get(1..5) == Some(&self.current.to_be_bytes())
     }
 
-    /// Unwraps the row that lay under `row_key`.
+    /// Unwraps the row that was stored under `row_key`.
     ///
     /// # Errors
     /// [`SealError`]: format, an absent key version, or a row that does not open there.
@@ -132,7 +132,7 @@ pub struct RecordRef {
 }
 
 impl ChunkBuilder {
-    /// An empty chunk of one segment and domain, with room for `records` records of so many bytes
+    /// An empty chunk of one segment and domain, with room for `records` records of `bytes` bytes
     /// in all.
     pub fn new(segment: &SegmentId, scope: &DomainScope, records: usize, bytes: usize) -> Self {
         let head = HEAD

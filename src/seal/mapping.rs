@@ -27,9 +27,9 @@ const TAG: usize = 16;
 
 /// Where a mapping belongs, without the pseudonym: the same for a whole batch.
 #[derive(Debug, Clone)]
-pub struct Location(Vec<u8>);
+pub struct MappingLocation(Vec<u8>);
 
-impl Location {
+impl MappingLocation {
     /// The place of one domain.
     pub fn new(sector: Uuid, epoch: u32, scope: &DomainScope) -> Self {
         let mut place = b"cloison/v1/mapping".to_vec();
@@ -52,21 +52,21 @@ impl Location {
 }
 
 /// Seals the mappings of one batch under one segment.
-pub struct Sealer<'a> {
+pub struct MappingSealer<'a> {
     segment: &'a OpenSegment,
-    location: Location,
+    location: MappingLocation,
     scheme: Vec<u8>,
     day: [u8; 4],
     counter: u32,
     left: usize,
 }
 
-impl<'a> Sealer<'a> {
+impl<'a> MappingSealer<'a> {
     /// A sealer for at most `count` mappings; `None` when the segment has not that many counters
     /// left.
     pub fn new(
         segment: &'a OpenSegment,
-        location: Location,
+        location: MappingLocation,
         scheme: &str,
         day: u32,
         count: usize,
@@ -133,7 +133,7 @@ impl<'a> Sealer<'a> {
     }
 }
 
-/// One record as it lies in a chunk.
+/// One record as a chunk holds it.
 #[derive(Debug, Clone, Copy)]
 pub struct RecordView<'a> {
     /// Whose mapping it is.
@@ -180,7 +180,7 @@ impl<'a> RecordView<'a> {
     pub fn open(
         &self,
         segment: &OpenedSegment,
-        mut location: Location,
+        mut location: MappingLocation,
     ) -> Result<Mapping, SealError> {
         let mut buffer = Zeroizing::new(self.ciphertext.to_vec());
         let plain = segment

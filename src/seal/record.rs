@@ -27,7 +27,7 @@ const SEALED_DEK: usize = 48;
 
 /// A data key sealed to one authority's key.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Recipient {
+pub struct SegmentRecipient {
     /// The suite's number.
     pub suite: u8,
     /// The authority key's id.
@@ -38,7 +38,7 @@ pub struct Recipient {
     pub ct: Vec<u8>,
 }
 
-impl Recipient {
+impl SegmentRecipient {
     /// Seals a data key.
     pub(super) fn seal(
         to: &AuthorityKey,
@@ -79,7 +79,7 @@ impl Recipient {
 
 /// A record's fields, before its signature is checked.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Record {
+pub struct SegmentRecord {
     /// The segment's id.
     pub id: SegmentId,
     /// The sector it was opened for.
@@ -89,10 +89,10 @@ pub struct Record {
     /// The commitment to its data key.
     pub commitment: [u8; 32],
     /// The recipients of its data key, in the order in which they came.
-    pub recipients: Vec<Recipient>,
+    pub recipients: Vec<SegmentRecipient>,
 }
 
-impl Record {
+impl SegmentRecord {
     /// Reads a record that one of `pinned` signed.
     ///
     /// # Errors
@@ -132,7 +132,7 @@ impl Record {
         let count = r.u8()?;
         let mut recipient = || {
             let (suite, key) = (r.u8()?, r.text()?.to_owned());
-            Ok(Recipient {
+            Ok(SegmentRecipient {
                 suite,
                 key,
                 enc: r.lp()?.to_vec(),
@@ -176,7 +176,7 @@ impl Record {
     }
 
     /// The recipient under that key id.
-    pub fn recipient(&self, key: &str) -> Option<&Recipient> {
+    pub fn recipient(&self, key: &str) -> Option<&SegmentRecipient> {
         self.recipients
             .iter()
             .find(|recipient| recipient.key == key)

@@ -12,7 +12,7 @@ use uuid::Uuid;
 
 use super::SealError;
 pub use super::hpke::AuthorityPrivateKey;
-use super::record::{Recipient, Record};
+use super::record::{SegmentRecipient, SegmentRecord};
 use crate::clock::day_of;
 use crate::keys::{Key, segment_commitment, segment_opening};
 use crate::register::AuthorityKey;
@@ -53,7 +53,7 @@ impl OpenSegment {
         now: Timestamp,
     ) -> Result<Self, SealError> {
         let dek = Key::random();
-        let mut record = Record {
+        let mut record = SegmentRecord {
             id: crate::clock::random(),
             sector,
             opened_at: now.as_second().to_be_bytes(),
@@ -64,7 +64,7 @@ impl OpenSegment {
         for authority in authorities {
             record
                 .recipients
-                .push(Recipient::seal(authority, sector, &dek, &aad)?);
+                .push(SegmentRecipient::seal(authority, sector, &dek, &aad)?);
         }
 
         Ok(Self {
@@ -144,14 +144,14 @@ impl OpenedSegment {
         key: &AuthorityPrivateKey,
         pinned: &[VerifyingKey],
     ) -> Result<Self, SealError> {
-        Self::of(&Record::read(record, pinned)?, key)
+        Self::of(&SegmentRecord::read(record, pinned)?, key)
     }
 
     /// Opens a record whose signature was checked before.
     ///
     /// # Errors
     /// [`SealError`]: not sealed to `key`, does not open, wrong commitment.
-    pub fn of(record: &Record, key: &AuthorityPrivateKey) -> Result<Self, SealError> {
+    pub fn of(record: &SegmentRecord, key: &AuthorityPrivateKey) -> Result<Self, SealError> {
         let (dek, _) = open_dek(record, key)?;
         Ok(Self {
             id: record.id,
@@ -181,13 +181,13 @@ impl OpenedSegment {
 /// # Errors
 /// As [`OpenedSegment::open`], and [`SealError::PublicKey`] when one of `to` is not of its suite.
 pub fn rewrap(
-    record: &Record,
+    record: &SegmentRecord,
     key: &AuthorityPrivateKey,
     to: &[&AuthorityKey],
-) -> Result<Vec<Recipient>, SealError> {
+) -> Result<Vec<SegmentRecipient>, SealError> {
     let ((dek, _), aad) = (open_dek(record, key)?, record.aad());
     to.iter()
-        .map(|to| Recipient::seal(to, record.sector, &dek, &aad))
+        .map(|to| SegmentRecipient::seal(to, record.sector, &dek, &aad))
         .collect()
 }
 
@@ -196,7 +196,7 @@ pub fn rewrap(
 ///
 /// # Errors
 /// As [`OpenedSegment::open`].
-pub fn prove(record: &Record, key: &AuthorityPrivateKey) -> Result<Key, SealError> {
+pub fn prove(record: &SegmentRecord, key: &AuthorityPrivateKey) -> Result<Key, SealError> {
     open_dek(record, key).map(|(dek, _)| segment_opening(&dek))
 }
 
@@ -207,9 +207,9 @@ pub fn is_opening(shown: &[u8], digest: &[u8; 32]) -> bool {
 
 /// The data key, and the recipient entry that it was sealed in.
 fn open_dek<'r>(
-    record: &'r Record,
+    record: &'r SegmentRecord,
     key: &AuthorityPrivateKey,
-) -> Result<(Key, &'r Recipient), SealError> {
+) -> Result<(Key, &'r SegmentRecipient), SealError> {
     let suite = key.suite().number();
     let recipient = record
         .recipients
@@ -229,7 +229,7 @@ fn open_dek<'r>(
 /// # Errors
 /// [`SealError::Format`]
 pub fn opened_at(record: &[u8]) -> Result<Timestamp, SealError> {
-    let second = i64::from_be_bytes(Record::unverified(record)?.opened_at);
+    let second = i64::from_be_bytes(SegmentRecord::unverified(record)?.opened_at);
     Timestamp::from_second(second).map_err(|_| SealError::Format)
 }
 

@@ -55,7 +55,7 @@ fn say(log: &Log, cosigners: &Cosigners, readiness: &Readiness) {
         Some(why) => readiness.set("audit", format!("no checkpoint can be published: {why}")),
         None => readiness.clear("audit"),
     }
-    match cosigners.lack() {
+    match cosigners.missing_quorum() {
         Some(why) => readiness.set("witnesses", why),
         None => readiness.clear("witnesses"),
     }

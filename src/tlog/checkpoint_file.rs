@@ -114,7 +114,7 @@ impl CheckpointFile {
     }
 }
 
-/// The device of the folder that a file lies in.
+/// The device of a file's folder.
 fn device(path: &Path) -> Option<u64> {
     let folder = path
         .parent()
@@ -151,7 +151,7 @@ mod tests {
     }
 
     #[test]
-    fn only_who_knows_what_is_there_may_change_it() {
+    fn only_a_caller_who_knows_the_content_may_change_it() {
         let folder = tempfile::tempdir().unwrap();
         let place = CheckpointFile::new(folder.path().join("checkpoint"));
         assert_eq!(place.load().unwrap(), None);

@@ -261,7 +261,7 @@ impl<'a> SignedNote<'a> {
             .map(|found| found.map(|(_, line)| line))
     }
 
-    /// The verifier of that key under the name in its cosignature line: registers state keys, and
+    /// The verifier of `key`, under the name in its cosignature line: registers state keys, and
     /// notes state names.
     pub fn cosigner(&self, key: &VerifyingKey) -> Option<Verifier> {
         let claims = self.signatures.iter().map(|line| {

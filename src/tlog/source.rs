@@ -10,7 +10,7 @@ use super::path::LogResource;
 use super::proof::TileReader;
 use super::tree::{self, Hash, TILE_WIDTH, TileId};
 
-/// Why a log cannot be read at all. A resource that is missing or wrong is a finding instead.
+/// Why a log cannot be read. A resource that is missing or wrong is a finding instead.
 #[derive(Debug, thiserror::Error)]
 pub enum LogSourceError {
     /// A file.
@@ -32,8 +32,8 @@ pub enum LogSourceError {
     Tile(String),
 }
 
-/// A log to be read, by shard and resource. A shard is named by the folder that it lies in: `2026`,
-/// or nothing where there is only one.
+/// A log to be read, by shard and resource. A shard has the name of its folder: `2026`, or an empty
+/// name if there is only one.
 pub trait LogSource {
     /// The shards, oldest first.
     ///
@@ -41,7 +41,7 @@ pub trait LogSource {
     /// [`LogSourceError`]
     fn shards(&self) -> Result<Vec<String>, LogSourceError>;
 
-    /// A resource's bytes; `None` where it does not exist.
+    /// A resource's bytes; `None` if it does not exist.
     ///
     /// # Errors
     /// [`LogSourceError`]

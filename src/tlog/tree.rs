@@ -108,8 +108,8 @@ pub struct MerkleTree {
 }
 
 impl MerkleTree {
-    /// The tree of `size` leaves whose tiles that are not full are these (by level). `None` where
-    /// they do not fit the size.
+    /// Makes the tree of `size` leaves from its tiles that are not full, by level. `None` if they
+    /// do not fit the size.
     pub fn from_edge(size: u64, mut edge: Vec<Vec<Hash>>) -> Option<Self> {
         edge.resize(edge.len().max(LEVELS.into()), vec![]);
         for (level, hashes) in edge.iter().enumerate() {

@@ -59,7 +59,7 @@ pub fn walk(
 ) -> Result<(), LogSourceError> {
     let mut seen = seen.to_vec();
     seen.sort_by_key(|checkpoint| checkpoint.size);
-    Walk {
+    LogWalk {
         source,
         shard,
         head,
@@ -70,7 +70,7 @@ pub fn walk(
     .run()
 }
 
-struct Walk<'w> {
+struct LogWalk<'w> {
     source: &'w dyn LogSource,
     shard: &'w str,
     head: &'w Checkpoint,
@@ -85,7 +85,7 @@ struct Walk<'w> {
 struct Bundle<'t> {
     index: u64,
     width: u16,
-    /// Its tile, where there is one.
+    /// Its tile, if there is one.
     tile: Option<&'t [Hash]>,
     /// Whether the tile is that of the signed tree.
     is_verified: bool,
@@ -93,7 +93,7 @@ struct Bundle<'t> {
     expected: Option<&'t Hash>,
 }
 
-impl Walk<'_> {
+impl LogWalk<'_> {
     fn run(&mut self) -> Result<(), LogSourceError> {
         let mut edge = vec![vec![]; tree::LEVELS.into()];
         for (id, width) in tree::edge_tiles(self.head.size) {
@@ -223,7 +223,7 @@ impl Walk<'_> {
         Ok(())
     }
 
-    /// Says where the leaves of a bundle, its tile and the tree above do not fit together.
+    /// Reports where the leaves of a bundle, its tile and the tree above do not fit together.
     fn compare_bundle(&mut self, bundle: &Bundle<'_>, leaves: &[Hash]) {
         let &Bundle {
             index,
@@ -264,7 +264,7 @@ impl Walk<'_> {
         }
     }
 
-    /// Says how leaves differ from the tile that they belong to.
+    /// Reports how leaves differ from the tile that they belong to.
     fn compare_leaves(
         &mut self,
         resource: LogResource,
@@ -385,8 +385,8 @@ impl Walk<'_> {
         }
     }
 
-    /// Says where the edge tiles are not those of the tree over the entries; whether they differ
-    /// anywhere.
+    /// Reports where the edge tiles differ from those of the tree over the entries; returns whether
+    /// any does.
     fn compare_edge(&mut self, edge: &[Vec<Hash>]) -> bool {
         let mut tiles_differ = false;
         for (id, width) in tree::edge_tiles(self.head.size) {

@@ -9,12 +9,12 @@ use super::{CanonicalBatch, OpenDomain, yield_after};
 use crate::clock::{day_of, give_way};
 use crate::code::Code;
 use crate::commit::NewMappings;
-use crate::keys::{DomainKey, NoncePart, Prf, Uti};
+use crate::keys::{DomainKey, NoncePart, PrfOutput, Uti};
 use crate::pseudonym::Pseudonym;
 use crate::refusal::{Refusal, fault};
 use crate::register::{Id, TextForm};
 use crate::seal::chunk::{ChunkBuilder, MAX_RECORDS};
-use crate::seal::mapping::{Location, Sealer};
+use crate::seal::mapping::{MappingLocation, MappingSealer};
 use crate::seal::segment::OpenSegment;
 use crate::store::index::{AHEAD, Partition, PartitionView};
 use crate::vault::{SectorState, Vault};
@@ -80,7 +80,7 @@ impl BatchDerivation<'_> {
     /// Derives the pseudonyms of an epoch that stores no mappings.
     fn derive(&self, key: &DomainKey, form: TextForm) -> Vec<Pseudonym> {
         let mut pseudonyms = Vec::with_capacity(self.utis.len());
-        let mut prfs: Vec<Prf> = Vec::with_capacity(AHEAD);
+        let mut prfs: Vec<PrfOutput> = Vec::with_capacity(AHEAD);
         for utis in self.utis.chunks(AHEAD) {
             key.prfs(utis, &mut prfs);
             pseudonyms.extend(prfs.drain(..).map(|prf| prf.to_pseudonym().fixed_for(form)));
@@ -99,8 +99,8 @@ impl BatchDerivation<'_> {
     ) -> (Vec<Pseudonym>, Vec<UnstoredMapping>) {
         let mut pseudonyms = Vec::with_capacity(self.utis.len());
         let mut unstored = Vec::new();
-        let mut hashed: Vec<Prf> = Vec::with_capacity(AHEAD);
-        let mut fetched: Vec<Prf> = Vec::with_capacity(AHEAD);
+        let mut hashed: Vec<PrfOutput> = Vec::with_capacity(AHEAD);
+        let mut fetched: Vec<PrfOutput> = Vec::with_capacity(AHEAD);
         for utis in self.utis.chunks(AHEAD) {
             let first = pseudonyms.len();
             key.prfs(utis, &mut hashed);
@@ -182,12 +182,12 @@ impl BatchDerivation<'_> {
         domain: &OpenDomain,
         unstored: &mut [UnstoredMapping],
     ) -> Option<Vec<ChunkBuilder>> {
-        let location = Location::new(
+        let location = MappingLocation::new(
             self.state.sector.uuid,
             domain.epoch.row.epoch,
             &domain.scope,
         );
-        let mut sealer = Sealer::new(
+        let mut sealer = MappingSealer::new(
             segment,
             location,
             self.scheme.as_str(),
@@ -218,7 +218,7 @@ impl BatchDerivation<'_> {
 fn keep_unstored(
     view: &PartitionView<'_>,
     pseudonyms: &[Pseudonym],
-    prfs: &mut Vec<Prf>,
+    prfs: &mut Vec<PrfOutput>,
     unstored: &mut Vec<UnstoredMapping>,
 ) {
     let first = pseudonyms.len() - prfs.len();

@@ -1,4 +1,4 @@
-//! No identifier, no UTI, no secret and no digest that somebody without a key could make of an
+//! No identifier, no UTI, no secret and no digest that a person without a key could make of an
 //! identifier stands in any entry: told by looking for all of them in the entries of a world in
 //! which everything was done once, right and wrong.
 
@@ -169,7 +169,7 @@ fn no_entry_names_anybody() {
         );
     }
     // An order's own digest is over a list of pseudonyms, and stands in the log so that the order
-    // can be shown to be the one: whoever can make it has the order.
+    // can be shown to be the one: only those who have the order can make it.
     let entries = [world.entries(Side::Vault), world.entries(Side::Node)].concat();
     super::documents::describe(&entries);
     let events: BTreeSet<&str> = entries

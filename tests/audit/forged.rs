@@ -337,7 +337,7 @@ fn an_entry_changed_together_with_its_tiles() {
 }
 
 #[test]
-fn what_is_logged_and_yet_is_no_entry() {
+fn logged_bytes_that_are_not_an_entry() {
     let mut odd = entries(300);
     odd[7] = br#"{"time":"2026-11-22T10:00:00.000Z","event":"refuse"}"#.to_vec();
     odd[8] = b"hello".to_vec();

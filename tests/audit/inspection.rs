@@ -130,7 +130,7 @@ fn an_inspection_opens_its_object_and_nothing_else() {
     );
     assert!(verified.status.success(), "{}", said(&verified));
 
-    // Only the commission's own key makes one, whoever brings it.
+    // Only the commission's own key makes one, no matter who brings it.
     let bring = ["--client", "clients/auditor.toml", "--sector", "health"];
     for key in [
         ["secrets/register/operations.pem", "commission"],

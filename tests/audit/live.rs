@@ -66,7 +66,7 @@ fn a_log_from_the_first_entry_to_a_proof() {
     }
     let order = world.sign(&world.order("health", &pseudonyms[..3]), QUORUM);
     world.reidentify(&order, "health", &pseudonyms[..3]).ok();
-    // Whoever holds a release's entry also holds a checkpoint over it: no waiting here.
+    // The holder of a release's entry also holds a checkpoint over it: no waiting here.
     let report = json(&audit(&world, &[&["verify", "--json"], &LIVE[..]].concat()));
     assert_eq!(
         (
@@ -194,7 +194,7 @@ fn a_log_from_the_first_entry_to_a_proof() {
         .find(|line| line["entry"]["event"] == "release")
         .unwrap();
 
-    // One entry, for whoever has nothing but the register.
+    // One entry, for a person who has only the register.
     let place = format!("{shard}#{}", release["index"]);
     ok(&audit(
         &world,

@@ -535,8 +535,8 @@ fn world_entries(path: &Path) -> Vec<Value> {
         .collect()
 }
 
-/// Who signs second waits for whoever holds the file, reads it then, and puts a new file in its
-/// place.
+/// The second signer waits for the process that holds the file, reads it then, and puts a new file
+/// in its place.
 #[test]
 fn a_countersignature_replaces_the_request_whole_and_under_a_lock() {
     let world = world();

@@ -297,7 +297,7 @@ fn a_restored_store_notices_and_goes_on_only_when_told() {
         "{published}"
     );
 
-    // The newest store goes on; the backup does not.
+    // The newest store continues; the backup does not.
     open(&store, time, Some(&second), false).unwrap();
     let Err(refused) = open(&backup, time, Some(&second), false) else {
         panic!("it opened")
@@ -476,7 +476,7 @@ fn an_empty_mount_point_is_a_disk_that_is_away_and_not_one_that_forgot() {
             .unwrap()
             .contains("the disk that it was on is not mounted")
     );
-    // Nothing is published, and nothing made in the empty folder; that is no fork.
+    // Nothing is published, and nothing is made in the empty folder; this is not a fork.
     let event = || AuditEvent::Refuse {
         actor: "x".into(),
         operation: "tokenize",

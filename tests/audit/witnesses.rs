@@ -161,7 +161,7 @@ fn a_witness_remembers_a_bounded_number_of_shards_of_one_owner() {
         );
     }
     assert_eq!(files(), before, "nothing is kept of them");
-    // What is known goes on; a true log turns its year, and is restored now and then.
+    // Known logs continue; a true log turns its year, and is restored now and then.
     submit("2036", 3).unwrap();
     for shard in ["2025", "2026", "2026-1", "2026-63", "2027"] {
         submit(shard, 0).unwrap();
@@ -309,7 +309,7 @@ fn a_vault_that_lost_entries_is_noticed_by_the_node_which_opens_again_when_that_
     world.reidentify(&order, "health", &pseudonyms).ok();
     world.end(Side::Vault);
 
-    // Restored, it refuses to start, also when its second place is taken away; told to go on
+    // Restored, it refuses to start, also when its second place is taken away; told to continue
     // without, it starts, and the node refuses.
     fs::remove_dir_all(&store).unwrap();
     copy(&backup, &store);
@@ -355,7 +355,7 @@ fn a_vault_that_lost_entries_is_noticed_by_the_node_which_opens_again_when_that_
     );
     world.end(Side::Vault);
 
-    // Told so, it goes on in a shard of its own, and everybody knows.
+    // Told to, it continues in a new shard, and everyone knows.
     fs::remove_dir_all(&store).unwrap();
     copy(&backup, &store);
     fs::write(&second, remembered).unwrap();
@@ -382,8 +382,8 @@ fn a_vault_that_lost_entries_is_noticed_by_the_node_which_opens_again_when_that_
             .ends_with("-1")
     );
 
-    // The node refuses until somebody there has acknowledged it; what it remembers stays where it
-    // is.
+    // The node refuses until an officer or custodian has acknowledged it; what it remembers stays
+    // where it is.
     let refused = world.reidentify(&order, "health", &pseudonyms);
     assert_eq!(
         (refused.status, refused.code().as_str()),
@@ -467,8 +467,8 @@ fn a_vault_that_lost_entries_is_noticed_by_the_node_which_opens_again_when_that_
     assert!(!again.status.success());
 }
 
-/// A vault that lost entries goes on twice, so that the shard that is too short is none of the last
-/// two that it names: the node refuses all the same until somebody has acknowledged that.
+/// A vault that lost entries continues twice, so that the shard that is too short is not among the
+/// last two that it names: the node still refuses until that is acknowledged.
 #[test]
 fn every_log_that_the_node_remembers_is_held_against_the_vaults() {
     let mut world = World::new();
@@ -546,7 +546,7 @@ fn every_log_that_the_node_remembers_is_held_against_the_vaults() {
     world.reidentify(&order, "health", &pseudonyms).ok();
 }
 
-/// Puts a copy of the vault's store in its place, and has the log go on in another shard.
+/// Puts a copy of the vault's store in its place, and lets the log continue in another shard.
 fn restore_and_resume(world: &World, backup: &Path) {
     let store = world.path("data/vault");
     fs::remove_dir_all(&store).unwrap();
@@ -699,8 +699,8 @@ fn a_vault_can_require_a_witness_and_says_when_it_lacks_it() {
     );
 }
 
-/// A register states a witness's key and no name: whoever cosigned with it is that witness, under
-/// whatever name.
+/// A register states a witness's key and no name: a cosignature by that key is that witness's,
+/// under whatever name.
 #[test]
 fn the_witnesses_of_a_register_count_without_being_named() {
     let folder = tempfile::tempdir().unwrap();

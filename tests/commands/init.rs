@@ -10,7 +10,7 @@ use cloison::keys::example::{fingerprint, fingerprint_of_spki, is_example, liste
 use cloison::keys::file::read_signing_key;
 use cloison::order;
 use cloison::order::OrderPayload;
-use cloison::register::{Id, PinnedKey, Pins, open};
+use cloison::register::{Id, PinnedKey, RegisterPins, open};
 use cloison::statement::Statement as _;
 
 fn cloison(arguments: &[&str]) -> Output {
@@ -54,7 +54,7 @@ fn mode(path: &Path) -> u32 {
 }
 
 /// The pins that a deployment's configuration states.
-fn pins(config: &Path) -> Pins {
+fn pins(config: &Path) -> RegisterPins {
     let config: toml::Table = fs::read_to_string(config).unwrap().parse().unwrap();
     let register = config["register"].as_table().unwrap();
     let id = |value: &toml::Value| Id::parse(value.as_str().unwrap()).unwrap();
@@ -69,7 +69,7 @@ fn pins(config: &Path) -> Pins {
             key,
         }
     };
-    Pins {
+    RegisterPins {
         deployment: id(&config["deployment"]),
         keys: register["key"]
             .as_array()
@@ -162,7 +162,7 @@ fn the_register_is_signed_by_the_keys_that_both_sides_pin() {
         assert_eq!(register.deployment.as_str(), "pilot");
         assert_eq!(register.version, 1);
         // One signature less, or another deployment, and it is no register.
-        let other = Pins {
+        let other = RegisterPins {
             deployment: Id::parse("other").unwrap(),
             ..pins.clone()
         };
@@ -174,7 +174,7 @@ fn the_register_is_signed_by_the_keys_that_both_sides_pin() {
             )
             .is_err()
         );
-        let stricter = Pins { quorum: 3, ..pins };
+        let stricter = RegisterPins { quorum: 3, ..pins };
         assert!(
             open(
                 &dir.join("register.toml"),

@@ -30,7 +30,7 @@ use cloison::reidentify::{ReidentifyRequest, ReleaseRequest};
 use cloison::renewal::{self, RecipientProof, SegmentAnswer};
 use cloison::rights::erase;
 use cloison::rights::request::ErasureRequest;
-use cloison::seal::record::Record;
+use cloison::seal::record::SegmentRecord;
 use cloison::seal::segment::AuthorityPrivateKey;
 use cloison::statement::{self, Statement as _};
 use cloison::store::{MigrationRow, OpenPage, OrderKey, PairsRow, RowBatch, Store};
@@ -191,7 +191,7 @@ fn write(path: &Path) -> Vec<u8> {
     release(&vault, &node, &question).unwrap();
 
     let (segment, record) = vault.store().segments_after(None, 1).unwrap().remove(0);
-    let record = Record::unverified(&record).unwrap();
+    let record = SegmentRecord::unverified(&record).unwrap();
     let entry = HEXLOWER.encode(&record.recipients[0].digest());
     let key = AuthorityPrivateKey::derive(&AuthoritySecret(secret(6)), "court-2026", Suite::X25519);
     let opening = HEXLOWER.encode(

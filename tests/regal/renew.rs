@@ -7,7 +7,7 @@ use cloison::clock::random;
 use cloison::keys::AuthoritySecret;
 use cloison::keys::file::{SecretKind, read_secret};
 use cloison::register::{AuthorityKey, Suite};
-use cloison::seal::record::Record;
+use cloison::seal::record::SegmentRecord;
 use cloison::seal::segment::{AuthorityPrivateKey, OpenSegment, prove};
 use cloison::store::{RowBatch, Store};
 use ed25519_dalek::SigningKey;
@@ -124,14 +124,14 @@ fn signer(world: &World) -> SigningKey {
     cloison::keys::file::read_signing_key(&world.path("secrets/vault/segment.pem")).unwrap()
 }
 
-pub fn records(store: &Store, world: &World) -> Vec<Record> {
+pub fn records(store: &Store, world: &World) -> Vec<SegmentRecord> {
     let rows = store.segments_after(None, usize::MAX).unwrap();
     rows.iter()
-        .map(|(_, record)| Record::read(record, &[signer(world).verifying_key()]).unwrap())
+        .map(|(_, record)| SegmentRecord::read(record, &[signer(world).verifying_key()]).unwrap())
         .collect()
 }
 
-pub fn keys_of(record: &Record) -> Vec<&str> {
+pub fn keys_of(record: &SegmentRecord) -> Vec<&str> {
     record
         .recipients
         .iter()

@@ -3,8 +3,10 @@
 use std::path::PathBuf;
 
 use cloison::jws;
-use cloison::register::sign::{self, RegisterStatement, SignError};
-use cloison::register::{self, Id, OpenError, PinnedKey, Pins, SignatureFault};
+use cloison::register::sign::{self, RegisterSignError, RegisterStatement};
+use cloison::register::{
+    self, Id, PinnedKey, RegisterOpenError, RegisterPins, RegisterSignatureFault,
+};
 use ed25519_dalek::SigningKey;
 use sha2::{Digest, Sha256};
 
@@ -27,8 +29,8 @@ fn pin(name: &str, body: &str) -> PinnedKey {
 }
 
 /// Three keys of two bodies, of which two must sign.
-fn pins() -> Pins {
-    Pins {
+fn pins() -> RegisterPins {
+    RegisterPins {
         deployment: id("demo"),
         keys: vec![
             pin("operations", "vault-agency"),
@@ -49,7 +51,7 @@ fn signed(text: &str, signers: &[&str]) -> String {
         .unwrap()
 }
 
-fn fault(text: &str, jws: &str) -> SignatureFault {
+fn fault(text: &str, jws: &str) -> RegisterSignatureFault {
     sign::verify(text.as_bytes(), jws, &pins()).unwrap_err()
 }
 
@@ -85,7 +87,7 @@ fn files(text: &str, jws: Option<&str>) -> Files {
     }
 }
 
-fn open(files: &Files) -> Result<register::Register, OpenError> {
+fn open(files: &Files) -> Result<register::Register, RegisterOpenError> {
     register::open(&files.register, &files.signatures, &pins())
 }
 
@@ -116,9 +118,9 @@ fn unsigned() {
     for jws in [None, Some(jws::draft(br#"{"aud":"demo"}"#))] {
         let files = files(GOOD, jws.as_deref());
         match open(&files) {
-            Err(OpenError::Signatures {
+            Err(RegisterOpenError::Signatures {
                 path,
-                fault: SignatureFault::Unsigned,
+                fault: RegisterSignatureFault::Unsigned,
             }) => assert_eq!(path, files.signatures),
             other => panic!("{other:?}"),
         }
@@ -126,7 +128,7 @@ fn unsigned() {
     // Not even looked at: it could say anything.
     assert!(matches!(
         open(&files("not = [a register", None)),
-        Err(OpenError::Signatures { .. })
+        Err(RegisterOpenError::Signatures { .. })
     ));
 }
 
@@ -138,7 +140,7 @@ fn too_few_or_not_the_commission() {
         assert!(
             matches!(
                 fault,
-                SignatureFault::Quorum {
+                RegisterSignatureFault::Quorum {
                     have: 1,
                     need: 2,
                     ..
@@ -149,13 +151,13 @@ fn too_few_or_not_the_commission() {
     }
     assert_eq!(
         fault_of(&["operations", "standby"]),
-        SignatureFault::NoCommission(id("cndp"))
+        RegisterSignatureFault::NoCommission(id("cndp"))
     );
     // A stranger's signature counts for nothing, and neither does one key that is pinned under two
     // names.
     assert!(matches!(
         fault_of(&["commission", "stranger"]),
-        SignatureFault::Quorum {
+        RegisterSignatureFault::Quorum {
             have: 1,
             need: 2,
             ..
@@ -169,7 +171,7 @@ fn too_few_or_not_the_commission() {
     assert!(
         matches!(
             fault,
-            SignatureFault::Quorum {
+            RegisterSignatureFault::Quorum {
                 have: 1,
                 need: 2,
                 ..
@@ -182,7 +184,7 @@ fn too_few_or_not_the_commission() {
     commission_only.keys[1].body = id("cndp");
     let jws = signed(GOOD, &["commission", "standby"]);
     let fault = sign::verify(GOOD.as_bytes(), &jws, &commission_only).unwrap_err();
-    assert_eq!(fault, SignatureFault::OneBody(id("cndp")));
+    assert_eq!(fault, RegisterSignatureFault::OneBody(id("cndp")));
     // With a stranger beside them, two good ones are still two good ones.
     assert!(
         sign::verify(
@@ -198,10 +200,16 @@ fn too_few_or_not_the_commission() {
 fn forged() {
     let jws = signed(GOOD, &["commission"]);
     let jws = sign::sign(GOOD, Some(&jws), &id("operations"), &key("stranger")).unwrap();
-    assert_eq!(fault(GOOD, &jws), SignatureFault::Forged(id("operations")));
+    assert_eq!(
+        fault(GOOD, &jws),
+        RegisterSignatureFault::Forged(id("operations"))
+    );
     // A forged one is refused even where the others would do.
     let jws = sign::sign(GOOD, Some(&jws), &id("standby"), &key("standby")).unwrap();
-    assert_eq!(fault(GOOD, &jws), SignatureFault::Forged(id("operations")));
+    assert_eq!(
+        fault(GOOD, &jws),
+        RegisterSignatureFault::Forged(id("operations"))
+    );
     // A good signature moved under another payload.
     let other = GOOD.replace("version = 1\n", "version = 2\n");
     let (old, new) = (
@@ -217,14 +225,20 @@ fn forged() {
     let moved = old.replace(&payload(&old), &payload(&new));
     assert_eq!(
         fault(&other, &moved),
-        SignatureFault::Forged(id("operations"))
+        RegisterSignatureFault::Forged(id("operations"))
     );
     assert!(matches!(
         fault(GOOD, &old.replace("signatures", "signers")),
-        SignatureFault::Malformed(_)
+        RegisterSignatureFault::Malformed(_)
     ));
-    assert!(matches!(fault(GOOD, "{}"), SignatureFault::Malformed(_)));
-    assert!(matches!(fault(GOOD, ""), SignatureFault::Malformed(_)));
+    assert!(matches!(
+        fault(GOOD, "{}"),
+        RegisterSignatureFault::Malformed(_)
+    ));
+    assert!(matches!(
+        fault(GOOD, ""),
+        RegisterSignatureFault::Malformed(_)
+    ));
     let order = jws::add_signature(
         &jws::draft(b"{}"),
         "cloison-order+json",
@@ -233,7 +247,7 @@ fn forged() {
     )
     .unwrap();
     assert!(
-        matches!(fault(GOOD, &order), SignatureFault::Malformed(_)),
+        matches!(fault(GOOD, &order), RegisterSignatureFault::Malformed(_)),
         "an order's signature is none of a register"
     );
 }
@@ -249,7 +263,7 @@ fn changed_after_signing() {
     ] {
         assert_eq!(
             fault(&text, &jws),
-            SignatureFault::OtherText { signed_version: 1 }
+            RegisterSignatureFault::OtherText { signed_version: 1 }
         );
     }
     assert!(
@@ -267,7 +281,7 @@ fn foreign() {
     let jws = signed(&text, &["operations", "commission"]);
     assert_eq!(
         fault(&text, &jws),
-        SignatureFault::Foreign {
+        RegisterSignatureFault::Foreign {
             signed_for: id("elsewhere"),
             here: id("demo")
         }
@@ -282,8 +296,8 @@ fn foreign() {
     assert!(
         matches!(
             opened,
-            Err(OpenError::Signatures {
-                fault: SignatureFault::Contradiction,
+            Err(RegisterOpenError::Signatures {
+                fault: RegisterSignatureFault::Contradiction,
                 ..
             })
         ),
@@ -298,8 +312,8 @@ fn foreign() {
     assert!(
         matches!(
             opened,
-            Err(OpenError::Signatures {
-                fault: SignatureFault::Contradiction,
+            Err(RegisterOpenError::Signatures {
+                fault: RegisterSignatureFault::Contradiction,
                 ..
             })
         ),
@@ -346,7 +360,7 @@ fn a_payload_has_one_form() {
         assert!(
             matches!(
                 fault,
-                SignatureFault::Payload | SignatureFault::Malformed(_)
+                RegisterSignatureFault::Payload | RegisterSignatureFault::Malformed(_)
             ),
             "{why}: {fault}"
         );
@@ -365,7 +379,7 @@ fn signing_joins_what_is_there_or_begins_anew() {
     let again = sign::sign(GOOD, Some(&first), &id("operations"), &key("operations"));
     assert!(matches!(
         again,
-        Err(SignError::Jws(jws::JwsError::DuplicateSigner))
+        Err(RegisterSignError::Jws(jws::JwsError::DuplicateSigner))
     ));
     let other = GOOD.replace("version = 1\n", "version = 2\n");
     let anew = sign::sign(&other, Some(&first), &id("commission"), &key("commission")).unwrap();
@@ -381,7 +395,7 @@ fn signing_joins_what_is_there_or_begins_anew() {
     );
     let faulty = GOOD.replace("tag = \"sante\"", "tag = \"impot\"");
     let faults = sign::sign(&faulty, None, &id("commission"), &key("commission"));
-    assert!(matches!(faults, Err(SignError::Faults(faults)) if faults.len() == 1));
+    assert!(matches!(faults, Err(RegisterSignError::Faults(faults)) if faults.len() == 1));
 }
 
 #[test]
@@ -397,7 +411,7 @@ fn signed_and_still_faulty() {
     let files = files(&text, Some(&jws));
     let error = open(&files).unwrap_err();
     assert!(
-        matches!(&error, OpenError::Faults { faults, .. } if faults.len() == 2),
+        matches!(&error, RegisterOpenError::Faults { faults, .. } if faults.len() == 2),
         "{error}"
     );
     let shown = error.to_string();
@@ -432,17 +446,17 @@ fn files_that_are_no_text() {
     let good = files(GOOD, Some(&jws));
     std::fs::write(&good.register, [0xff, 0xfe, b'a']).unwrap();
     assert!(
-        matches!(open(&good), Err(OpenError::Read { .. })),
+        matches!(open(&good), Err(RegisterOpenError::Read { .. })),
         "not UTF-8"
     );
     std::fs::write(&good.register, vec![b'#'; sign::MAX_FILE as usize + 1]).unwrap();
     assert!(
-        matches!(open(&good), Err(OpenError::Read { .. })),
+        matches!(open(&good), Err(RegisterOpenError::Read { .. })),
         "too long"
     );
     std::fs::remove_file(&good.register).unwrap();
     assert!(
-        matches!(open(&good), Err(OpenError::Read { .. })),
+        matches!(open(&good), Err(RegisterOpenError::Read { .. })),
         "not there"
     );
 }

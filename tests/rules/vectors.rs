@@ -11,14 +11,14 @@ use cloison::cli::spec;
 use cloison::code::Code;
 use cloison::identifier::{CheckDigit, LetterCase, Scheme, SchemeRules};
 use cloison::keys::{
-    AuditKey, AuditSecret, AuthoritySecret, DomainScope, IdentityKeys, IdentitySecret, Key, Prf,
-    SectorRootKey, SectorSecret, StoreKey, StoreSecret, UtiBatch, UtiSource,
+    AuditKey, AuditSecret, AuthoritySecret, DomainScope, IdentityKeys, IdentitySecret, Key,
+    PrfOutput, SectorRootKey, SectorSecret, StoreKey, StoreSecret, UtiBatch, UtiSource,
 };
 use cloison::pseudonym::{ParsedPseudonym, Pseudonym, TextWriter, parse};
 use cloison::register::{AuthorityKey, Id, Suite, TextForm};
 use cloison::seal::SealError;
 use cloison::seal::chunk::{Chunk, ChunkBuilder, ChunkCipher, MAX_RECORDS};
-use cloison::seal::mapping::{Location, Mapping, RecordView, Sealer};
+use cloison::seal::mapping::{Mapping, MappingLocation, MappingSealer, RecordView};
 use cloison::seal::segment::{AuthorityPrivateKey, OpenSegment, OpenedSegment};
 use cloison::store::ChunkKey;
 use data_encoding::HEXLOWER;
@@ -190,7 +190,7 @@ fn different_inputs_never_meet() {
     let file = file("derivation.json");
     let (mut inputs, mut outputs) = (Vec::new(), Vec::new());
     for vector in each(&file["vectors"]) {
-        // The tag only shows in the text; it is no part of the derivation.
+        // The tag only shows in the text; it is not part of the derivation.
         let mut input = vector["input"].clone();
         input.as_object_mut().unwrap().remove("tag");
         if !inputs.contains(&input) {
@@ -302,7 +302,7 @@ fn text_forms_agree() {
 }
 
 #[test]
-fn texts_that_are_none_are_refused_with_their_code() {
+fn malformed_texts_are_refused_with_their_code() {
     for case in each(&file("text.json")["must_fail"]) {
         let refused = parse(
             form(text(&case["form"])),
@@ -474,7 +474,7 @@ fn open_record(
     scope: &DomainScope,
 ) -> Result<Mapping, SealError> {
     let sector = Uuid::parse_str(text(sector)).unwrap();
-    RecordView::parse(record)?.open(segment, Location::new(sector, number(epoch), scope))
+    RecordView::parse(record)?.open(segment, MappingLocation::new(sector, number(epoch), scope))
 }
 
 fn store_cipher(file: &Value) -> ChunkCipher {
@@ -576,7 +576,8 @@ fn chunks_open() {
                 chunk.find(&record.pseudonym).unwrap().unwrap().to_bytes(),
                 record.to_bytes()
             );
-            let location = Location::new(segment.sector(), number(&entry["epoch"]), chunk.scope());
+            let location =
+                MappingLocation::new(segment.sector(), number(&entry["epoch"]), chunk.scope());
             record.open(segment, location).unwrap();
         }
     }
@@ -781,9 +782,9 @@ fn seal_and_let_open(form_name: &str, suite: Suite) {
             &mut utis,
         );
         let domain = tree.domain(epoch, &scope);
-        let mut sealer = Sealer::new(
+        let mut sealer = MappingSealer::new(
             segment,
-            Location::new(sector, epoch, &scope),
+            MappingLocation::new(sector, epoch, &scope),
             scheme,
             20_779,
             values.len(),
@@ -794,7 +795,7 @@ fn seal_and_let_open(form_name: &str, suite: Suite) {
             .map(|uti| domain.prf(uti))
             .zip(&values)
             .collect();
-        let pseudonym = |prf: &Prf| prf.to_pseudonym().fixed_for(form(form_name));
+        let pseudonym = |prf: &PrfOutput| prf.to_pseudonym().fixed_for(form(form_name));
         for (run, sequence) in persons.chunks_mut(MAX_RECORDS).zip(sequence..) {
             run.sort_unstable_by_key(|(prf, _)| pseudonym(prf));
             let mut chunk = ChunkBuilder::new(segment.id(), &scope, run.len(), 1 << 16);

@@ -7,7 +7,7 @@ use cloison::keys::file::{SecretKind, read_secret};
 use cloison::order::{LegalBasis, PseudonymScope};
 use cloison::register::Suite;
 use cloison::seal::SealError;
-use cloison::seal::mapping::{Location, RecordView};
+use cloison::seal::mapping::{MappingLocation, RecordView};
 use cloison::seal::segment::{AuthorityPrivateKey, OpenedSegment};
 use data_encoding::BASE64URL_NOPAD;
 use jiff::{SignedDuration, Timestamp};
@@ -270,7 +270,7 @@ fn a_stolen_node_sees_what_an_officer_asks_for_and_no_more() {
     let key = AuthorityPrivateKey::derive(&AuthoritySecret(secret), "court-2026", Suite::X25519);
     let config = cloison::config::NodeConfig::load(&world.path("node.toml")).unwrap();
     let segment = OpenedSegment::open(&segment, &key, &config.segment_keys).unwrap();
-    let place = |epoch| Location::new(segment.sector(), epoch, &DomainScope::default());
+    let place = |epoch| MappingLocation::new(segment.sector(), epoch, &DomainScope::default());
     let record = RecordView::parse(&record).unwrap();
     assert_eq!(*record.open(&segment, place(1)).unwrap().value, PEOPLE[0].2);
     assert_eq!(

@@ -7,7 +7,7 @@ use cloison::keys::{AuthoritySecret, StoreKey, StoreSecret};
 use cloison::register::Suite;
 use cloison::seal::SealError;
 use cloison::seal::chunk::ChunkCipher;
-use cloison::seal::mapping::{Location, RecordView};
+use cloison::seal::mapping::{MappingLocation, RecordView};
 use cloison::seal::segment::{AuthorityPrivateKey, OpenedSegment};
 
 use super::story::{Loot, Story, rows, stopped};
@@ -79,7 +79,7 @@ fn the_store_and_the_authoritys_key_open_nothing() {
             record[28..30].copy_from_slice(&((length - 30) as u16).to_be_bytes());
             let record = RecordView::parse(&record).unwrap();
             for segment in &segments {
-                let place = Location::new(segment.sector(), 1, &DomainScope::default());
+                let place = MappingLocation::new(segment.sector(), 1, &DomainScope::default());
                 assert_eq!(record.open(segment, place).err(), Some(SealError::Open));
                 tried += 1;
             }

@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use crate::config::NamedFile;
 use crate::http::tls::{self, Identity, Validity};
 use crate::keys::custody::{Custody, Deposit, Keyring};
-use crate::keys::file::{FileError, FileFault, look_at_private, read_private};
+use crate::keys::file::{FileError, FileFault, check_private, read_private};
 use crate::serve::read_set;
 
 /// What was found of the files that a configuration names.
@@ -62,7 +62,7 @@ impl Survey {
                 }
             },
             NamedFile::ShareSet(path) => self.note(read_set(path)),
-            NamedFile::Private(path) => self.note(look_at_private(path)),
+            NamedFile::Private(path) => self.note(check_private(path)),
             NamedFile::Module(path) if !path.is_file() => {
                 self.fault(format_args!("{}: there is no such library", path.display()));
             }
@@ -97,8 +97,8 @@ impl Survey {
     fn secret(&mut self, deposit: &Deposit, open: impl FnOnce() -> Result<(), FileError>) {
         let looked = match deposit.custody {
             Custody::Credential => Ok(()),
-            Custody::Passphrase | Custody::Token => look_at_private(&deposit.at),
-            Custody::File => look_at_private(&deposit.at).and_then(|()| match open() {
+            Custody::Passphrase | Custody::Token => check_private(&deposit.at),
+            Custody::File => check_private(&deposit.at).and_then(|()| match open() {
                 Err(FileError {
                     fault: FileFault::Owner { .. },
                     ..

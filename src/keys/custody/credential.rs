@@ -13,7 +13,7 @@ use zeroize::Zeroizing;
 use crate::keys::file::{FileError, FileFault, at, open_plain, read_whole};
 use crate::system;
 
-/// What systemd sets for a service with credentials.
+/// The variable that systemd sets for a service with credentials.
 const FOLDER: &str = "CREDENTIALS_DIRECTORY";
 
 /// Whether a text is a credential's name: letters, digits, `-`, `_` and `.`, as in a file's name,
@@ -47,7 +47,7 @@ pub(crate) fn read(name: &str) -> Result<Zeroizing<Vec<u8>>, FileError> {
     read().map_err(at(&path))
 }
 
-/// Where a credential lies.
+/// The path of a credential.
 pub(crate) fn path(name: &str) -> Result<PathBuf, FileError> {
     let folder = std::env::var_os(FOLDER)
         .map(PathBuf::from)

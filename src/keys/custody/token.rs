@@ -1,6 +1,6 @@
 //! PKCS#11: secrets wrapped by an AES key that never leaves a token.
 //!
-//! What lies on the disk is one line, worthless without the token and its PIN:
+//! On the disk is one line, worthless without the token and its PIN:
 //!
 //! ```text
 //! cloison-wrapped-1:<kind>:aes-gcm:<iv, 12 bytes>:<ciphertext and tag, 48 bytes>
@@ -38,7 +38,7 @@ pub struct TokenConfig {
     pub label: String,
     /// The label of the AES key in it.
     pub key: String,
-    /// Where its user's PIN comes from; `None` where the token asks for it itself (a PIN pad).
+    /// Where its user's PIN comes from; `None` if the token asks for it itself (a PIN pad).
     pub pin: Option<PassphraseSource>,
     /// How it wraps.
     pub mechanism: WrapMechanism,
@@ -287,7 +287,7 @@ fn parse(line: &[u8], wanted: SecretKind) -> Result<(WrapMechanism, [u8; IV], Ve
     Ok((mechanism, iv, body))
 }
 
-/// What AES-GCM binds: what the secret is for.
+/// The data that AES-GCM binds: the kind of the secret.
 fn bound(kind: SecretKind) -> Vec<u8> {
     let mut bound = b"cloison/v1/wrapped".to_vec();
     lp(&mut bound, kind.as_str().as_bytes());

@@ -1,8 +1,8 @@
 //! Sets and shares as texts.
 //!
-//! A set is public and lies where shares are taken; a share is a secret and travels inside an age
-//! file or TLS, with its set beside it in a custodian's file, so that shares alone recover what was
-//! split:
+//! A set is public and is kept where shares are taken; a share is a secret and travels inside an
+//! age file or TLS, with its set beside it in a custodian's file, so that shares alone recover what
+//! was split:
 //!
 //! ```text
 //! set    {"format":"cloison-share-set-1","custodians":[…],"secrets":[{"kind","name","public","commitments":[…]}],"threshold":3}

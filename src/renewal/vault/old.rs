@@ -11,7 +11,7 @@ use crate::access::DropPermit;
 use crate::audit::{SegmentAction, SegmentsDetails};
 use crate::execution::check_register;
 use crate::refusal::{Refusal, fault};
-use crate::seal::record::{Recipient, Record};
+use crate::seal::record::{SegmentRecipient, SegmentRecord};
 use crate::vault::Vault;
 
 /// Drops the recipients of a page of segments that the register no longer lists. A segment keeps
@@ -54,7 +54,7 @@ pub fn drop_old(
             continue;
         }
         let proofs = proofs(vault, &id)?;
-        let is_kept = |one: &Recipient| !old.contains(&one.key);
+        let is_kept = |one: &SegmentRecipient| !old.contains(&one.key);
         let mut kept = record.recipients.iter().filter(|one| is_kept(one));
         if !kept.any(|one| is_proved(one, &proofs)) {
             report.unproved += 1;
@@ -82,7 +82,7 @@ pub fn drop_old(
 }
 
 /// The keys of recipients that the register no longer lists for the record's sector.
-fn old_recipients(registered: &RegisteredRecipients<'_>, record: &Record) -> Vec<String> {
+fn old_recipients(registered: &RegisteredRecipients<'_>, record: &SegmentRecord) -> Vec<String> {
     let Some(sector) = registered.sector(record, None) else {
         return vec![];
     };
@@ -114,7 +114,7 @@ pub fn stranded(vault: &Vault) -> Result<u64, Refusal> {
         };
         after = Some(*last);
         for (_, bytes) in &rows {
-            let Ok(record) = Record::unverified(bytes) else {
+            let Ok(record) = SegmentRecord::unverified(bytes) else {
                 continue;
             };
             let Some(sector) = registered.sector(&record, None) else {

@@ -14,7 +14,7 @@ use crate::execution::check_register;
 use crate::id::hex;
 use crate::refusal::Refusal;
 use crate::register::{Authority, Id, Sector};
-use crate::seal::record::{Recipient, Record};
+use crate::seal::record::{SegmentRecipient, SegmentRecord};
 use crate::vault::Vault;
 
 /// A page of segments that a node of this authority has something to do with.
@@ -106,7 +106,7 @@ struct PagePicker<'v> {
 }
 
 impl PagePicker<'_> {
-    fn pick(&self, record: &Record) -> Result<SegmentWork, Refusal> {
+    fn pick(&self, record: &SegmentRecord) -> Result<SegmentWork, Refusal> {
         let Some(sector) = self.registered.sector(record, Some(&self.own.id)) else {
             return Ok(SegmentWork::Nothing);
         };
@@ -129,7 +129,7 @@ impl PagePicker<'_> {
         })
     }
 
-    fn is_own(&self, recipient: &Recipient) -> bool {
+    fn is_own(&self, recipient: &SegmentRecipient) -> bool {
         self.own
             .keys
             .iter()
@@ -137,7 +137,7 @@ impl PagePicker<'_> {
     }
 
     /// The keys that the register lists for the sector and that the record has no recipient for.
-    fn lacking(&self, record: &Record, sector: &Sector) -> Vec<String> {
+    fn lacking(&self, record: &SegmentRecord, sector: &Sector) -> Vec<String> {
         self.registered
             .wanted(sector)
             .filter(|key| record.recipient(key.id.as_str()).is_none())
@@ -146,7 +146,7 @@ impl PagePicker<'_> {
     }
 
     /// The authority's own keys among the recipients that are not proved yet.
-    fn unproved(&self, record: &Record) -> Result<Vec<String>, Refusal> {
+    fn unproved(&self, record: &SegmentRecord) -> Result<Vec<String>, Refusal> {
         let proofs = proofs(self.vault, &record.id)?;
         Ok(record
             .recipients

@@ -18,7 +18,7 @@ use crate::execution::check_register;
 use crate::id::hex;
 use crate::refusal::{Refusal, fault};
 use crate::register::{AuthorityKey, Id};
-use crate::seal::record::{Recipient, Record};
+use crate::seal::record::{SegmentRecipient, SegmentRecord};
 use crate::seal::segment::{SegmentId, is_opening};
 use crate::vault::Vault;
 
@@ -107,7 +107,7 @@ impl SegmentDrafts<'_> {
                 .decode(text.as_bytes())
                 .map_err(|_| invalid("it is not base64url"))
         };
-        let recipient = Recipient {
+        let recipient = SegmentRecipient {
             suite: new.suite,
             key: new.key.clone(),
             enc: bytes(&new.enc)?,
@@ -175,7 +175,10 @@ impl SegmentDrafts<'_> {
         if !is_opening(&shown, &digest) {
             return Err(invalid("nothing shows that the node opened the segment"));
         }
-        let entry = draft.record.recipient(&proof.key).map(Recipient::digest);
+        let entry = draft
+            .record
+            .recipient(&proof.key)
+            .map(SegmentRecipient::digest);
         // If the entry has changed since, the node looks at it again.
         Ok(entry
             .filter(|entry| hex(entry) == proof.entry)
@@ -233,7 +236,7 @@ fn distinct<'n>(keys: impl Iterator<Item = &'n String>) -> Vec<String> {
 }
 
 /// Whether the store has a proof of a key's recipient.
-fn is_proved_now(vault: &Vault, record: &Record, key: &str) -> Result<bool, Refusal> {
+fn is_proved_now(vault: &Vault, record: &SegmentRecord, key: &str) -> Result<bool, Refusal> {
     let proofs = proofs(vault, &record.id)?;
     Ok(record
         .recipient(key)
@@ -243,7 +246,7 @@ fn is_proved_now(vault: &Vault, record: &Record, key: &str) -> Result<bool, Refu
 /// Whether a recipient other than that key's is proved to open, now or by an earlier answer.
 fn has_another_proved(vault: &Vault, draft: &SegmentDraft, key: &str) -> Result<bool, Refusal> {
     let proofs = proofs(vault, &draft.record.id)?;
-    let now = |one: &Recipient| draft.proofs.get(&one.key).is_some_and(Option::is_some);
+    let now = |one: &SegmentRecipient| draft.proofs.get(&one.key).is_some_and(Option::is_some);
     let mut others = draft.record.recipients.iter().filter(|one| one.key != key);
     Ok(others.any(|one| now(one) || is_proved(one, &proofs)))
 }
