@@ -29,7 +29,7 @@ use jiff::Timestamp;
 use tokio::sync::oneshot;
 
 use crate::audit::log::Appender;
-use crate::audit::{AuditReceipt, Entry, Event, TokenizeDetails};
+use crate::audit::{AuditEntry, AuditEvent, AuditReceipt, TokenizeDetails};
 use crate::clock::{Clock, ClockMark};
 use crate::code::Code;
 use crate::keys::DomainScope;
@@ -75,7 +75,7 @@ pub struct NewMappings {
 /// The audit entry of a job.
 pub enum JobLog {
     /// An entry of its own, with the tags of the items that it concerns.
-    Entry(Entry, Vec<ItemTag>),
+    Entry(AuditEntry, Vec<ItemTag>),
     /// A tokenization; single-item ones of one client are merged. `digest` is filled in by the
     /// writer.
     Tokenized {
@@ -138,8 +138,13 @@ impl Job {
     }
 
     /// A job with an entry of its own. `tags` are those of the items that the entry concerns.
-    pub fn entry(time: Timestamp, event: Event, tags: Vec<ItemTag>, changes: Vec<Change>) -> Self {
-        Self::new(JobLog::Entry(Entry::new(time, event), tags), changes)
+    pub fn entry(
+        time: Timestamp,
+        event: AuditEvent,
+        tags: Vec<ItemTag>,
+        changes: Vec<Change>,
+    ) -> Self {
+        Self::new(JobLog::Entry(AuditEntry::new(time, event), tags), changes)
     }
 
     fn records(&self) -> usize {
@@ -377,7 +382,7 @@ impl Committer {
     pub fn record(
         &self,
         time: Timestamp,
-        event: Event,
+        event: AuditEvent,
         tags: Vec<ItemTag>,
         changes: Vec<Change>,
     ) -> Result<AuditReceipt, Code> {
@@ -402,7 +407,7 @@ impl Committer {
         &self,
         changes: RowBatch,
         time: Timestamp,
-        start: Event,
+        start: AuditEvent,
     ) -> Result<AuditReceipt, Code> {
         // This is the first job, so the group's batch is still empty.
         self.record(

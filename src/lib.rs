@@ -25,6 +25,7 @@
 //! | [`tokenize`], [`epoch`], [`order`] | use cases: plain, synchronous |
 //! | [`link`], [`execution`] | the node's way to the vault; the steps in which either side carries out an order |
 //! | [`reidentify`], [`migrate`], [`unseal`], [`renewal`] | use cases again: the two uses of an order, and the node's keys |
+//! | [`resumption`] | the vault's log after a restore, and who acknowledges it at the node |
 //! | [`inspection`], [`rights`] | use cases: those who watch, and the persons concerned |
 //! | [`config`] | configuration files |
 //! | [`http`], [`client`] | the doors, and the client that knocks at them |
@@ -68,6 +69,7 @@ pub mod refusal;
 pub mod register;
 pub mod reidentify;
 pub mod renewal;
+pub mod resumption;
 pub mod rights;
 pub mod seal;
 pub mod serve;

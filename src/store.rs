@@ -65,6 +65,9 @@ pub struct Store {
     place: Option<StorePlace>,
 }
 
+/// Rows of a column, read whole.
+type OwnedRows<K, V> = Vec<(<K as ToOwned>::Owned, <V as ToOwned>::Owned)>;
+
 impl Store {
     /// Writes the rows, durably: returns after fsync.
     ///
@@ -146,7 +149,7 @@ impl Store {
         &self,
         column: TypedColumn<K, V>,
         prefix: &[u8],
-    ) -> Result<Vec<(K::Owned, V::Owned)>, StoreError>
+    ) -> Result<OwnedRows<K, V>, StoreError>
     where
         K: RowField + ?Sized,
         V: RowField + ?Sized,

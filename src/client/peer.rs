@@ -16,7 +16,7 @@ use crate::clock::Clock;
 use crate::code::Code;
 use crate::link::{PostedQuestion, VaultLink};
 use crate::refusal::Refusal;
-use crate::reidentify::resumed::ResumeProofs;
+use crate::resumption::ResumeProofs;
 use crate::store::Store;
 use crate::tlog::checkpoint::Checkpoint;
 use crate::tlog::path::LogResource;

@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use sha2::Sha256;
 
 use super::JobLog;
-use crate::audit::{Domain, Entry, Event, TokenizeDetails};
+use crate::audit::{AuditEntry, AuditEvent, Domain, TokenizeDetails};
 use crate::code::Code;
 use crate::pseudonym::Pseudonym;
 use crate::register::Id;
@@ -26,7 +26,7 @@ pub(super) struct GroupLog {
 type SharedEntryKey = (Id, String, Domain, Option<u32>, Id, Option<Id>);
 
 enum EntryDraft {
-    Entry(Entry, Vec<ItemTag>),
+    Entry(AuditEntry, Vec<ItemTag>),
     Tokenized {
         time: Timestamp,
         entry: Box<TokenizeDetails>,
@@ -102,8 +102,8 @@ impl GroupLog {
     }
 
     /// Adds the first entry of a shard, before any other.
-    pub(super) fn begin(&mut self, time: Timestamp, event: Event) {
-        self.push(EntryDraft::Entry(Entry::new(time, event), vec![]));
+    pub(super) fn begin(&mut self, time: Timestamp, event: AuditEvent) {
+        self.push(EntryDraft::Entry(AuditEntry::new(time, event), vec![]));
     }
 
     /// Adds a job's entry, and returns its number; `None` if the job has none or was only counted.
@@ -188,7 +188,7 @@ impl GroupLog {
                     entry.digest =
                         data_encoding::HEXLOWER.encode(&digest.mac.finalize().into_bytes());
                     (
-                        Entry::new(time, Event::Tokenize(entry)),
+                        AuditEntry::new(time, AuditEvent::Tokenize(entry)),
                         Some(digest.salt),
                         vec![],
                     )
@@ -247,15 +247,15 @@ impl CountedEvent {
 
     fn draft(self, time: Timestamp, count: u64) -> EntryDraft {
         let event = match self {
-            CountedEvent::Refused(actor, operation, code) => Event::Refuse {
+            CountedEvent::Refused(actor, operation, code) => AuditEvent::Refuse {
                 actor,
                 operation,
                 code,
                 count,
             },
-            CountedEvent::Read(actor) => Event::Read { actor, count },
+            CountedEvent::Read(actor) => AuditEvent::Read { actor, count },
         };
-        EntryDraft::Entry(Entry::new(time, event), vec![])
+        EntryDraft::Entry(AuditEntry::new(time, event), vec![])
     }
 }
 

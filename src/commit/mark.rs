@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use uuid::Uuid;
 
 use super::{Change, Committer};
-use crate::audit::{AuditReceipt, ClockLowerDetails, Event, StatementNote};
+use crate::audit::{AuditEvent, AuditReceipt, ClockLowerDetails, StatementNote};
 use crate::code::Code;
 use crate::register::Id;
 use crate::store::{Store, StoreError};
@@ -72,7 +72,7 @@ impl Committer {
         if from.as_second() != said.mark.as_second() {
             return Err(LowerMarkError::OtherMark(from));
         }
-        let event = Event::ClockLower(Box::new(ClockLowerDetails {
+        let event = AuditEvent::ClockLower(Box::new(ClockLowerDetails {
             statement: said.statement.clone(),
             bearer: said.bearer.clone(),
             from: format!("{from:.3}"),

@@ -1,7 +1,7 @@
 //! What vault and node each keep in memory about orders: the lock under which they commit, how many
 //! releases are under way for each authority, and which acts the register confirms.
 //!
-//! Reading texts and verifying their signatures happens before [`OrderGate::lock`]. Under the lock,
+//! Reading texts and verifying their signatures happens before [`OrderGate::lock_orders`]. Under the lock,
 //! a thread only compares, counts and commits. So a caller who sends large or worthless texts
 //! delays no revocation.
 
@@ -101,7 +101,7 @@ impl ActSet {
 impl OrderGate {
     /// While the guard lives, no other thread commits a release, a reveal, a migration's page or an
     /// act.
-    pub fn lock(&self) -> MutexGuard<'_, ()> {
+    pub fn lock_orders(&self) -> MutexGuard<'_, ()> {
         // The lock guards rows in the store, which are whole after any panic.
         unpoisoned(self.turn.lock())
     }

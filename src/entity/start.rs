@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use super::{Entity, Role, StartError};
 use crate::audit::log::{Log, LogParts};
-use crate::audit::{Event, OpenedEpoch};
+use crate::audit::{AuditEvent, OpenedEpoch};
 use crate::clock::Clock;
 use crate::code::Code;
 use crate::commit::orders::OrderGate;
@@ -149,7 +149,7 @@ impl StartedEntity {
     /// [`StartError::Audit`].
     pub(crate) fn begin(self, opened: Vec<OpenedEpoch>) -> Result<Arc<Entity>, StartError> {
         let Self { entity, batch } = self;
-        let start = Event::Start {
+        let start = AuditEvent::Start {
             entity: entity.role.name(),
             program: env!("CARGO_PKG_VERSION"),
             register_version: entity.register.version,

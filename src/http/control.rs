@@ -12,8 +12,8 @@ use super::peer::Peer;
 use super::problem::Problem;
 use crate::access;
 use crate::epoch::{self, AdvanceEpochRequest, EpochList};
-use crate::reidentify::resumed::{self, ResumeProofs};
 use crate::reidentify::{Release, ReleaseRequest, release};
+use crate::resumption::{self, ResumeProofs};
 use crate::vault::Vault;
 
 /// Epochs, releases, resumes.
@@ -128,7 +128,7 @@ pub(super) async fn resume_proofs(State(vault): State<Arc<Vault>>, peer: Peer) -
         peer,
         "resume-proofs",
         permit,
-        move |permit| resumed::proofs(&vault, permit),
+        move |permit| resumption::proofs(&vault, permit),
     )
     .await
 }

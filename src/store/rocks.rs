@@ -17,7 +17,7 @@ use rocksdb::{
 
 use super::StoreError;
 use super::columns::{CHUNK, ColumnName};
-use super::rows::{RowEngine, ScanRange, ScanStep};
+use super::rows::{RawRow, RowEngine, ScanRange, ScanStep};
 
 /// Keys that are read in one call: RocksDB holds a block for each until it returns.
 const TOGETHER: usize = 256;
@@ -76,7 +76,7 @@ impl RowEngine for RocksEngine {
         Ok(())
     }
 
-    fn last(&self, column: ColumnName) -> Result<Option<(Vec<u8>, Vec<u8>)>, StoreError> {
+    fn last(&self, column: ColumnName) -> Result<Option<RawRow>, StoreError> {
         let row = self
             .db
             .iterator_cf(self.column(column), IteratorMode::End)

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use chacha20poly1305::aead::{Aead, KeyInit, Payload as Sealed};
 use chacha20poly1305::{Key as CipherKey, XChaCha20Poly1305, XNonce};
 use cloison::access;
-use cloison::audit::Event;
+use cloison::audit::AuditEvent;
 use cloison::audit::log::LogParts;
 use cloison::clock::FixedClock;
 use cloison::code::Code;
@@ -635,7 +635,7 @@ fn tiles_byte_for_byte() {
     )
     .unwrap();
     for n in 0..256 {
-        let event = Event::Refuse {
+        let event = AuditEvent::Refuse {
             actor: n.to_string(),
             operation: "tokenize",
             code: Code::Forbidden,

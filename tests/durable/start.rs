@@ -219,7 +219,7 @@ fn a_lost_second_place_is_gone_on_without_only_by_a_logged_command() {
         assert!(
             failed
                 .said
-                .contains("has nothing, and this log has published at least"),
+                .contains("is empty, but this log has published at least"),
             "{failed}"
         );
         let resumed = world.cloison(&resume);

@@ -16,7 +16,7 @@ use crate::access;
 use crate::audit::log::Log;
 use crate::audit::search::{EntryFilter, instant};
 use crate::audit::shard_reader::ShardReader;
-use crate::audit::{AccessDetails, Event};
+use crate::audit::{AccessDetails, AuditEvent};
 use crate::code::Code;
 use crate::entity::Entity;
 use crate::http::admission::Lane;
@@ -136,7 +136,7 @@ pub(in crate::http) async fn entries(
             // Durable before anything is shown.
             let recorded = entity.committer().record(
                 entity.now(),
-                Event::Access(Box::new(access)),
+                AuditEvent::Access(Box::new(access)),
                 vec![],
                 vec![],
             );
