@@ -39,7 +39,8 @@ pub fn day_of(now: Timestamp) -> u32 {
 
 /// `N` bytes from the operating system's generator.
 ///
-/// # Panics When the operating system gives no randomness: cloison cannot work without it.
+/// # Panics
+/// When the operating system gives no randomness: cloison cannot work without it.
 pub fn random<const N: usize>() -> [u8; N] {
     let mut bytes = [0; N];
     getrandom::fill(&mut bytes).expect("the operating system's random generator failed");

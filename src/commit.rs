@@ -39,11 +39,11 @@ use crate::store::index::{Index, PartitionId};
 use crate::store::{ItemTag, RowBatch, Store, StoreError};
 use crate::system::lock::unpoisoned;
 pub use log::AnsweredPseudonyms;
-use log::{GroupLog, Tally};
+use log::{EventCounts, GroupLog};
 pub use mark::{LowerMark, LowerMarkError};
-use pace::Pace;
 pub use pace::STALL;
-use rounds::Rounds;
+use pace::WriterPace;
+use rounds::CommitRounds;
 use small::{SmallChunk, SmallChunkKind, SmallChunks};
 
 /// Jobs that may wait before callers are turned away.
@@ -227,8 +227,8 @@ pub struct Committer {
     /// Held while the mark is lowered.
     lowering: Mutex<()>,
     waiting: Arc<AtomicUsize>,
-    pace: Arc<Pace>,
-    rounds: Arc<Rounds>,
+    pace: Arc<WriterPace>,
+    rounds: Arc<CommitRounds>,
     small: Arc<SmallChunks>,
     poisoned: Arc<Mutex<Option<PoisonHandler>>>,
 }
@@ -255,9 +255,9 @@ impl Committer {
         let mark = Arc::new(ClockMark::at(store.clock_mark()?));
         let waiting = Arc::new(AtomicUsize::new(0));
         let (rounds, small, pace) = (
-            Arc::new(Rounds::default()),
+            Arc::new(CommitRounds::default()),
             Arc::new(small),
-            Arc::new(Pace::default()),
+            Arc::new(WriterPace::default()),
         );
         let poisoned = Arc::new(Mutex::new(Some(poisoned)));
         let mut writer = CommitWriter {
@@ -267,7 +267,7 @@ impl Committer {
             fresh: vec![],
             inserted: 0,
             log,
-            tally: Tally::default(),
+            event_counts: EventCounts::default(),
             clock,
             mark: mark.clone(),
             waiting: waiting.clone(),
@@ -455,13 +455,13 @@ struct CommitWriter {
     /// Entries that were inserted into the index since its bound was last checked.
     inserted: u64,
     log: Appender,
-    tally: Tally,
+    event_counts: EventCounts,
     clock: Arc<dyn Clock>,
     mark: Arc<ClockMark>,
     /// Weight of the jobs that wait.
     waiting: Arc<AtomicUsize>,
-    pace: Arc<Pace>,
-    rounds: Arc<Rounds>,
+    pace: Arc<WriterPace>,
+    rounds: Arc<CommitRounds>,
     small: Arc<SmallChunks>,
     poisoned: Arc<Mutex<Option<PoisonHandler>>>,
 }
@@ -553,10 +553,10 @@ impl CommitWriter {
         if let Some(first) = self.log.turn(now) {
             log.begin(now, first);
         }
-        self.tally.flush(now, last, &mut log);
+        self.event_counts.flush(now, last, &mut log);
         let places: Vec<_> = logs
             .into_iter()
-            .map(|entry| log.place(entry, &mut self.tally))
+            .map(|entry| log.place(entry, &mut self.event_counts))
             .collect();
         let first = log.first();
         let entries = log.write(&self.store, &mut batch);

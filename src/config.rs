@@ -1,9 +1,9 @@
 //! Configuration files of the vault, the authority node and their clients.
 //!
-//! TOML. A field that nobody knows is a fault, and all faults are reported at once, each with its
-//! line and what to write instead. Paths are seen from the folder of the file. What is *law*
-//! (sectors, clients, authorities) stands in the signed register and not here; here stand
-//! addresses, files and the keys by which the register is known.
+//! TOML. An unknown field is a fault. All faults are reported at once, each with its line and what
+//! to write instead. Paths are relative to the file's folder. What is *law* (sectors, clients,
+//! authorities) stands in the signed register. A configuration holds addresses, files, and the keys
+//! that verify the register.
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -37,7 +37,7 @@ pub use kind::FileKind;
 pub use node::{AuthorityKeyPlace, KeyPlace, NodeConfig};
 pub use register::RegisterFiles;
 use register::register_files;
-use value::{Address, Base, Bodies, Count, Loopback, Mebibytes, Place};
+use value::{BaseUrl, BodyMebibytes, Count, IndexMebibytes, ListenAddress, LoopbackAddress, Place};
 pub use witness::{WatchedLog, WitnessConfig};
 
 /// The most bytes that a configuration file may have.
@@ -56,29 +56,29 @@ pub struct VaultConfig {
     pub health: SocketAddr,
     /// The server's certificate, its key and who may sign clients'.
     pub tls: TlsFiles,
-    /// Bytes of batches that may be under way at once; who has more than its share of them is sent
-    /// away for a second. At least 17 MiB: one batch of the largest size (16 MiB) and what counting
-    /// adds. Default 128 MiB.
+    /// Bytes of batches that may be under way at once. A client that has more than its share of
+    /// them is sent away for a second. At least 17 MiB: one batch of the largest size (16 MiB) and
+    /// what counting adds. Default 128 MiB.
     pub bodies: usize,
     /// The store's folder.
     pub store: PathBuf,
-    /// Free bytes on the store's disk below which batches are refused, so that what was let in, and
-    /// the log, still find room. Default 256 MiB.
+    /// Free bytes on the store's disk below which batches are refused, so that admitted requests
+    /// and the log still have room. Default 256 MiB.
     pub reserve: u64,
-    /// Bytes of memory for the index of mappings: what is more lies on the disk. Default: half of
-    /// what this process may have.
+    /// Bytes of memory for the index of mappings. What exceeds them lies on the disk. Default: half
+    /// of what this process may have.
     pub index_memory: u64,
     /// `[audit]`: who watches the log.
     pub log: LogConfig,
-    /// Where the vault's secrets lie.
+    /// Where each of the vault's secrets lies.
     pub secrets: SecretPlaces,
     /// What opens those that are more than a file.
     pub openers: Openers,
-    /// `[[segment-key]]`: keys with which this vault signed segments before it had the present one.
+    /// `[[segment-key]]`: keys with which this vault signed segments before the present one.
     pub former_segment_keys: Vec<VerifyingKey>,
     /// The register and how it is known to be genuine.
     pub register: RegisterFiles,
-    /// What the doors take.
+    /// Limits of the listeners.
     pub limits: LimitConfig,
 }
 
@@ -87,7 +87,7 @@ pub struct VaultConfig {
 pub struct ClientConfig {
     /// `https://host:port`, without a slash at the end.
     pub url: String,
-    /// Certificates (PEM) of the one authority whose servers are believed; the system's are not.
+    /// Certificates (PEM) of the only authority whose servers are trusted. The system's are not.
     pub ca: PathBuf,
     /// The client's certificate chain (PEM).
     pub certificate: PathBuf,
@@ -102,7 +102,7 @@ pub struct TlsFiles {
     pub certificate: PathBuf,
     /// Its private key (PEM), 0600.
     pub key: PathBuf,
-    /// Certificates (PEM) that clients' must descend from.
+    /// Certificates (PEM) that clients' certificates must descend from.
     pub client_ca: PathBuf,
 }
 
@@ -119,7 +119,7 @@ pub struct SecretPlaces {
     pub checkpoint: Deposit,
     /// Sector secrets: a folder with `<version>.secret`, or credentials `<name>-<version>`.
     pub sector: Deposit,
-    /// Storage secrets, alike.
+    /// Storage secrets, in the same way.
     pub store: Deposit,
 }
 
@@ -142,14 +142,14 @@ impl Openers {
 /// `[limits]`, all optional.
 #[derive(Debug, Clone)]
 pub struct LimitConfig {
-    /// Connections that a listener holds at once, in shares: one organisation a quarter, one
-    /// certificate an eighth. Default 1024.
+    /// Connections that a listener holds at once. One organisation gets at most a quarter of them,
+    /// one certificate an eighth. Default 1024.
     pub connections: usize,
-    /// How long requests under way may still take after SIGTERM. Default 20 seconds.
+    /// How long requests under way may take after SIGTERM. Default 20 seconds.
     pub drain: Duration,
 }
 
-/// Why a configuration is not taken.
+/// Why a configuration is refused.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
     /// It could not be read.
@@ -160,25 +160,25 @@ pub enum ConfigError {
     OtherKind {
         /// The file.
         file: PathBuf,
-        /// What it is.
+        /// The kind of the file.
         found: FileKind,
-        /// What was asked for.
+        /// The kind that was expected.
         wanted: FileKind,
     },
-    /// It is not right, here and there: never empty, in the order of the file.
-    #[error("{}", Faulty(file, faults))]
+    /// It has faults: at least one, in the order of the file.
+    #[error("{}", ConfigFaultList(file, faults))]
     Faults {
         /// The file.
         file: PathBuf,
-        /// What is wrong with it.
+        /// Its faults.
         faults: Vec<Fault>,
     },
 }
 
 /// `FILE:LINE: what`, and below it what to write instead.
-struct Faulty<'a>(&'a Path, &'a [Fault]);
+struct ConfigFaultList<'a>(&'a Path, &'a [Fault]);
 
-impl fmt::Display for Faulty<'_> {
+impl fmt::Display for ConfigFaultList<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (index, fault) in self.1.iter().enumerate() {
             let break_before = if index == 0 { "" } else { "\n" };
@@ -201,13 +201,14 @@ impl VaultConfig {
         load(path, FileKind::Vault, Self::parse)
     }
 
-    /// Reads the text of a `vault.toml` that lies in `folder`; every fault, not the first.
+    /// Reads the text of a `vault.toml` that lies in `folder`. Reports every fault, not only the
+    /// first.
     pub fn parse(text: &str, folder: &Path) -> Result<Self, Vec<Fault>> {
         parse(text, "the vault's configuration", |root, faults| {
             let deployment: Option<At<Id>> = root.required("deployment", faults);
             let data = section(root, "data", faults, |table, faults| {
-                let listen = table.required::<Address>("listen", faults);
-                let bodies = table.or("bodies-mib", Bodies(128), faults);
+                let listen = table.required::<ListenAddress>("listen", faults);
+                let bodies = table.or("bodies-mib", BodyMebibytes(128), faults);
                 Some((listen?, bodies?.value.0 << 20))
             });
             let (data, bodies) = (
@@ -215,9 +216,9 @@ impl VaultConfig {
                 data.as_ref().map(|(_, n)| *n),
             );
             let control =
-                listener::<Address>(root, "control", faults).map(|at| (at.line, at.value.0));
+                listener::<ListenAddress>(root, "control", faults).map(|at| (at.line, at.value.0));
             let health =
-                listener::<Loopback>(root, "health", faults).map(|at| (at.line, at.value.0));
+                listener::<LoopbackAddress>(root, "health", faults).map(|at| (at.line, at.value.0));
             distinct_addresses(&[data, control, health], faults);
             let tls = tls_files(root, folder, faults);
             let store = store_section(root, folder, faults);
@@ -255,7 +256,8 @@ impl ClientConfig {
         load(path, FileKind::Client, Self::parse)
     }
 
-    /// Reads the text of a client's file that lies in `folder`; every fault, not the first.
+    /// Reads the text of a client's file that lies in `folder`. Reports every fault, not only the
+    /// first.
     pub fn parse(text: &str, folder: &Path) -> Result<Self, Vec<Fault>> {
         parse(text, "the client's configuration", |root, faults| {
             client(root, folder, faults)
@@ -285,7 +287,7 @@ fn load<T>(
     })?;
     let folder = path.parent().unwrap_or(Path::new(""));
     parse(&text, folder).map_err(|faults| match FileKind::of(&text) {
-        // Where even the syntax is broken, what seems to stand in the file may stand elsewhere.
+        // With broken syntax, the kind that the file seems to have may be wrong.
         Some(found) if found != wanted && DeTable::parse(&text).is_ok() => ConfigError::OtherKind {
             file,
             found,
@@ -295,7 +297,7 @@ fn load<T>(
     })
 }
 
-/// Parses TOML and lets `take` read the root; a value comes out only if there was no fault.
+/// Parses TOML and lets `take` read the root. Returns its value only if there was no fault.
 fn parse<T>(
     text: &str,
     called: &str,
@@ -312,7 +314,7 @@ fn parse<T>(
         );
     }
     if !errors.is_empty() {
-        // What could be made out of a broken file would only raise faults that are none.
+        // Reading on in a broken file would report faults that are none.
         return Err(faults.into_sorted());
     }
     let mut root = TomlTable::new(called, 1, document.get_ref());
@@ -324,7 +326,7 @@ fn parse<T>(
     }
 }
 
-/// A section that must be there.
+/// Reads a section that must be there.
 fn section<T>(
     root: &mut TomlTable<'_, '_>,
     name: &'static str,
@@ -342,7 +344,7 @@ fn section<T>(
     optional_section(root, name, faults, take)?
 }
 
-/// A section that may be there: nothing inside when it is not, nothing at all when it is faulty.
+/// Reads a section that may be there. `Some(None)` if it is not, `None` if it is faulty.
 fn optional_section<T>(
     root: &mut TomlTable<'_, '_>,
     name: &'static str,
@@ -371,7 +373,7 @@ fn listener<T: TomlField>(
 fn distinct_addresses(addresses: &[Option<(usize, SocketAddr)>], faults: &mut Faults) {
     let mut seen: Vec<SocketAddr> = Vec::new();
     for (line, address) in addresses.iter().flatten() {
-        // Port 0 is "any free one" and therefore never taken.
+        // Port 0 stands for any free port, so it may occur twice.
         if address.port() != 0 && seen.contains(address) {
             faults.push(
                 *line,
@@ -396,12 +398,8 @@ fn tls_files(root: &mut TomlTable<'_, '_>, folder: &Path, faults: &mut Faults) -
     })
 }
 
-fn client(
-    table: &mut TomlTable<'_, '_>,
-    folder: &Path,
-    faults: &mut Faults,
-) -> Option<ClientConfig> {
-    let url = table.required::<Base>("url", faults);
+fn client(table: &mut TomlTable<'_, '_>, folder: &Path, faults: &mut Faults) -> Option<ClientConfig> {
+    let url = table.required::<BaseUrl>("url", faults);
     let ca = table.required::<Place>("ca", faults);
     let certificate = table.required::<Place>("certificate", faults);
     let key = table.required::<Place>("key", faults);
@@ -454,7 +452,7 @@ fn index(root: &mut TomlTable<'_, '_>, faults: &mut Faults) -> Option<u64> {
     let memory = optional_section(root, "index", faults, |table, faults| {
         Some(
             table
-                .optional::<Mebibytes>("memory-mib", faults)
+                .optional::<IndexMebibytes>("memory-mib", faults)
                 .map(|at| at.value.0 << 20),
         )
     })?;

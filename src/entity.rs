@@ -21,7 +21,7 @@ use crate::commit::orders::OrderGate;
 use crate::keys::AuditKey;
 use crate::register::Register;
 use crate::store::index::Index;
-use crate::store::{Space, Store, StoreError};
+use crate::store::{DiskSpace, Store, StoreError};
 pub use error::StartError;
 pub use role::Role;
 pub(crate) use start::{EntityOpening, WriterParts};
@@ -37,7 +37,7 @@ pub struct Entity {
     index: Arc<Index>,
     clock: Arc<dyn Clock>,
     audit_key: AuditKey,
-    space: Space,
+    space: DiskSpace,
     orders: OrderGate,
     /// Held during a change of an inspection, from reading its state to committing the new one.
     pub(crate) inspection_changes: Mutex<()>,

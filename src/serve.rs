@@ -358,7 +358,8 @@ fn node_parts(
 
 /// Reads a set of shares.
 ///
-/// # Errors When the file cannot be read or is not a set of shares.
+/// # Errors
+/// When the file cannot be read or is not a set of shares.
 pub fn read_set(file: &Path) -> Result<ShareSet, CommandError> {
     let hint = "`cloison authority keygen` and `cloison secrets split` write such files: *.set";
     let text = read_public(file, 1 << 20).map_err(|e| CommandError::new(e, hint))?;
@@ -406,8 +407,8 @@ async fn serve_node(
         authority = %config.authority,
         "the authority node serves"
     );
-    say_sealed(&node, &readiness);
-    watch::first(peer.clone()).await;
+    show_sealed(&node, &readiness);
+    watch::watch_vault_once(peer.clone()).await;
     readiness.clear("starting");
     let watch = EntityWatch::new(
         node.entity().clone(),
@@ -422,7 +423,7 @@ async fn serve_node(
         tokio::spawn(tidy::node(node.clone())).abort_handle(),
         tokio::spawn(sealing).abort_handle(),
         tokio::spawn(watch::keep_place(node.entity().clone(), readiness.clone())).abort_handle(),
-        tokio::spawn(watch::keep(node, peer, watch)).abort_handle(),
+        tokio::spawn(watch::watch_node(node, peer, watch)).abort_handle(),
     ];
     http::serve(listeners, Some(health), &readiness, &registry, shutdown).await;
     tasks.iter().for_each(AbortHandle::abort);
@@ -442,13 +443,13 @@ async fn watch_seal(node: Arc<Node>, readiness: Arc<Readiness>, registry: Arc<Re
         let times = node.clone();
         // Sealing waits until its entry is durable.
         let _ = tokio::task::spawn_blocking(move || crate::unseal::keep_time(&times)).await;
-        sealed.set(say_sealed(&node, &readiness) as i64);
+        sealed.set(show_sealed(&node, &readiness) as i64);
         tokio::time::sleep(Duration::from_millis(200)).await;
     }
 }
 
 /// Names the sealed keys on `/readyz`. Returns how many there are.
-fn say_sealed(node: &Node, readiness: &Readiness) -> usize {
+fn show_sealed(node: &Node, readiness: &Readiness) -> usize {
     let sealed = node.safe().sealed();
     if sealed.is_empty() {
         readiness.clear("sealed");

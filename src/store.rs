@@ -47,7 +47,7 @@ pub use orders::{ActRow, OrderKey};
 use place::StorePlace;
 pub use rocks::{RocksEngine, RowBatch};
 use rows::{RowEngine, ScanRange, ScanStep};
-pub use space::Space;
+pub use space::DiskSpace;
 pub use tags::{EntryKeys, TagKind, TagPlace};
 
 /// The rows of one vault or node, by what they mean.
@@ -98,7 +98,7 @@ impl Store {
         crate::system::free_bytes(&self.path)
     }
 
-    // --- rows, by the types of their column --------------------------------------------------------------------------
+    // Rows, by the types of their column.
 
     fn put<K, V>(&self, batch: &mut RowBatch, column: TypedColumn<K, V>, key: &K, value: &V)
     where

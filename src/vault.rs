@@ -142,8 +142,8 @@ impl Vault {
     /// the writer and logs the start. `advance` names the sectors that get a new epoch because the
     /// register changed their terms.
     ///
-    /// # Errors [`StartError`]. The store has not changed then, apart from being made if there was
-    /// none.
+    /// # Errors
+    /// [`StartError`]. The store has not changed then, apart from being made if there was none.
     pub fn open(
         home: &VaultHome,
         register: Register,
@@ -169,15 +169,11 @@ impl Vault {
         check_advance(&register, &store, advance, now)?;
         let (sectors, opened) =
             sector::load_all(&store, &register, &roots, advance, now, &mut opening.batch)?;
-        let keys = storage
-            .iter()
-            .map(|(version, key)| (*version, StoreKey::new(key)));
-        let cipher = Arc::new(ChunkCipher::new(keys));
+        let cipher = Arc::new(chunk_cipher(&storage));
         let blinding = newest_blinding(&storage);
         let index = Arc::new(Index::open(&store, Arc::new(blinding), home.tables())?);
         let small = rebuild::rebuild(&store, &cipher, &index, progress)?;
         hold_migrated(&store, &sectors, &index)?;
-
         let writer = WriterParts {
             index: index.clone(),
             cipher: Some(cipher.clone()),
@@ -229,7 +225,7 @@ impl Vault {
     }
 
     /// What the keeper has done since the start.
-    pub fn kept(&self) -> &KeeperCounts {
+    pub fn keeper_counts(&self) -> &KeeperCounts {
         self.keeper.counts()
     }
 
@@ -382,6 +378,12 @@ fn destroy_retired(secrets: &dyn SectorSecretStore, versions: &[u32]) {
             }
         }
     }
+}
+
+/// Opens chunks under every version of the storage secret.
+fn chunk_cipher(storage: &[(u32, StoreSecret)]) -> ChunkCipher {
+    let keys = storage.iter();
+    ChunkCipher::new(keys.map(|(version, secret)| (*version, StoreKey::new(secret))))
 }
 
 /// The key of the index's tags: under the newest version of the storage secret.

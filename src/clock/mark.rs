@@ -28,7 +28,7 @@ pub struct ClockBehind {
 }
 
 impl ClockMark {
-    /// A mark at so many milliseconds (Unix).
+    /// A mark at this time (Unix milliseconds).
     pub fn at(milliseconds: i64) -> Self {
         Self(AtomicI64::new(milliseconds))
     }

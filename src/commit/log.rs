@@ -107,7 +107,7 @@ impl GroupLog {
     }
 
     /// Adds a job's entry, and returns its number; `None` if the job has none or was only counted.
-    pub(super) fn place(&mut self, log: JobLog, tally: &mut Tally) -> Option<u64> {
+    pub(super) fn place(&mut self, log: JobLog, event_counts: &mut EventCounts) -> Option<u64> {
         let place = match log {
             JobLog::Nothing => return None,
             JobLog::Entry(entry, tags) => self.push(EntryDraft::Entry(entry, tags)),
@@ -121,8 +121,10 @@ impl GroupLog {
                 actor,
                 operation,
                 code,
-            } => tally.count(time, CountedEvent::Refused(actor, operation, code), self)?,
-            JobLog::Read { time, actor } => tally.count(time, CountedEvent::Read(actor), self)?,
+            } => event_counts.count(time, CountedEvent::Refused(actor, operation, code), self)?,
+            JobLog::Read { time, actor } => {
+                event_counts.count(time, CountedEvent::Read(actor), self)?
+            }
         };
         Some(self.first + place as u64)
     }
@@ -226,7 +228,7 @@ fn shared_key(entry: &TokenizeDetails) -> SharedEntryKey {
 /// Counts events that share an entry, so that no caller floods the log: refusals by actor,
 /// operation and code, an entry a second; readings of entry bundles by actor, an entry a minute.
 #[derive(Default)]
-pub(super) struct Tally(BTreeMap<CountedEvent, PeriodCount>);
+pub(super) struct EventCounts(BTreeMap<CountedEvent, PeriodCount>);
 
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 enum CountedEvent {
@@ -263,7 +265,7 @@ struct PeriodCount {
     unwritten: u64,
 }
 
-impl Tally {
+impl EventCounts {
     /// Logs the first event of a period at once, and counts the others.
     fn count(&mut self, time: Timestamp, what: CountedEvent, log: &mut GroupLog) -> Option<usize> {
         let period = time.as_second().div_euclid(what.period());

@@ -49,8 +49,8 @@ pub enum LowerMarkError {
 }
 
 impl Committer {
-    /// Lowers the mark to `now`, durably and logged. What was refused because of it is answered
-    /// from then on. `store` is the one that this writes to.
+    /// Lowers the mark to `now`, durably and logged. Requests that the old mark refused are
+    /// answered from then on. `store` is the one that this writes to.
     ///
     /// # Errors
     /// [`LowerMarkError`]; the mark stays where it was then.

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 pub const STALL: Duration = Duration::from_secs(2);
 
 /// How many jobs wait for the writer, and when its last commit finished.
-pub(super) struct Pace {
+pub(super) struct WriterPace {
     began: Instant,
     /// Jobs that were submitted and not answered.
     waiting: AtomicUsize,
@@ -19,7 +19,7 @@ pub(super) struct Pace {
     held_back: AtomicBool,
 }
 
-impl Default for Pace {
+impl Default for WriterPace {
     fn default() -> Self {
         Self {
             began: Instant::now(),
@@ -30,7 +30,7 @@ impl Default for Pace {
     }
 }
 
-impl Pace {
+impl WriterPace {
     /// Counts a job that begins to wait.
     pub(super) fn enter(&self) {
         if self.waiting.fetch_add(1, Ordering::AcqRel) == 0 {
@@ -72,9 +72,9 @@ mod tests {
 
     #[test]
     fn only_what_waits_can_stall() {
-        let pace = Pace {
+        let pace = WriterPace {
             began: Instant::now() - Duration::from_secs(10),
-            ..Pace::default()
+            ..WriterPace::default()
         };
         assert_eq!(pace.stalled(), None, "nothing waits");
         pace.waiting.store(1, Ordering::Release);

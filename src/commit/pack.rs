@@ -168,14 +168,14 @@ fn claim(
     let mut run = Vec::with_capacity(MAX_RECORDS);
     for chunk in small {
         if run.len() + chunk.records().len() > MAX_RECORDS {
-            finish(put_together(id, scope, std::mem::take(&mut run)), next);
+            finish(combine(id, scope, std::mem::take(&mut run)), next);
         }
         enter(&mut index, chunk.records(), moved, *next, |place| {
             run.push((chunk, chunk.records()[place]))
         });
     }
     if !run.is_empty() {
-        finish(put_together(id, scope, run), next);
+        finish(combine(id, scope, run), next);
     }
     partition.set_sequence(*next);
     Ok(chunks)
@@ -212,7 +212,7 @@ fn enter(
 }
 
 /// Combines records of several chunks into one.
-fn put_together(
+fn combine(
     id: &SegmentId,
     scope: &DomainScope,
     mut run: Vec<(&ChunkBuilder, RecordRef)>,

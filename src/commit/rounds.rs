@@ -5,7 +5,7 @@ use std::time::Duration;
 
 /// The counts of commits.
 #[derive(Default)]
-pub(super) struct Rounds {
+pub(super) struct CommitRounds {
     begun: AtomicU64,
     ended: AtomicU64,
 }
@@ -13,7 +13,7 @@ pub(super) struct Rounds {
 /// The count of ended commits once the writer has ended.
 const OVER: u64 = u64::MAX;
 
-impl Rounds {
+impl CommitRounds {
     pub(super) fn begin(&self) {
         self.begun.fetch_add(1, Ordering::AcqRel);
     }

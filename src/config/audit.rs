@@ -1,5 +1,4 @@
-//! `[audit]`: who watches over the log beside the store. All of it is optional, the log itself is
-//! not.
+//! `[audit]`: who watches over the log. The section is optional; the log is not.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -7,7 +6,7 @@ use std::time::Duration;
 use ed25519_dalek::VerifyingKey;
 
 use super::value::{Count, Place};
-use super::witness::Name;
+use super::witness::LogName;
 use super::{ClientConfig, client, optional_section};
 use crate::register::read::{Faults, TomlTable};
 
@@ -19,9 +18,9 @@ pub struct LogConfig {
     /// Folder in which the last cosigned checkpoints of the other side's log are remembered; beside
     /// the store unless named.
     pub cosigned: Option<PathBuf>,
-    /// How many of the witnesses must have cosigned of late. Default 0.
+    /// How many of the witnesses must have cosigned recently. Default 0.
     pub required: usize,
-    /// How late that may be. Default 60 seconds.
+    /// How long ago that may be. Default 60 seconds.
     pub within: Duration,
     /// Those who are asked to cosign.
     pub witnesses: Vec<WatcherConfig>,
@@ -50,7 +49,7 @@ impl Default for LogConfig {
     }
 }
 
-/// Reads the section; absent is all defaults.
+/// Reads the section. Without it, every field has its default.
 pub(super) fn read(
     root: &mut TomlTable<'_, '_>,
     folder: &Path,
@@ -69,7 +68,7 @@ fn log(table: &mut TomlTable<'_, '_>, folder: &Path, faults: &mut Faults) -> Opt
     let within = table.or("within-seconds", Count(60), faults);
     let mut witnesses: Vec<WatcherConfig> = vec![];
     for mut entry in table.tables("witness", "name", faults) {
-        let name = entry.required::<Name>("name", faults);
+        let name = entry.required::<LogName>("name", faults);
         let public = entry.required::<VerifyingKey>("public", faults);
         let client = client(&mut entry, folder, faults);
         entry.finish(faults);

@@ -4,15 +4,14 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::value::{Count, Label, Lodged, Place, is_no_credential};
+use super::value::{Count, Place, SecretLocation, TokenLabel, is_bad_credential_name};
 use super::{Openers, optional_section};
 use crate::keys::custody::token::{TokenConfig, WrapMechanism};
 use crate::keys::custody::{Custody, Deposit, PassphraseSource};
 use crate::node::safe::SealTimes;
 use crate::register::read::{Faults, TomlTable};
 
-/// The secrets of a configuration: what they have in common, and which kinds of custody are among
-/// them.
+/// What `[secrets]` states for all secrets, and the kinds of custody that they use.
 pub(super) struct SecretsSection {
     line: usize,
     folder: PathBuf,
@@ -22,7 +21,7 @@ pub(super) struct SecretsSection {
 }
 
 impl SecretsSection {
-    /// What `[secrets]` says of all of them.
+    /// Reads what `[secrets]` states for all secrets.
     pub(super) fn read(
         table: &mut TomlTable<'_, '_>,
         folder: &Path,
@@ -40,22 +39,23 @@ impl SecretsSection {
         })
     }
 
-    /// One that must be there.
+    /// Reads a secret's place, which must be there.
     pub(super) fn required(
         &mut self,
         name: &'static str,
         table: &mut TomlTable<'_, '_>,
         faults: &mut Faults,
     ) -> Option<Deposit> {
-        let lodged = table.required::<Lodged>(name, faults)?;
+        let lodged = table.required::<SecretLocation>(name, faults)?;
         let deposit = lodged.value.within(&self.folder, self.custody);
         self.note(name, &deposit, lodged.line, faults);
         Some(deposit)
     }
 
-    /// Remembers what it takes to open the deposit that the field `name` states.
+    /// Notes the custody of the deposit that the field `name` states, and checks a credential's
+    /// name.
     pub(super) fn note(&mut self, name: &str, deposit: &Deposit, line: usize, faults: &mut Faults) {
-        if is_no_credential(deposit) {
+        if is_bad_credential_name(deposit) {
             let what = format!("`{name}` is not the name of a credential");
             faults.push(
                 line,
@@ -67,7 +67,7 @@ impl SecretsSection {
     }
 }
 
-/// `passphrase` and `[token]`, each there exactly if something needs it.
+/// Reads `passphrase` and `[token]`. Each must be there if a secret needs it.
 pub(super) fn openers(
     root: &mut TomlTable<'_, '_>,
     folder: &Path,
@@ -80,7 +80,7 @@ pub(super) fn openers(
     let places = places?;
     let needs = |custody| places.used.contains(&custody);
     if needs(Custody::Passphrase) && places.passphrase.is_none() {
-        let what = "a secret is encrypted to a passphrase, and nothing says where that comes from";
+        let what = "a secret is encrypted to a passphrase, and no field says where the passphrase comes from";
         faults.push(
             places.line,
             what,
@@ -99,8 +99,8 @@ pub(super) fn openers(
 
 fn token(table: &mut TomlTable<'_, '_>, folder: &Path, faults: &mut Faults) -> Option<TokenConfig> {
     let module = table.required::<Place>("module", faults);
-    let label = table.required::<Label>("label", faults);
-    let key = table.required::<Label>("key", faults);
+    let label = table.required::<TokenLabel>("label", faults);
+    let key = table.required::<TokenLabel>("key", faults);
     let pin = table.optional::<PassphraseSource>("pin", faults);
     let mechanism = table.or("mechanism", WrapMechanism::default(), faults);
     Some(TokenConfig {

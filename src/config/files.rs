@@ -12,7 +12,7 @@ use crate::keys::file::SecretKind;
 /// A file or folder that a configuration names, and what it has to be.
 #[derive(Debug, Clone)]
 pub enum NamedFile<'c> {
-    /// Certificates of those who issue others.
+    /// Certificates of issuers.
     Issuers(&'c Path),
     /// A certificate, and the private key that belongs to it.
     Identity {
@@ -33,8 +33,7 @@ pub enum NamedFile<'c> {
     Private(&'c Path),
     /// A token's library.
     Module(&'c Path),
-    /// A file or folder that the process itself makes and writes, beside others that it makes below
-    /// `store`.
+    /// A file or folder that the process itself makes and writes.
     Written {
         /// Where it is, or will be.
         at: &'c Path,

@@ -1,4 +1,4 @@
-//! What kind of file a TOML file is, told by what stands in it.
+//! Tells what kind of file a TOML file is, by its fields.
 
 use toml::de::DeTable;
 
@@ -18,8 +18,8 @@ pub enum FileKind {
 }
 
 impl FileKind {
-    /// Told by a field that only this kind has; nothing where there is no such field. A file that
-    /// is broken is still somebody's: what can be read of it counts.
+    /// The kind of a file, by a field that only this kind has. `None` if it has no such field. In a
+    /// broken file, the readable fields count.
     pub fn of(text: &str) -> Option<Self> {
         let (table, _) = DeTable::parse_recoverable(text);
         let table = table.get_ref();

@@ -1,14 +1,14 @@
-//! How much memory this process may have: the machine's, or what its control group leaves of it.
+//! How much memory this process may have: the machine's, or the limit of its control group.
 //!
-//! The machine is asked by `sysinfo(2)` and not by `/proc/meminfo`, which a unit with
-//! `ProcSubset=pid` does not see. A limit that is not set reads `max` (cgroup v2) or as some eight
-//! exbibytes (v1): neither is less than the machine's memory.
+//! The machine's memory comes from `sysinfo(2)` and not from `/proc/meminfo`, which a unit with
+//! `ProcSubset=pid` cannot see. A limit that is not set reads `max` (cgroup v2) or about eight
+//! exbibytes (v1). Neither is less than the machine's memory.
 
 use std::path::{Path, PathBuf};
 
 use crate::system::memory::of_machine;
 
-/// Taken where the system does not say how much there is.
+/// The memory that is assumed if the system does not tell.
 const UNKNOWN: u64 = 4 << 30;
 
 /// Where control groups are mounted.
@@ -20,7 +20,7 @@ pub(super) fn half() -> u64 {
     least(of_machine(), Path::new(GROUPS), &membership) / 2
 }
 
-/// The least of what the machine has and what the control groups of a process leave it.
+/// The least of the machine's memory and the limits of a process's control groups.
 fn least(machine: Option<u64>, groups: &Path, membership: &str) -> u64 {
     machine
         .into_iter()
@@ -30,7 +30,7 @@ fn least(machine: Option<u64>, groups: &Path, membership: &str) -> u64 {
 }
 
 /// The limits of the control groups that `membership` (`/proc/self/cgroup`) names, and of those
-/// around them: cgroup v2, or v1 mounted as usual. Beyond `memory.high` a group is slowed down
+/// around them: cgroup v2, or v1 mounted as usual. The kernel slows a group beyond `memory.high`
 /// until it hardly runs, so that is a limit, too.
 fn group_limits(groups: &Path, membership: &str) -> Vec<u64> {
     membership
@@ -56,7 +56,7 @@ fn around(root: &Path, files: &[&str], path: &str) -> Vec<u64> {
     let mut folder = PathBuf::from(path);
     loop {
         for file in files {
-            // `max`, where there is none.
+            // A file that says `max` sets no limit.
             let limit = std::fs::read_to_string(root.join(&folder).join(file)).ok();
             limits.extend(limit.and_then(|text| text.trim().parse::<u64>().ok()));
         }

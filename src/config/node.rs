@@ -7,7 +7,7 @@ use ed25519_dalek::VerifyingKey;
 
 use super::custody::{SecretsSection, openers, seal_times};
 use super::register::{RegisterFiles, register_files};
-use super::value::{self, Address, KeyCustody, Loopback, Place};
+use super::value::{self, KeyCustody, ListenAddress, LoopbackAddress, Place};
 use super::{
     ClientConfig, ConfigError, FileKind, LimitConfig, LogConfig, Openers, TlsFiles, audit, client,
     distinct_addresses, limits, listener, load, parse, section, store_section, tls_files,
@@ -30,9 +30,9 @@ pub struct NodeConfig {
     pub health: SocketAddr,
     /// The server's certificate, its key and who may sign officers'.
     pub tls: TlsFiles,
-    /// The node's own store: its audit log, orders seen.
+    /// The node's own store: its audit log, and the orders that it has seen.
     pub store: PathBuf,
-    /// Bytes on its disk below which nothing is opened. Default 256 MiB.
+    /// Free bytes on its disk below which nothing is opened. Default 256 MiB.
     pub reserve: u64,
     /// The secret behind the tags in the audit log.
     pub audit: Deposit,
@@ -46,13 +46,13 @@ pub struct NodeConfig {
     pub openers: Openers,
     /// When shares are forgotten and keys in shares sealed again.
     pub seal: SealTimes,
-    /// Keys with which the vault signs segments: pinned here, from hand to hand.
+    /// Keys with which the vault signs segments, pinned: people hand them over.
     pub segment_keys: Vec<VerifyingKey>,
     /// The register and how it is known to be genuine.
     pub register: RegisterFiles,
     /// How the node reaches the vault.
     pub vault: ClientConfig,
-    /// What the doors take.
+    /// Limits of the listener.
     pub limits: LimitConfig,
 }
 
@@ -70,7 +70,7 @@ pub struct AuthorityKeyPlace {
 pub enum KeyPlace {
     /// The node reads it at its start: a secret of kind `authority`.
     Own(Deposit),
-    /// Its custodians bring it in shares; here is the set that these are checked against.
+    /// Its custodians bring it in shares, which are checked against this set.
     Shares(PathBuf),
 }
 
@@ -80,15 +80,16 @@ impl NodeConfig {
         load(path, FileKind::Node, Self::parse)
     }
 
-    /// Reads the text of a `node.toml` that lies in `folder`; every fault, not the first.
+    /// Reads the text of a `node.toml` that lies in `folder`. Reports every fault, not only the
+    /// first.
     pub fn parse(text: &str, folder: &Path) -> Result<Self, Vec<Fault>> {
         parse(text, "the node's configuration", |root, faults| {
             let deployment: Option<At<Id>> = root.required("deployment", faults);
             let authority = root.required("authority", faults);
             let control =
-                listener::<Address>(root, "control", faults).map(|at| (at.line, at.value.0));
+                listener::<ListenAddress>(root, "control", faults).map(|at| (at.line, at.value.0));
             let health =
-                listener::<Loopback>(root, "health", faults).map(|at| (at.line, at.value.0));
+                listener::<LoopbackAddress>(root, "health", faults).map(|at| (at.line, at.value.0));
             distinct_addresses(&[control, health], faults);
             let tls = tls_files(root, folder, faults);
             let store = store_section(root, folder, faults);
@@ -108,7 +109,7 @@ impl NodeConfig {
             if segment_keys.is_empty() && faults.count() == before {
                 faults.push(
                     root.line,
-                    "the node knows no key that signs segments",
+                    "no [[segment-key]] is stated: the node could verify no segment",
                     "[[segment-key]] with the vault's public key",
                 );
             }

@@ -1,4 +1,4 @@
-//! `[register]`: where the register lies, and the keys by which it is known.
+//! `[register]`: where the register lies, and the keys that verify it.
 
 use std::path::{Path, PathBuf};
 
@@ -33,7 +33,7 @@ pub(super) fn register_files(
         let commission = table.required::<Id>("commission", faults);
         let before = faults.count();
         let keys = register_keys(table, faults);
-        // With a key that could not be read, counting keys would only raise faults that are none.
+        // If a key could not be read, counting keys would report faults that are none.
         if let (Some(quorum), Some(commission), true) =
             (&quorum, &commission, faults.count() == before)
         {
@@ -85,7 +85,7 @@ fn register_keys(table: &mut TomlTable<'_, '_>, faults: &mut Faults) -> Vec<Pinn
     keys
 }
 
-/// No single holder may sign a register alone, and none goes past the commission.
+/// Checks that no holder can sign a register alone, and that the commission has a key.
 fn check_pins(quorum: &At<Count>, commission: &At<Id>, keys: &[PinnedKey], faults: &mut Faults) {
     if !(2..=keys.len()).contains(&quorum.0) {
         let most = keys.len().max(2);

@@ -299,7 +299,7 @@ fn secrets_lie_in_the_custody_that_is_stated() {
     assert!(what(&named).contains("there is no section [token]"));
     assert!(what(&format!("{all}{token}")).contains("`audit` is not the name of a credential"));
     let passphrase = vault().replace("[secrets]\n", "[secrets]\ncustody = \"passphrase\"\n");
-    assert!(what(&passphrase).contains("nothing says where that comes from"));
+    assert!(what(&passphrase).contains("no field says where the passphrase comes from"));
     for (source, right) in [
         ("terminal", true),
         ("fd:3", true),
@@ -319,11 +319,11 @@ fn secrets_lie_in_the_custody_that_is_stated() {
     for wrong in ["custody = \"cupboard\"", "custody = \"shares\""] {
         assert!(
             what(&vault().replace("[secrets]\n", &format!("[secrets]\n{wrong}\n")))
-                .contains("is no custody")
+                .contains("is not a custody")
         );
     }
     let pin = format!("{named}{}", token.replace("file:pin", "1234"));
-    assert!(what(&pin).contains("is no source of a passphrase"));
+    assert!(what(&pin).contains("is not a source of a passphrase"));
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! The values that stand in a configuration, each with the one spelling that is taken.
+//! The values in a configuration, each with its only spelling.
 
 use std::net::SocketAddr;
 use std::path::{Component, PathBuf};
@@ -15,29 +15,29 @@ fn text<'v>(value: &'v DeValue<'_>) -> Result<&'v str, String> {
 }
 
 /// Where a listener binds.
-pub(super) struct Address(pub(super) SocketAddr);
+pub(super) struct ListenAddress(pub(super) SocketAddr);
 
-impl TomlField for Address {
+impl TomlField for ListenAddress {
     const EXAMPLE: &'static str = "\"127.0.0.1:8443\", an IP address and a port";
 
     fn read(value: &DeValue<'_>) -> Result<Self, String> {
         text(value)?
             .parse()
-            .map(Address)
+            .map(ListenAddress)
             .map_err(|_| "is not an IP address with a port".into())
     }
 }
 
-/// The same, where nothing but this machine may reach it.
-pub(super) struct Loopback(pub(super) SocketAddr);
+/// The same, where only this machine may reach it.
+pub(super) struct LoopbackAddress(pub(super) SocketAddr);
 
-impl TomlField for Loopback {
+impl TomlField for LoopbackAddress {
     const EXAMPLE: &'static str =
         "\"127.0.0.1:9443\", on loopback: this listener knows no certificates";
 
     fn read(value: &DeValue<'_>) -> Result<Self, String> {
-        match Address::read(value)?.0 {
-            address if address.ip().is_loopback() => Ok(Loopback(address)),
+        match ListenAddress::read(value)?.0 {
+            address if address.ip().is_loopback() => Ok(LoopbackAddress(address)),
             _ => Err("is not a loopback address".into()),
         }
     }
@@ -51,9 +51,10 @@ impl TomlField for Place {
 
     fn read(value: &DeValue<'_>) -> Result<Self, String> {
         let path = text(value)?;
-        match path.is_empty() || path.chars().any(char::is_control) {
-            true => Err("is not a path".into()),
-            false => Ok(Place(PathBuf::from(path))),
+        if path.is_empty() || path.chars().any(char::is_control) {
+            Err("is not a path".into())
+        } else {
+            Ok(Place(PathBuf::from(path)))
         }
     }
 }
@@ -70,9 +71,9 @@ impl Place {
 }
 
 /// `https://host` or `https://host:port`, and nothing after it.
-pub(super) struct Base(pub(super) String);
+pub(super) struct BaseUrl(pub(super) String);
 
-impl TomlField for Base {
+impl TomlField for BaseUrl {
     const EXAMPLE: &'static str = "\"https://vault.example:8443\"";
 
     fn read(value: &DeValue<'_>) -> Result<Self, String> {
@@ -87,7 +88,7 @@ impl TomlField for Base {
             Some(authority)
                 if base == format!("https://{authority}") && !authority.as_str().contains('@') =>
             {
-                Ok(Base(base.into()))
+                Ok(BaseUrl(base.into()))
             }
             _ => Err("is not https:// with a host, perhaps a port, and nothing else".into()),
         }
@@ -108,27 +109,27 @@ impl TomlField for Count {
     }
 }
 
-/// Mebibytes of batches under way: room for one of the largest size (16 MiB) at least.
-pub(super) struct Bodies(pub(super) usize);
+/// Mebibytes of batches under way: at least room for one of the largest size (16 MiB).
+pub(super) struct BodyMebibytes(pub(super) usize);
 
-impl TomlField for Bodies {
+impl TomlField for BodyMebibytes {
     const EXAMPLE: &'static str = "a number from 17 to 65536";
 
     fn read(value: &DeValue<'_>) -> Result<Self, String> {
         match u64::read(value)? {
-            number @ 17..=65_536 => Ok(Bodies(number as usize)),
+            number @ 17..=65_536 => Ok(BodyMebibytes(number as usize)),
             _ => Err("is not a number from 17 to 65536".into()),
         }
     }
 }
 
 /// Where a secret lies: a text, in the custody of its section, or a table that states its own.
-pub(super) struct Lodged {
+pub(super) struct SecretLocation {
     custody: Option<Custody>,
     at: Place,
 }
 
-impl TomlField for Lodged {
+impl TomlField for SecretLocation {
     const EXAMPLE: &'static str = "a path in quotes, or { custody = \"token\", at = \"…\" }";
 
     fn read(value: &DeValue<'_>) -> Result<Self, String> {
@@ -156,7 +157,7 @@ impl TomlField for Lodged {
     }
 }
 
-impl Lodged {
+impl SecretLocation {
     /// The deposit, its path seen from `folder`.
     pub(super) fn within(self, folder: &std::path::Path, custody: Custody) -> Deposit {
         deposit(&self.at, self.custody.unwrap_or(custody), folder)
@@ -177,8 +178,8 @@ pub(super) fn deposit(at: &Place, custody: Custody, folder: &std::path::Path) ->
     }
 }
 
-/// What a credential would be called by a path, if it is no name.
-pub(super) fn is_no_credential(deposit: &Deposit) -> bool {
+/// Whether a deposit in a credential has something else than a credential's name.
+pub(super) fn is_bad_credential_name(deposit: &Deposit) -> bool {
     deposit.custody == Custody::Credential && !deposit.at.to_str().is_some_and(is_credential_name)
 }
 
@@ -186,11 +187,11 @@ impl TomlField for Custody {
     const EXAMPLE: &'static str = "\"file\", \"passphrase\", \"credential\" or \"token\"";
 
     fn read(value: &DeValue<'_>) -> Result<Self, String> {
-        Custody::parse(text(value)?).ok_or_else(|| "is no custody".into())
+        Custody::parse(text(value)?).ok_or_else(|| "is not a custody".into())
     }
 }
 
-/// The custody of an authority's key: the others, or shares.
+/// The custody of an authority's key.
 pub(super) enum KeyCustody {
     /// The node has it.
     Own(Custody),
@@ -214,22 +215,24 @@ impl TomlField for PassphraseSource {
     const EXAMPLE: &'static str = "\"terminal\", \"fd:3\", \"file:PATH\" or \"credential:NAME\"";
 
     fn read(value: &DeValue<'_>) -> Result<Self, String> {
-        PassphraseSource::parse(text(value)?)
-            .ok_or_else(|| "is no source of a passphrase (and never the passphrase itself)".into())
+        PassphraseSource::parse(text(value)?).ok_or_else(|| {
+            "is not a source of a passphrase (and never the passphrase itself)".into()
+        })
     }
 }
 
 /// The label of a token, or of a key in it.
-pub(super) struct Label(pub(super) String);
+pub(super) struct TokenLabel(pub(super) String);
 
-impl TomlField for Label {
+impl TomlField for TokenLabel {
     const EXAMPLE: &'static str = "a label in quotes, of at most 32 characters";
 
     fn read(value: &DeValue<'_>) -> Result<Self, String> {
         let label = text(value)?;
-        match (1..=32).contains(&label.len()) && !label.chars().any(char::is_control) {
-            true => Ok(Label(label.to_owned())),
-            false => Err("is not a label".into()),
+        if (1..=32).contains(&label.len()) && !label.chars().any(char::is_control) {
+            Ok(TokenLabel(label.to_owned()))
+        } else {
+            Err("is not a label".into())
         }
     }
 }
@@ -238,19 +241,19 @@ impl TomlField for token::WrapMechanism {
     const EXAMPLE: &'static str = "\"aes-gcm\" or \"aes-key-wrap\"";
 
     fn read(value: &DeValue<'_>) -> Result<Self, String> {
-        token::WrapMechanism::parse(text(value)?).ok_or_else(|| "is no mechanism".into())
+        token::WrapMechanism::parse(text(value)?).ok_or_else(|| "is not a mechanism".into())
     }
 }
 
-/// Mebibytes of memory, up to 64 TiB.
-pub(super) struct Mebibytes(pub(super) u64);
+/// Mebibytes of memory for the index, up to 64 TiB.
+pub(super) struct IndexMebibytes(pub(super) u64);
 
-impl TomlField for Mebibytes {
+impl TomlField for IndexMebibytes {
     const EXAMPLE: &'static str = "a number from 1 to 67108864";
 
     fn read(value: &DeValue<'_>) -> Result<Self, String> {
         match u64::read(value)? {
-            number @ 1..=67_108_864 => Ok(Mebibytes(number)),
+            number @ 1..=67_108_864 => Ok(IndexMebibytes(number)),
             _ => Err("is not a number from 1 to 67108864".into()),
         }
     }

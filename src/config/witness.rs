@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use ed25519_dalek::VerifyingKey;
 use toml::de::DeValue;
 
-use super::value::{Address, Loopback, Place};
+use super::value::{ListenAddress, LoopbackAddress, Place};
 use super::{
     ConfigError, FileKind, LimitConfig, TlsFiles, distinct_addresses, limits, listener, load,
     parse, section, tls_files,
@@ -14,7 +14,7 @@ use super::{
 use crate::register::Fault;
 use crate::register::read::{Faults, TomlField, TomlTable, wrong_type};
 
-/// The witness of other people's logs.
+/// The configuration of a witness, which cosigns the logs of others.
 #[derive(Debug, Clone)]
 pub struct WitnessConfig {
     /// The name in its cosignatures: its id in the register.
@@ -25,13 +25,13 @@ pub struct WitnessConfig {
     pub health: SocketAddr,
     /// The server's certificate, its key and who may sign clients'.
     pub tls: TlsFiles,
-    /// Folder of what it remembers: the last cosigned checkpoint of each log. It must not be lost.
+    /// The folder with the last cosigned checkpoint of each log. It must not be lost.
     pub state: PathBuf,
     /// The Ed25519 key that cosigns (PKCS#8 PEM).
     pub key: PathBuf,
     /// The logs that it watches.
     pub logs: Vec<WatchedLog>,
-    /// What the doors take.
+    /// Limits of the listener.
     pub limits: LimitConfig,
 }
 
@@ -45,9 +45,9 @@ pub struct WatchedLog {
 }
 
 /// The name of a cosigner or the owner of a log: a schemeless URL without spaces and plus signs.
-pub(super) struct Name(pub(super) String);
+pub(super) struct LogName(pub(super) String);
 
-impl TomlField for Name {
+impl TomlField for LogName {
     const EXAMPLE: &'static str = "\"cndp\", without spaces and plus signs";
 
     fn read(value: &DeValue<'_>) -> Result<Self, String> {
@@ -57,9 +57,10 @@ impl TomlField for Name {
         let plain = text
             .bytes()
             .all(|byte| byte.is_ascii_graphic() && byte != b'+');
-        match (1..=255).contains(&text.len()) && plain {
-            true => Ok(Name(text.into())),
-            false => Err("is not a name".into()),
+        if plain && (1..=255).contains(&text.len()) {
+            Ok(LogName(text.into()))
+        } else {
+            Err("is not a name".into())
         }
     }
 }
@@ -73,17 +74,18 @@ impl WitnessConfig {
         load(path, FileKind::Witness, Self::parse)
     }
 
-    /// Reads the text of a `witness.toml` that lies in `folder`; every fault, not the first.
+    /// Reads the text of a `witness.toml` that lies in `folder`. Reports every fault, not only the
+    /// first.
     ///
     /// # Errors
     /// The faults, in the order of the file.
     pub fn parse(text: &str, folder: &Path) -> Result<Self, Vec<Fault>> {
         parse(text, "the witness's configuration", |root, faults| {
-            let name = root.required::<Name>("name", faults);
+            let name = root.required::<LogName>("name", faults);
             let control =
-                listener::<Address>(root, "control", faults).map(|at| (at.line, at.value.0));
+                listener::<ListenAddress>(root, "control", faults).map(|at| (at.line, at.value.0));
             let health =
-                listener::<Loopback>(root, "health", faults).map(|at| (at.line, at.value.0));
+                listener::<LoopbackAddress>(root, "health", faults).map(|at| (at.line, at.value.0));
             distinct_addresses(&[control, health], faults);
             let tls = tls_files(root, folder, faults);
             let state = section(root, "state", faults, |table, faults| {
@@ -119,7 +121,7 @@ fn logs(root: &mut TomlTable<'_, '_>, faults: &mut Faults) -> Vec<WatchedLog> {
     }
     let mut logs = Vec::new();
     for mut table in tables {
-        let owner = table.required::<Name>("owner", faults);
+        let owner = table.required::<LogName>("owner", faults);
         let public = table.required::<VerifyingKey>("public", faults);
         table.finish(faults);
         let (Some(owner), Some(public)) = (owner, public) else {

@@ -20,7 +20,7 @@ use crate::keys::{AuditKey, AuditSecret};
 use crate::register::Register;
 use crate::seal::chunk::ChunkCipher;
 use crate::store::index::Index;
-use crate::store::{RowBatch, Space, Store, StoreError};
+use crate::store::{DiskSpace, RowBatch, Store, StoreError};
 
 /// How long a start waits for the checkpoint over its entry.
 const FIRST_CHECKPOINT: Duration = Duration::from_secs(10);
@@ -131,7 +131,7 @@ impl EntityOpening {
             index,
             clock,
             audit_key: AuditKey::new(audit),
-            space: Space::default(),
+            space: DiskSpace::default(),
             orders: OrderGate::default(),
             inspection_changes: Mutex::default(),
             reports: Mutex::default(),

@@ -19,7 +19,8 @@ const OTHERS: usize = 64;
 /// Raises the limit on open files as far as this process may. Refuses if `listeners` listeners
 /// under these limits and a store could need more.
 ///
-/// # Errors When the limit is too low. The message says how many files are needed.
+/// # Errors
+/// When the limit is too low. The message says how many files are needed.
 pub(super) fn secure(listeners: usize, limits: &LimitConfig) -> Result<(), CommandError> {
     let unknown = |error| {
         CommandError::new(

@@ -67,7 +67,8 @@ impl PersonFigures {
         self.mappings.set(vault.index().len());
         self.moved.set(vault.index().moved());
         self.small.set(vault.committer().small().len() as u64);
-        self.merged.set(vault.kept().merged.load(Ordering::Relaxed));
+        self.merged
+            .set(vault.keeper_counts().merged.load(Ordering::Relaxed));
         self.index.set(vault.index().bytes());
         self.disk.set(vault.store().moved_bytes());
         self.cache.set(vault.store().cache_bytes());

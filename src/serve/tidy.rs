@@ -39,7 +39,7 @@ async fn clear_copies(store: Arc<Store>) {
                 tracing::info!("destroyed copies of orders are gone from the store's files")
             }
             Ok(Err(error)) => {
-                tracing::error!(%error, "destroyed copies of orders may still stand in the store's files; it is tried again");
+                tracing::error!(%error, "destroyed copies of orders may still be in the store's files; trying again later");
             }
             Ok(Ok(false)) | Err(_) => {}
         }
@@ -52,11 +52,11 @@ async fn destroy(vault: Arc<Vault>) {
         tokio::time::sleep(EVERY).await;
         let vault = vault.clone();
         let work = move || {
-            said(
+            log_outcome(
                 end::destroy_over(&vault),
                 "copies of orders that are over or revoked were destroyed",
             );
-            traced(traces::destroy_due(&vault), vault.store());
+            scrub_after(traces::destroy_due(&vault), vault.store());
         };
         let _ = tokio::task::spawn_blocking(work).await;
     }
@@ -67,13 +67,13 @@ pub(super) async fn node(node: Arc<Node>) {
     loop {
         tokio::time::sleep(EVERY).await;
         let node = node.clone();
-        let work = move || traced(traces::destroy_due(&node), node.store());
+        let work = move || scrub_after(traces::destroy_due(&node), node.store());
         let _ = tokio::task::spawn_blocking(work).await;
     }
 }
 
-fn traced(done: Result<usize, Refusal>, store: &Arc<Store>) {
-    if said(
+fn scrub_after(done: Result<usize, Refusal>, store: &Arc<Store>) {
+    if log_outcome(
         done,
         "tags of erased persons were old enough and were destroyed",
     ) {
@@ -82,7 +82,7 @@ fn traced(done: Result<usize, Refusal>, store: &Arc<Store>) {
 }
 
 /// Logs what was done. Returns whether anything was.
-fn said(done: Result<usize, Refusal>, what: &str) -> bool {
+fn log_outcome(done: Result<usize, Refusal>, what: &str) -> bool {
     match done {
         Ok(0) => false,
         Ok(count) => {
@@ -90,7 +90,7 @@ fn said(done: Result<usize, Refusal>, what: &str) -> bool {
             true
         }
         Err(refusal) => {
-            tracing::warn!(code = %refusal.code(), "not yet: {what}");
+            tracing::warn!(code = %refusal.code(), "not yet, trying again later: {what}");
             false
         }
     }

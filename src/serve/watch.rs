@@ -50,7 +50,7 @@ pub(super) fn log_parts(key: SigningKey, config: &LogConfig) -> LogParts {
 }
 
 /// Shows on `/readyz` what keeps the log from being published or cosigned.
-fn say(log: &Log, cosigners: &Cosigners, readiness: &Readiness) {
+fn show_log(log: &Log, cosigners: &Cosigners, readiness: &Readiness) {
     match log.trouble() {
         Some(why) => readiness.set("audit", format!("no checkpoint can be published: {why}")),
         None => readiness.clear("audit"),
@@ -232,14 +232,14 @@ pub(super) fn node(
 
 /// Watches the vault's log once before the node is ready, so that a ready node has checked the log
 /// of a vault that answers.
-pub(super) async fn first(peer: Arc<WatchedVault>) {
+pub(super) async fn watch_vault_once(peer: Arc<WatchedVault>) {
     if let Ok(Err(why)) = tokio::task::spawn_blocking(move || peer.watch()).await {
         tracing::info!(%why, "the vault's log is not watched yet");
     }
 }
 
 /// Shows on `/readyz` whether the disk is short of space or hangs.
-fn say_disk(is_short: bool, stalled: Option<Duration>, readiness: &Readiness) {
+fn show_disk(is_short: bool, stalled: Option<Duration>, readiness: &Readiness) {
     if is_short {
         readiness.set("space", "the disk is nearly full: requests are refused");
     } else {
@@ -259,7 +259,7 @@ fn say_disk(is_short: bool, stalled: Option<Duration>, readiness: &Readiness) {
 
 /// Shows on `/readyz`, in the log and on `/metrics` whether the clock is behind the latest time
 /// that was acted on, and until when that matters.
-fn say_clock(steady: Result<jiff::Timestamp, ClockBehind>, readiness: &Readiness, gauge: &Gauge) {
+fn show_clock(steady: Result<jiff::Timestamp, ClockBehind>, readiness: &Readiness, gauge: &Gauge) {
     let was_behind = readiness.has("clock");
     match steady {
         Ok(_) => {
@@ -305,7 +305,7 @@ pub(super) async fn keep_place(entity: Arc<Entity>, readiness: Arc<Readiness>) {
 /// Shows on `/readyz` and in the log for which authorities vault and node do not hold the same acts
 /// upon orders. The node, which serves nothing but orders, is then not ready. The vault goes on
 /// tokenizing.
-fn say_step(apart: &[Id], is_node: bool, said: &mut bool, readiness: &Readiness) {
+fn show_step(apart: &[Id], is_node: bool, said: &mut bool, readiness: &Readiness) {
     let named: Vec<_> = apart.iter().map(Id::as_str).collect();
     let what = (!apart.is_empty()).then(|| {
         format!(
@@ -360,15 +360,15 @@ impl EntityWatch {
     pub(super) fn look(&mut self) -> usize {
         let (entity, readiness) = (&*self.entity, &*self.readiness);
         entity.watch_space(self.reserve);
-        say_disk(
+        show_disk(
             entity.is_short_of_space(),
             entity.committer().stalled(),
             readiness,
         );
-        say_clock(entity.steady_time(), readiness, &self.clock);
-        say(entity.log(), &self.cosigners, readiness);
+        show_clock(entity.steady_time(), readiness, &self.clock);
+        show_log(entity.log(), &self.cosigners, readiness);
         let apart = entity.orders().out_of_step(entity.now());
-        say_step(
+        show_step(
             &apart,
             *entity.role() != Role::Vault,
             &mut self.is_apart,
@@ -379,7 +379,7 @@ impl EntityWatch {
 }
 
 /// The node's watch over the vault's log and over itself, until the task is aborted.
-pub(super) async fn keep(node: Arc<Node>, peer: Arc<WatchedVault>, mut watch: EntityWatch) {
+pub(super) async fn watch_node(node: Arc<Node>, peer: Arc<WatchedVault>, mut watch: EntityWatch) {
     let watching = async {
         let mut was_unwatched = false;
         loop {
@@ -427,10 +427,10 @@ mod tests {
         for (readiness, is_node) in [(&node, true), (&vault, false)] {
             readiness.clear("starting");
             let mut said = false;
-            say_step(&court, is_node, &mut said, readiness);
+            show_step(&court, is_node, &mut said, readiness);
             assert!(said);
             assert_eq!(readiness.is_ready(), !is_node);
-            say_step(&[], is_node, &mut said, readiness);
+            show_step(&[], is_node, &mut said, readiness);
             assert!(!said && readiness.is_ready());
         }
     }

@@ -14,7 +14,8 @@ const HINT: &str = "nothing was made. Name a folder that this user may write in:
 /// Checks the store's folder, the second place of the last checkpoint, and where the other side's
 /// checkpoints are kept.
 ///
-/// # Errors For the first place that cannot be written.
+/// # Errors
+/// For the first place that cannot be written.
 pub(super) fn check(store: &Path, log: &LogConfig) -> Result<(), CommandError> {
     may_fill("[store] path", store)?;
     may_fill("[audit] cosigned", &cosigned(log, store))?;

@@ -115,7 +115,7 @@ fn resume_key(entry: &[u8; 32]) -> Vec<u8> {
 }
 
 impl Store {
-    /// Adds an audit entry with its prunable companions, and what it is found by.
+    /// Adds an audit entry, its prunable salt and tags, and its index rows.
     pub fn put_audit(
         &self,
         batch: &mut RowBatch,

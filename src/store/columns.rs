@@ -58,7 +58,7 @@ macro_rules! columns {
     };
 }
 
-// Those called `state-…` are the ones that must not roll back at a restore.
+// The columns called `state-…` must not roll back at a restore.
 columns! {
     /// Sealed chunks.
     CHUNK = "chunk": ChunkKey => [u8];

@@ -1,9 +1,9 @@
-//! How many files RocksDB may keep open. Left to itself it keeps every file of the database open,
-//! and a file that it cannot open is to it a failed write, after which it takes no more.
+//! How many files RocksDB may keep open. Without a limit it keeps every file of the database open.
+//! If one does not open, RocksDB treats that as a failed write and refuses all later ones.
 
 use crate::system::process::{LimitedResource, limit};
 
-/// What the store takes of the files that this process may have open: one in so many.
+/// The store's share of the files that this process may have open: one in `SHARE`.
 pub const SHARE: u64 = 4;
 
 /// The least that RocksDB can work with: what flushes and compactions of a few columns hold at

@@ -1,5 +1,5 @@
-//! What erasures do in the store: they destroy salts, add tombstones, note what is still to be
-//! destroyed, and clear the bytes of what was destroyed out of the files.
+//! Erasures in the store: destroy salts, add tombstones, note what is still to be destroyed, and
+//! clear the bytes of destroyed rows out of the files.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -15,9 +15,9 @@ use super::orders::OrderKey;
 use super::rows::{RowEngine as _, ScanRange, ScanStep};
 use super::{RowBatch, Store, StoreError};
 
-/// Single values that say which erasures no scrub has followed yet: the erasure's id comes behind.
-/// One for each, so that a scrub that ends strikes out those that it began after, and none that
-/// came meanwhile.
+/// Prefix of the notes of erasures that no scrub has followed yet; the erasure's id follows it.
+/// Each erasure has its own note, so that a scrub strikes out those that came before it began, and
+/// no later one.
 const SCRUB_DUE: &[u8] = b"scrub-due/";
 /// The columns that erasures destroy rows of.
 const SCRUBBED: [ColumnName; 7] = [
@@ -29,7 +29,7 @@ const SCRUBBED: [ColumnName; 7] = [
     ERASURE_DUE.name,
     ORDER_PAIR.name,
 ];
-/// How often a scrub looks whether another one has ended: they take seconds to hours.
+/// How often a scrub that waits looks whether the other one has ended.
 const LOOK: Duration = Duration::from_millis(20);
 
 /// Tags that are destroyed at once.
@@ -43,7 +43,7 @@ pub struct ErasureDue {
     time: i64,
 }
 
-/// The right to say whether compactions move chunks; one holder has it at a time.
+/// The right to decide whether compactions move chunks. Only one holder has it at a time.
 pub(super) struct CompactionGuard<'s>(&'s AtomicBool);
 
 impl Drop for CompactionGuard<'_> {
@@ -80,8 +80,8 @@ impl Store {
         })
     }
 
-    /// Puts the tag of no pseudonym in the place of one that was counted: the count stays, because
-    /// it limits the order.
+    /// Replaces a counted tag by one that belongs to no pseudonym. The count stays, because it
+    /// limits the order.
     pub fn replace_order_pair(
         &self,
         batch: &mut RowBatch,
@@ -129,7 +129,7 @@ impl Store {
         self.put(batch, ERASURE_DUE, &(time, *tag), &());
     }
 
-    /// Strikes out a tag that was destroyed.
+    /// Strikes out the note of a tag that was destroyed.
     pub fn delete_erasure_due(&self, batch: &mut RowBatch, due: &ErasureDue) {
         self.delete(batch, ERASURE_DUE, &(due.time, due.tag));
     }
@@ -155,8 +155,7 @@ impl Store {
         self.put(batch, LOOK_UPS, &today, &count);
     }
 
-    /// Notes that the bytes of what an erasure destroys are still to be cleared out of the files:
-    /// so that a restart before that does not have it forgotten.
+    /// Notes durably that an erasure still needs a scrub, so that a restart does not forget it.
     pub fn put_scrub_due(&self, batch: &mut RowBatch, erasure: Uuid) {
         let key = [SCRUB_DUE, erasure.hyphenated().to_string().as_bytes()].concat();
         self.put(batch, META, &key[..], &[]);
@@ -171,9 +170,9 @@ impl Store {
     }
 
     /// Clears the bytes of what was destroyed out of the files: flushes, so that the write-ahead
-    /// log goes, and compacts. What of the chunks is alive is copied, and so it may take long in a
-    /// large store. Keys at the edges of files may stay in RocksDB's manifest until the next start.
-    /// Waits while another one is under way.
+    /// log goes, and compacts. Copies every live chunk, which may take long in a large store. Keys
+    /// at the edges of files may stay in RocksDB's manifest until the next start. Waits while
+    /// another one is under way.
     ///
     /// # Errors
     /// [`StoreError::Engine`], [`StoreError::Poisoned`], [`StoreError::Unscrubbed`]. Nothing is
@@ -183,8 +182,8 @@ impl Store {
         self.clear_away(&self.due(SCRUB_DUE)?)
     }
 
-    /// The same where it is due, after an erasure or at a start; whether it was. Of several that
-    /// wait for one another the first sees to all.
+    /// Scrubs if a scrub is due. Returns whether it was. If several calls wait, the first one does
+    /// the work of all.
     ///
     /// # Errors
     /// As [`Store::scrub`].
@@ -197,8 +196,8 @@ impl Store {
         self.clear_away(&due).map(|()| true)
     }
 
-    /// The right to say whether compactions move chunks, unless another has it: a scrub, or a look
-    /// of the keeper's.
+    /// The right to decide whether compactions move chunks, unless a scrub or [`Store::reclaim`]
+    /// holds it.
     pub(super) fn guard_compactions(&self) -> Option<CompactionGuard<'_>> {
         let taken =
             self.scrubbed
@@ -215,7 +214,7 @@ impl Store {
         }
     }
 
-    /// The notes of what is still to be cleared out of the files, by what they begin with.
+    /// The notes with a prefix: what is still to be cleared out of the files.
     pub(super) fn due(&self, begin: &[u8]) -> Result<Vec<Vec<u8>>, StoreError> {
         Ok(self
             .rows(META, begin)?
@@ -237,7 +236,7 @@ impl Store {
 
     /// Scrubs, and strikes out what was due before.
     fn clear_away(&self, due: &[Vec<u8>]) -> Result<(), StoreError> {
-        // Otherwise chunks stay in blob files until enough of them is gone.
+        // Otherwise deleted chunks stay in blob files until enough of these is deleted.
         let rewritten = self
             .move_chunks(true)
             .and_then(|()| self.engine.rewrite(&SCRUBBED));

@@ -1,4 +1,4 @@
-//! What the store refuses, and what can go wrong in it.
+//! Why the store refuses or fails.
 
 use std::path::PathBuf;
 
@@ -7,7 +7,7 @@ use super::upgrade::FORMAT;
 /// What went wrong in the store.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
-    /// The engine says so.
+    /// The engine failed.
     #[error("the store at {path} failed: {source}")]
     Engine {
         /// Where the store lies.
@@ -17,7 +17,7 @@ pub enum StoreError {
         /// Whether the disk is full.
         full: bool,
     },
-    /// None is there, and no first start was prepared.
+    /// There is no store, and no first start was prepared.
     #[error(
         "there is no store at {0}, and no first start was prepared there. A disk that is not mounted looks like this"
     )]
@@ -55,9 +55,7 @@ pub enum StoreError {
     #[error("the store at {0} has data files but no CURRENT file; restore it from a backup")]
     Headless(PathBuf),
     /// A table of the present state is missing or has another length.
-    #[error(
-        "the file {0} of the store is gone, or is not what it was; restore the store from a backup"
-    )]
+    #[error("the file {0} of the store is missing or has changed; restore the store from a backup")]
     Missing(PathBuf),
     /// A record of the write-ahead log is whole, and its header is damaged.
     #[error("the write-ahead log {0} is damaged; restore the store from a backup")]
@@ -67,7 +65,7 @@ pub enum StoreError {
         "the store at {0} has no tree over its log: an earlier version wrote it, and the next start makes one"
     )]
     Treeless(PathBuf),
-    /// A row that is not what was written.
+    /// A row is not in the format that cloison writes.
     #[error("a row of column {0} is not what cloison writes; restore the store from a backup")]
     Corrupt(&'static str),
     /// The index on the disk was made with another key.
@@ -83,8 +81,8 @@ pub enum StoreError {
         "the second place of the last checkpoint was changed by another process: the log would fork"
     )]
     Forked,
-    /// The files of an open store cannot be looked at.
-    #[error("the files of the store at {path} cannot be looked at: {source}")]
+    /// The files of an open store cannot be examined.
+    #[error("the files of the store at {path} cannot be examined: {source}")]
     Place {
         /// Where the store lies.
         path: PathBuf,
@@ -103,20 +101,18 @@ pub enum StoreError {
     )]
     SecondDisplaced(PathBuf),
     /// The files still hold what was destroyed.
-    #[error(
-        "files from before what was destroyed are still in the store at {0}: the scrub stays due"
-    )]
+    #[error("the store at {0} still has files that may hold destroyed rows; the scrub stays due")]
     Unscrubbed(PathBuf),
-    /// The thread that writes met a fault of ours.
-    #[error("the writer met a fault of ours and has ended; what it said stands above")]
+    /// The writer thread panicked.
+    #[error("the writer panicked; see the log above")]
     WriterEnded,
-    /// The thread that keeps the index within its bound met a fault of ours.
-    #[error("the keeper of the index met a fault of ours and has ended; what it said stands above")]
+    /// The keeper thread panicked.
+    #[error("the keeper of the index panicked; see the log above")]
     KeeperEnded,
 }
 
 impl StoreError {
-    /// Whether it may pass by itself: a process that ends, a disk that comes back or gets room.
+    /// Whether a later attempt may succeed: a process may end, a disk may be mounted or get room.
     pub fn may_pass(&self) -> bool {
         matches!(
             self,

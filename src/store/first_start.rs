@@ -1,9 +1,9 @@
 //! A store is made only at a first start that was prepared.
 //!
 //! A disk that is not mounted leaves a path without a store, as before a first start. A vault that
-//! made a new store there would answer with pseudonyms that never were, and would know no erasure,
-//! no revocation and no retired epoch. So a first start is announced: by a note beside the store's
-//! path, which `cloison init` leaves there, or by an option on the command line.
+//! made a new store there would have lost every mapping, erasure, revocation and retired epoch. So
+//! a first start must be announced: by a note beside the store's path, which `cloison init` leaves
+//! there, or by an option on the command line.
 
 use std::fs::{self, File};
 use std::io;

@@ -66,7 +66,7 @@ impl Index {
             partitions.entry(id).or_default().push((under, place, mark));
         }
         for (id, marks) in partitions {
-            let made = below::made(&*blinding, id);
+            let made = below::key_id(&*blinding, id);
             if marks
                 .iter()
                 .any(|(under, ..)| under.version == made.version && under.check != made.check)

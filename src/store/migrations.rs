@@ -28,11 +28,11 @@ pub struct PairsRow {
 pub struct MigrationRow {
     /// The sector.
     pub sector: Uuid,
-    /// The epoch that is left.
+    /// The old epoch.
     pub from: u32,
-    /// The epoch that is gone to.
+    /// The new epoch.
     pub to: u32,
-    /// The sequence of the first chunk that was not taken yet.
+    /// The sequence of the first chunk that was not migrated yet.
     pub next: u32,
     /// The last page that was handed out, from 1; 0: none.
     pub page: u32,
@@ -42,14 +42,14 @@ pub struct MigrationRow {
     pub migrated: u64,
     /// Mappings that did not open.
     pub skipped: u64,
-    /// The last page, where it was not taken yet.
+    /// The last page, if it was not taken yet.
     pub open: Option<OpenPage>,
 }
 
 /// A page of a migration that was handed out and not taken yet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct OpenPage {
-    /// The request under which it was handed out last; nil: none that may still bring it.
+    /// The request under which it was handed out last. Nil if no request may still bring it.
     pub request: Uuid,
     /// The sequence behind its last chunk.
     pub until: u32,
@@ -140,9 +140,9 @@ impl Store {
         );
     }
 
-    /// Goes through the pairs that wait for a sector system, of one order and from a page on, or of
-    /// all: order, page and what is sealed, which may be a megabyte. Goes on as long as `each` says
-    /// so.
+    /// Goes through the pairs that wait for a sector system: all, or those of one order from a page
+    /// on. Hands `each` order, page and sealed pairs, which may be a megabyte. Goes on as long as
+    /// `each` returns true.
     ///
     /// # Errors
     /// [`StoreError::Engine`], [`StoreError::Corrupt`].
@@ -156,7 +156,7 @@ impl Store {
             Some((order, page)) => (pairs_key(client, order, page).bytes().into_owned(), 4),
             None => (NameField::of(client).bytes().into_owned(), 0),
         };
-        // Of one order, or of all.
+        // With a page, the prefix ends before it: all pages of the order.
         let range = ScanRange {
             prefix: &start[..start.len() - page],
             ..ScanRange::from(&start)
@@ -170,7 +170,7 @@ impl Store {
         })
     }
 
-    /// The orders of whose migrations pairs wait for a sector system. Reads one row an order.
+    /// The orders whose pairs wait for a sector system. Reads one row an order.
     ///
     /// # Errors
     /// [`StoreError::Engine`], [`StoreError::Corrupt`].
@@ -188,7 +188,7 @@ impl Store {
         Ok(orders)
     }
 
-    /// Takes pairs away that a sector system has.
+    /// Deletes pairs that a sector system has taken.
     pub fn delete_pairs(&self, batch: &mut RowBatch, client: &str, order: &OrderKey, page: u32) {
         self.delete(batch, MIGRATION_PAIRS, &pairs_key(client, order, page));
     }
@@ -204,7 +204,7 @@ impl Store {
             .collect())
     }
 
-    /// Retires an epoch: notes when, and takes away every row that its mappings have.
+    /// Retires an epoch: notes when, and deletes every row of its mappings.
     pub fn retire_epoch(
         &self,
         batch: &mut RowBatch,

@@ -1,4 +1,4 @@
-//! Index entries that the memory had no room for, in a sorted column.
+//! Index entries that the memory has no room for, in a sorted column.
 //!
 //! The engine loads them sorted, many at once. A row says in which chunk a mapping lies, and not
 //! whose mapping it is: places and tags are made under a key that the store does not have.
@@ -28,7 +28,7 @@ pub(super) struct MovedMark {
 pub(super) struct BlindingKeyId {
     /// The key's version.
     pub(super) version: u32,
-    /// What the key makes of nothing: another key of the same version is found out by it.
+    /// The key's tag of the zero pseudonym, which tells it from another key of the same version.
     pub(super) check: [u8; 8],
 }
 
@@ -64,7 +64,7 @@ impl RowField for MovedMark {
 }
 
 impl Store {
-    /// Takes in entries, sorted by key; durable on return.
+    /// Stores entries, sorted by key. They are durable on return.
     ///
     /// # Errors
     /// [`StoreError::Engine`] once, and [`StoreError::Poisoned`] ever after: as with any write.
@@ -123,7 +123,7 @@ impl Store {
             .collect())
     }
 
-    /// Forgets what was moved of a partition: its entries are made anew from the chunks.
+    /// Forgets a partition's moved entries. The next start makes them anew from the chunks.
     ///
     /// # Errors
     /// As [`Store::commit`].

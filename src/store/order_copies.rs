@@ -1,6 +1,5 @@
-//! The copies that orders have of mappings: sealed as they were stored, each under its order's key.
-//! What an order may open stays here until the order is over, whatever becomes of the mapping
-//! meanwhile.
+//! Orders' copies of mappings: sealed as they were stored, each under its order's key. A copy stays
+//! until its order is over, whatever happens to the mapping meanwhile.
 
 use std::borrow::Cow;
 
@@ -20,7 +19,7 @@ pub struct CopyRow {
     pub sealed: Vec<u8>,
 }
 
-/// What is known of an order that has copies.
+/// The state of an order's copies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct CopiesRow {
     /// When the order is over (Unix seconds).
@@ -34,15 +33,14 @@ pub fn copy_location(order: &OrderKey, tag: &[u8; 16], epoch: u32) -> Vec<u8> {
     [&order.bytes()[..], tag, &epoch.to_be_bytes()].concat()
 }
 
-/// Single value that says that the orders which were live under an older version have their copies.
+/// Single value: the orders that were live under an older version have their copies.
 const BEGUN: &[u8] = b"order-copies";
-/// Single values that say that copies were destroyed whose bytes may still stand in the files:
-/// something random comes behind, so that a clearing that ends strikes out those that it began
-/// after, and none that came meanwhile.
+/// Prefix of the notes that the files may still hold bytes of destroyed copies; random bytes follow
+/// it. So a clearing strikes out the notes from before it began, and no later one.
 const CLEAR_DUE: &[u8] = b"copies-due/";
 
 impl Store {
-    /// What is known of an order's copies.
+    /// The state of an order's copies, if it has any.
     ///
     /// # Errors
     /// [`StoreError::Engine`], [`StoreError::Corrupt`].
@@ -117,9 +115,8 @@ impl Store {
         self.put(batch, META, &[CLEAR_DUE, &due].concat()[..], &[]);
     }
 
-    /// Clears the bytes of copies that were destroyed out of the files where that is due; whether
-    /// it was. One clearing sees to all copies that were destroyed before it. It waits for the
-    /// disk.
+    /// Clears the bytes of destroyed copies out of the files if that is due. Returns whether it
+    /// was. One clearing covers all copies that were destroyed before it. Waits for the disk.
     ///
     /// # Errors
     /// [`StoreError::Engine`], [`StoreError::Poisoned`], [`StoreError::Unscrubbed`]. What was

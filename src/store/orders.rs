@@ -1,5 +1,5 @@
-//! Orders in the store: what was seen, counted, done upon them, and how much an authority asked
-//! for. All of it is state that must not roll back.
+//! Orders in the store: their payloads, counts, lives and acts, and how much an authority asked
+//! for. This state must not roll back.
 
 use std::borrow::Cow;
 
@@ -11,8 +11,8 @@ use super::columns::{
 use super::fields::{NameField, RowField};
 use super::{RowBatch, Store, StoreError};
 
-/// What an order is known by. The author of an order chooses its id, and another authority may read
-/// that id and use it too: so an id names an order only within its authority.
+/// An order's name: its authority and its id. The author of an order chooses the id, and another
+/// authority may read that id and use it too. So an id names an order only within its authority.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct OrderKey {
     /// The authority's id.
@@ -90,7 +90,7 @@ impl Store {
         self.put(batch, ORDER_PAIR, &(order.clone(), *tag), &());
     }
 
-    /// What is kept of an order's life.
+    /// An order's life so far.
     ///
     /// # Errors
     /// [`StoreError::Engine`].
@@ -186,18 +186,18 @@ impl Store {
         Ok(())
     }
 
-    /// Whether what several people signed to be done once (a request to erase, a statement that
-    /// allows a destruction) was carried out here already: by the time when it is too old, and its
+    /// Whether a statement that allows one act (a request to erase, a statement that allows a
+    /// destruction) was carried out here already. Its key is the time when it is too old, and its
     /// id.
     ///
     /// # Errors
     /// [`StoreError::Engine`].
     pub fn is_carried_out(&self, until: i64, id: Uuid) -> Result<bool, StoreError> {
-        // The second is where older versions kept it.
+        // Older versions kept these among the requests.
         Ok(self.has(CARRIED_OUT, &(until, id))? || self.request_seen(until, id)?)
     }
 
-    /// Notes that it was carried out. That is not forgotten: there are no more of these than of
+    /// Notes that a statement was carried out. The note is never deleted: there are only as many as
     /// erasures and destructions.
     pub fn put_carried_out(&self, batch: &mut RowBatch, until: i64, id: Uuid) {
         self.put(batch, CARRIED_OUT, &(until, id), &());

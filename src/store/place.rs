@@ -1,7 +1,7 @@
 //! Whether the store's path still leads to the files that are open.
 //!
-//! A folder that is deleted, moved away or mounted over lives on for the process that has its files
-//! open: every write succeeds, and all of it is gone with the process.
+//! A process that has files open can go on writing after their folder is deleted, moved away or
+//! mounted over: every write succeeds, and all of it is lost when the process ends.
 
 use std::fs::{self, File, Metadata};
 use std::io;
@@ -16,7 +16,7 @@ use super::{Store, StoreError};
 const IDENTITY: &str = "IDENTITY";
 /// The file that RocksDB holds locked while the store is open.
 pub(super) const LOCK: &str = "LOCK";
-/// The file that says which of the others count. It is replaced now and then.
+/// The file that names the present state's files. RocksDB replaces it now and then.
 const CURRENT: &str = "CURRENT";
 
 /// The files that tell an open store from another at the same path. Both are held open, so that no
@@ -24,16 +24,17 @@ const CURRENT: &str = "CURRENT";
 pub(super) struct StorePlace {
     folder: File,
     identity: File,
-    /// RocksDB has it open; opened here and closed again, the lock would be lost.
+    /// Only the inode: RocksDB has the file open, and to open and close it here would release
+    /// RocksDB's lock.
     lock: Inode,
-    /// The highest number of a write-ahead log that was ever seen, which is the one being written.
+    /// The highest number of a write-ahead log seen so far: the log that is being written.
     last_log: AtomicU64,
 }
 
-/// Between two looks; a change of the log takes far less.
+/// Time between two looks. RocksDB changes its log in far less.
 const MOMENT: Duration = Duration::from_millis(100);
 
-/// Device and number.
+/// Device and inode number.
 type Inode = (u64, u64);
 
 fn inode(facts: &Metadata) -> Inode {
@@ -60,9 +61,9 @@ impl StorePlace {
         })
     }
 
-    /// Whether the path leads to what is open, at a look or, after `moment`, at a second one: a
-    /// listing is no snapshot, and one that is made while RocksDB changes its log may show neither
-    /// the old one nor the new one.
+    /// Whether the path leads to the open files, at a first look or, after `moment`, at a second
+    /// one. A listing is no snapshot: while RocksDB changes its log, it may show neither the old
+    /// log nor the new one.
     fn is_here_at_second_look(&self, path: &Path, moment: impl FnOnce()) -> io::Result<bool> {
         let look = || match self.is_here(path) {
             Err(error)
@@ -82,7 +83,7 @@ impl StorePlace {
         look()
     }
 
-    /// Whether the path leads to what is open.
+    /// Whether the path leads to the open files.
     fn is_here(&self, path: &Path) -> io::Result<bool> {
         let found = |name: &str| fs::symlink_metadata(path.join(name)).map(|facts| inode(&facts));
         let known = inode(&fs::metadata(path)?) == inode(&self.folder.metadata()?)
@@ -111,8 +112,8 @@ fn last_log(path: &Path) -> io::Result<u64> {
 }
 
 impl Store {
-    /// Looks whether the store's path still leads to the files that are open; if not, nothing more
-    /// is written. To be called every second or so.
+    /// Checks that the store's path still leads to the files that are open. If not, poisons the
+    /// store. Call it about once a second.
     ///
     /// # Errors
     /// [`StoreError::Displaced`]
@@ -125,7 +126,7 @@ impl Store {
             Ok(is_here) => is_here,
             // Out of descriptors, for example: that says nothing about the files.
             Err(error) => {
-                tracing::warn!(%error, "cannot look whether the store is where it was");
+                tracing::warn!(%error, "cannot check that the store's files are still in place");
                 true
             }
         };

@@ -41,7 +41,7 @@ impl Store {
                 mib = all >> 20,
                 gone_mib = gone >> 20,
                 begins = wanted,
-                "reclaims the disk of chunks that are gone"
+                "reclaiming the disk space of deleted chunks"
             );
         }
         Ok(wanted)

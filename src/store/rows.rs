@@ -1,4 +1,4 @@
-//! The interface of rows: everything that the store asks of the engine that keeps them.
+//! The interface of rows: everything that the store needs from the engine that keeps them.
 //!
 //! An engine keeps rows of bytes in named columns and gives these guarantees, which
 //! [`contract`](super::contract) checks:
@@ -25,7 +25,7 @@ use super::index::PartitionId;
 /// A row as an engine keeps it: key and value.
 pub type RawRow = (Vec<u8>, Vec<u8>);
 
-/// Keeps rows; the module's page says what it guarantees.
+/// Keeps rows, with the guarantees of this module's page.
 pub trait RowEngine: Send + Sync {
     /// Changes that are committed together.
     type Batch: Default + Send;
@@ -65,7 +65,7 @@ pub trait RowEngine: Send + Sync {
         each: impl FnMut(&[u8], &[u8]) -> Result<ScanStep, E>,
     ) -> Result<(), E>;
 
-    /// Writes a row, in place of any that has its key.
+    /// Writes a row, and replaces one with the same key.
     fn put(&self, batch: &mut Self::Batch, column: ColumnName, key: &[u8], value: &[u8]);
 
     /// Deletes a row, if it is there.
@@ -115,7 +115,7 @@ pub trait RowEngine: Send + Sync {
     ) -> Result<(), StoreError>;
 }
 
-/// How a scan goes on.
+/// How a scan continues.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ScanStep {
     /// With the next row.

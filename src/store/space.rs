@@ -6,16 +6,16 @@ use super::Store;
 
 /// Whether the disk has less free space than a reserve.
 #[derive(Debug, Default)]
-pub struct Space(AtomicBool);
+pub struct DiskSpace(AtomicBool);
 
-impl Space {
+impl DiskSpace {
     /// Whether the disk had less room than the reserve when it was last looked at.
     pub fn is_short(&self) -> bool {
         self.0.load(Ordering::Relaxed)
     }
 
-    /// Looks at the free space of a store's disk: less than `reserve` bytes? To be called every
-    /// second or so.
+    /// Checks whether a store's disk has less than `reserve` bytes free. Call it about once a
+    /// second.
     pub fn watch(&self, store: &Store, reserve: u64) {
         let short = store.free_bytes().is_ok_and(|free| free < reserve);
         if short != self.0.swap(short, Ordering::Relaxed) {

@@ -108,8 +108,8 @@ impl Store {
         self.delete(batch, ENTRY_INDEX, &(kind as u8, *tag, place));
     }
 
-    /// Indexes the entries of a store that an older version wrote, once; `keys_of` reads what an
-    /// entry is found by. If it is broken off, the next start begins it again and writes the same
+    /// Indexes, once, the entries of a store that an older version wrote. `keys_of` reads what an
+    /// entry is found by. If it is interrupted, the next start begins again and writes the same
     /// rows.
     ///
     /// # Errors

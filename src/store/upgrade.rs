@@ -2,10 +2,10 @@
 //! the one it starts from.
 //!
 //! A step runs once, when a store of that format is opened, before anything else reads it. It may
-//! be killed anywhere: each of its batches leaves rows of which each is told by itself to be old or
-//! new, and the format's number is written last. So the next start goes on where it ended. There is
-//! no way back: an earlier version of cloison refuses the store, so take a backup before the first
-//! start of a version that says in its notes that it changes the format.
+//! be killed anywhere: every row shows by itself whether it is old or new, and the format's number
+//! is written last. So the next start continues where it ended. There is no way back: an earlier
+//! version of cloison refuses the store, so take a backup before the first start of a version that
+//! says in its notes that it changes the format.
 //!
 //! A new column needs no step: opening makes the columns that are missing.
 

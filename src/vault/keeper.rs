@@ -58,7 +58,7 @@ impl Keeper {
             Arc::new(AtomicBool::new(false)),
             Arc::new(KeeperCounts::default()),
         );
-        index.set_kept(true);
+        index.set_has_keeper(true);
         let busy = Arc::new(Mutex::new(()));
         let work = KeeperThread {
             parts,
@@ -83,7 +83,7 @@ impl Keeper {
         let busy = unpoisoned(self.busy.lock());
         // The writer must not wait for the keeper now, because the holder of this guard waits for
         // the writer.
-        self.index.set_kept(false);
+        self.index.set_has_keeper(false);
         PauseGuard {
             index: &self.index,
             _busy: busy,
@@ -103,7 +103,7 @@ pub(crate) struct PauseGuard<'k> {
 
 impl Drop for PauseGuard<'_> {
     fn drop(&mut self) {
-        self.index.set_kept(true);
+        self.index.set_has_keeper(true);
     }
 }
 
@@ -127,7 +127,7 @@ struct KeeperThread {
 /// Tells the writer that the keeper is gone, however it ended.
 impl Drop for KeeperThread {
     fn drop(&mut self) {
-        self.parts.index.set_kept(false);
+        self.parts.index.set_has_keeper(false);
         if std::thread::panicking() {
             self.parts
                 .entity
@@ -159,7 +159,7 @@ impl KeeperThread {
             if reclaimed.elapsed() > RECLAIM {
                 reclaimed = Instant::now();
                 if let Err(error) = store.reclaim() {
-                    tracing::error!(%error, "the disk of chunks that are gone could not be taken back");
+                    tracing::error!(%error, "the disk space of deleted chunks could not be reclaimed");
                 }
             }
             let Some((kind, chunks)) = committer.small().take().filter(|_| !self.stops()) else {
@@ -167,9 +167,9 @@ impl KeeperThread {
             };
             let begun = Instant::now();
             // The writer must not wait for the keeper now, because the merge waits for the writer.
-            index.set_kept(false);
+            index.set_has_keeper(false);
             let merged = merge::merge(&self.parts, &kind, &chunks);
-            index.set_kept(true);
+            index.set_has_keeper(true);
             match merged {
                 Ok(merged) => drop(self.counts.merged.fetch_add(merged, Ordering::Relaxed)),
                 Err(error) => {

@@ -35,7 +35,7 @@ struct Bucket {
 
 /// The quota is used up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Exceeded {
+pub struct QuotaExceeded {
     /// After how many seconds to try again, at least one.
     pub retry_after: u32,
 }
@@ -68,15 +68,16 @@ impl Quotas {
     /// Takes `items` out of the organisation's quota. Returns the day's count, to be written with
     /// the request.
     ///
-    /// # Errors [`QuotaExceeded`]. Nothing is taken then.
+    /// # Errors
+    /// [`QuotaExceeded`]. Nothing is taken then.
     pub fn take(
         &self,
         organisation: &Id,
         items: u64,
         now: Timestamp,
-    ) -> Result<Arc<DayCount>, Exceeded> {
+    ) -> Result<Arc<DayCount>, QuotaExceeded> {
         let Some(bucket) = self.buckets.get(organisation) else {
-            return Err(Exceeded {
+            return Err(QuotaExceeded {
                 retry_after: 86_400,
             });
         };
@@ -95,7 +96,7 @@ impl Quotas {
         let used = bucket.today.items.load(Ordering::Relaxed);
         if used.saturating_add(items) > bucket.quota.items_per_day {
             let tomorrow = (i64::from(bucket.today.day) + 1) * 86_400;
-            return Err(Exceeded {
+            return Err(QuotaExceeded {
                 retry_after: seconds(tomorrow - now.as_second()),
             });
         }
@@ -105,7 +106,7 @@ impl Quotas {
         if bucket.level < needed {
             let missing = needed.saturating_sub(bucket.level);
             let a_second = thousandths(bucket.quota.items_per_second).max(1);
-            return Err(Exceeded {
+            return Err(QuotaExceeded {
                 retry_after: seconds(missing / a_second + 1),
             });
         }
@@ -183,7 +184,7 @@ mod tests {
         assert!(quotas.take(&id, 100, at(0)).is_ok());
         assert_eq!(
             quotas.take(&id, 20, at(0)).unwrap_err(),
-            Exceeded { retry_after: 3 }
+            QuotaExceeded { retry_after: 3 }
         );
         assert!(quotas.take(&id, 20, at(2)).is_ok());
         assert!(quotas.take(&id, 1, at(2)).is_err());
@@ -206,7 +207,7 @@ mod tests {
         assert!(quotas.take(&id, 150, at(0)).is_ok());
         assert_eq!(
             quotas.take(&id, 1, at(86_399)).unwrap_err(),
-            Exceeded { retry_after: 1 }
+            QuotaExceeded { retry_after: 1 }
         );
         assert_eq!(
             quotas

@@ -197,7 +197,9 @@ fn a_release_meets_a_merge() {
             wait(vault);
             stop.store(true, Ordering::Relaxed);
         });
-        assert!(vault.kept().merged.load(Ordering::Relaxed) > 30 && asked.into_inner() > 3);
+        assert!(
+            vault.keeper_counts().merged.load(Ordering::Relaxed) > 30 && asked.into_inner() > 3
+        );
     }
 }
 

@@ -119,8 +119,8 @@ impl LowerLevel {
     }
 
     /// The key that this partition's rows are made under.
-    fn made(&self) -> BlindingKeyId {
-        made(self.blinding(), self.id)
+    fn key_id(&self) -> BlindingKeyId {
+        key_id(self.blinding(), self.id)
     }
 
     /// Entries in frozen tables and in the column.
@@ -169,7 +169,7 @@ impl LowerLevel {
 }
 
 /// Identifies a blinding's key, by its tag of the zero pseudonym.
-pub(super) fn made(blinding: &dyn IndexBlinding, id: PartitionId) -> BlindingKeyId {
+pub(super) fn key_id(blinding: &dyn IndexBlinding, id: PartitionId) -> BlindingKeyId {
     let tag = blinding.tags(id, &mut [[0; 16]].iter())[0];
     BlindingKeyId {
         version: blinding.version(),
@@ -396,7 +396,7 @@ impl Partition {
                 .flat_map(|one| self.rows(places[usize::from(one.first)], &one.table)),
         )?;
         let mut batch = RowBatch::default();
-        let (mut moved, made) = (0, self.1.made());
+        let (mut moved, made) = (0, self.1.key_id());
         for FrozenTable {
             first,
             table,
@@ -487,7 +487,7 @@ impl Partition {
         if !moved.is_empty() {
             let (tags, made) = (
                 self.1.blinding().tags(self.1.id, &mut moved.iter()),
-                self.1.made(),
+                self.1.key_id(),
             );
             for (pseudonym, tag) in moved.iter().zip(tags) {
                 let place =

@@ -22,7 +22,7 @@ pub(super) struct MemoryBound {
     /// Bytes that all tables may take.
     bytes: u64,
     /// Whether the keeper is there to move tables.
-    kept: AtomicBool,
+    has_keeper: AtomicBool,
     /// Whether the keeper was woken since it last fell asleep.
     woken: Mutex<bool>,
     /// Wakes the keeper: the tables exceed the bound.
@@ -35,7 +35,7 @@ impl MemoryBound {
     pub(super) fn new(bytes: u64) -> Self {
         Self {
             bytes,
-            kept: AtomicBool::new(false),
+            has_keeper: AtomicBool::new(false),
             woken: Mutex::default(),
             over: Condvar::new(),
             under: Condvar::new(),
@@ -55,8 +55,8 @@ impl Index {
     }
 
     /// Tells whether the keeper can move tables. If not, the writer does not wait for room.
-    pub fn set_kept(&self, kept: bool) {
-        self.bound.kept.store(kept, Ordering::Release);
+    pub fn set_has_keeper(&self, has_keeper: bool) {
+        self.bound.has_keeper.store(has_keeper, Ordering::Release);
         self.bound.under.notify_all();
     }
 
@@ -89,7 +89,7 @@ impl Index {
             return;
         }
         self.wake_keeper();
-        while self.bytes() > most && self.bound.kept.load(Ordering::Acquire) {
+        while self.bytes() > most && self.bound.has_keeper.load(Ordering::Acquire) {
             let lock = unpoisoned(self.bound.woken.lock());
             drop(
                 self.bound

@@ -13,7 +13,7 @@ const MOST_ROOM: usize = 4;
 /// Grow beyond this fill (in 1/100).
 const MAX_FILL: usize = 80;
 
-/// The tag of a slot that was never used in a full group: a look-up need not go on to the next
+/// The tag of a free slot in a group that was never full: a look-up need not go on to the next
 /// group.
 const FREE: u8 = 0;
 /// The tag of a slot whose entry was taken out of a group that had no free slot.

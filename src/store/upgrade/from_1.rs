@@ -1,8 +1,8 @@
-//! Format 1 to 2: rows of orders are keyed by authority and id; in format 1 they were keyed by the
-//! id alone, so that another authority could pin an id that it had read.
+//! Format 1 to 2: keys rows of orders by authority and id. Format 1 keyed them by the id alone, so
+//! another authority could pin an id that it had read.
 //!
-//! A new key is the old one with `authority id ‖ 0` put in before the order's id, which an
-//! authority's id of at least one byte makes longer: so the length tells an old row from a new one.
+//! A new key has `authority id ‖ 0` before the order's id. An authority's id has at least one byte,
+//! so the key's length tells a new row from an old one.
 
 use std::collections::HashMap;
 
@@ -39,7 +39,7 @@ pub(super) fn key_orders_by_authority(store: &Store) -> Result<(), StoreError> {
         store
             .engine
             .scan(column, ScanRange::ALL.once(), |key, value| {
-                let Some(at) = old(column, key) else {
+                let Some(at) = old_id_place(column, key) else {
                     return Ok(ScanStep::Next);
                 };
                 let authority = authorities
@@ -58,8 +58,8 @@ pub(super) fn key_orders_by_authority(store: &Store) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// Where the order's id stands in an old key; nothing for a new one.
-fn old(column: ColumnName, key: &[u8]) -> Option<usize> {
+/// Where the order's id stands in an old key. `None` for a new key.
+fn old_id_place(column: ColumnName, key: &[u8]) -> Option<usize> {
     let (at, behind) = if column == ORDER_PAIR.name {
         (0, 16)
     } else if column == MIGRATION_PAIRS.name {
@@ -75,8 +75,8 @@ fn id(key: &[u8], at: usize) -> Uuid {
     Uuid::from_slice(&key[at..at + 16]).expect("sixteen bytes")
 }
 
-/// Whose each order of an old row is: its life says so, and where it has none (the first versions
-/// kept none), the log.
+/// The authority of each order with an old row, from its life; or from the log, if it has no life
+/// (the first versions kept none).
 fn authorities(store: &Store) -> Result<Authorities, StoreError> {
     #[derive(Deserialize)]
     struct LifeAuthority {
@@ -96,7 +96,8 @@ fn authorities(store: &Store) -> Result<Authorities, StoreError> {
     store
         .engine
         .scan(ORDER.name, ScanRange::ALL.once(), |key, _| {
-            unknown |= old(ORDER.name, key).is_some_and(|at| !known.contains_key(&id(key, at)));
+            unknown |=
+                old_id_place(ORDER.name, key).is_some_and(|at| !known.contains_key(&id(key, at)));
             Ok::<_, StoreError>(ScanStep::Next)
         })?;
     if unknown {
