@@ -36,6 +36,7 @@ use crate::metrics::{PERSONS, Registry, coarse};
 use crate::node::{Node, NodeParts};
 use crate::order::book::Book;
 use crate::register::{OpenError, Register, Suite};
+use crate::rights::erase::scrub;
 use crate::seal::segment::AuthorityPrivateKey;
 use crate::store::{FirstStart, StoreError};
 use crate::terminal::CommandError;
@@ -87,7 +88,7 @@ async fn serve_vault(
     let health = health_listener(config.health, &readiness, &registry)?;
     let tls = ServerTls::read(&config.tls)
         .map_err(|e| CommandError::new(e, "check [tls] in the configuration"))?;
-    let shutdown = http::terminated()
+    let shutdown = http::termination()
         .map_err(|e| CommandError::new(e, "check the system's signal settings"))?;
 
     tracing::info!(
@@ -252,7 +253,8 @@ async fn keep_house(vault: Arc<Vault>, mut watch: EntityWatch, registry: Arc<Reg
         if beats.is_multiple_of(3_600) {
             figures.show(&vault);
             // One that could not be finished is tried again.
-            http::rights::scrub(vault.store().clone());
+            let store = vault.store().clone();
+            tokio::task::spawn_blocking(move || scrub(&store));
         }
         // It goes through all orders there ever were.
         if beats.is_multiple_of(60)
@@ -361,7 +363,7 @@ async fn serve_node(
     let health = health_listener(config.health, &readiness, &registry)?;
     let tls = ServerTls::read(&config.tls)
         .map_err(|e| CommandError::new(e, "check [tls] in the configuration"))?;
-    let shutdown = http::terminated()
+    let shutdown = http::termination()
         .map_err(|e| CommandError::new(e, "check the system's signal settings"))?;
     let memory = watch::memory(&config.log, &config.store)?;
     let store = config.store.clone();
@@ -488,7 +490,7 @@ fn poisoned(error: &StoreError) {
 
 /// Logging to standard error, and memory that nobody else sees ([`memory::protect`]). A file-size
 /// limit is to fail the write, which is then reported, and not to end the process without a word;
-/// nor is SIGHUP, which [`http::terminated`] hears later.
+/// nor is SIGHUP, which [`http::termination`] hears later.
 fn prepare_process(whole: bool) -> Protection {
     crate::terminal::log::start();
     crate::system::process::ignore_file_size_and_hangup();
