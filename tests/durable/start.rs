@@ -211,7 +211,11 @@ fn a_lost_second_place_is_gone_on_without_only_by_a_logged_command() {
         );
         fs::remove_file(world.path(&format!("data/{name}.checkpoint"))).unwrap();
         let failed = world.try_start(side, &[]).unwrap_err();
-        assert_eq!(failed.code, Some(75), "a disk that is not mounted may come back");
+        assert_eq!(
+            failed.code,
+            Some(75),
+            "a disk that is not mounted may come back"
+        );
         assert!(
             failed
                 .said
