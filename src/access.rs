@@ -1,4 +1,12 @@
 //! The authoriser: who may do what. Use cases take a permit, and only this room makes one.
+//!
+//! ```compile_fail,E0451
+//! # use std::sync::Arc;
+//! # use cloison::{access::SectorPermit, register::Client, vault::SectorState};
+//! fn forge(client: Arc<Client>, sector: Arc<SectorState>) -> SectorPermit {
+//!     SectorPermit { client, sector } // private fields: only `access` makes one
+//! }
+//! ```
 
 use std::sync::Arc;
 

@@ -4,7 +4,7 @@
 //! instant; the operating system's time of day is read in [`SystemClock`] and its randomness in
 //! [`random`], and nowhere else.
 //!
-//! A clock that is set back must not open again what the time has closed: such decisions use
+//! A clock that is set back must not reopen what has expired: such decisions use
 //! [`ClockMark::steady`].
 
 mod mark;
@@ -38,8 +38,7 @@ pub fn day_of(now: Timestamp) -> u32 {
 
 /// `N` bytes from the operating system's generator.
 ///
-/// # Panics
-/// When the operating system has no randomness to give: cloison cannot work without it.
+/// # Panics When the operating system gives no randomness: cloison cannot work without it.
 pub fn random<const N: usize>() -> [u8; N] {
     let mut bytes = [0; N];
     getrandom::fill(&mut bytes).expect("the operating system's random generator failed");

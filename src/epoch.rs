@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use self::statement::{Destruction, Mandate};
 use crate::access::OperatorPermit;
-use crate::audit::Event;
+use crate::audit::AuditEvent;
 use crate::code::Code;
 use crate::commit::Change;
 use crate::keys::SectorRootKey;
@@ -116,7 +116,7 @@ pub fn advance(
     };
     let epoch = next(vault, state, how.own_secret, now)?;
     let (uuid, row) = (state.sector.uuid, epoch.row);
-    let event = Event::EpochAdvance {
+    let event = AuditEvent::EpochAdvance {
         operator: permit.operator.clone(),
         sector: sector.to_owned(),
         epoch: row.epoch,
@@ -195,7 +195,10 @@ fn next(
     let used = vault.store().all_epochs().map_err(fault(FAILED))?;
     let version = if own_secret {
         let highest = secrets::highest(vault, &used).map_err(fault(FAILED))?;
-        let (version, secret) = vault.shelf().create(highest).map_err(fault(FAILED))?;
+        let (version, secret) = vault
+            .sector_secrets()
+            .create(highest)
+            .map_err(fault(FAILED))?;
         vault
             .roots()
             .write()
@@ -224,7 +227,7 @@ fn next(
 }
 
 /// An entry and what it describes, durable together.
-fn commit(vault: &Vault, event: Event, changes: Vec<Change>) -> Result<(), Refusal> {
+fn commit(vault: &Vault, event: AuditEvent, changes: Vec<Change>) -> Result<(), Refusal> {
     vault
         .committer()
         .record(vault.now(), event, vec![], changes)

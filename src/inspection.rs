@@ -20,7 +20,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::access::{AuditorPermit, MessengerPermit};
-use crate::audit::{Event, InspectionDetails};
+use crate::audit::{AuditEvent, InspectionDetails};
 use crate::code::Code;
 use crate::commit::Change;
 use crate::entity::Entity;
@@ -374,7 +374,7 @@ impl<'a> Inspections<'a> {
     ) -> Result<(), Refusal> {
         let value = serde_json::to_vec(stored).map_err(fault(FAILED))?;
         let change: Change = Box::new(move |store, batch| store.put_inspection(batch, id, &value));
-        let event = Event::Inspection(Box::new(entry));
+        let event = AuditEvent::Inspection(Box::new(entry));
         self.entity
             .committer()
             .record(self.now, event, vec![], vec![change])

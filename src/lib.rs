@@ -6,9 +6,10 @@
 //!
 //! | room | what it holds |
 //! |---|---|
-//! | [`code`], [`clock`], [`metrics`] | the closed list of outward codes; time and randomness as parameters; counters |
+//! | [`code`], [`clock`] | the closed list of outward codes; time and randomness as parameters |
+//! | [`system`] | system calls as safe functions; how locks are taken |
+//! | [`metrics`] | counters and gauges |
 //! | [`refusal`] | why a request is refused: a code, a sentence, when to come back |
-//! | [`system`] | system calls as safe functions |
 //! | [`lines`] | one rule for the lines of lists, batches and secret files: ends, byte order marks |
 //! | [`files`] | files that are whole or absent, also after a crash |
 //! | [`id`], [`json`], [`jws`] | the names by which things refer to one another; strict JSON; strict JWS: one payload, many signatures |

@@ -254,6 +254,10 @@ impl<S: Statement> UnverifiedStatement<S> {
 
 /// A statement whose signatures are all good. Only this room can make one.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[expect(
+    clippy::manual_non_exhaustive,
+    reason = "no other room of this crate makes one, either"
+)]
 pub struct Signed<S, P> {
     /// What it says.
     pub says: S,

@@ -15,7 +15,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::access::{CustodianPermit, SealPermit};
-use crate::audit::{CustodyAction, CustodyDetails, Event};
+use crate::audit::{AuditEvent, CustodyAction, CustodyDetails};
 use crate::code::Code;
 use crate::keys::AuthoritySecret;
 use crate::keys::shares::{Share, ShareError, ShareSet};
@@ -351,7 +351,7 @@ fn of_all(actor: Id, action: CustodyAction) -> CustodyDetails {
 fn log(node: &Node, now: Timestamp, entry: CustodyDetails) -> Result<(), Refusal> {
     let unavailable = |code| Refusal::new(code, "the audit log takes no entry");
     node.committer()
-        .record(now, Event::Custody(entry), vec![], vec![])
+        .record(now, AuditEvent::Custody(entry), vec![], vec![])
         .map(drop)
         .map_err(unavailable)
 }

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use super::statement::{Destruction, Mandate};
 use super::{FAILED, commit};
 use crate::access::SectorPermit;
-use crate::audit::Event;
+use crate::audit::AuditEvent;
 use crate::code::Code;
 use crate::commit::Change;
 use crate::refusal::{Refusal, fault};
@@ -126,7 +126,7 @@ pub fn retire(
         partition.retire();
         store.retire_epoch(batch, uuid, number, time, id);
     });
-    let event = Event::EpochRetire {
+    let event = AuditEvent::EpochRetire {
         client: permit.client.id.clone(),
         sector: retired.sector.clone(),
         epoch: number,

@@ -20,7 +20,7 @@ use serde::{Deserialize, Serialize};
 use super::statement::{Destruction, Mandate};
 use super::{FAILED, commit};
 use crate::access::OperatorPermit;
-use crate::audit::Event;
+use crate::audit::AuditEvent;
 use crate::code::Code;
 use crate::commit::Change;
 use crate::keys::SectorRootKey;
@@ -131,7 +131,7 @@ pub fn rotate(vault: &Vault, permit: &OperatorPermit) -> Result<Vec<SecretView>,
         )
     };
     let (version, secret) = vault
-        .shelf()
+        .sector_secrets()
         .create(highest)
         .map_err(|error| match &error.fault {
             FileFault::ReadOnly => read_only(),
@@ -140,7 +140,7 @@ pub fn rotate(vault: &Vault, permit: &OperatorPermit) -> Result<Vec<SecretView>,
         })?;
     commit(
         vault,
-        Event::SecretRotate {
+        AuditEvent::SecretRotate {
             operator: permit.operator.clone(),
             version,
         },
@@ -204,7 +204,7 @@ pub fn retire(
         all.sort_unstable();
         let note: Change = Box::new(move |store, batch| store.put_retired_secrets(batch, &all));
         let operator = permit.operator.clone();
-        let event = Event::SecretRetire {
+        let event = AuditEvent::SecretRetire {
             operator,
             version,
             statement: mandate.note(),
@@ -224,7 +224,7 @@ fn destroy(vault: &Vault, version: u32) -> RetiredSecret {
     vault
         .sector_states()
         .for_each(|sector| sector.forget(version));
-    let remains = match vault.shelf().destroy(version) {
+    let remains = match vault.sector_secrets().destroy(version) {
         Ok(()) => None,
         // Retired before, and destroyed.
         Err(error) if is_absent(&error.fault) => None,

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::{VerifiedRequest, check_seen, enter, hex, notes, step};
 use crate::access::OfficerPermit;
 use crate::audit::origin::{cosigner_name, owner_and_shard};
-use crate::audit::{AuditReceipt, Event, LogPosition};
+use crate::audit::{AuditEvent, AuditReceipt, LogPosition};
 use crate::code::Code;
 use crate::commit::Change;
 use crate::commit::orders::{OrderPlace, OrderQuestion};
@@ -309,7 +309,7 @@ impl NodeTurn<'_> {
     /// [`Code::AuditUnavailable`], [`Code::Overloaded`], [`Code::Internal`].
     pub(crate) fn commit(
         self,
-        event: Event,
+        event: AuditEvent,
         tags: Vec<ItemTag>,
         own_changes: Vec<Change>,
     ) -> Result<LoggedRequest, Refusal> {

@@ -8,7 +8,7 @@ use super::{FAILED, VerifiedRequest, check_clock, check_register, check_seen, en
 use crate::access::NodePermit;
 use crate::audit::origin::cosigner_name;
 use crate::audit::shard_reader::ShardReader;
-use crate::audit::{AuditReceipt, Event, LogPosition};
+use crate::audit::{AuditEvent, AuditReceipt, LogPosition};
 use crate::code::Code;
 use crate::commit::Change;
 use crate::commit::orders::OrderPlace;
@@ -142,7 +142,7 @@ pub(crate) struct VaultTurn<'t> {
 
 /// What is written down of what is about to be handed out.
 pub(crate) struct HandoutRecord {
-    pub(crate) event: Event,
+    pub(crate) event: AuditEvent,
     pub(crate) tags: Vec<ItemTag>,
     /// What this use of the order writes beside the notes that every use writes.
     pub(crate) changes: Vec<Change>,

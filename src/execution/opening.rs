@@ -32,7 +32,7 @@ use crate::seal::segment::{AuthorityPrivateKey, OpenedSegment};
 ///
 /// Without the entry it does not compile:
 ///
-/// ```compile_fail
+/// ```compile_fail,E0061
 /// # use std::sync::Arc;
 /// # use cloison::{audit::AuditReceipt, execution::opening::MappingOpener, node::Node};
 /// # use cloison::{order::ActiveOrder, refusal::Refusal, register::Sector};

@@ -8,7 +8,7 @@
 use jiff::Timestamp;
 
 use super::FAILED;
-use crate::audit::Event;
+use crate::audit::AuditEvent;
 use crate::code::Code;
 use crate::commit::Change;
 use crate::refusal::{Refusal, fault};
@@ -146,14 +146,14 @@ impl ReleaseRate {
     }
 
     /// The alarm, when this release is the one that makes the hour unusual.
-    pub(crate) fn alarm(&self, now: Timestamp) -> Option<Event> {
+    pub(crate) fn alarm(&self, now: Timestamp) -> Option<AuditEvent> {
         let items = self.before + self.items;
         if self.before >= self.threshold || items < self.threshold {
             return None;
         }
         tracing::warn!(authority = %self.authority, items, threshold = self.threshold, "an unusual rate of releases");
         let begins = now.as_second() - now.as_second().rem_euclid(3_600);
-        Some(Event::ReleaseAlarm {
+        Some(AuditEvent::ReleaseAlarm {
             authority: self.authority.clone(),
             of: (self.kind == RateKind::Migrations).then_some("migrations"),
             hour: Timestamp::from_second(begins)

@@ -312,7 +312,7 @@ mod tests {
             .map(|account| account.charge(100).unwrap())
             .collect();
         assert!(budget.account(&standing("last", false)).charge(1).is_none());
-        // Also where its own holder's share is used up.
+        // The guarantee holds even if its holder's share is used up.
         let _rest_of_the_holder = budget.account(&standing("org-0", true)).overdraw(100);
         let officer = budget.account(&standing("org-0", true));
         let first = officer.charge(2).unwrap();
@@ -330,7 +330,7 @@ mod tests {
         assert!(account.is_spent());
         drop(part);
         assert!(!account.is_spent());
-        // An answer that is there already is counted, and holds up what comes after it.
+        // An answer that is already in memory is counted, and later charges fail.
         let answer = account.overdraw(250);
         assert!(account.charge(1).is_none() && account.is_spent());
         drop(answer);

@@ -209,7 +209,7 @@ mod tests {
         // The one that gives way to a newcomer of its own address is of that address too.
         flood.push(room.enter(from(1)).0);
         assert!(is_evicted(&flood[2]) && !is_evicted(&other));
-        // Of those who all spoke, the one who spoke first.
+        // Among handshakes that have all sent something, the one that was heard first goes.
         flood[3].heard().now();
         flood[0].heard().now();
         drop(room.enter(from(1)));
@@ -226,7 +226,7 @@ mod tests {
         assert!(
             !is_evicted(&honest) && flood[..4].iter().all(is_evicted) && !is_evicted(&flood[4])
         );
-        // And who spoke is not pushed out by those who come and say nothing.
+        // Silent newcomers do not push out one that has sent something.
         honest.heard().now();
         let silent: Vec<_> = (0..20).map(|_| room.enter(from(1)).0).collect();
         assert!(!is_evicted(&honest) && is_evicted(&next[0]) && is_evicted(&silent[0]));

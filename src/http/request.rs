@@ -28,7 +28,7 @@ use super::socket::SocketState;
 use crate::code::Code;
 use crate::entity::Entity;
 
-/// Answers up to so many bytes are not charged separately.
+/// Answers up to this many bytes are not charged separately.
 const SMALL_ANSWER: usize = 4 << 10;
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 

@@ -48,7 +48,7 @@ impl Listener {
     /// Binds. `name` is for the metrics.
     ///
     /// # Errors
-    /// What the operating system says, for example that the address is in use.
+    /// The operating system refuses, for example because the address is in use.
     ///
     /// # Panics
     /// Outside a tokio runtime.
@@ -80,7 +80,7 @@ impl Listener {
     /// The address it is bound to, with the port that port 0 became.
     ///
     /// # Errors
-    /// What the operating system says.
+    /// The operating system refuses.
     pub fn address(&self) -> io::Result<SocketAddr> {
         self.socket.local_addr()
     }
@@ -209,7 +209,7 @@ fn is_of_connection(error: &io::Error) -> bool {
 /// servers reload their configuration, ends nothing: a node that it ended would come back sealed.
 ///
 /// # Errors
-/// When the operating system does not let us listen for signals.
+/// The operating system does not let the process listen for signals.
 ///
 /// # Panics
 /// Outside a tokio runtime.

@@ -95,8 +95,7 @@ impl ClientSocket {
         Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
     }
 
-    /// Reads what still comes and throws it away, until the other side closes or [`LINGER`] is
-    /// over.
+    /// Reads and throws away what still comes, until the other side closes or [`LINGER`] is over.
     fn linger(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let over = self
             .lingering

@@ -96,7 +96,7 @@ impl ServerTls {
     /// Reads certificate, key and the authority of clients.
     ///
     /// # Errors
-    /// A file that is missing, unreadable, not private enough (the key) or not what it should be.
+    /// A file that is missing, unreadable, not private enough (the key), or of the wrong kind.
     pub fn read(files: &TlsFiles) -> Result<Self, TlsError> {
         let wrong = |path: &Path| {
             let path = path.to_owned();
@@ -249,7 +249,7 @@ impl Identity {
     /// Reads both files and checks that they belong together.
     ///
     /// # Errors
-    /// A file that is missing, unreadable, not private enough (the key) or not what it should be.
+    /// A file that is missing, unreadable, not private enough (the key), or of the wrong kind.
     pub fn read(certificate: &Path, key_file: &Path) -> Result<Self, TlsError> {
         let chain = read_certificates(certificate)?;
         let pem = file::read_private(key_file)?;

@@ -19,7 +19,7 @@ use super::{FAILED, InspectionView, Inspections, hex};
 use crate::access::AuditorPermit;
 use crate::audit::log::PublishedCheckpoint;
 use crate::audit::shard_reader::ShardReader;
-use crate::audit::{AccessDetails, AuditReceipt, Event};
+use crate::audit::{AccessDetails, AuditEvent, AuditReceipt};
 use crate::code::Code;
 use crate::entity::Entity;
 use crate::json::JsonObject;
@@ -279,9 +279,12 @@ impl Inspections<'_> {
             asked: [].into(),
             given: 1,
         };
-        self.entity
-            .committer()
-            .record(self.now, Event::Access(Box::new(access)), vec![], vec![])
+        self.entity.committer().record(
+            self.now,
+            AuditEvent::Access(Box::new(access)),
+            vec![],
+            vec![],
+        )
     }
 
     fn compose(
@@ -391,11 +394,11 @@ pub fn check(
         sha256,
     } = signature.says();
     let believed =
-        key(origin).ok_or_else(|| invalid(format!("no key is believed for the log {origin}")))?;
+        key(origin).ok_or_else(|| invalid(format!("no key is trusted for the log {origin}")))?;
     let signatures = signature.signatures(|_| Some(((), &believed)));
     if signature.claimed_signers().count() != 1 || signatures.all_good().is_err() {
         return Err(invalid(format!(
-            "the signature is not by the key that is believed for the log {origin}"
+            "the signature is not by the key that is trusted for the log {origin}"
         )));
     }
     if digest(&document.report) != *sha256 {

@@ -13,16 +13,16 @@ use crate::access::{self, AuditorPermit};
 use crate::audit::log::Log;
 use crate::audit::search::{EntryFilter, instant};
 use crate::audit::shard_reader::ShardReader;
-use crate::audit::{AccessDetails, Event};
+use crate::audit::{AccessDetails, AuditEvent};
 use crate::code::Code;
 use crate::entity::Entity;
 use crate::refusal::{Refusal, fault};
 use crate::register::Register;
 use crate::store::{Shard, StoreError};
 
-/// Entries that one request looks at; the answer says where to go on.
+/// Entries that one request looks at. The answer says where to continue.
 const SCAN: u64 = 100_000;
-/// Entries that one answer has, unless asked otherwise, and at most.
+/// Entries in one answer, unless the search says otherwise; and at most.
 const LIMIT: u64 = 100;
 const MOST: u64 = 1_000;
 
@@ -45,7 +45,7 @@ pub struct EntrySearch {
     event: Option<String>,
     /// The shard, such as `2026`; the present one unless named.
     shard: Option<String>,
-    /// The inspection that opens this, by its id; the only one that is open unless named.
+    /// The id of the inspection that permits this search; the only open one unless named.
     #[param(value_type = Option<String>)]
     inspection: Option<Uuid>,
     /// The first entry to look at; `next` of the answer before.
@@ -76,7 +76,7 @@ pub struct FoundEntries {
     pub size: u64,
     /// Those that match, oldest first.
     pub entries: Vec<FoundEntry>,
-    /// Where to go on, if not everything was looked at.
+    /// Where to continue, if not everything was looked at.
     pub next: Option<u64>,
 }
 
@@ -102,7 +102,7 @@ pub fn search(
         asked,
         given: found.entries.len() as u64,
     };
-    let event = Event::Access(Box::new(access));
+    let event = AuditEvent::Access(Box::new(access));
     let recorded = entity
         .committer()
         .record(entity.now(), event, vec![], vec![]);

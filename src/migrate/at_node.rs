@@ -6,7 +6,7 @@ use super::{
     MigrationProgress, OpenedPage, entry, epochs, verify,
 };
 use crate::access::OfficerPermit;
-use crate::audit::Event;
+use crate::audit::AuditEvent;
 use crate::code::Code;
 use crate::execution::at_node::{NodeRequest, VaultHandout as _};
 use crate::execution::hex;
@@ -60,7 +60,7 @@ pub fn ask(
     let (vault_entry, path, checkpoint) = turn.vault_entry();
     (entry.vault_entry, entry.vault_path, entry.vault_checkpoint) =
         (Some(vault_entry), path, Some(checkpoint));
-    let logged = turn.commit(Event::MigrationReveal(Box::new(entry)), vec![], vec![])?;
+    let logged = turn.commit(AuditEvent::MigrationReveal(Box::new(entry)), vec![], vec![])?;
     let (order, request_id) = (logged.order.id(), logged.request.id());
     let opener = MappingOpener::new(
         node,

@@ -9,7 +9,7 @@ use super::{
     pairs, verify,
 };
 use crate::access::NodePermit;
-use crate::audit::{Domain, Event};
+use crate::audit::{AuditEvent, Domain};
 use crate::code::Code;
 use crate::commit::Change;
 use crate::execution::at_vault::{HandoutRecord, NodeState, ProvenEntry, VaultRequest};
@@ -53,7 +53,7 @@ pub fn hand_out(
     }
     let (page, used, order) = (progress.page, progress.handed_out, verified.order.key());
     let step: Change = Box::new(move |store, batch| store.put_migration(batch, &order, progress));
-    let event = Event::MigrationRelease(Box::new(entry(&verified, epochs, page, items)));
+    let event = AuditEvent::MigrationRelease(Box::new(entry(&verified, epochs, page, items)));
     let record = HandoutRecord {
         event,
         tags: vec![],

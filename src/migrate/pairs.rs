@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::access::SectorPermit;
-use crate::audit::Event;
+use crate::audit::AuditEvent;
 use crate::code::Code;
 use crate::execution::FAILED;
 use crate::keys::DomainScope;
@@ -340,7 +340,7 @@ fn note(
     pages: &[PairsHead],
     changes: Vec<crate::commit::Change>,
 ) -> Result<(), Refusal> {
-    let event = Event::MigrationPairs {
+    let event = AuditEvent::MigrationPairs {
         client: permit.client.id.clone(),
         sector: permit.sector.sector.name.clone(),
         order: order.id.to_string(),

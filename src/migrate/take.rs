@@ -15,7 +15,7 @@ use super::{
     EpochPair, EpochSlice, MigratedIdentifier, MigrationProgress, OpenedPage, check_room, pairs,
 };
 use crate::access::NodePermit;
-use crate::audit::Event;
+use crate::audit::AuditEvent;
 use crate::code::Code;
 use crate::commit::{Change, Job, NewMappings, Pending};
 use crate::execution::{FAILED, check_clock, check_register, enter};
@@ -87,7 +87,7 @@ pub fn take(
     progress.next = open.until - u32::from(slice.is_cut);
     progress.migrated += migrated;
     progress.skipped += skipped;
-    let event = Event::Migrate {
+    let event = AuditEvent::Migrate {
         authority: permit.authority.id.clone(),
         order: opened.order.to_string(),
         request: opened.request.to_string(),

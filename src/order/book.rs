@@ -24,7 +24,7 @@ use super::Signer;
 use super::act::{ActKind, SignedAct, check_act, may_close};
 use super::life::{AppliedAct, OrderLife, OrderView, is_reviewed, stopped};
 use crate::access::BearerPermit;
-use crate::audit::{Event, OrderActDetails};
+use crate::audit::{AuditEvent, OrderActDetails};
 use crate::clock::day_of;
 use crate::code::Code;
 use crate::commit::orders::{ActSet, OrderGate};
@@ -400,7 +400,7 @@ impl<'a> Book<'a> {
             Box::new(move |store, batch| store.put_order_act(batch, authority.as_str(), &row));
         Ok(Job::entry(
             self.now,
-            Event::OrderAct(Box::new(entry)),
+            AuditEvent::OrderAct(Box::new(entry)),
             vec![],
             vec![change],
         ))

@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use super::copies::Copies;
 use crate::access::BearerPermit;
-use crate::audit::{Event, OrderLodgeDetails};
+use crate::audit::{AuditEvent, OrderLodgeDetails};
 use crate::code::Code;
 use crate::commit::{Change, Committer};
 use crate::execution::{FAILED, check_clock, enter, hex};
@@ -156,7 +156,7 @@ fn commit(
     changes.push(Box::new(move |store, batch| {
         store.put_order_digest(batch, &key, &digest)
     }));
-    let event = Event::OrderLodge(Box::new(entry));
+    let event = AuditEvent::OrderLodge(Box::new(entry));
     committer
         .record(book.now(), event, vec![], changes)
         .map(drop)

@@ -7,7 +7,7 @@ use data_encoding::BASE64URL_NOPAD;
 use super::copies::{Copies, MappingsFound};
 use super::{ReidentifyRequest, Release, ReleaseRequest, ReleasedItem, entry, mappings, verify};
 use crate::access::NodePermit;
-use crate::audit::{Domain, Event, salted};
+use crate::audit::{AuditEvent, Domain, salted};
 use crate::code::Code;
 use crate::commit::Change;
 use crate::execution::at_vault::{HandoutRecord, NodeState, ProvenEntry, VaultRequest};
@@ -61,7 +61,7 @@ pub fn release(
     let ReleasedMappings { items, segments } =
         ReleasedMappings::of(vault, &found, &items).map_err(fault(FAILED))?;
     let tags = salted(tags);
-    let event = Event::Release(Box::new(entry(&verified, asked, mappings(&items), &tags)));
+    let event = AuditEvent::Release(Box::new(entry(&verified, asked, mappings(&items), &tags)));
     let order = verified.order.key();
     let pairs: Change = Box::new(move |store, batch| {
         new_pairs

@@ -9,7 +9,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::access::{NodePermit, ResumePermit};
-use crate::audit::Event;
+use crate::audit::AuditEvent;
 use crate::audit::resume::{self, Resumption};
 use crate::code::Code;
 use crate::commit::Change;
@@ -131,7 +131,7 @@ pub fn acknowledge(
         let change: Change = Box::new(move |store, batch| {
             store.put_resume_acknowledged(batch, &entry, time.as_second())
         });
-        let event = Event::AcknowledgeResume {
+        let event = AuditEvent::AcknowledgeResume {
             actor: permit.actor.clone(),
             log: found.log.clone(),
             entry: hex(&found.entry),

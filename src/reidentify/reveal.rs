@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{ReidentifyRequest, Release, ReleaseRequest, ReleasedItem, entry, mappings, verify};
 use crate::access::OfficerPermit;
-use crate::audit::{Event, salted};
+use crate::audit::{AuditEvent, salted};
 use crate::code::Code;
 use crate::commit::Change;
 use crate::execution::at_node::{NodeRequest, VaultHandout as _};
@@ -104,7 +104,7 @@ pub fn ask(
     let (vault_entry, path, checkpoint) = turn.vault_entry();
     (entry.vault_entry, entry.vault_path, entry.vault_checkpoint) =
         (Some(vault_entry), path, Some(checkpoint));
-    let logged = turn.commit(Event::Reveal(Box::new(entry)), tags, vec![pairs])?;
+    let logged = turn.commit(AuditEvent::Reveal(Box::new(entry)), tags, vec![pairs])?;
     let opener = MappingOpener::new(
         node,
         logged.order,

@@ -10,7 +10,7 @@ use super::{
     RenewalTask, SegmentAnswer, SegmentQuestion,
 };
 use crate::access::RenewPermit;
-use crate::audit::{Event, SegmentAction, SegmentsDetails};
+use crate::audit::{AuditEvent, SegmentAction, SegmentsDetails};
 use crate::code::Code;
 use crate::execution::{check_register, hex};
 use crate::link::VaultLink;
@@ -97,9 +97,12 @@ fn note_opening(
         segments: segments as u64,
         recipients: 0,
     };
-    let recorded =
-        node.committer()
-            .record(node.now(), Event::Segments(Box::new(entry)), vec![], vec![]);
+    let recorded = node.committer().record(
+        node.now(),
+        AuditEvent::Segments(Box::new(entry)),
+        vec![],
+        vec![],
+    );
     recorded.map(drop).map_err(not_logged("nothing is opened"))
 }
 

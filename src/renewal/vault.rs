@@ -14,7 +14,7 @@ use super::{
     RecipientsTaken, RenewalTask, SegmentAnswer, SegmentPage, SegmentQuestion, segment_id,
 };
 use crate::access::NodePermit;
-use crate::audit::{Event, SegmentAction, SegmentsDetails};
+use crate::audit::{AuditEvent, SegmentAction, SegmentsDetails};
 use crate::code::Code;
 use crate::commit::Change;
 use crate::execution::{check_register, hex};
@@ -473,7 +473,7 @@ fn change(vault: &Vault, draft: SegmentDraft<'_>) -> Result<Change, Refusal> {
 fn commit(vault: &Vault, entry: SegmentsDetails, changes: Vec<Change>) -> Result<(), Refusal> {
     let recorded = vault.committer().record(
         vault.now(),
-        Event::Segments(Box::new(entry)),
+        AuditEvent::Segments(Box::new(entry)),
         vec![],
         changes,
     );

@@ -33,7 +33,7 @@ use super::FAILED;
 use super::request::{ErasureRequest, check};
 use super::traces::TraceSide;
 use crate::access::RightsPermit;
-use crate::audit::{EraseDetails, Event, LogPosition};
+use crate::audit::{AuditEvent, EraseDetails, LogPosition};
 use crate::code::Code;
 use crate::commit::{Change, Committer};
 use crate::keys::AuditKey;
@@ -158,7 +158,12 @@ fn commit(
         sector: erasure.sector.clone(),
         bearer: permit.officer.id.clone(),
     };
-    let recorded = committer.record(now, Event::Erase(Box::new(erased)), vec![], vec![change]);
+    let recorded = committer.record(
+        now,
+        AuditEvent::Erase(Box::new(erased)),
+        vec![],
+        vec![change],
+    );
     let receipt = recorded.map_err(not_logged("nothing is erased"))?;
     Ok(ErasureReceipt {
         request: erasure.id,

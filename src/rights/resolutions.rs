@@ -14,7 +14,7 @@ use uuid::Uuid;
 
 use super::FAILED;
 use crate::access::RightsPermit;
-use crate::audit::{Event, LookUpDetails, origin, salted, tags_root};
+use crate::audit::{AuditEvent, LookUpDetails, origin, salted, tags_root};
 use crate::clock::day_of;
 use crate::code::Code;
 use crate::commit::Change;
@@ -163,9 +163,10 @@ pub fn look_up(
         found: items.iter().map(|item| item.resolutions.len() as u64).sum(),
         tags: tags_root(&tags),
     };
-    let recorded = vault
-        .committer()
-        .record(now, Event::LookUp(Box::new(entry)), tags, vec![count]);
+    let recorded =
+        vault
+            .committer()
+            .record(now, AuditEvent::LookUp(Box::new(entry)), tags, vec![count]);
     recorded.map_err(not_logged("nothing is shown"))?;
     Ok(PersonResolutions {
         sector: asked.sector.clone(),

@@ -38,7 +38,7 @@ use cloison::seal::segment::AuthorityPrivateKey;
 use cloison::statement::{self, Statement as _};
 use cloison::store::StoreError;
 use cloison::tokenize::{self, TokenizeOptions, TokenizedBatch};
-use cloison::vault::{Home, StartError, Vault, VaultSecrets};
+use cloison::vault::{StartError, Vault, VaultHome, VaultSecrets};
 use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -336,7 +336,7 @@ impl World {
         register: Register,
         poisoned: Box<dyn FnOnce(&StoreError) + Send>,
     ) -> Result<Vault, StartError> {
-        let home = Home {
+        let home = VaultHome {
             store: self.store(),
             index_memory: self.memory,
         };

@@ -7,18 +7,20 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// A source file: its path below `src/`, the room it is part of, and its code without comments.
-struct Source {
-    path: String,
-    room: String,
-    code: String,
+/// A source file: its path below `src/`, the room it is part of, its code without comments, and how
+/// many lines it has with them.
+pub struct Source {
+    pub path: String,
+    pub room: String,
+    pub code: String,
+    pub lines: usize,
 }
 
 fn src() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("src")
 }
 
-fn sources() -> Vec<Source> {
+pub fn sources() -> Vec<Source> {
     let mut sources = vec![];
     let mut folders = vec![src()];
     while let Some(folder) = folders.pop() {
@@ -40,8 +42,10 @@ fn sources() -> Vec<Source> {
                 .unwrap()
                 .trim_end_matches(".rs")
                 .to_owned();
+            let text = fs::read_to_string(&path).unwrap();
             sources.push(Source {
-                code: without_comments(&fs::read_to_string(&path).unwrap()),
+                lines: text.lines().count(),
+                code: without_comments(&text),
                 path: below,
                 room,
             });

@@ -169,7 +169,7 @@ fn check(args: &AuditProveArgs, file: &Path) -> Result<(), CommandError> {
     let claimed = proof.claimed().map_err(|error| failed(&error))?;
     let key = keys.key_of(&claimed.origin).ok_or_else(|| {
         failed(&format_args!(
-            "it is of the log {}, for which no key is believed",
+            "it is of the log {}, for which no key is trusted",
             claimed.origin
         ))
     })?;

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
-use crate::audit::Event;
+use crate::audit::AuditEvent;
 use crate::audit::log::{Appender, KnownLoss, Log, LogError, LogParts};
 use crate::cli::assent::{Assent, Irreversible};
 use crate::cli::check;
@@ -206,7 +206,7 @@ fn go_on_without_second(
 ) -> Result<(), String> {
     let last = log.latest().ok_or("the store has no checkpoint")?;
     let writer = writer(log, appender).map_err(|error| error.to_string())?;
-    let event = Event::SecondLost {
+    let event = AuditEvent::SecondLost {
         checkpoint: last.note.clone(),
     };
     let receipt = writer

@@ -5,7 +5,7 @@
 
 use uuid::Uuid;
 
-use crate::audit::Event;
+use crate::audit::AuditEvent;
 use crate::code::Code;
 use crate::commit::{Change, Job, Pending};
 use crate::execution::FAILED;
@@ -73,7 +73,7 @@ fn is_revoked(book: &Book<'_>, authority: &str, order: Uuid) -> Result<bool, Ref
 impl EndedOrder {
     fn job(self, vault: &Vault) -> Job {
         let Self { order, why } = self;
-        let event = Event::OrderEnd {
+        let event = AuditEvent::OrderEnd {
             authority: order.authority.clone(),
             order: order.id.to_string(),
             why,
