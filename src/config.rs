@@ -398,7 +398,11 @@ fn tls_files(root: &mut TomlTable<'_, '_>, folder: &Path, faults: &mut Faults) -
     })
 }
 
-fn client(table: &mut TomlTable<'_, '_>, folder: &Path, faults: &mut Faults) -> Option<ClientConfig> {
+fn client(
+    table: &mut TomlTable<'_, '_>,
+    folder: &Path,
+    faults: &mut Faults,
+) -> Option<ClientConfig> {
     let url = table.required::<BaseUrl>("url", faults);
     let ca = table.required::<Place>("ca", faults);
     let certificate = table.required::<Place>("certificate", faults);

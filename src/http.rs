@@ -1,23 +1,24 @@
 //! The doors: HTTP/1.1 and HTTP/2 over TLS 1.3 with client certificates, and a health listener on
 //! loopback.
 //!
-//! [`serve`] takes listeners, each an axum router behind an own small acceptor (`connection`), and
-//! runs them until it is told to stop; then it lets requests under way finish. Handlers see the
-//! caller as a [`Peer`], read bodies with [`body::read`] and refuse with a [`Problem`]; every
-//! answer has `cache-control: no-store`. [`mount`] lists the routes of each listener and makes
-//! their description from the same list.
+//! [`serve`] takes listeners, each an axum router behind a small acceptor of its own
+//! (`connection`), and runs them until it is told to stop; then it lets requests under way finish.
+//! Handlers see the caller as a [`Peer`], read bodies with [`body::read`] and refuse with a
+//! [`Problem`]; every answer has `cache-control: no-store`. [`mount`] lists the routes of each
+//! listener and makes their description from the same list.
 //!
-//! The modules know one another in one direction (`tests/house.rs`).
+//! The modules know one another in one direction (`tests/rules/house.rs`).
 //!
-//! What a hostile client can take is bounded, and what one takes is not taken from others:
-//! handshakes by address (`handshakes`); once the register knows who it is, connections, requests,
-//! bodies as they arrive, threads, and answers until they are read, by organisation and certificate
-//! (`budget`, `admission`). Bounded in time are a handshake, a head, the pace of a body, an answer
-//! that lies unread.
+//! A hostile client can take only a bounded share, and takes it from nobody else. Handshakes are
+//! shared out by address (`handshakes`). Once the register knows the caller, connections, requests,
+//! bodies as they arrive, threads, and answers until they are read are shared out by organisation
+//! and certificate (`budget`, `admission`). Time bounds a handshake, a head, the pace of a body,
+//! and an answer that lies unread.
 
 pub mod acts;
 mod admission;
 mod answer;
+mod api_routes;
 pub mod audit;
 pub mod body;
 mod budget;
@@ -27,11 +28,9 @@ mod control;
 pub mod cosign;
 mod counts;
 pub mod data;
-mod described;
 mod handshakes;
 pub mod health;
 pub mod inspections;
-mod lent;
 mod limits;
 pub mod migrations;
 pub mod mount;
@@ -41,6 +40,7 @@ mod operations;
 mod peer;
 pub mod problem;
 mod request;
+mod request_body;
 pub mod rights;
 pub mod secrets;
 mod segments;
@@ -54,4 +54,4 @@ pub use health::Readiness;
 pub use limits::Limits;
 pub use peer::Peer;
 pub use problem::Problem;
-pub use server::{Callers, Listener, serve, terminated};
+pub use server::{Callers, Listener, serve, termination};

@@ -10,6 +10,7 @@ pub mod decision;
 pub mod figures;
 pub mod object;
 pub mod report;
+pub mod search;
 
 use std::sync::{MutexGuard, PoisonError};
 

@@ -38,6 +38,7 @@ use crate::metrics::{PERSONS, Registry, coarse};
 use crate::node::{Node, NodeParts};
 use crate::order::book::Book;
 use crate::register::{Register, RegisterOpenError, Suite};
+use crate::rights::erase::scrub;
 use crate::seal::segment::AuthorityPrivateKey;
 use crate::store::{FirstStart, StoreError};
 use crate::terminal::CommandError;
@@ -205,7 +206,7 @@ fn read_tls(files: &TlsFiles) -> Result<ServerTls, CommandError> {
 
 /// Ends when the process is told to stop.
 fn shutdown_signal() -> Result<impl Future<Output = ()> + Send, CommandError> {
-    http::terminated().map_err(|e| CommandError::new(e, "check the system's signal settings"))
+    http::termination().map_err(|e| CommandError::new(e, "check the system's signal settings"))
 }
 
 /// Makes the copies that live orders still lack. Must end before the first request.
@@ -269,7 +270,8 @@ async fn keep_house(vault: Arc<Vault>, mut watch: EntityWatch, registry: Arc<Reg
         if beats.is_multiple_of(3_600) {
             figures.show(&vault);
             // Repeats a scrub that did not finish.
-            http::rights::scrub(vault.store().clone());
+            let store = vault.store().clone();
+            tokio::task::spawn_blocking(move || scrub(&store));
         }
         // Once a minute, because it reads every order there ever was.
         if beats.is_multiple_of(60)
@@ -497,7 +499,7 @@ fn end_process(error: &StoreError) {
 
 /// Starts logging to standard error and protects the memory ([`memory::protect`]). Ignores SIGXFSZ,
 /// so that a write beyond the file-size limit fails and is reported, and SIGHUP, until
-/// [`http::terminated`] handles it: by default, both would end the process without a message.
+/// [`http::termination`] handles it: by default, both would end the process without a message.
 fn prepare_process(whole: bool) -> Protection {
     crate::terminal::log::start();
     crate::system::process::ignore_file_size_and_hangup();

@@ -6,8 +6,9 @@ use std::sync::Arc;
 use axum::extract::{Request, State};
 
 use super::answer::{HttpAnswer, answer, answer_to};
-use super::described::{OpenApiRouter, routes, tagged};
+use super::api_routes::{OpenApiRouter, routes, with_tag};
 use super::node_door::NodeDoor;
+use super::operations;
 use super::peer::Peer;
 use super::problem::Problem;
 use crate::access;
@@ -23,7 +24,7 @@ pub(super) fn vault_routes() -> OpenApiRouter<Arc<Vault>> {
         .routes(routes!(list_at_vault, lodge_order_at_vault))
         .routes(routes!(lodge_at_vault))
         .routes(routes!(exchange));
-    tagged("acts", all)
+    with_tag("acts", all)
 }
 
 /// The routes of the node's control listener.
@@ -31,15 +32,15 @@ pub(super) fn node_routes() -> OpenApiRouter<Arc<NodeDoor>> {
     let routes = OpenApiRouter::default()
         .routes(routes!(list_at_node, lodge_order_at_node))
         .routes(routes!(lodge_at_node));
-    tagged("acts", routes)
+    with_tag("acts", routes)
 }
 
-/// The orders that the vault knows: an authority's node sees its own, an operator all.
+/// Lists the orders that the vault knows. An authority's node sees its own, an operator sees all.
 #[utoipa::path(
     get,
     path = "/v1/orders",
     responses(
-        (status = 200, description = "Orders, what is known of them and what was done upon them", body = Orders),
+        (status = 200, description = "The orders, what is known of them, and the acts upon them", body = Orders),
         Problem,
     ),
 )]
@@ -48,7 +49,7 @@ pub(super) async fn list_at_vault(State(vault): State<Arc<Vault>>, peer: Peer) -
     answer(
         vault.entity().clone(),
         peer,
-        "order-list",
+        operations::ORDER_LIST,
         permit,
         move |permit| {
             Book::of(&vault)
@@ -59,7 +60,8 @@ pub(super) async fn list_at_vault(State(vault): State<Arc<Vault>>, peer: Peer) -
     .await
 }
 
-/// Takes an order before it is used, and copies what it lists. Says nothing of what is there.
+/// Takes an order before it is used, and copies the mappings that it lists. Does not tell which of
+/// them exist.
 #[utoipa::path(
     post,
     path = "/v1/orders",
@@ -78,7 +80,7 @@ pub(super) async fn lodge_order_at_vault(
     answer_to(
         vault.entity().clone(),
         peer,
-        "order-lodge",
+        operations::ORDER_LODGE,
         permit,
         request,
         move |permit, brought: OrderText| lodge::at_vault(&vault, permit, &brought.order),
@@ -86,13 +88,13 @@ pub(super) async fn lodge_order_at_vault(
     .await
 }
 
-/// Takes an act upon an order, brought by an operator or by the authority's node.
+/// Takes an act upon an order from an operator or from the authority's node.
 #[utoipa::path(
     post,
     path = "/v1/acts",
     request_body = ActText,
     responses(
-        (status = 200, description = "In force; how the order stands now", body = ActResponse),
+        (status = 200, description = "The act is in force; how the order stands now", body = ActResponse),
         Problem,
     ),
 )]
@@ -105,7 +107,7 @@ pub(super) async fn lodge_at_vault(
     answer_to(
         vault.entity().clone(),
         peer,
-        "order-act",
+        operations::ORDER_ACT,
         permit,
         request,
         move |permit, brought: ActText| step::lodge_at_vault(&vault, permit, &brought.act),
@@ -132,7 +134,7 @@ pub(super) async fn exchange(
     answer_to(
         vault.entity().clone(),
         peer,
-        "exchange",
+        operations::EXCHANGE,
         permit,
         request,
         move |permit, asked: ActExchange| step::exchange(&vault, permit, &asked),
@@ -140,26 +142,33 @@ pub(super) async fn exchange(
     .await
 }
 
-/// The orders that the node knows.
+/// Lists the orders that the node knows.
 #[utoipa::path(
     get,
     path = "/v1/orders",
     responses(
-        (status = 200, description = "Orders, what is known of them and what was done upon them", body = Orders),
+        (status = 200, description = "The orders, what is known of them, and the acts upon them", body = Orders),
         Problem,
     ),
 )]
 pub(super) async fn list_at_node(State(door): State<Arc<NodeDoor>>, peer: Peer) -> HttpAnswer {
     let permit = access::officer_bearer(door.node.register(), &door.node.authority().id, peer.spki);
-    answer(door.entity(), peer, "order-list", permit, move |permit| {
-        Book::of(&door.node)
-            .list(permit.authority.as_ref())
-            .map(Orders::of)
-    })
+    answer(
+        door.entity(),
+        peer,
+        operations::ORDER_LIST,
+        permit,
+        move |permit| {
+            Book::of(&door.node)
+                .list(permit.authority.as_ref())
+                .map(Orders::of)
+        },
+    )
     .await
 }
 
-/// Takes an order before it is used, and brings it to the vault, which copies what it lists.
+/// Takes an order before it is used, and passes it to the vault, which copies the mappings that it
+/// lists.
 #[utoipa::path(
     post,
     path = "/v1/orders",
@@ -178,7 +187,7 @@ pub(super) async fn lodge_order_at_node(
     answer_to(
         door.entity(),
         peer,
-        "order-lodge",
+        operations::ORDER_LODGE,
         permit,
         request,
         move |permit, brought: OrderText| {
@@ -188,13 +197,13 @@ pub(super) async fn lodge_order_at_node(
     .await
 }
 
-/// Takes an act upon an order, brought by an officer, and brings it to the vault.
+/// Takes an act upon an order from an officer, and passes it to the vault.
 #[utoipa::path(
     post,
     path = "/v1/acts",
     request_body = ActText,
     responses(
-        (status = 200, description = "In force here; `both` says whether the vault has it too", body = ActResponse),
+        (status = 200, description = "The act is in force here; `both` says whether the vault has it too", body = ActResponse),
         Problem,
     ),
 )]
@@ -207,7 +216,7 @@ pub(super) async fn lodge_at_node(
     answer_to(
         door.entity(),
         peer,
-        "order-act",
+        operations::ORDER_ACT,
         permit,
         request,
         move |permit, brought: ActText| {

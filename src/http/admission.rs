@@ -1,9 +1,9 @@
-//! What a listener grants, and to whom: the budgets of one listener, and the part of them that one
-//! certificate has.
+//! Admits requests: holds the budgets of one listener, and the share of them that one certificate
+//! has.
 //!
-//! Work is in lanes, so that what is many and large does not keep out what is rare and urgent:
-//! batches, everything else, acts upon orders, sealing. Each lane has room for bodies of its own
-//! and threads of its own.
+//! Requests go in four lanes, so that many large ones do not keep out rare and urgent ones:
+//! batches, everything else, acts upon orders, sealing. Each lane has its own threads, and its own
+//! memory for bodies.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -17,27 +17,27 @@ use crate::access::{AccountHolder, CallerStanding};
 use crate::code::Code;
 use crate::register::SpkiDigest;
 
-/// What a request takes, with a small body.
+/// The charge for a request with a small body.
 const REQUEST: usize = 4 << 10;
 /// Requests under way at a listener.
 const REQUESTS: usize = 8 << 10;
 /// Bytes of answers under way at a listener.
 const ANSWERS: usize = 128 << 20;
-/// The largest batch, and what growing into it takes.
+/// The largest batch, and the memory that growing into it takes.
 const LARGEST_BATCH: usize = MAX_BATCH + (64 << 10);
 /// The largest body of other work.
 const LARGEST_BODY: usize = (4 << 20) + (64 << 10);
 
-/// By which way work goes through a listener.
+/// The lane in which a request goes through a listener.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Lane {
     /// Batches of identifiers.
     Batches,
-    /// Whatever has no lane of its own.
+    /// Everything that has no lane of its own.
     Work,
-    /// Acts upon orders: revoking and suspending must not wait for what they are to stop.
+    /// Acts upon orders: revoking and suspending must not wait for the work that they stop.
     Acts,
-    /// Sealing, and seeing whether it is done.
+    /// Sealing, and asking whether the node is sealed.
     Stops,
 }
 
@@ -58,8 +58,8 @@ struct LaneBudget {
     number: usize,
     /// How many of them one certificate can have.
     each: usize,
-    /// The threads that all certificates of one holder can have: a quarter, and as many as two
-    /// certificates at least, so that one that is stolen does not keep out the holder's others.
+    /// The threads that all certificates of one holder can have: a quarter, and at least as many as
+    /// two certificates, so that a stolen certificate does not keep out the holder's others.
     holders: ByHolder<Semaphore>,
 }
 
@@ -90,7 +90,7 @@ impl LaneBudget {
     }
 }
 
-/// What one certificate has of a listener, over all its connections.
+/// One certificate's share of a listener, over all its connections.
 pub(super) struct Allowance {
     pub(super) connections: Account,
     pub(super) requests: Account,
@@ -106,13 +106,14 @@ struct LaneAllowance {
 }
 
 impl LaneAllowance {
-    /// Whether bytes or threads of it are taken. (Each permit refers to its semaphore.)
+    /// Whether some of its bytes or threads are taken: each permit refers to its semaphore.
     fn is_drawn_on(&self) -> bool {
         self.bytes.is_drawn_on() || Arc::strong_count(&self.own) > 1
     }
 }
 
-/// A thread of a lane. To be held by what runs on it: who asked may be gone before that.
+/// A thread of a lane. The work that runs on it holds it, because the caller may be gone before the
+/// work ends.
 pub(super) struct LaneThread {
     _own: OwnedSemaphorePermit,
     _holder: OwnedSemaphorePermit,
@@ -122,8 +123,8 @@ pub(super) struct LaneThread {
 impl Admission {
     pub(super) fn new(limits: &Limits) -> Self {
         let cores = std::thread::available_parallelism().map_or(2, usize::from);
-        // All threads together are fewer than tokio's pool has (512), so that none waits for what
-        // is not in a lane either.
+        // All lanes together have fewer threads than tokio's pool (512), so that none waits for
+        // work outside the lanes either.
         let lanes = [
             LaneBudget::new(limits.batches, LARGEST_BATCH, cores, cores),
             LaneBudget::new(64 << 20, LARGEST_BODY, 64, 8),
@@ -139,9 +140,9 @@ impl Admission {
         }
     }
 
-    /// What a certificate has: the same for all its connections, and for as long as anything that
-    /// was taken of it is not given back. Work goes on when its connection is closed; whoever
-    /// connects again finds it counted.
+    /// A certificate's allowance: one for all its connections, kept until everything that was taken
+    /// of it is given back. Work goes on after its connection is closed, and it still counts when
+    /// the caller connects again.
     pub(super) fn allowance(&self, spki: SpkiDigest, standing: &CallerStanding) -> Arc<Allowance> {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         known.retain(|_, allowance| Arc::strong_count(allowance) > 1 || allowance.is_drawn_on());
@@ -169,15 +170,15 @@ impl Allowance {
     /// # Errors
     /// [`Code::Overloaded`]: the certificate's share, its holder's, or the whole is used up.
     pub(super) fn admit(&self, lane: Lane) -> Result<Charge, Problem> {
-        self.answerable(lane)?;
+        self.check_room_for_answer(lane)?;
         self.lanes[lane as usize]
             .bytes
             .charge(REQUEST)
             .ok_or_else(overloaded)
     }
 
-    /// A thread for what is to be worked out. First among the certificate's own requests, then
-    /// among its holder's, so that of each only a few stand in the line of all.
+    /// Waits for a thread: first among the certificate's own requests, then among its holder's, so
+    /// that only a few requests of each wait in the common queue.
     ///
     /// # Errors
     /// [`Code::Overloaded`], as [`Allowance::admit`].
@@ -195,7 +196,7 @@ impl Allowance {
             .acquire_owned()
             .await
             .map_err(|_| overloaded())?;
-        self.answerable(lane)?;
+        self.check_room_for_answer(lane)?;
         Ok(LaneThread {
             _own: own,
             _holder: holder,
@@ -210,15 +211,15 @@ impl Allowance {
             || self.lanes.iter().any(LaneAllowance::is_drawn_on)
     }
 
-    /// Whether there is room for an answer. What is answered to acts and to sealing is small, and
-    /// they wait for nothing.
-    fn answerable(&self, lane: Lane) -> Result<(), Problem> {
+    /// Checks that there is room for an answer. Acts and sealing always pass, because their answers
+    /// are small and they must not wait.
+    fn check_room_for_answer(&self, lane: Lane) -> Result<(), Problem> {
         let waits = matches!(lane, Lane::Batches | Lane::Work) && self.answers.is_spent();
         if waits { Err(overloaded()) } else { Ok(()) }
     }
 }
 
-/// The refusal of what is one too many.
+/// The refusal of a request for which there is no room.
 pub(super) fn overloaded() -> Problem {
     Problem::new(Code::Overloaded).retry_after(1)
 }
@@ -274,7 +275,7 @@ mod tests {
         assert_eq!(
             admission.known.lock().unwrap().len(),
             1,
-            "what nothing is taken of is forgotten"
+            "an allowance of which nothing is taken is forgotten"
         );
     }
 

@@ -1,6 +1,6 @@
-//! How nearly every request at a control listener is answered: the caller gets a permit before a
-//! byte of the body is read; the use case runs on a thread of its lane, outside those that serve
-//! connections; a refusal is logged before it is answered.
+//! Answers nearly every request at a control listener. The caller gets a permit before a byte of
+//! the body is read; the use case runs on a thread of its lane, not on one that serves connections;
+//! a refusal is logged before it is answered.
 
 use std::sync::Arc;
 
@@ -11,8 +11,8 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::admission::Lane;
-use super::body::{self, Content};
-use super::operations::{OperationBounds, bounds};
+use super::body::{self, ContentType};
+use super::operations::ControlOperation;
 use super::peer::Peer;
 use super::problem::Problem;
 use crate::access;
@@ -20,14 +20,14 @@ use crate::code::Code;
 use crate::commit::{Job, JobLog};
 use crate::entity::{Entity, Role};
 
-/// What a handler gives back.
+/// What a handler returns.
 pub(super) type HttpAnswer = Result<Response<Body>, Problem>;
 
-/// Answers what is asked without a body. A refusal is logged by `entity`, as one of `operation`.
+/// Answers a request without a body. `entity` logs a refusal, as one of `operation`.
 pub(super) async fn answer<P: Send + 'static, A: Serialize, Denied, Refused>(
     entity: Arc<Entity>,
     peer: Peer,
-    operation: &'static str,
+    operation: ControlOperation,
     permit: Result<P, Denied>,
     work: impl FnOnce(&P) -> Result<A, Refused> + Send + 'static,
 ) -> HttpAnswer
@@ -36,19 +36,18 @@ where
 {
     let answered = async {
         let permit = permit.map_err(Problem::from)?;
-        let lane = bounds(operation).lane;
-        let _admitted = peer.allowance().admit(lane)?;
-        blocking(&peer, lane, move || body::json(&work(&permit)?)).await
+        let _admitted = peer.allowance().admit(operation.lane)?;
+        blocking(&peer, operation.lane, move || body::json(&work(&permit)?)).await
     };
     let answered = answered.await;
     close(&entity, &peer, operation, answered).await
 }
 
-/// Answers what is asked by a JSON body, which is read once there is a permit.
+/// Answers a request with a JSON body, which is read once there is a permit.
 pub(super) async fn answer_to<P, Q, A: Serialize, Denied, Refused>(
     entity: Arc<Entity>,
     peer: Peer,
-    operation: &'static str,
+    operation: ControlOperation,
     permit: Result<P, Denied>,
     request: Request,
     work: impl FnOnce(&P, Q) -> Result<A, Refused> + Send + 'static,
@@ -60,12 +59,14 @@ where
 {
     let answered = async {
         let permit = permit.map_err(Problem::from)?;
-        if body::content(request.headers())? != Content::Json {
+        if body::content(request.headers())? != ContentType::Json {
             return Err(Code::UnsupportedMediaType.into());
         }
-        let OperationBounds { body: limit, lane } = bounds(operation);
+        let ControlOperation {
+            body: limit, lane, ..
+        } = operation;
         let bytes = body::read(&peer, lane, limit, request.into_body()).await?;
-        // The bytes are held, and charged, for as long as what was read from them.
+        // The bytes are held, and charged, until the use case is done.
         blocking(&peer, lane, move || {
             body::json(&work(&permit, parse(&bytes)?)?)
         })
@@ -78,16 +79,16 @@ where
 async fn close(
     entity: &Entity,
     peer: &Peer,
-    operation: &'static str,
+    operation: ControlOperation,
     answered: HttpAnswer,
 ) -> HttpAnswer {
     match answered {
         Ok(answer) => Ok(answer),
-        Err(problem) => Err(note(entity, peer, operation, problem).await),
+        Err(problem) => Err(note(entity, peer, operation.name, problem).await),
     }
 }
 
-/// Reads JSON. What is wrong in it is said by place only.
+/// Reads JSON. A refusal names only the place of the error, not the text there.
 fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
     crate::json::read_object(bytes).map_err(|error| {
         let place = format!("see line {}, column {}", error.line(), error.column());
@@ -111,15 +112,15 @@ pub(super) async fn blocking<T: Send + 'static>(
         .map_err(|_| Problem::new(Code::Internal))?
 }
 
-/// Logs a refusal before it is answered; where it cannot be logged, that is the answer.
+/// Logs a refusal before it is answered. If it cannot be logged, the answer says that instead.
 pub(super) async fn note(
     entity: &Entity,
     peer: &Peer,
     operation: &'static str,
     problem: Problem,
 ) -> Problem {
-    // From the vault, these say that nothing can be logged, or that too much waits to be. A node
-    // may pass them on from the vault.
+    // At the vault, these two say that nothing can be logged, or that too much waits for it. At a
+    // node they may come from the vault, and the node can log them.
     if *entity.role() == Role::Vault
         && matches!(problem.code(), Code::AuditUnavailable | Code::Overloaded)
     {
@@ -128,7 +129,7 @@ pub(super) async fn note(
     let actor = access::actor(entity.register(), peer.spki);
     match entity
         .committer()
-        .submit(refused(entity, actor, operation, problem.code()))
+        .submit(refusal_job(entity, actor, operation, problem.code()))
     {
         Ok(pending) => match pending.noted().await {
             Ok(()) => problem,
@@ -138,8 +139,13 @@ pub(super) async fn note(
     }
 }
 
-/// What a refusal looks like in the log.
-pub(super) fn refused(entity: &Entity, actor: String, operation: &'static str, code: Code) -> Job {
+/// The job that logs a refusal.
+pub(super) fn refusal_job(
+    entity: &Entity,
+    actor: String,
+    operation: &'static str,
+    code: Code,
+) -> Job {
     Job::new(
         JobLog::Refused {
             time: entity.now(),

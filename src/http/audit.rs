@@ -1,10 +1,10 @@
 //! The log, read-only, for auditors: on the control listeners of vault and node.
 //!
 //! `/checkpoint` and `/tile/…` are the present shard as C2SP `tlog-tiles` has it, `/log/<shard>/…`
-//! is any shard, so that standard clients work with either prefix. Nothing beyond the last
-//! checkpoint is shown. `/v1/audit/entries` answers people's questions, under an inspection and
-//! about its object only. Nodes read checkpoints and tiles of hashes of the vault's log, and
-//! nothing of other nodes'.
+//! is any shard, so that standard clients work with either prefix. They show nothing beyond the
+//! last checkpoint. `/v1/audit/entries` answers people's questions, under an inspection and about
+//! its object only. Nodes read checkpoints and tiles of hashes of the vault's log, and nothing of
+//! other nodes' logs.
 
 pub(super) mod search;
 
@@ -16,8 +16,8 @@ use axum::http::Response;
 
 use super::admission::Lane;
 use super::answer::{blocking, note};
+use super::api_routes::{OpenApiRouter, route_at, routes, with_tag};
 use super::body;
-use super::described::{OpenApiRouter, route_at, routes, tagged};
 use super::peer::Peer;
 use super::problem::Problem;
 use crate::access::{self, LogReading};
@@ -27,7 +27,7 @@ use crate::code::Code;
 use crate::commit::{Job, JobLog};
 use crate::entity::Entity;
 use crate::refusal::fault;
-use crate::store::{Shard, StoreError};
+use crate::store::Shard;
 use crate::tlog::path::LogResource;
 
 /// The routes, at either side.
@@ -37,10 +37,10 @@ pub(super) fn routes() -> OpenApiRouter<Arc<Entity>> {
         .merge(route_at("/tile/{*path}", routes!(tile)))
         .merge(route_at("/log/{shard}/{*path}", routes!(resource)))
         .routes(routes!(shards));
-    tagged("audit", all)
+    with_tag("audit", all)
 }
 
-/// The checkpoint of the present shard: a signed note.
+/// Reads the checkpoint of the present shard: a signed note.
 #[utoipa::path(get, path = "/checkpoint", responses(
     (status = 200, description = "C2SP tlog-checkpoint", body = String, content_type = "text/plain"),
     Problem,
@@ -52,7 +52,7 @@ pub(super) async fn checkpoint(
     serve(entity, peer, None, "checkpoint".to_owned()).await
 }
 
-/// A tile or entry bundle of the present shard.
+/// Reads a tile or entry bundle of the present shard.
 #[utoipa::path(get, path = "/tile/{path}", params(("path" = String, Path, description = "`0/x001/067.p/12`, `entries/000`")),
     responses(
         (status = 200, description = "C2SP tlog-tiles", body = Vec<u8>, content_type = "application/octet-stream"),
@@ -67,7 +67,7 @@ pub(super) async fn tile(
     serve(entity, peer, None, format!("tile/{path}")).await
 }
 
-/// A checkpoint, tile or entry bundle of any shard.
+/// Reads a checkpoint, tile or entry bundle of any shard.
 #[utoipa::path(get, path = "/log/{shard}/{path}",
     params(
         ("shard" = String, Path, description = "`2026`"),
@@ -86,7 +86,7 @@ pub(super) async fn resource(
     serve(entity, peer, Some(shard), path).await
 }
 
-/// The shards of the log.
+/// Lists the shards of the log.
 #[utoipa::path(get, path = "/v1/audit/log", responses(
     (status = 200, description = "The shards, oldest first", body = Shards),
     Problem,
@@ -139,12 +139,13 @@ async fn serve(
         pending.noted().await?;
     }
     let bytes = blocking(&peer, Lane::Work, move || {
-        let shelf = ShardReader::new(
+        let reader = ShardReader::new(
             entity.log().store(),
             &published.tree,
             published.checkpoint.size,
         );
-        shelf.read(resource).map_err(|error| unreadable(&error))
+        let read = reader.read(resource);
+        read.map_err(|error| fault("the log cannot be read")(error).code().into())
     });
     Ok(body::reply(
         "application/octet-stream",
@@ -159,11 +160,8 @@ fn shard(log: &Log, named: Option<&str>) -> Option<Arc<PublishedCheckpoint>> {
     }
 }
 
-fn unreadable(error: &StoreError) -> Problem {
-    fault("the log cannot be read")(error).code().into()
-}
-
-/// Only those who may read the log, and how much of it; others are refused, and that is logged.
+/// Tells how much of the log the caller may read. Refuses callers who may read nothing of it, and
+/// logs that.
 async fn admit(entity: &Entity, peer: &Peer) -> Result<LogReading, Problem> {
     match access::reader(entity, peer.spki) {
         Ok(reading) => Ok(reading),

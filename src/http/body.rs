@@ -1,4 +1,4 @@
-//! Reading what a request carries, within bounds of size and time, and answering.
+//! Reads the bodies and queries of requests, within bounds of size and time, and writes answers.
 
 use std::convert::Infallible;
 use std::future::poll_fn;
@@ -24,14 +24,14 @@ use crate::code::Code;
 pub const PATIENCE: Duration = Duration::from_secs(60);
 /// How long its first byte may take.
 const FIRST_BYTE: Duration = Duration::from_secs(5);
-/// As many bytes have to arrive in [`PIECE_TIME`], while there are more.
+/// As many bytes must arrive in each [`PIECE_TIME`], until the body ends.
 const PIECE: usize = 64 << 10;
 /// See [`PIECE`].
 const PIECE_TIME: Duration = Duration::from_secs(10);
 
 /// A content type that an operation may take.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Content {
+pub enum ContentType {
     /// `application/json`
     Json,
     /// `text/plain`, in UTF-8 or a part of it (US-ASCII)
@@ -42,7 +42,7 @@ pub enum Content {
 ///
 /// # Errors
 /// [`Code::UnsupportedMediaType`]: neither of the two, none at all, another character set, or a compressed body.
-pub fn content(headers: &HeaderMap) -> Result<Content, Problem> {
+pub fn content(headers: &HeaderMap) -> Result<ContentType, Problem> {
     let refused = || Problem::new(Code::UnsupportedMediaType);
     if headers
         .get(CONTENT_ENCODING)
@@ -56,8 +56,8 @@ pub fn content(headers: &HeaderMap) -> Result<Content, Problem> {
         .ok_or_else(refused)?;
     let (media, parameters) = value.split_once(';').unwrap_or((value, ""));
     let content = match media.trim() {
-        media if media.eq_ignore_ascii_case("application/json") => Content::Json,
-        media if media.eq_ignore_ascii_case("text/plain") => Content::Text,
+        media if media.eq_ignore_ascii_case("application/json") => ContentType::Json,
+        media if media.eq_ignore_ascii_case("text/plain") => ContentType::Text,
         _ => return Err(refused()),
     };
     for parameter in parameters.split(';') {
@@ -76,12 +76,12 @@ pub fn content(headers: &HeaderMap) -> Result<Content, Problem> {
 }
 
 /// Reads a body whole, at most `limit` bytes. Its memory is charged to the caller's account as the
-/// bytes arrive, whatever was announced, and given back with the last reference to them.
+/// bytes arrive, whatever size was announced, and given back with the last reference to them.
 ///
 /// # Errors
-/// [`Code::TooLarge`], with the limit; [`Code::RequestTimeout`], when it does not arrive at the
-/// `BodyPace` that is asked for; [`Code::Overloaded`], when the caller's share of the listener's
-/// memory is used up; [`Code::MalformedBody`] when it breaks off.
+/// [`Code::TooLarge`], with the limit; [`Code::RequestTimeout`], when it arrives more slowly than
+/// `BodyPace` allows; [`Code::Overloaded`], when the caller's share of the listener's memory is
+/// used up; [`Code::MalformedBody`] when it breaks off.
 pub async fn read(peer: &Peer, lane: Lane, limit: usize, mut body: Body) -> Result<Bytes, Problem> {
     if body.size_hint().lower() > limit as u64 {
         return Err(too_large(limit));
@@ -127,8 +127,8 @@ fn cover(charge: &mut Charge, bytes: usize) -> Result<(), Problem> {
     }
 }
 
-/// Appends a piece. Room is made, and charged, for twice what has arrived, and for no more than
-/// there can be.
+/// Appends a piece. Makes and charges room for twice the bytes that have arrived, and for no more
+/// than `most`.
 fn append(
     whole: &mut Vec<u8>,
     piece: &[u8],
@@ -146,7 +146,7 @@ fn append(
 }
 
 /// How fast a body has to arrive: the first byte within [`FIRST_BYTE`], then [`PIECE`] in each
-/// [`PIECE_TIME`], and all of it within [`PATIENCE`]. Who is slower holds memory that others could
+/// [`PIECE_TIME`], and all of it within [`PATIENCE`]. A slower body holds memory that others could
 /// use.
 struct BodyPace {
     end: Instant,
@@ -182,7 +182,7 @@ impl BodyPace {
                 }
                 Some(Ok(frame)) => {
                     if let Ok(data) = frame.into_data() {
-                        self.arrived(data.len());
+                        self.note_arrival(data.len());
                         return Ok(Some(data));
                     }
                 }
@@ -190,7 +190,7 @@ impl BodyPace {
         }
     }
 
-    fn arrived(&mut self, bytes: usize) {
+    fn note_arrival(&mut self, bytes: usize) {
         self.arrived_since += bytes;
         if bytes > 0 && self.arrived_since >= PIECE {
             self.arrived_since = 0;
@@ -209,8 +209,8 @@ pub fn query<T: DeserializeOwned>(uri: &Uri) -> Result<T, Problem> {
         .map_err(|_| Problem::new(Code::BadParameter))
 }
 
-/// A sector's name as the path gives it. What is not UTF-8 is a name that no sector has: it is for
-/// the handler to refuse, in its own form and on the record.
+/// A sector's name as the path gives it. A name that is not UTF-8 becomes the empty name, which no
+/// sector has: so the handler refuses it, in its own form, and logs that.
 pub struct SectorPath(pub String);
 
 impl<S: Send + Sync> FromRequestParts<S> for SectorPath {
@@ -234,7 +234,7 @@ pub fn reply(content_type: &'static str, body: impl Into<Body>) -> Response<Body
 /// An answer of status 200 in JSON.
 ///
 /// # Errors
-/// [`Code::Internal`] when the value has no JSON, which is a fault of ours.
+/// [`Code::Internal`] when the value cannot be written as JSON.
 pub fn json(value: &impl serde::Serialize) -> Result<Response<Body>, Problem> {
     let json = serde_json::to_vec(value).map_err(|_| Problem::new(Code::Internal))?;
     Ok(reply("application/json", json))
@@ -253,7 +253,7 @@ mod tests {
     use crate::http::admission::Admission;
     use crate::register::SpkiDigest;
 
-    fn of(value: &str) -> Result<Content, Code> {
+    fn of(value: &str) -> Result<ContentType, Code> {
         let mut headers = HeaderMap::new();
         headers.insert(CONTENT_TYPE, value.parse().unwrap());
         content(&headers).map_err(|problem| problem.code())
@@ -261,15 +261,15 @@ mod tests {
 
     #[test]
     fn two_content_types_are_taken() {
-        assert_eq!(of("application/json"), Ok(Content::Json));
+        assert_eq!(of("application/json"), Ok(ContentType::Json));
         assert_eq!(
             of("Application/JSON ; Charset=\"UTF-8\""),
-            Ok(Content::Json)
+            Ok(ContentType::Json)
         );
-        assert_eq!(of("text/plain;charset=us-ascii"), Ok(Content::Text));
+        assert_eq!(of("text/plain;charset=us-ascii"), Ok(ContentType::Text));
         assert_eq!(
             of("text/plain; format=flowed; charset=utf-8"),
-            Ok(Content::Text)
+            Ok(ContentType::Text)
         );
         for other in [
             "text/plain; charset=utf-16",
@@ -321,7 +321,7 @@ mod tests {
         );
     }
 
-    /// So many pieces of a size.
+    /// A number of pieces of one size.
     struct Pieces {
         size: usize,
         left: usize,
@@ -348,17 +348,17 @@ mod tests {
         let mut pace = BodyPace::start();
         let began = pace.end - PATIENCE;
         assert_eq!(pace.deadline, began + FIRST_BYTE);
-        pace.arrived(0);
+        pace.note_arrival(0);
         assert_eq!(pace.deadline, began + FIRST_BYTE, "nothing came");
-        pace.arrived(1);
+        pace.note_arrival(1);
         let first = pace.deadline;
         assert!(first >= began + PIECE_TIME);
-        pace.arrived(PIECE - 1);
+        pace.note_arrival(PIECE - 1);
         assert_eq!(pace.deadline, first, "not a piece yet");
-        pace.arrived(1);
+        pace.note_arrival(1);
         assert!(pace.deadline > first);
         pace.end = began;
-        pace.arrived(PIECE);
+        pace.note_arrival(PIECE);
         assert_eq!(pace.deadline, began, "all of it has an end");
     }
 

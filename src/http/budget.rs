@@ -1,10 +1,10 @@
-//! Fair shares of what a listener has little of: bytes, connections, requests.
+//! Fair shares of a listener's scarce resources: bytes, connections, requests.
 //!
 //! A [`Budget`] bounds a whole, and each holder's part of it: a quarter for all certificates of one
-//! holder (an organisation, an authority), an eighth for one certificate. Who can stop something
-//! has a little guaranteed, whatever others took. What is taken is a [`Charge`], which gives it
-//! back when it is dropped. Where the charge is for memory, [`Charge::hold`] ties it to the bytes
-//! themselves, so that neither outlives the other.
+//! holder (an organisation, an authority), an eighth for one certificate. A certificate that can
+//! stop something has a little guaranteed, whatever others took. A [`Charge`] is an amount that was
+//! taken; it is given back when the charge is dropped. When the charge is for memory,
+//! [`Charge::hold`] ties it to the bytes themselves, so that neither outlives the other.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -14,12 +14,12 @@ use axum::body::Bytes;
 
 use crate::access::{AccountHolder, CallerStanding};
 
-/// What of the whole one holder can have: one part in so many.
+/// One holder can have the whole divided by this.
 pub(super) const HOLDER: usize = 4;
-/// What of the whole one certificate can have: one part in so many.
+/// One certificate can have the whole divided by this.
 const CERTIFICATE: usize = 8;
 
-/// What each holder has one of, for as long as anybody refers to it.
+/// One value for each holder, kept while something refers to it.
 pub(super) struct ByHolder<T>(Mutex<HashMap<AccountHolder, Weak<T>>>);
 
 impl<T> Default for ByHolder<T> {
@@ -29,7 +29,7 @@ impl<T> Default for ByHolder<T> {
 }
 
 impl<T> ByHolder<T> {
-    /// The holder's; made where there is none.
+    /// The holder's value, made if there is none.
     pub(super) fn of(&self, holder: &AccountHolder, make: impl FnOnce() -> Arc<T>) -> Arc<T> {
         let mut holders = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(found) = holders.get(holder).and_then(Weak::upgrade) {
@@ -56,7 +56,7 @@ impl Meter {
         })
     }
 
-    /// Takes `amount` where the sum stays within `limit`.
+    /// Takes `amount` if the sum stays within `limit`.
     fn take_within(&self, limit: usize, amount: usize) -> bool {
         let within = |used: usize| used.checked_add(amount).filter(|sum| *sum <= limit);
         self.used
@@ -81,12 +81,12 @@ impl Meter {
     }
 }
 
-/// A whole that is shared.
+/// A resource that callers share.
 pub(super) struct Budget {
     whole: Arc<Meter>,
-    /// The least that a share is, so that the largest request fits into one.
+    /// The smallest share, so that the largest request fits into one.
     least: usize,
-    /// What each certificate that can stop something has in any case.
+    /// What each certificate that can stop something has, whatever others took.
     guaranteed: usize,
     holders: ByHolder<Meter>,
 }
@@ -102,8 +102,8 @@ impl Budget {
         }
     }
 
-    /// The same with so much for each certificate that can stop something, even beyond the whole.
-    /// There are few of them.
+    /// The same budget, with an amount guaranteed to each certificate that can stop something, even
+    /// beyond the whole. There are few of these.
     pub(super) fn guaranteeing(self, guaranteed: usize) -> Self {
         Self { guaranteed, ..self }
     }
@@ -125,7 +125,7 @@ impl Budget {
     }
 }
 
-/// What one certificate has of a budget.
+/// One certificate's share of a budget.
 #[derive(Clone)]
 pub(super) struct Account(Arc<Meters>);
 
@@ -160,8 +160,7 @@ impl Meters {
 }
 
 impl Account {
-    /// Takes `amount`; nothing where it would exceed the certificate's share, its holder's, or the
-    /// whole.
+    /// Takes `amount`, unless that exceeds the certificate's share, its holder's, or the whole.
     pub(super) fn charge(&self, amount: usize) -> Option<Charge> {
         let mut charge = Charge {
             account: self.clone(),
@@ -170,7 +169,8 @@ impl Account {
         charge.cover(amount).then_some(charge)
     }
 
-    /// Counts what is there already, whatever the limits say: what comes after it is refused.
+    /// Counts an amount that is already in use, whatever the limits say. Charges after it are
+    /// refused.
     pub(super) fn overdraw(&self, amount: usize) -> Charge {
         let Meters {
             whole,
@@ -187,7 +187,7 @@ impl Account {
         }
     }
 
-    /// Whether something of it is taken. (Each charge refers to its account.)
+    /// Whether something of it is taken: each charge refers to its account.
     pub(super) fn is_drawn_on(&self) -> bool {
         Arc::strong_count(&self.0) > 1
     }
@@ -206,14 +206,14 @@ impl Account {
     }
 }
 
-/// What was taken of an account, until it is dropped.
+/// An amount that was taken of an account, until this is dropped.
 pub(super) struct Charge {
     account: Account,
     amount: usize,
 }
 
 impl Charge {
-    /// Takes what is missing to `total`; whether there was as much.
+    /// Takes what is missing to `total`. Returns whether there was as much.
     #[must_use]
     pub(super) fn cover(&mut self, total: usize) -> bool {
         let more = total.saturating_sub(self.amount);
@@ -224,8 +224,7 @@ impl Charge {
         covered
     }
 
-    /// The bytes that it was taken for, which give it back when the last reference to them is
-    /// dropped.
+    /// Ties the charge to `bytes`, which give it back when the last reference to them is dropped.
     pub(super) fn hold(self, bytes: impl AsRef<[u8]> + Send + 'static) -> Bytes {
         Bytes::from_owner(ChargedBytes {
             bytes,
@@ -313,7 +312,7 @@ mod tests {
             .map(|account| account.charge(100).unwrap())
             .collect();
         assert!(budget.account(&standing("last", false)).charge(1).is_none());
-        // Also where its own holder's share is used up.
+        // The guarantee holds even if its holder's share is used up.
         let _rest_of_the_holder = budget.account(&standing("org-0", true)).overdraw(100);
         let officer = budget.account(&standing("org-0", true));
         let first = officer.charge(2).unwrap();
@@ -331,7 +330,7 @@ mod tests {
         assert!(account.is_spent());
         drop(part);
         assert!(!account.is_spent());
-        // An answer that is there already is counted, and holds up what comes after it.
+        // An answer that is already in memory is counted, and later charges fail.
         let answer = account.overdraw(250);
         assert!(account.charge(1).is_none() && account.is_spent());
         drop(answer);

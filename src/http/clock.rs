@@ -1,11 +1,12 @@
-//! Lowering the clock's high-water mark, at the control listeners of vault and node, for operators.
+//! Operators lower the clock's high-water mark, at the control listeners of vault and node.
 
 use std::sync::Arc;
 
 use axum::extract::{Request, State};
 
 use super::answer::{HttpAnswer, answer_to};
-use super::described::{OpenApiRouter, routes, tagged};
+use super::api_routes::{OpenApiRouter, routes, with_tag};
+use super::operations;
 use super::peer::Peer;
 use super::problem::Problem;
 use crate::access;
@@ -15,18 +16,18 @@ use crate::epoch::clock::{self, LowerClock, LoweredClock};
 /// The route, at either side.
 pub(super) fn routes() -> OpenApiRouter<Arc<Entity>> {
     let all = OpenApiRouter::default().routes(routes!(lower));
-    tagged("clock", all)
+    with_tag("clock", all)
 }
 
-/// Lowers the clock's high-water mark, because the clock once ran ahead. That takes a statement by
-/// two operators.
+/// Lowers the clock's high-water mark after the clock ran ahead. Two operators sign a statement for
+/// it.
 #[utoipa::path(
     post,
     path = "/v1/clock-mark",
     operation_id = "lower_clock_mark",
     request_body = LowerClock,
     responses(
-        (status = 200, description = "Where it was, and where it is now", body = LoweredClock),
+        (status = 200, description = "The mark before and after", body = LoweredClock),
         Problem,
     ),
 )]
@@ -39,7 +40,7 @@ pub(super) async fn lower(
     answer_to(
         entity.clone(),
         peer,
-        "clock-lower",
+        operations::CLOCK_LOWER,
         permit,
         request,
         move |permit, asked: LowerClock| clock::lower(&entity, permit, &asked),

@@ -20,7 +20,7 @@ use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
 use super::admission::{Admission, Allowance};
-use super::answer::refused;
+use super::answer::refusal_job;
 use super::budget::Charge;
 use super::counts::{ListenerCounts, OncePerSecond};
 use super::handshakes::{HandshakePlace, Handshakes};
@@ -35,9 +35,9 @@ use crate::entity::Entity;
 use crate::metrics::Registry;
 use crate::register::SpkiDigest;
 
-/// The most bytes of a request's head. Ours have a few hundred.
+/// The most bytes of a request's head. Our clients send a few hundred.
 const MAX_HEAD: usize = 16 * 1024;
-/// How long a refused handshake's socket is kept, so that the alert arrives.
+/// How long the socket of a refused handshake is kept, so that the alert arrives.
 const FAREWELL: Duration = Duration::from_secs(1);
 
 /// A listener's side of all its connections.
@@ -46,7 +46,7 @@ pub(super) struct Door {
     tls: Option<Arc<ServerConfig>>,
     limits: Limits,
     admission: Admission,
-    /// What all have together who come without TLS.
+    /// The allowance that all callers without TLS share.
     anybody: Arc<Allowance>,
     handshakes: Arc<Handshakes>,
     handler: Arc<RequestHandler>,
@@ -55,12 +55,12 @@ pub(super) struct Door {
     draining: watch::Receiver<bool>,
 }
 
-/// How a connection came to its end.
+/// How a connection ended.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum ConnectionEnd {
     /// By itself, or when it was asked to.
     Closed,
-    /// In the middle of something.
+    /// In the middle of a request or an answer.
     Cut,
 }
 
@@ -95,8 +95,8 @@ impl Door {
         })
     }
 
-    /// Takes in an accepted socket, or closes it at once. `alive` is held for as long as the
-    /// connection lives, and told if it had to be cut at the end.
+    /// Serves an accepted socket, or closes it at once. The connection holds `alive` while it
+    /// lives, and sends on it if it had to be cut.
     pub(super) fn admit(
         self: &Arc<Self>,
         stream: TcpStream,
@@ -111,7 +111,7 @@ impl Door {
                 return self.handler.counts.refused.one();
             };
             self.handler.counts.accepted.one();
-            tokio::spawn(async move { door.ended(door.plain(stream, slot).await, &alive) });
+            tokio::spawn(async move { door.note_end(door.plain(stream, slot).await, &alive) });
             return;
         };
         let (place, evicts) = self.handshakes.enter(from);
@@ -119,16 +119,18 @@ impl Door {
         if evicts {
             self.handler.counts.evicted_handshakes.one();
         }
-        tokio::spawn(async move { door.ended(door.secure(stream, config, place).await, &alive) });
+        tokio::spawn(
+            async move { door.note_end(door.secure(stream, config, place).await, &alive) },
+        );
     }
 
-    fn ended(&self, how: ConnectionEnd, alive: &mpsc::UnboundedSender<()>) {
+    fn note_end(&self, how: ConnectionEnd, alive: &mpsc::UnboundedSender<()>) {
         if how == ConnectionEnd::Cut && *self.draining.borrow() {
             let _ = alive.send(());
         }
     }
 
-    /// A connection without TLS.
+    /// Serves a connection without TLS.
     async fn plain(self: &Arc<Self>, stream: TcpStream, _slot: Charge) -> ConnectionEnd {
         let socket = ClientSocket::new(stream, self.limits.stall, None);
         let (state, caller) = (
@@ -142,7 +144,7 @@ impl Door {
             .await
     }
 
-    /// The handshake, and what follows it.
+    /// Does the handshake, and then serves the connection.
     async fn secure(
         self: &Arc<Self>,
         stream: TcpStream,
@@ -194,16 +196,16 @@ impl Door {
         let accepted = tokio::select! {
             accepted = timeout(self.limits.handshake, accepting) => accepted,
             _ = draining.wait_for(|draining| *draining) => return None,
-            () = place.evicted() => return None,
+            () = place.wait_for_eviction() => return None,
         };
         match accepted {
             Ok(Ok(stream)) => return Some(stream),
             Ok(Err((error, mut socket))) => {
-                self.refused_handshake(&error);
+                self.note_failed_handshake(&error);
                 socket.state().lingers.store(true, Ordering::Relaxed);
                 tokio::select! {
                     _ = timeout(FAREWELL, socket.shutdown()) => {}
-                    () = place.evicted() => {}
+                    () = place.wait_for_eviction() => {}
                 }
             }
             Err(_) => self.handler.counts.failed_handshakes.one(),
@@ -211,12 +213,12 @@ impl Door {
         None
     }
 
-    /// Counts a handshake that failed; a stranger is also in the log, where refusals of one kind
-    /// are one entry a second.
-    fn refused_handshake(&self, error: &std::io::Error) {
+    /// Counts a handshake that failed, and logs a stranger. The log has at most one entry a second
+    /// for refusals of one kind.
+    fn note_failed_handshake(&self, error: &std::io::Error) {
         tracing::debug!(%error, "handshake failed");
         self.handler.counts.failed_handshakes.one();
-        if !tls::is_strange(error) {
+        if !tls::is_stranger(error) {
             return;
         }
         self.handler.counts.strangers.one();
@@ -224,13 +226,13 @@ impl Door {
             tracing::warn!(
                 listener = self.name,
                 count,
-                "certificates were refused that the register does not know"
+                "refused certificates whose keys the register does not know"
             );
         }
         if let Some(entity) = &self.handler.entity {
-            // The other side was told already. Where nothing can be logged, nothing was done for it
-            // either.
-            let _ = entity.committer().submit(refused(
+            // The other side already got its alert. If nothing can be logged, nothing was done for
+            // it either.
+            let _ = entity.committer().submit(refusal_job(
                 entity,
                 "unknown".into(),
                 "connect",
@@ -239,7 +241,7 @@ impl Door {
         }
     }
 
-    /// Who has a certificate; nothing for a stranger.
+    /// The standing of a certificate's holder; none for a stranger.
     fn standing(&self, spki: SpkiDigest) -> Option<CallerStanding> {
         match &self.handler.entity {
             Some(entity) => access::standing(entity.register(), spki),
@@ -264,11 +266,11 @@ impl Door {
         let service = service_fn(move |request| answer(&handler, &seen, &caller, request));
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())
-            // Also runs while nothing is sent at all; the watchdog is a little earlier, and
-            // politer.
+            // This also runs while nothing is sent at all. The watchdog comes a little earlier, and
+            // asks before it cuts.
             .header_read_timeout(2 * self.limits.idle + Duration::from_millis(200))
             .max_header_size(MAX_HEAD)
-            // What lies unread on a connection is charged to nobody.
+            // Nobody is charged for bytes that lie unread on a connection.
             .max_buf_size(64 * 1024)
             .serve_connection(io, service);
         self.drive(connection, &activity).await
@@ -290,7 +292,7 @@ impl Door {
             .timer(TokioTimer::new())
             .max_concurrent_streams(64)
             .max_header_list_size(MAX_HEAD as u32)
-            // As with HTTP/1.1: nobody is charged for it.
+            // As with HTTP/1.1, nobody is charged for unread bytes.
             .initial_stream_window_size(1024 * 1024)
             .initial_connection_window_size(1024 * 1024)
             .keep_alive_interval(self.limits.idle)
@@ -299,7 +301,8 @@ impl Door {
         self.drive(connection, &activity).await
     }
 
-    /// Runs a connection to its end: its own, that of its time, or ours.
+    /// Runs a connection until it ends by itself, has been idle or open for too long, or has to
+    /// close because the listener drains.
     async fn drive<C: GracefulConnection>(
         &self,
         connection: C,

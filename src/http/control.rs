@@ -1,4 +1,4 @@
-//! The vault's control listener: operations advance epochs, authorities' nodes ask for releases,
+//! The vault's control listener: operators advance epochs, authorities' nodes ask for releases,
 //! auditors read the log.
 
 use std::sync::Arc;
@@ -6,8 +6,9 @@ use std::sync::Arc;
 use axum::extract::{Request, State};
 
 use super::answer::{HttpAnswer, answer, answer_to};
+use super::api_routes::{OpenApiRouter, routes, with_tag};
 use super::body::SectorPath;
-use super::described::{OpenApiRouter, routes, tagged};
+use super::operations;
 use super::peer::Peer;
 use super::problem::Problem;
 use crate::access;
@@ -22,10 +23,10 @@ pub(super) fn routes() -> OpenApiRouter<Arc<Vault>> {
         .routes(routes!(list_epochs, advance_epoch))
         .routes(routes!(release_mappings))
         .routes(routes!(resume_proofs));
-    tagged("control", all)
+    with_tag("control", all)
 }
 
-/// The epochs of a sector, oldest first.
+/// Lists the epochs of a sector, oldest first.
 #[utoipa::path(
     get,
     path = "/v1/sectors/{sector}/epochs",
@@ -44,7 +45,7 @@ pub(super) async fn list_epochs(
     answer(
         vault.entity().clone(),
         peer,
-        "epoch-list",
+        operations::EPOCH_LIST,
         permit,
         move |permit| {
             epoch::list(&vault, permit, &sector).map(|epochs| EpochList { sector, epochs })
@@ -53,7 +54,7 @@ pub(super) async fn list_epochs(
     .await
 }
 
-/// Opens the next epoch of a sector. The same again is answered as done.
+/// Opens the next epoch of a sector. A repeated request is answered as done.
 #[utoipa::path(
     post,
     path = "/v1/sectors/{sector}/epochs",
@@ -74,7 +75,7 @@ pub(super) async fn advance_epoch(
     answer_to(
         vault.entity().clone(),
         peer,
-        "epoch-advance",
+        operations::EPOCH_ADVANCE,
         permit,
         request,
         move |permit, how: AdvanceEpochRequest| {
@@ -103,7 +104,7 @@ pub(super) async fn release_mappings(
     answer_to(
         vault.entity().clone(),
         peer,
-        "release",
+        operations::RELEASE,
         permit,
         request,
         move |permit, asked: ReleaseRequest| release::release(&vault, permit, &asked),
@@ -111,8 +112,8 @@ pub(super) async fn release_mappings(
     .await
 }
 
-/// The entries with which the vault's log went on after a restore, each with its proof, for an
-/// authority's node.
+/// Lists the entries with which the vault's log continued after a restore, each with its proof, for
+/// an authority's node.
 #[utoipa::path(
     get,
     path = "/v1/resumes",
@@ -126,7 +127,7 @@ pub(super) async fn resume_proofs(State(vault): State<Arc<Vault>>, peer: Peer) -
     answer(
         vault.entity().clone(),
         peer,
-        "resume-proofs",
+        operations::RESUME_PROOFS,
         permit,
         move |permit| resumption::proofs(&vault, permit),
     )

@@ -23,7 +23,7 @@ use crate::entity::{Entity, Role};
 use crate::tlog::checkpoint::Checkpoint;
 use crate::tlog::witness::Witness;
 
-/// What the routes work on.
+/// The state of the routes.
 pub struct CosignDoor {
     /// The vault, as an entity.
     pub entity: Arc<Entity>,
@@ -57,7 +57,7 @@ async fn add_checkpoint(
     }
 }
 
-/// A note: a checkpoint of the vault's, and below it the node's cosignature.
+/// Takes a note: one of the vault's checkpoints, with the node's cosignature below it.
 async fn take(
     State(door): State<Arc<CosignDoor>>,
     peer: Peer,
@@ -67,7 +67,10 @@ async fn take(
         let node = access::node(door.entity.register(), peer.spki)?;
         let bytes = body::read(&peer, Lane::Work, MAX_BODY, request.into_body()).await?;
         let door = door.clone();
-        blocking(&peer, Lane::Work, move || cosigned(&door, &node, &bytes)).await
+        blocking(&peer, Lane::Work, move || {
+            take_cosignature(&door, &node, &bytes)
+        })
+        .await
     };
     match taken.await {
         Ok(()) => Ok(body::reply("text/plain; charset=utf-8", "taken\n")),
@@ -75,8 +78,8 @@ async fn take(
     }
 }
 
-/// Takes a node's own cosignature.
-fn cosigned(door: &CosignDoor, node: &NodePermit, bytes: &[u8]) -> Result<(), Problem> {
+/// Takes the cosignature of the node that brings it.
+fn take_cosignature(door: &CosignDoor, node: &NodePermit, bytes: &[u8]) -> Result<(), Problem> {
     let malformed = |why: String| Problem::new(Code::MalformedBody).detail(why);
     let (checkpoint, _) = Checkpoint::read(bytes).map_err(|error| malformed(error.to_string()))?;
     let log = door.entity.log();
@@ -85,7 +88,7 @@ fn cosigned(door: &CosignDoor, node: &NodePermit, bytes: &[u8]) -> Result<(), Pr
         Problem::new(Code::Internal)
     })?;
     let published =
-        published.ok_or_else(|| malformed("this is no checkpoint of this log".into()))?;
+        published.ok_or_else(|| malformed("this is not a checkpoint of this log".into()))?;
     let text = std::str::from_utf8(bytes).unwrap_or_default();
     let lines = text.rsplit_once("\n\n").map_or("", |(_, lines)| lines);
     let name = cosigner_name(
@@ -93,7 +96,9 @@ fn cosigned(door: &CosignDoor, node: &NodePermit, bytes: &[u8]) -> Result<(), Pr
     );
     match door.cosigners.take(log, &published, lines, &name) {
         Ok(true) => Ok(()),
-        Ok(false) => Err(malformed("no line is by the node that brings it".into())),
+        Ok(false) => Err(malformed(
+            "no line is signed by the node that brings it".into(),
+        )),
         Err(why) => Err(malformed(why)),
     }
 }

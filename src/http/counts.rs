@@ -1,4 +1,4 @@
-//! What happens at a listener, for `/metrics` and, at most once a second, for the log.
+//! Counts what happens at a listener, for `/metrics` and, at most once a second, for the log.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -15,7 +15,7 @@ pub(super) struct ListenerCounts {
     pub(super) evicted_handshakes: Arc<Counter>,
     pub(super) strangers: Arc<Counter>,
     pub(super) panics: Arc<Counter>,
-    /// By the first digit of the status: 2, 4, 5; whatever else comes is counted with 5.
+    /// By the first digit of the status: 1 to 3, 4, and all others.
     answers: [Arc<Counter>; 3],
 }
 
@@ -28,7 +28,7 @@ impl ListenerCounts {
             accepted: counter("cloison_connections_total", "Connections accepted."),
             refused: counter(
                 "cloison_connections_refused_total",
-                "Connections closed as one too many.",
+                "Connections closed because no more are allowed.",
             ),
             failed_handshakes: counter(
                 "cloison_handshakes_failed_total",
@@ -36,13 +36,13 @@ impl ListenerCounts {
             ),
             evicted_handshakes: counter(
                 "cloison_handshakes_evicted_total",
-                "TLS handshakes given up for those of another address, or for newer ones of the same.",
+                "TLS handshakes ended to make room for those of another address, or for newer ones of the same.",
             ),
             strangers: counter(
                 "cloison_strangers_refused_total",
                 "TLS handshakes refused because the register does not know the certificate's key.",
             ),
-            panics: counter("cloison_panics_total", "Requests that met a fault of ours."),
+            panics: counter("cloison_panics_total", "Requests whose handler panicked."),
             answers: [
                 counter(
                     "cloison_http_answers_total",
@@ -60,7 +60,7 @@ impl ListenerCounts {
         }
     }
 
-    pub(super) fn answered(&self, status: u16) {
+    pub(super) fn count_answer(&self, status: u16) {
         let class = match status / 100 {
             1..=3 => 0,
             4 => 1,
@@ -70,11 +70,11 @@ impl ListenerCounts {
     }
 }
 
-/// Counts what strangers can make happen as often as they like, so that it is said at most once a
-/// second.
+/// Counts events that strangers can cause as often as they like, so that the log mentions them at
+/// most once a second.
 pub(super) struct OncePerSecond {
     began: Instant,
-    /// The second in which it may be said again.
+    /// The second from which the log may mention them again.
     next: AtomicU64,
     unsaid: AtomicU64,
 }
@@ -88,7 +88,8 @@ impl OncePerSecond {
         }
     }
 
-    /// Counts one more; where it is time to say so, how many there were since it was said last.
+    /// Counts one more. When the log may mention them, returns how many there were since it last
+    /// did.
     pub(super) fn count(&self) -> Option<u64> {
         self.unsaid.fetch_add(1, Ordering::Relaxed);
         let now = self.began.elapsed().as_secs();

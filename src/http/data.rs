@@ -16,8 +16,8 @@ use axum::http::Response;
 
 use super::admission::{Lane, overloaded};
 use super::answer::blocking;
-use super::body::{self, Content, SectorPath};
-use super::described::{OpenApiRouter, routes, tagged};
+use super::api_routes::{OpenApiRouter, routes, with_tag};
+use super::body::{self, ContentType, SectorPath};
 use super::limits::MAX_BATCH;
 use super::peer::Peer;
 use super::problem::Problem;
@@ -28,7 +28,7 @@ use crate::metrics::{Counter, Registry};
 use crate::register::SpkiDigest;
 use crate::vault::Vault;
 
-/// Bodies larger than this are worked on outside the threads that serve connections.
+/// Larger bodies are worked on outside the threads that serve connections.
 const INLINE: usize = 8 << 10;
 
 /// The data listener's state.
@@ -69,13 +69,14 @@ impl DataDoor {
 
 /// The route that needs a [`DataDoor`].
 pub(super) fn routes() -> OpenApiRouter<Arc<DataDoor>> {
-    tagged("data", OpenApiRouter::default().routes(routes!(tokenize)))
+    with_tag("data", OpenApiRouter::default().routes(routes!(tokenize)))
 }
 
-/// Pseudonyms for a batch of identifiers.
+/// Derives pseudonyms for a batch of identifiers.
 ///
-/// Order is kept; a bad identifier is `null` and an entry of `errors`, and never fails its
-/// neighbours. The answer comes when everything that it says is durable.
+/// The answer keeps the order of the request. A bad identifier is `null` and has an entry in
+/// `errors`; it does not fail the others. The answer goes out once everything that it says is
+/// durable.
 #[utoipa::path(
     post,
     path = "/v1/sectors/{sector}/pseudonyms",
@@ -123,10 +124,10 @@ async fn answer(
     if !responds(door.vault.committer()).await {
         return Err(Problem::new(Code::AuditUnavailable).retry_after(5));
     }
-    // The body of an unknown caller is not even read.
+    // Comes before the body is read, so that an unknown caller costs nothing more.
     access::client(door.vault.register(), peer.spki)?;
     let content = body::content(request.headers())?;
-    // Before any work, and before the quota: what waits for the writer is bounded too.
+    // Comes before any work and before the quota, so that what waits for the writer is bounded too.
     if door.vault.committer().is_full() {
         return Err(overloaded());
     }
@@ -148,14 +149,14 @@ async fn answer(
         };
         blocking(peer, Lane::Batches, work).await?
     };
-    // Only now the room of its body is free again: what waits for the writer came from it.
-    let answer = durable(door, prepared).await;
+    // The body stays charged until now, because what waits for the writer came from it.
+    let answer = commit_and_reply(door, prepared).await;
     drop(bytes);
     answer
 }
 
-/// Whether the writer commits, or commits again within [`STALL`], which is how long it may take to
-/// notice that it does not.
+/// Whether the writer commits. If it is stalled, waits for it to commit again for up to [`STALL`],
+/// the time in which a stall is noticed.
 async fn responds(committer: &Committer) -> bool {
     let began = Instant::now();
     while committer.stalled().is_some() {
@@ -167,8 +168,8 @@ async fn responds(committer: &Committer) -> bool {
     true
 }
 
-/// An answer that may go out once its job is durable.
-struct Prepared {
+/// An answer that goes out once its job is durable.
+struct PreparedAnswer {
     job: Job,
     accepted: u64,
     rejected: u64,
@@ -180,18 +181,18 @@ fn prepare(
     peer: SpkiDigest,
     sector: &str,
     uri: &axum::http::Uri,
-    content: Content,
+    content: ContentType,
     bytes: &Bytes,
-) -> Result<Prepared, Problem> {
+) -> Result<PreparedAnswer, Problem> {
     let (answer, job) = match content {
-        Content::Json => json::prepare(vault, peer, sector, uri, bytes),
-        Content::Text => text::prepare(vault, peer, sector, uri, bytes),
+        ContentType::Json => json::prepare(vault, peer, sector, uri, bytes),
+        ContentType::Text => text::prepare(vault, peer, sector, uri, bytes),
     }?;
     let reply = match content {
-        Content::Json => body::reply("application/json", json::write(&answer)),
-        Content::Text => body::reply("text/plain; charset=utf-8", text::write(&answer)),
+        ContentType::Json => body::reply("application/json", json::write(&answer)),
+        ContentType::Text => body::reply("text/plain; charset=utf-8", text::write(&answer)),
     };
-    Ok(Prepared {
+    Ok(PreparedAnswer {
         job,
         accepted: answer.pseudonyms.len() as u64,
         rejected: answer.errors.len() as u64,
@@ -200,7 +201,10 @@ fn prepare(
 }
 
 /// Waits for the writer, and only then answers.
-async fn durable(door: &DataDoor, prepared: Prepared) -> Result<Response<Body>, Problem> {
+async fn commit_and_reply(
+    door: &DataDoor,
+    prepared: PreparedAnswer,
+) -> Result<Response<Body>, Problem> {
     let busy = |code| Problem::new(code).retry_after(1);
     door.vault
         .committer()
@@ -222,7 +226,7 @@ impl DataDoor {
     }
 }
 
-/// The permit for a batch, or the refusal.
+/// Gets the permit for a batch.
 fn permit(
     vault: &Vault,
     peer: SpkiDigest,

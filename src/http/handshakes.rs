@@ -1,9 +1,9 @@
 //! Handshakes under way, shared by the addresses that they come from.
 //!
-//! Before a handshake is over nothing is known of the other side but its address. So a newcomer is
-//! never turned away: where all places are taken, the address with the most of them gives one up.
-//! Of its handshakes those that are more, the ones that said nothing yet or the ones that did, give
-//! up the one that has been silent for the longest time.
+//! Until a handshake is over, only the other side's address is known. So a newcomer is never turned
+//! away: when all places are taken, the address with the most of them loses one. Its handshakes
+//! form two groups, those that have sent nothing yet and those that have. The larger group loses
+//! the one that has been silent longest.
 
 use std::collections::{BTreeMap, HashMap};
 use std::net::{IpAddr, Ipv6Addr};
@@ -12,8 +12,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::Notify;
 
-/// Where a connection comes from, as far as addresses are counted: an IPv4 address, or the /64 of
-/// an IPv6 address, which is what one host is given.
+/// The network that a connection is counted for: an IPv4 address, or the /64 of an IPv6 address,
+/// which is what one host is given.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 struct Network(IpAddr);
 
@@ -31,7 +31,7 @@ impl From<IpAddr> for Network {
 /// The places of a listener.
 pub(super) struct Handshakes {
     places: usize,
-    /// Counts what is heard, of all of them.
+    /// Counts what is heard on all of them.
     clock: Arc<AtomicU64>,
     under_way: Mutex<HandshakeTable>,
 }
@@ -45,19 +45,19 @@ struct HandshakeTable {
 
 struct Handshake {
     network: Network,
-    heard: Arc<Heard>,
+    heard: Arc<LastHeard>,
     evicted: Arc<Notify>,
 }
 
-/// When something was last heard from the other side: the place in one order of all that was heard;
-/// zero for nothing yet.
-pub(super) struct Heard {
+/// When the other side was last heard: a tick of the clock that all handshakes share; zero if
+/// never.
+pub(super) struct LastHeard {
     last: AtomicU64,
     clock: Arc<AtomicU64>,
 }
 
-impl Heard {
-    /// Something was heard now.
+impl LastHeard {
+    /// Records that the other side was heard.
     pub(super) fn now(&self) {
         self.last.store(
             self.clock.fetch_add(1, Ordering::Relaxed) + 1,
@@ -71,17 +71,17 @@ pub(super) struct HandshakePlace {
     room: Arc<Handshakes>,
     arrival: u64,
     evicted: Arc<Notify>,
-    heard: Arc<Heard>,
+    heard: Arc<LastHeard>,
 }
 
 impl HandshakePlace {
-    /// Is done when the place was given to another.
-    pub(super) async fn evicted(&self) {
+    /// Waits until the place is given to another.
+    pub(super) async fn wait_for_eviction(&self) {
         self.evicted.notified().await;
     }
 
-    /// To be told of what the other side sends.
-    pub(super) fn heard(&self) -> Arc<Heard> {
+    /// The record of when the other side was last heard.
+    pub(super) fn heard(&self) -> Arc<LastHeard> {
         Arc::clone(&self.heard)
     }
 }
@@ -101,7 +101,7 @@ impl Handshakes {
         })
     }
 
-    /// A place for a newcomer; whether another had to give it up.
+    /// Gives a newcomer a place. Returns whether another lost its own.
     pub(super) fn enter(self: &Arc<Self>, address: IpAddr) -> (HandshakePlace, bool) {
         let network = Network::from(address);
         let mut under_way = self.lock();
@@ -110,7 +110,7 @@ impl Handshakes {
             under_way.evict(network);
         }
         let evicted = Arc::new(Notify::new());
-        let heard = Arc::new(Heard {
+        let heard = Arc::new(LastHeard {
             last: AtomicU64::new(0),
             clock: Arc::clone(&self.clock),
         });
@@ -141,7 +141,7 @@ impl Handshakes {
 }
 
 impl HandshakeTable {
-    /// Takes a place away from the network that has the most, the newcomer's among them.
+    /// Takes a place away from the network that has the most; the newcomer counts too.
     fn evict(&mut self, newcomer: Network) {
         let mut places = HashMap::from([(newcomer, 1)]);
         for handshake in self.all.values() {
@@ -155,7 +155,8 @@ impl HandshakeTable {
         let (silent, spoken): (Vec<_>, Vec<_>) = of_the_largest
             .map(|(arrival, handshake)| (handshake.last_heard(), *arrival))
             .partition(|(last, _)| *last == 0);
-        // Who just came had no time to speak: among those who all spoke it is not the one to go.
+        // A handshake that just began had no time to send anything, so it stays while most others
+        // have.
         let larger = if silent.len() >= spoken.len() {
             silent
         } else {
@@ -208,7 +209,7 @@ mod tests {
         // The one that gives way to a newcomer of its own address is of that address too.
         flood.push(room.enter(from(1)).0);
         assert!(is_evicted(&flood[2]) && !is_evicted(&other));
-        // Of those who all spoke, the one who spoke first.
+        // Among handshakes that have all sent something, the one that was heard first goes.
         flood[3].heard().now();
         flood[0].heard().now();
         drop(room.enter(from(1)));
@@ -225,7 +226,7 @@ mod tests {
         assert!(
             !is_evicted(&honest) && flood[..4].iter().all(is_evicted) && !is_evicted(&flood[4])
         );
-        // And who spoke is not pushed out by those who come and say nothing.
+        // Silent newcomers do not push out one that has sent something.
         honest.heard().now();
         let silent: Vec<_> = (0..20).map(|_| room.enter(from(1)).0).collect();
         assert!(!is_evicted(&honest) && is_evicted(&next[0]) && is_evicted(&silent[0]));

@@ -15,7 +15,7 @@ use super::body;
 use super::problem::{self, Problem};
 use crate::metrics::Registry;
 
-/// Why the process should not be sent requests at present; ready when there is no reason.
+/// The reasons why the process should get no requests at present. It is ready when there are none.
 #[derive(Debug)]
 pub struct Readiness {
     reasons: Mutex<BTreeMap<&'static str, String>>,
@@ -23,7 +23,7 @@ pub struct Readiness {
 }
 
 impl Readiness {
-    /// Not ready, because it is starting; `clear("starting")` when that is over.
+    /// Not ready, because the process is starting; `clear("starting")` ends that.
     pub fn starting() -> Arc<Self> {
         let reasons = BTreeMap::from([("starting", "not serving yet".to_owned())]);
         Arc::new(Self {
@@ -32,23 +32,23 @@ impl Readiness {
         })
     }
 
-    /// Sets a reason not to be ready, in place of an earlier one about the same thing.
+    /// Sets a reason not to be ready, and replaces an earlier one about the same thing.
     pub fn set(&self, about: &'static str, why: impl Into<String>) {
         self.reasons().insert(about, why.into());
     }
 
-    /// Takes a reason away.
+    /// Removes the reason about a thing.
     pub fn clear(&self, about: &'static str) {
         self.reasons().remove(about);
     }
 
-    /// Whether there is a reason about that.
+    /// Whether there is a reason about a thing.
     pub fn has(&self, about: &'static str) -> bool {
         self.reasons().contains_key(about)
     }
 
-    /// Says something that operations should look into, and that is no reason not to be sent
-    /// requests; `None`: it is over.
+    /// Sets a notice: something that operators should look into although the process is ready.
+    /// `None` removes it.
     pub fn notice(&self, about: &'static str, what: Option<String>) {
         let mut notices = self.notices.lock().unwrap_or_else(PoisonError::into_inner);
         match what {
@@ -71,9 +71,9 @@ impl Readiness {
 #[derive(Debug, Serialize)]
 struct ReadinessReport {
     ready: bool,
-    /// What about → why not.
+    /// Thing → why it is not ready.
     reasons: BTreeMap<&'static str, String>,
-    /// What about → what to look into, though it is ready.
+    /// Thing → what to look into, although it is ready.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     notices: BTreeMap<&'static str, String>,
 }

@@ -1,5 +1,5 @@
-//! Inspections: at the control listeners of vault and node. The commission's statements are brought
-//! by auditors or operators; the auditors whom an inspection names get its report.
+//! Inspections, at the control listeners of vault and node. Auditors or operators bring the
+//! commission's statements; the auditors whom an inspection names get its report.
 
 use std::sync::Arc;
 
@@ -7,7 +7,8 @@ use axum::extract::{Path, Request, State};
 use uuid::Uuid;
 
 use super::answer::{HttpAnswer, answer, answer_to};
-use super::described::{OpenApiRouter, routes, tagged};
+use super::api_routes::{OpenApiRouter, routes, with_tag};
+use super::operations;
 use super::peer::Peer;
 use super::problem::Problem;
 use crate::access;
@@ -22,10 +23,11 @@ pub(super) fn routes() -> OpenApiRouter<Arc<Entity>> {
         .routes(routes!(list, enter))
         .routes(routes!(annex))
         .routes(routes!(close));
-    tagged("inspections", all)
+    with_tag("inspections", all)
 }
 
-/// The inspections that were entered: an operator sees all, an auditor those that name him.
+/// Lists the inspections that were entered. An operator sees all, an auditor sees those that name
+/// them.
 #[utoipa::path(get, path = "/v1/inspections", operation_id = "list_inspections", responses(
     (status = 200, description = "Inspections, the last entered first", body = InspectionList),
     Problem,
@@ -35,7 +37,7 @@ pub(super) async fn list(State(entity): State<Arc<Entity>>, peer: Peer) -> HttpA
     answer(
         entity.clone(),
         peer,
-        "inspection-list",
+        operations::INSPECTION_LIST,
         permit,
         move |permit| {
             Inspections::of(&entity)
@@ -46,9 +48,9 @@ pub(super) async fn list(State(entity): State<Arc<Entity>>, peer: Peer) -> HttpA
     .await
 }
 
-/// Enters a decision of the commission's to inspect.
+/// Enters the commission's decision to inspect.
 #[utoipa::path(post, path = "/v1/inspections", operation_id = "enter_inspection", request_body = InspectionText, responses(
-    (status = 200, description = "Entered; how it stands", body = InspectionView),
+    (status = 200, description = "Entered; how the inspection stands", body = InspectionView),
     Problem,
 ))]
 pub(super) async fn enter(
@@ -60,7 +62,7 @@ pub(super) async fn enter(
     answer_to(
         entity.clone(),
         peer,
-        "inspection-enter",
+        operations::INSPECTION_ENTER,
         permit,
         request,
         move |permit, brought: InspectionText| {
@@ -70,10 +72,10 @@ pub(super) async fn enter(
     .await
 }
 
-/// Ends an inspection before its time, as the commission says.
+/// Ends an inspection before its time, by a statement of the commission.
 #[utoipa::path(post, path = "/v1/inspections/closings", operation_id = "close_inspection", request_body = InspectionText,
     responses(
-        (status = 200, description = "Closed; how it stands", body = InspectionView),
+        (status = 200, description = "Closed; how the inspection stands", body = InspectionView),
         Problem,
     ),
 )]
@@ -86,7 +88,7 @@ pub(super) async fn close(
     answer_to(
         entity.clone(),
         peer,
-        "inspection-close",
+        operations::INSPECTION_CLOSE,
         permit,
         request,
         move |permit, brought: InspectionText| {
@@ -96,7 +98,7 @@ pub(super) async fn close(
     .await
 }
 
-/// The annex of an inspection's minutes, signed, for the auditors that it names.
+/// Writes and signs the annex of an inspection's minutes, for the auditors whom it names.
 #[utoipa::path(get, path = "/v1/inspections/{id}/report", operation_id = "inspection_report",
     params(("id" = String, Path, description = "The inspection's id")),
     responses(
@@ -118,7 +120,7 @@ pub(super) async fn annex(
     answer(
         entity.clone(),
         peer,
-        "inspection-report",
+        operations::INSPECTION_REPORT,
         asked,
         move |(permit, id)| report::write(&Inspections::of(&entity), *id, permit),
     )

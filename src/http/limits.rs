@@ -1,30 +1,30 @@
-//! What a listener grants to those who come.
+//! The bounds of a listener.
 
 use std::time::Duration;
 
-/// The most bytes of a batch: the largest body that there is.
+/// The most bytes of a batch, which is the largest body of all.
 pub const MAX_BATCH: usize = 16 << 20;
 
-/// The bounds of a listener. What one caller can have of them is in `budget` and `admission`.
+/// The bounds of a listener. `budget` and `admission` hold one caller's share of them.
 #[derive(Debug, Clone)]
 pub struct Limits {
     /// Connections at once. One organisation has at most a quarter of them, one certificate an
     /// eighth.
     pub connections: usize,
-    /// Handshakes at once: where more come, the address with the most of them gives one up.
+    /// Handshakes at once. When more come, the address with the most of them loses one.
     pub handshakes: usize,
     /// Bytes of batches at once, shared likewise.
     pub batches: usize,
     /// Time for a handshake.
     pub handshake: Duration,
-    /// Time for which a connection may have nothing to do: after one to two of these it is asked to
-    /// close, and what has not sent a whole head by then is cut.
+    /// How long a connection may be idle. After one to two times this it is asked to close, and it
+    /// is cut if it has not sent a whole head by then.
     pub idle: Duration,
-    /// Time for which an answer may lie unread.
+    /// How long an answer may lie unread.
     pub stall: Duration,
-    /// Age at which a connection is asked to close, so that a certificate's end is noticed.
+    /// Age at which a connection is asked to close, so that an expired certificate is noticed.
     pub age: Duration,
-    /// Time that requests under way have once the connection is to close.
+    /// How long requests under way may go on once the connection is to close.
     pub drain: Duration,
 }
 

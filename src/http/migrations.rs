@@ -1,5 +1,5 @@
-//! Migrations: officers at the node's control listener, nodes at the vault's, and sector systems at
-//! the data listener, who fetch their pairs and say when an epoch may go.
+//! Migrations. Officers ask for them at the node's control listener, nodes at the vault's. Sector
+//! systems fetch their pairs at the data listener, and retire epochs there.
 
 use std::sync::Arc;
 
@@ -9,9 +9,10 @@ use serde::Deserialize;
 use uuid::Uuid;
 
 use super::answer::{HttpAnswer, answer, answer_to};
+use super::api_routes::{OpenApiRouter, routes, with_tag};
 use super::body::{self, SectorPath};
-use super::described::{OpenApiRouter, routes, tagged};
 use super::node_door::NodeDoor;
+use super::operations;
 use super::peer::Peer;
 use super::problem::Problem;
 use crate::access;
@@ -32,7 +33,7 @@ pub(super) fn vault_routes() -> OpenApiRouter<Arc<Vault>> {
     let all = OpenApiRouter::default()
         .routes(routes!(migration_page))
         .routes(routes!(hand_back));
-    tagged("migrations", all)
+    with_tag("migrations", all)
 }
 
 /// The routes of the vault's data listener.
@@ -41,13 +42,13 @@ pub(super) fn data_routes() -> OpenApiRouter<Arc<Vault>> {
         .routes(routes!(list_migrations))
         .routes(routes!(fetch_pairs, acknowledge_pairs))
         .routes(routes!(retire_epoch));
-    tagged("migrations", all)
+    with_tag("migrations", all)
 }
 
 /// The routes of the node's control listener.
 pub(super) fn node_routes() -> OpenApiRouter<Arc<NodeDoor>> {
     let all = OpenApiRouter::default().routes(routes!(migrate));
-    tagged("migrations", all)
+    with_tag("migrations", all)
 }
 
 /// Migrates the next page of an epoch, under an order for continuity.
@@ -56,7 +57,7 @@ pub(super) fn node_routes() -> OpenApiRouter<Arc<NodeDoor>> {
     path = "/v1/migrations",
     request_body = MigrateRequest,
     responses(
-        (status = 200, description = "How far it has come; counts and nothing else", body = MigrateResponse),
+        (status = 200, description = "How far the migration has come, as counts only", body = MigrateResponse),
         Problem,
     ),
 )]
@@ -69,7 +70,7 @@ pub(super) async fn migrate(
     answer_to(
         door.entity(),
         peer,
-        "migrate",
+        operations::MIGRATE,
         permit,
         request,
         move |permit, asked: MigrateRequest| at_node::ask(&door.node, permit, &asked, &*door.vault),
@@ -97,7 +98,7 @@ pub(super) async fn migration_page(
     answer_to(
         vault.entity().clone(),
         peer,
-        "migration-page",
+        operations::MIGRATION_PAGE,
         permit,
         request,
         move |permit, asked: EpochPageRequest| hand_out::hand_out(&vault, permit, &asked),
@@ -105,13 +106,13 @@ pub(super) async fn migration_page(
     .await
 }
 
-/// Takes the identifiers of a page back, and makes the pairs.
+/// Takes back the identifiers of a page, and makes the pairs.
 #[utoipa::path(
     post,
     path = "/v1/migrations/identifiers",
     request_body = OpenedPage,
     responses(
-        (status = 200, description = "New mappings and sealed pairs are stored; how far it has come", body = MigrationProgress),
+        (status = 200, description = "New mappings and sealed pairs are stored; how far the migration has come", body = MigrationProgress),
         Problem,
     ),
 )]
@@ -124,7 +125,7 @@ pub(super) async fn hand_back(
     answer_to(
         vault.entity().clone(),
         peer,
-        "migration-take",
+        operations::MIGRATION_TAKE,
         permit,
         request,
         move |permit, handed: OpenedPage| take::take(&vault, permit, &handed),
@@ -132,13 +133,13 @@ pub(super) async fn hand_back(
     .await
 }
 
-/// The migrations whose pairs wait for this client.
+/// Lists the migrations whose pairs wait for this client.
 #[utoipa::path(
     get,
     path = "/v1/sectors/{sector}/migrations",
     params(("sector" = String, Path, description = "Sector name")),
     responses(
-        (status = 200, description = "By the order's id", body = WaitingMigrations),
+        (status = 200, description = "The migrations, by their order's id", body = WaitingMigrations),
         Problem,
     ),
 )]
@@ -151,14 +152,14 @@ pub(super) async fn list_migrations(
     answer(
         vault.entity().clone(),
         peer,
-        "migration-list",
+        operations::MIGRATION_LIST,
         permit,
         move |permit| pairs::list(&vault, permit),
     )
     .await
 }
 
-/// The query of a page of pairs: where to go on, and whose order it is.
+/// The query for a page of pairs: where to continue, and whose order it is.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct PageQuery {
@@ -174,15 +175,15 @@ struct AuthorityQuery {
     authority: Option<Id>,
 }
 
-/// Sealed pairs of an order, some pages of them.
+/// Fetches some pages of an order's sealed pairs.
 #[utoipa::path(
     get,
     path = "/v1/sectors/{sector}/migrations/{order}",
     params(
         ("sector" = String, Path, description = "Sector name"),
         ("order" = String, Path, description = "The order's id"),
-        ("after" = Option<u32>, Query, description = "Only pages behind this one"),
-        ("authority" = Option<String>, Query, description = "The order's authority, where two have one of this id"),
+        ("after" = Option<u32>, Query, description = "Only pages after this one"),
+        ("authority" = Option<String>, Query, description = "The order's authority, if two have an order of this id"),
     ),
     responses(
         (status = 200, description = "Pages of pairs, sealed to the client's `migration-key`", body = SealedPages),
@@ -211,25 +212,25 @@ pub(super) async fn fetch_pairs(
     answer(
         vault.entity().clone(),
         peer,
-        "migration-fetch",
+        operations::MIGRATION_FETCH,
         asked,
         move |(permit, order, after)| pairs::fetch(&vault, permit, order, *after),
     )
     .await
 }
 
-/// Says that the client has an order's pairs, up to a page; they are taken away.
+/// Acknowledges an order's pairs, up to a page. The vault deletes them.
 #[utoipa::path(
     post,
     path = "/v1/sectors/{sector}/migrations/{order}",
     params(
         ("sector" = String, Path, description = "Sector name"),
         ("order" = String, Path, description = "The order's id"),
-        ("authority" = Option<String>, Query, description = "The order's authority, where two have one of this id"),
+        ("authority" = Option<String>, Query, description = "The order's authority, if two have an order of this id"),
     ),
     request_body = PairsAcknowledgement,
     responses(
-        (status = 200, description = "What was taken away", body = PairsRemoved),
+        (status = 200, description = "What was deleted", body = PairsRemoved),
         Problem,
     ),
 )]
@@ -255,7 +256,7 @@ pub(super) async fn acknowledge_pairs(
     answer_to(
         vault.entity().clone(),
         peer,
-        "migration-acknowledge",
+        operations::MIGRATION_ACKNOWLEDGE,
         asked,
         request,
         move |(permit, order), has: PairsAcknowledgement| {
@@ -265,8 +266,7 @@ pub(super) async fn acknowledge_pairs(
     .await
 }
 
-/// Retires a closed epoch: its mappings are taken away, for good. That takes a statement by an
-/// operator.
+/// Retires a closed epoch: deletes its mappings for good. An operator signs a statement for it.
 #[utoipa::path(
     post,
     path = "/v1/sectors/{sector}/epochs/{epoch}/retire",
@@ -276,7 +276,7 @@ pub(super) async fn acknowledge_pairs(
     ),
     request_body = RetireEpochRequest,
     responses(
-        (status = 200, description = "What went, or with `dry_run` would go", body = RetiredEpoch),
+        (status = 200, description = "What was deleted, or would be with `dry_run`", body = RetiredEpoch),
         Problem,
     ),
 )]
@@ -291,7 +291,7 @@ pub(super) async fn retire_epoch(
     answer_to(
         vault.entity().clone(),
         peer,
-        "epoch-retire",
+        operations::EPOCH_RETIRE,
         asked,
         request,
         move |(permit, epoch), how: RetireEpochRequest| {
@@ -301,7 +301,7 @@ pub(super) async fn retire_epoch(
     .await
 }
 
-/// An order's id in a path. What is none is an order that nobody knows.
+/// Reads an order's id from a path. Text that is not an id names no order.
 fn order_id(text: &str) -> Result<Uuid, Problem> {
     text.parse().map_err(|_| Problem::new(Code::UnknownOrder))
 }

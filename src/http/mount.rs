@@ -1,6 +1,6 @@
-//! Which routes a listener has, and their description: OpenAPI 3.1 at `/openapi.json`. Both come
-//! from the same list ([`utoipa_axum`]), so that no route is without a description but those of
-//! C2SP `tlog-witness`, which has its own.
+//! Mounts the routes of each listener and serves their description: OpenAPI 3.1 at `/openapi.json`.
+//! Both come from one list ([`utoipa_axum`]), so every route is described, except those of C2SP
+//! `tlog-witness`, which its own specification describes.
 
 use std::sync::Arc;
 
@@ -27,7 +27,7 @@ pub struct VaultRouters {
     pub control: Router,
 }
 
-/// The vault's routers. Both have the description of all operations.
+/// Makes the vault's routers. Both serve the description of all operations.
 pub fn vault(door: Arc<DataDoor>, cosigning: Arc<CosignDoor>) -> VaultRouters {
     let (vault, description) = (door.vault().clone(), description(&vault_api()));
     let pairs = Router::from(migrations::data_routes()).with_state(vault.clone());
@@ -46,7 +46,7 @@ pub fn vault(door: Arc<DataDoor>, cosigning: Arc<CosignDoor>) -> VaultRouters {
     }
 }
 
-/// The router of a node's control listener.
+/// Makes the router of a node's control listener.
 pub fn node(door: Arc<NodeDoor>) -> Router {
     let audit = Router::from(entity_routes()).with_state(door.entity());
     Router::from(node_routes())
@@ -55,7 +55,7 @@ pub fn node(door: Arc<NodeDoor>) -> Router {
         .merge(description(&node_api()))
 }
 
-/// The vault's control listener, but for [`entity_routes`].
+/// The routes of the vault's control listener, without [`entity_routes`].
 fn vault_routes() -> OpenApiRouter<Arc<Vault>> {
     control::routes()
         .merge(acts::vault_routes())
@@ -65,7 +65,7 @@ fn vault_routes() -> OpenApiRouter<Arc<Vault>> {
         .merge(secrets::routes())
 }
 
-/// The node's control listener, but for [`entity_routes`].
+/// The routes of the node's control listener, without [`entity_routes`].
 fn node_routes() -> OpenApiRouter<Arc<NodeDoor>> {
     node::routes()
         .merge(acts::node_routes())
@@ -74,7 +74,7 @@ fn node_routes() -> OpenApiRouter<Arc<NodeDoor>> {
         .merge(segments::node_routes())
 }
 
-/// What the control listeners of vault and node both have.
+/// The routes that the control listeners of vault and node share.
 fn entity_routes() -> OpenApiRouter<Arc<Entity>> {
     audit::routes()
         .merge(audit::search::routes())
@@ -102,7 +102,7 @@ struct VaultInfo;
 )]
 struct NodeInfo;
 
-/// The vault's operations, on the data and control listeners.
+/// Describes the vault's operations, on the data and control listeners.
 fn vault_api() -> utoipa::openapi::OpenApi {
     let mut api = VaultInfo::openapi();
     api.merge(data::routes().into_openapi());
@@ -112,7 +112,7 @@ fn vault_api() -> utoipa::openapi::OpenApi {
     api
 }
 
-/// The authority node's operations.
+/// Describes the authority node's operations.
 fn node_api() -> utoipa::openapi::OpenApi {
     let mut api = NodeInfo::openapi();
     api.merge(node_routes().into_openapi());
@@ -120,7 +120,7 @@ fn node_api() -> utoipa::openapi::OpenApi {
     api
 }
 
-/// The route of a description.
+/// The route that serves a description.
 fn description(api: &utoipa::openapi::OpenApi) -> Router {
     let text = Bytes::from(api.to_json().expect("the description is plain data"));
     Router::new().route(

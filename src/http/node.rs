@@ -7,8 +7,9 @@ use axum::extract::{Request, State};
 use serde::Serialize;
 
 use super::answer::{HttpAnswer, answer, answer_to};
-use super::described::{OpenApiRouter, routes, tagged};
+use super::api_routes::{OpenApiRouter, routes, with_tag};
 use super::node_door::NodeDoor;
+use super::operations::{self, ControlOperation};
 use super::peer::Peer;
 use super::problem::Problem;
 use crate::access;
@@ -29,10 +30,10 @@ pub(super) fn routes() -> OpenApiRouter<Arc<NodeDoor>> {
         .routes(routes!(unseal))
         .routes(routes!(drill))
         .routes(routes!(resumes, acknowledge_resume));
-    tagged("node", all)
+    with_tag("node", all)
 }
 
-/// What the node answers.
+/// The answer to a re-identification.
 #[derive(Serialize, utoipa::ToSchema)]
 #[serde(untagged)]
 enum ReidentifyAnswer {
@@ -40,14 +41,14 @@ enum ReidentifyAnswer {
     Sealed(SealedResponse),
 }
 
-/// Who is behind these pseudonyms, under an order.
+/// Re-identifies the persons behind these pseudonyms, under an order.
 #[utoipa::path(
     post,
     path = "/v1/reidentifications",
     request_body = ReidentifyRequest,
     responses(
         (
-            status = 200, description = "An identifier or a code for each pseudonym; with `to` the same, sealed",
+            status = 200, description = "An identifier or a code for each pseudonym; sealed if the request has `to`",
             body = inline(ReidentifyAnswer),
         ),
         Problem,
@@ -62,7 +63,7 @@ pub(super) async fn reidentify(
     answer_to(
         door.entity(),
         peer,
-        "reidentify",
+        operations::REIDENTIFY,
         permit,
         request,
         move |permit, asked: ReidentifyRequest| {
@@ -85,7 +86,7 @@ pub(super) async fn reidentify(
     path = "/v1/shares",
     request_body = ShareText,
     responses(
-        (status = 200, description = "The share was taken; how many there are now", body = UnsealProgress),
+        (status = 200, description = "The share was taken; how many shares there are now", body = UnsealProgress),
         Problem,
     ),
 )]
@@ -94,16 +95,24 @@ pub(super) async fn unseal(
     peer: Peer,
     request: Request,
 ) -> HttpAnswer {
-    bring(door, peer, request, SharePurpose::Unseal, "unseal").await
+    bring(
+        door,
+        peer,
+        request,
+        SharePurpose::Unseal,
+        operations::UNSEAL,
+    )
+    .await
 }
 
-/// Takes a custodian's share for a drill, which proves that shares make the key and opens nothing.
+/// Takes a custodian's share for a drill, which proves that the shares make the key, and opens
+/// nothing.
 #[utoipa::path(
     post,
     path = "/v1/drills",
     request_body = ShareText,
     responses(
-        (status = 200, description = "The share was taken; how many there are now", body = UnsealProgress),
+        (status = 200, description = "The share was taken; how many shares there are now", body = UnsealProgress),
         Problem,
     ),
 )]
@@ -112,7 +121,7 @@ pub(super) async fn drill(
     peer: Peer,
     request: Request,
 ) -> HttpAnswer {
-    bring(door, peer, request, SharePurpose::Drill, "drill").await
+    bring(door, peer, request, SharePurpose::Drill, operations::DRILL).await
 }
 
 async fn bring(
@@ -120,7 +129,7 @@ async fn bring(
     peer: Peer,
     request: Request,
     purpose: SharePurpose,
-    operation: &'static str,
+    operation: ControlOperation,
 ) -> HttpAnswer {
     let permit = access::custodian(door.node.register(), &door.node.authority().id, peer.spki);
     answer_to(
@@ -137,42 +146,51 @@ async fn bring(
     .await
 }
 
-/// Whether the node is sealed, and how many shares were brought.
+/// Tells whether the node is sealed, and how many shares custodians have brought.
 #[utoipa::path(
     get,
     path = "/v1/seal",
     responses(
-        (status = 200, description = "How it stands with each key", body = SealStatus),
+        (status = 200, description = "The state of each key", body = SealStatus),
         Problem,
     ),
 )]
 pub(super) async fn status(State(door): State<Arc<NodeDoor>>, peer: Peer) -> HttpAnswer {
     let permit = access::sealer(door.node.register(), &door.node.authority().id, peer.spki);
-    answer(door.entity(), peer, "seal-status", permit, move |permit| {
-        Ok::<_, Code>(crate::unseal::status(&door.node, permit))
-    })
+    answer(
+        door.entity(),
+        peer,
+        operations::SEAL_STATUS,
+        permit,
+        move |permit| Ok::<_, Code>(crate::unseal::status(&door.node, permit)),
+    )
     .await
 }
 
-/// The logs of the vault that lost entries at a restore, and whether that was acknowledged here.
+/// Lists the vault's logs that lost entries at a restore, and tells whether the loss was
+/// acknowledged here.
 #[utoipa::path(
     get,
     path = "/v1/resumes",
     responses(
-        (status = 200, description = "As the vault's log proves it", body = ResumedLogs),
+        (status = 200, description = "The logs, as the vault's log proves them", body = ResumedLogs),
         Problem,
     ),
 )]
 pub(super) async fn resumes(State(door): State<Arc<NodeDoor>>, peer: Peer) -> HttpAnswer {
     let permit = access::resumer(door.node.register(), &door.node.authority().id, peer.spki);
-    answer(door.entity(), peer, "resume-list", permit, move |_| {
-        resumption::list(&door.node, &*door.vault)
-    })
+    answer(
+        door.entity(),
+        peer,
+        operations::RESUME_LIST,
+        permit,
+        move |_| resumption::list(&door.node, &*door.vault),
+    )
     .await
 }
 
-/// Acknowledges that a log of the vault lost entries at a restore: from then on the node opens
-/// again.
+/// Acknowledges that a log of the vault lost entries at a restore. From then on the node opens
+/// mappings again.
 #[utoipa::path(
     post,
     path = "/v1/resumes",
@@ -191,7 +209,7 @@ pub(super) async fn acknowledge_resume(
     answer_to(
         door.entity(),
         peer,
-        "resume-acknowledge",
+        operations::RESUME_ACKNOWLEDGE,
         permit,
         request,
         move |permit, asked: ResumeAcknowledgement| {
@@ -201,12 +219,12 @@ pub(super) async fn acknowledge_resume(
     .await
 }
 
-/// What sealing takes: nothing, and whatever is sent is not looked at.
+/// The body of a request to seal. It has no members, and the node does not read it.
 #[derive(Debug, Clone, Copy, utoipa::ToSchema)]
 #[allow(dead_code)]
 pub struct SealNow {}
 
-/// Seals the node: every key is wiped, at once.
+/// Seals the node: wipes every key at once.
 #[utoipa::path(
     post,
     path = "/v1/seal",
@@ -215,15 +233,19 @@ pub struct SealNow {}
         (status = 200, description = "The node is sealed", body = SealStatus),
         Problem,
         (
-            status = "5XX", description = "Sealed, but that could not be logged",
+            status = "5XX", description = "The node is sealed, but that could not be logged",
             body = super::problem::ProblemBody<'static>, content_type = "application/problem+json",
         ),
     ),
 )]
 pub(super) async fn seal(State(door): State<Arc<NodeDoor>>, peer: Peer) -> HttpAnswer {
     let permit = access::sealer(door.node.register(), &door.node.authority().id, peer.spki);
-    answer(door.entity(), peer, "seal", permit, move |permit| {
-        crate::unseal::seal(&door.node, permit)
-    })
+    answer(
+        door.entity(),
+        peer,
+        operations::SEAL,
+        permit,
+        move |permit| crate::unseal::seal(&door.node, permit),
+    )
     .await
 }

@@ -1,4 +1,4 @@
-//! What the routes of an authority node's control listener work on.
+//! The state of an authority node's control routes.
 
 use std::sync::Arc;
 
@@ -6,11 +6,11 @@ use crate::entity::Entity;
 use crate::link::VaultLink;
 use crate::node::Node;
 
-/// The node's listener's state.
+/// The state of the node's control routes.
 pub struct NodeDoor {
     /// The node.
     pub node: Arc<Node>,
-    /// The way to the vault.
+    /// The link to the vault.
     pub vault: Arc<dyn VaultLink>,
 }
 

@@ -1,4 +1,4 @@
-//! Who is at the other end of a connection, and what of the listener is theirs.
+//! The caller at the other end of a connection, and its share of the listener.
 
 use std::sync::Arc;
 
@@ -10,9 +10,9 @@ use super::problem::Problem;
 use crate::code::Code;
 use crate::register::SpkiDigest;
 
-/// Who is at the other end: a handler's first argument. Taken from the connection's certificate,
-/// which descends from the pinned authority, is in date and known to the register; what it may do
-/// is for the handler to say.
+/// The caller at the other end of a connection. It comes from the connection's certificate: the
+/// pinned authority issued it, it is in date, and the register knows its key. The handler decides
+/// what the caller may do.
 #[derive(Clone)]
 pub struct Peer {
     /// SHA-256 of the certificate's public key.
@@ -25,7 +25,7 @@ impl Peer {
         Self { spki, allowance }
     }
 
-    /// What it may take of the listener.
+    /// Its share of the listener.
     pub(super) fn allowance(&self) -> &Allowance {
         &self.allowance
     }

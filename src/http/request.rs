@@ -1,5 +1,4 @@
-//! One request, from its head to the answer: refused before anything is asked, or handed to its
-//! handler.
+//! One request, from its head to its answer: refused at once, or handed to its handler.
 
 use std::any::Any;
 use std::convert::Infallible;
@@ -22,34 +21,34 @@ use super::admission::{Allowance, overloaded};
 use super::answer::note;
 use super::budget::Charge;
 use super::counts::ListenerCounts;
-use super::lent::lend;
 use super::peer::Peer;
 use super::problem::Problem;
+use super::request_body::lend;
 use super::socket::SocketState;
 use crate::code::Code;
 use crate::entity::Entity;
 
-/// Answers up to so many bytes are not counted by themselves.
+/// Answers up to this many bytes are not charged separately.
 const SMALL_ANSWER: usize = 4 << 10;
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 
-/// Who is behind a connection.
+/// The caller behind a connection.
 #[derive(Clone)]
 pub(super) struct Caller {
-    /// Nobody by name, where there is no TLS.
+    /// None without TLS.
     pub(super) peer: Option<Peer>,
     pub(super) allowance: Arc<Allowance>,
 }
 
-/// What answers the requests of a listener, on all its connections.
+/// Answers the requests of a listener, on all its connections.
 pub(super) struct RequestHandler {
     pub(super) router: Router,
-    /// Whose register is asked, and whose log refusals go to.
+    /// Its register knows the callers, and its log takes refusals.
     pub(super) entity: Option<Arc<Entity>>,
     pub(super) counts: ListenerCounts,
 }
 
-/// What one connection is doing, seen from its watchdog.
+/// What one connection is doing, for its watchdog.
 pub(super) struct Activity {
     pub(super) under_way: AtomicU32,
     begun: AtomicU64,
@@ -65,8 +64,8 @@ impl Activity {
         })
     }
 
-    /// How much has happened so far. What keeps an idle connection open (pings of HTTP/2) is too
-    /// little to count.
+    /// How much has happened so far. The pings that keep an idle HTTP/2 connection open are too
+    /// small to count.
     pub(super) fn progress(&self) -> (u64, u64) {
         (
             self.begun.load(Ordering::Relaxed),
@@ -110,23 +109,23 @@ pub(super) fn answer(
             None => overloaded().into_response(),
         };
         if let Some(rest) = rest {
-            // Who was too slow with a body is not waited for once more.
+            // A client that was too slow with its body gets no more time.
             let is_slow = response.status() == StatusCode::REQUEST_TIMEOUT;
             if (is_slow || !rest.discard().await) && http1 {
                 under_way.0.socket.lingers.store(true, Ordering::Relaxed);
             }
         }
-        let mut response = charged(response, &caller.allowance, one).await;
+        let mut response = charge_answer(response, &caller.allowance, one).await;
         response
             .headers_mut()
             .insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-        handler.counts.answered(response.status().as_u16());
+        handler.counts.count_answer(response.status().as_u16());
         drop(under_way);
         Ok(response)
     }
 }
 
-/// Hands a request to its handler, unless it is a browser's.
+/// Hands a request to its handler, unless a browser sent it.
 async fn handle(
     handler: &RequestHandler,
     caller: &Caller,
@@ -144,21 +143,20 @@ async fn handle(
     if let Some(peer) = &caller.peer {
         request.extensions_mut().insert(peer.clone());
     }
-    match caught(handler.router.clone().call(request)).await {
+    match catch_panic(handler.router.clone().call(request)).await {
         Ok(Ok(response)) => response,
         Ok(Err(never)) => match never {},
         Err(_) => {
-            // The panic's own message went through the panic hook; here nothing of it is shown to
-            // the caller.
+            // The panic hook logged the panic's message. The caller is shown nothing of it.
             handler.counts.panics.one();
             Problem::new(Code::Internal).into_response()
         }
     }
 }
 
-/// Whether a request is one that a page made, in a browser that may hold an officer's certificate:
-/// browsers send `Origin` with whatever could change something, and `Sec-Fetch-Site` with all that
-/// did not come from their own address bar. A program sends neither.
+/// Whether a web page made this request, in a browser that may hold an officer's certificate.
+/// Browsers send `Origin` with each request that could change something, and `Sec-Fetch-Site` with
+/// each that did not come from their own address bar. Programs send neither.
 fn is_of_a_browser(headers: &HeaderMap) -> bool {
     headers.contains_key(ORIGIN)
         || headers
@@ -167,10 +165,10 @@ fn is_of_a_browser(headers: &HeaderMap) -> bool {
             .any(|site| site != "none")
 }
 
-/// Charges an answer to the caller until it was sent. A small one goes with its request; what a
-/// large one takes is counted whatever the limits say, for it is there already, and what comes
-/// after it is refused.
-async fn charged(
+/// Charges an answer to the caller until it is sent. A small one is covered by its request's
+/// charge. A large one is counted whatever the limits say, because it is already in memory;
+/// requests after it are refused instead.
+async fn charge_answer(
     response: Response<Body>,
     allowance: &Allowance,
     one: Option<Charge>,
@@ -188,9 +186,8 @@ async fn charged(
     Response::from_parts(parts, body)
 }
 
-/// Runs a future and catches its panic: one request's fault is not its neighbours' on the same
-/// connection.
-async fn caught<F: Future>(future: F) -> Result<F::Output, Box<dyn Any + Send>> {
+/// Runs a future and catches its panic, so that other requests on the same connection go on.
+async fn catch_panic<F: Future>(future: F) -> Result<F::Output, Box<dyn Any + Send>> {
     let mut future = pin!(future);
     poll_fn(
         |cx| match catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(cx))) {

@@ -6,15 +6,15 @@ use std::sync::Arc;
 use axum::extract::{Request, State};
 
 use super::answer::{HttpAnswer, answer_to};
-use super::described::{OpenApiRouter, routes, tagged};
+use super::api_routes::{OpenApiRouter, routes, with_tag};
 use super::node_door::NodeDoor;
+use super::operations;
 use super::peer::Peer;
 use super::problem::Problem;
 use crate::access;
 use crate::refusal::Refusal;
 use crate::rights::erase::{self, ErasureReceipt, ErasureText};
 use crate::rights::resolutions::{self, PersonResolutions, ResolutionQuestion};
-use crate::store::Store;
 use crate::vault::Vault;
 
 /// The routes of the vault's control listener.
@@ -22,16 +22,16 @@ pub(super) fn vault_routes() -> OpenApiRouter<Arc<Vault>> {
     let all = OpenApiRouter::default()
         .routes(routes!(look_up))
         .routes(routes!(erase_at_vault));
-    tagged("rights", all)
+    with_tag("rights", all)
 }
 
 /// The routes of the node's control listener.
 pub(super) fn node_routes() -> OpenApiRouter<Arc<NodeDoor>> {
     let all = OpenApiRouter::default().routes(routes!(erase_at_node));
-    tagged("rights", all)
+    with_tag("rights", all)
 }
 
-/// Who resolved these pseudonyms, or what was resolved under this order.
+/// Tells who resolved these pseudonyms, or what was resolved under this order.
 #[utoipa::path(
     post,
     path = "/v1/rights/resolutions",
@@ -50,7 +50,7 @@ pub(super) async fn look_up(
     answer_to(
         vault.entity().clone(),
         peer,
-        "look-up",
+        operations::LOOK_UP,
         permit,
         request,
         move |permit, asked: ResolutionQuestion| resolutions::look_up(&vault, permit, &asked),
@@ -77,12 +77,13 @@ pub(super) async fn erase_at_vault(
     answer_to(
         vault.entity().clone(),
         peer,
-        "erase",
+        operations::ERASE,
         permit,
         request,
         move |permit, brought: ErasureText| {
             let done = erase::at_vault(&vault, permit, &brought.request)?;
-            scrub(vault.store().clone());
+            let store = vault.store().clone();
+            tokio::task::spawn_blocking(move || erase::scrub(&store));
             Ok::<_, Refusal>(done)
         },
     )
@@ -108,28 +109,15 @@ pub(super) async fn erase_at_node(
     answer_to(
         door.entity(),
         peer,
-        "erase",
+        operations::ERASE,
         permit,
         request,
         move |permit, brought: ErasureText| {
             let done = erase::at_node(&door.node, permit, &brought.request)?;
-            scrub(door.node.store().clone());
+            let store = door.node.store().clone();
+            tokio::task::spawn_blocking(move || erase::scrub(&store));
             Ok::<_, Refusal>(done)
         },
     )
     .await
-}
-
-/// Clears the destroyed bytes out of the store's files where that is due, beside the requests: in a
-/// large store it takes its time. To be called after an erasure, at a start, and by the hour: the
-/// last one may not have come to its end.
-pub(crate) fn scrub(store: Arc<Store>) {
-    tokio::task::spawn_blocking(move || match store.scrub_due() {
-        Ok(true) => tracing::info!("what was erased is gone from the store's files"),
-        // Another scrub has seen to it.
-        Ok(false) => {}
-        Err(error) => {
-            tracing::error!(%error, "what was erased may still stand in the store's files")
-        }
-    });
 }

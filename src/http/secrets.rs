@@ -5,7 +5,8 @@ use std::sync::Arc;
 use axum::extract::{Request, State};
 
 use super::answer::{HttpAnswer, answer, answer_to};
-use super::described::{OpenApiRouter, routes, tagged};
+use super::api_routes::{OpenApiRouter, routes, with_tag};
+use super::operations;
 use super::peer::Peer;
 use super::problem::Problem;
 use crate::access;
@@ -17,15 +18,16 @@ pub(super) fn routes() -> OpenApiRouter<Arc<Vault>> {
     let all = OpenApiRouter::default()
         .routes(routes!(list, rotate))
         .routes(routes!(retire));
-    tagged("secrets", all)
+    with_tag("secrets", all)
 }
 
-/// What a rotation takes: nothing, and whatever is sent is not looked at.
+/// The body of a request to rotate. It has no members, and the vault does not read it.
 #[derive(Debug, Clone, Copy, utoipa::ToSchema)]
 #[allow(dead_code)] // only described
 pub struct RotateNow {}
 
-/// The versions of the sector secret, and what needs each. Nothing of the secrets themselves.
+/// Lists the versions of the sector secret, and what needs each. Shows nothing of the secrets
+/// themselves.
 #[utoipa::path(
     get,
     path = "/v1/secrets",
@@ -40,14 +42,14 @@ pub(super) async fn list(State(vault): State<Arc<Vault>>, peer: Peer) -> HttpAns
     answer(
         vault.entity().clone(),
         peer,
-        "secret-list",
+        operations::SECRET_LIST,
         permit,
         move |permit| secrets::list(&vault, permit).map(|versions| SectorSecrets { versions }),
     )
     .await
 }
 
-/// Makes a new version of the sector secret, which the next epochs take.
+/// Makes a new version of the sector secret, for the next epochs.
 #[utoipa::path(
     post,
     path = "/v1/secrets",
@@ -63,22 +65,22 @@ pub(super) async fn rotate(State(vault): State<Arc<Vault>>, peer: Peer) -> HttpA
     answer(
         vault.entity().clone(),
         peer,
-        "secret-rotate",
+        operations::SECRET_ROTATE,
         permit,
         move |permit| secrets::rotate(&vault, permit).map(|versions| SectorSecrets { versions }),
     )
     .await
 }
 
-/// Retires a version of the sector secret that nothing needs: it is destroyed. That takes a
-/// statement by two operators.
+/// Retires a version of the sector secret that nothing needs: destroys it. Two operators sign a
+/// statement for it.
 #[utoipa::path(
     post,
     path = "/v1/secrets/retire",
     operation_id = "retire_secret",
     request_body = RetireSecretRequest,
     responses(
-        (status = 200, description = "What became of it", body = RetiredSecret),
+        (status = 200, description = "What became of the version", body = RetiredSecret),
         Problem,
     ),
 )]
@@ -91,7 +93,7 @@ pub(super) async fn retire(
     answer_to(
         vault.entity().clone(),
         peer,
-        "secret-retire",
+        operations::SECRET_RETIRE,
         permit,
         request,
         move |permit, asked: RetireSecretRequest| secrets::retire(&vault, permit, &asked),

@@ -1,13 +1,14 @@
-//! Renewal of segments: at the vault's control listener for nodes and operators, at the node's for
-//! custodians and officers.
+//! Renewal of segments, for nodes and operators at the vault's control listener, and for custodians
+//! and officers at the node's.
 
 use std::sync::Arc;
 
 use axum::extract::{Request, State};
 
 use super::answer::{HttpAnswer, answer_to};
-use super::described::{OpenApiRouter, routes, tagged};
+use super::api_routes::{OpenApiRouter, routes, with_tag};
 use super::node_door::NodeDoor;
+use super::operations;
 use super::peer::Peer;
 use super::problem::Problem;
 use crate::access;
@@ -23,7 +24,7 @@ pub(super) fn vault_routes() -> OpenApiRouter<Arc<Vault>> {
         .routes(routes!(page))
         .routes(routes!(take))
         .routes(routes!(drop_at_vault));
-    tagged("segments", all)
+    with_tag("segments", all)
 }
 
 /// The routes of the node's control listener.
@@ -31,11 +32,11 @@ pub(super) fn node_routes() -> OpenApiRouter<Arc<NodeDoor>> {
     let all = OpenApiRouter::default()
         .routes(routes!(renew))
         .routes(routes!(drop_at_node));
-    tagged("segments", all)
+    with_tag("segments", all)
 }
 
-/// Hands out a page of segments that the authority's node has something to do with. No mapping is
-/// among them.
+/// Hands out a page of segments on which the authority's node has work to do. It contains no
+/// mapping.
 #[utoipa::path(
     post,
     path = "/v1/segments",
@@ -55,7 +56,7 @@ pub(super) async fn page(
     answer_to(
         vault.entity().clone(),
         peer,
-        "segments",
+        operations::SEGMENTS,
         permit,
         request,
         move |permit, asked: SegmentQuestion| renewal::vault::page(&vault, permit, &asked),
@@ -84,7 +85,7 @@ pub(super) async fn take(
     answer_to(
         vault.entity().clone(),
         peer,
-        "segments",
+        operations::SEGMENTS,
         permit,
         request,
         move |permit, done: SegmentAnswer| renewal::vault::take(&vault, permit, &done),
@@ -92,7 +93,7 @@ pub(super) async fn take(
     .await
 }
 
-/// Takes recipients out of a page of segments that the register no longer lists.
+/// Removes recipients that the register no longer lists from a page of segments.
 #[utoipa::path(
     post,
     path = "/v1/segments/drop",
@@ -111,7 +112,7 @@ pub(super) async fn drop_at_vault(
     answer_to(
         vault.entity().clone(),
         peer,
-        "segments-drop",
+        operations::SEGMENTS_DROP,
         permit,
         request,
         move |permit, asked: DropRequest| renewal::vault::drop_old(&vault, permit, &asked),
@@ -119,8 +120,8 @@ pub(super) async fn drop_at_vault(
     .await
 }
 
-/// Renews a page of segments: seals them to keys that are lacking, or proves that they open with
-/// the authority's own.
+/// Renews a page of segments: seals them to keys that they lack, or proves that they open with the
+/// authority's own key.
 #[utoipa::path(
     post,
     path = "/v1/renewal",
@@ -139,7 +140,7 @@ pub(super) async fn renew(
     answer_to(
         door.entity(),
         peer,
-        "renewal",
+        operations::RENEWAL,
         permit,
         request,
         move |permit, asked: RenewalRequest| {
@@ -149,7 +150,7 @@ pub(super) async fn renew(
     .await
 }
 
-/// Has the vault take recipients out of a page of segments that the register no longer lists.
+/// Lets the vault remove recipients that the register no longer lists from a page of segments.
 #[utoipa::path(
     post,
     path = "/v1/segments/drop",
@@ -168,7 +169,7 @@ pub(super) async fn drop_at_node(
     answer_to(
         door.entity(),
         peer,
-        "segments-drop",
+        operations::SEGMENTS_DROP,
         permit,
         request,
         move |permit, asked: DropRequest| {

@@ -23,19 +23,19 @@ use crate::metrics::Registry;
 /// Connections that the kernel keeps for us until we accept them.
 const BACKLOG: u32 = 1024;
 
-/// Who may come to a listener.
+/// The callers that a listener admits.
 #[derive(Clone)]
 pub enum Callers {
     /// Anybody, without TLS and so without a [`super::Peer`]: for the health listener only.
     Anybody,
-    /// Who shows a certificate of the pinned authority.
+    /// Callers with a certificate of the pinned authority.
     Certified(ServerTls),
-    /// Of these, whose key the register of an entity knows. Its log has an entry about strangers,
-    /// and about browsers.
+    /// Of these, callers whose key the register of an entity knows. The entity's log has entries
+    /// about strangers and browsers.
     Registered(ServerTls, Arc<Entity>),
 }
 
-/// A bound socket and what stands behind it.
+/// A bound socket and what serves it.
 pub struct Listener {
     name: &'static str,
     socket: TcpListener,
@@ -48,7 +48,7 @@ impl Listener {
     /// Binds. `name` is for the metrics.
     ///
     /// # Errors
-    /// What the operating system says, for example that the address is in use.
+    /// The operating system refuses, for example because the address is in use.
     ///
     /// # Panics
     /// Outside a tokio runtime.
@@ -64,7 +64,7 @@ impl Listener {
         } else {
             TcpSocket::new_v6()
         }?;
-        // So that a restart need not wait for the old connections' last minutes.
+        // A restart need not wait until the old connections time out.
         socket.set_reuseaddr(true)?;
         socket.bind(address)?;
         let socket = socket.listen(BACKLOG)?;
@@ -80,7 +80,7 @@ impl Listener {
     /// The address it is bound to, with the port that port 0 became.
     ///
     /// # Errors
-    /// What the operating system says.
+    /// The operating system refuses.
     pub fn address(&self) -> io::Result<SocketAddr> {
         self.socket.local_addr()
     }
@@ -101,8 +101,7 @@ pub async fn serve(
     let (drain, draining) = watch::channel(false);
     let (end_health, health_ending) = watch::channel(false);
     let (alive, mut cuts) = mpsc::unbounded_channel::<()>();
-    // Connections close themselves when their time is over; a little more, and they are no longer
-    // waited for.
+    // Connections close themselves after `drain`. A little later they are no longer waited for.
     let patience = listeners
         .iter()
         .map(|listener| listener.limits.drain)
@@ -185,9 +184,10 @@ fn accept(
             };
             match accepted {
                 Ok((stream, from)) => door.admit(stream, from.ip(), alive.clone()),
-                Err(error) if of_the_connection(&error) => {}
+                Err(error) if is_of_connection(&error) => {}
                 Err(error) => {
-                    // Out of file descriptors or memory: what is open may end and give some back.
+                    // Out of file descriptors or memory: open connections may end and give some
+                    // back.
                     tracing::warn!(listener = name, %error, "cannot accept");
                     sleep(Duration::from_millis(50)).await;
                 }
@@ -196,8 +196,8 @@ fn accept(
     }
 }
 
-/// Errors of `accept` that are about one connection that went away, and not about us.
-fn of_the_connection(error: &io::Error) -> bool {
+/// Whether an error of `accept` is about one connection that went away, not about the listener.
+fn is_of_connection(error: &io::Error) -> bool {
     use io::ErrorKind as K;
     matches!(
         error.kind(),
@@ -205,15 +205,15 @@ fn of_the_connection(error: &io::Error) -> bool {
     )
 }
 
-/// Is done when the process is told to end: SIGTERM or SIGINT. SIGHUP, by which other servers read
-/// their configuration anew, ends nothing: a node that it ended would come back sealed.
+/// Completes when the process is told to end, by SIGTERM or SIGINT. SIGHUP, which makes other
+/// servers reload their configuration, ends nothing: a node that it ended would come back sealed.
 ///
 /// # Errors
-/// When the operating system does not let us listen for signals.
+/// The operating system does not let the process listen for signals.
 ///
 /// # Panics
 /// Outside a tokio runtime.
-pub fn terminated() -> io::Result<impl Future<Output = ()> + Send> {
+pub fn termination() -> io::Result<impl Future<Output = ()> + Send> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut hangup = signal(SignalKind::hangup())?;
@@ -222,7 +222,7 @@ pub fn terminated() -> io::Result<impl Future<Output = ()> + Send> {
             tokio::select! {
                 _ = terminate.recv() => return,
                 _ = interrupt.recv() => return,
-                _ = hangup.recv() => tracing::warn!("SIGHUP is ignored: to take a changed configuration or register, restart"),
+                _ = hangup.recv() => tracing::warn!("SIGHUP is ignored; restart to load a changed configuration or register"),
             }
         }
     })

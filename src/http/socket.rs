@@ -1,5 +1,5 @@
-//! A client's socket, with the manners of a server that is told lies: it gives up when the other
-//! side does not read, says when something is heard, and closes so that the last answer is not
+//! A client's socket, for a server that cannot trust its clients. It gives up when the other side
+//! does not read, records when the other side is heard, and closes so that the last answer is not
 //! lost.
 
 use std::io::{self, IoSlice};
@@ -13,38 +13,41 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::Sleep;
 
-use super::handshakes::Heard;
+use super::handshakes::LastHeard;
 
-/// For how long a socket is still read after its last answer, where the other side may not have
-/// finished sending.
+/// How long a socket is still read after its last answer, if the other side may still be sending.
 const LINGER: Duration = Duration::from_secs(30);
 
-/// What others see of a socket.
+/// The state of a socket that others see.
 #[derive(Default)]
 pub(super) struct SocketState {
-    /// Bytes sent: an answer may take its time to be read.
+    /// Bytes sent, by which others see that an answer is still being read.
     pub(super) written: AtomicU64,
-    /// Whether what the other side sends is read on after the last answer, and thrown away. Closing
-    /// instead would make the kernel reset the connection while the other side still sends, and it
-    /// would never see the answer (RFC 9112 §9.6).
+    /// Whether what the other side sends after the last answer is still read, and thrown away.
+    /// Closing instead would make the kernel reset the connection while the other side still sends,
+    /// and it would never see the answer (RFC 9112 §9.6).
     pub(super) lingers: AtomicBool,
 }
 
-/// A TCP stream whose writes fail with `TimedOut` once nothing could be written for so long. How
-/// long a client may be silent is the business of those who know what they wait for.
+/// A TCP stream whose writes fail with `TimedOut` once nothing could be written for `patience`. It
+/// does not bound how long a client is silent; its users do, who know what they wait for.
 pub(super) struct ClientSocket {
     stream: TcpStream,
     patience: Duration,
     deadline: Option<Pin<Box<Sleep>>>,
     state: Arc<SocketState>,
-    /// Told of what is read, during the handshake.
-    heard: Option<Arc<Heard>>,
+    /// Records during the handshake that something was read.
+    heard: Option<Arc<LastHeard>>,
     shut: bool,
     lingering: Option<Pin<Box<Sleep>>>,
 }
 
 impl ClientSocket {
-    pub(super) fn new(stream: TcpStream, patience: Duration, heard: Option<Arc<Heard>>) -> Self {
+    pub(super) fn new(
+        stream: TcpStream,
+        patience: Duration,
+        heard: Option<Arc<LastHeard>>,
+    ) -> Self {
         let state = Arc::default();
         Self {
             stream,
@@ -61,7 +64,7 @@ impl ClientSocket {
         Arc::clone(&self.state)
     }
 
-    /// The handshake is over: nobody needs to be told any more when something is heard.
+    /// Stops recording when the other side is heard, because the handshake is over.
     pub(super) fn settle(&mut self) {
         self.heard = None;
     }
@@ -74,7 +77,7 @@ impl ClientSocket {
         }
     }
 
-    /// Passes on what the stream said, and watches how long it has been saying "not now".
+    /// Passes on the stream's result, and fails once it has been pending for `patience`.
     fn watch<T>(
         &mut self,
         polled: Poll<io::Result<T>>,
@@ -92,8 +95,7 @@ impl ClientSocket {
         Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
     }
 
-    /// Reads what still comes and throws it away, until the other side closes or [`LINGER`] is
-    /// over.
+    /// Reads and throws away what still comes, until the other side closes or [`LINGER`] is over.
     fn linger(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let over = self
             .lingering

@@ -6,8 +6,8 @@
 //! for each connection, and nothing can be replayed.
 //!
 //! A peer is known by the SHA-256 of its public key (SubjectPublicKeyInfo), which is what the
-//! register lists. That its certificate comes from the right authority and is in date, and that the
-//! register knows its key, is checked within the handshake; what it may do, after.
+//! register lists. The handshake checks that the right authority issued its certificate, that it is
+//! in date, and that the register knows its key. What the peer may do is checked later.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -42,7 +42,7 @@ const MAX_CERTIFICATES: usize = 256 * 1024;
 /// Why TLS cannot be set up.
 #[derive(Debug, thiserror::Error)]
 pub enum TlsError {
-    /// A file could not be read, or should not be.
+    /// A file cannot be read, or must not be.
     #[error(transparent)]
     File(#[from] FileError),
     /// The file is not PEM of the kind wanted.
@@ -53,7 +53,7 @@ pub enum TlsError {
         /// "certificate" or "private key".
         wanted: &'static str,
     },
-    /// A key that belongs to another certificate.
+    /// The key belongs to another certificate.
     #[error("{}: is not the key of the certificate {}", key.display(), certificate.display())]
     OtherKey {
         /// The key's file.
@@ -61,12 +61,12 @@ pub enum TlsError {
         /// The certificate's file.
         certificate: PathBuf,
     },
-    /// rustls does not take it.
+    /// rustls refuses the certificate.
     #[error("{}: {error}", path.display())]
     Rustls {
         /// The certificate's file.
         path: PathBuf,
-        /// What rustls says.
+        /// The error of rustls.
         error: rustls::Error,
     },
 }
@@ -84,7 +84,7 @@ pub fn provider() -> Arc<CryptoProvider> {
     PROVIDER.get_or_init(make).clone()
 }
 
-/// What a listener needs: its certificate, and that clients show one of the pinned authority.
+/// A listener's certificate, and the authority whose certificates clients must show.
 #[derive(Clone)]
 pub struct ServerTls {
     builder: ConfigBuilder<ServerConfig, WantsVerifier>,
@@ -96,7 +96,7 @@ impl ServerTls {
     /// Reads certificate, key and the authority of clients.
     ///
     /// # Errors
-    /// A file that is missing, unreadable, not private enough (the key) or not what it should be.
+    /// A file that is missing, unreadable, not private enough (the key), or of the wrong kind.
     pub fn read(files: &TlsFiles) -> Result<Self, TlsError> {
         let wrong = |path: &Path| {
             let path = path.to_owned();
@@ -150,8 +150,8 @@ impl ServerTls {
     }
 }
 
-/// Verifies a chain, then the signature by its key, and then that the key is known: what the
-/// register holds is told to the holder of the key alone, and a certificate is public.
+/// Verifies a chain, then the signature by its key, and then that the key is known. A certificate
+/// is public, so only the holder of its key may learn whether the register knows it.
 struct KnownKeys {
     chain: Arc<dyn ClientCertVerifier>,
     is_known: Box<dyn Fn(SpkiDigest) -> bool + Send + Sync>,
@@ -164,7 +164,7 @@ impl fmt::Debug for KnownKeys {
 }
 
 impl KnownKeys {
-    fn known(
+    fn check_known(
         &self,
         certificate: &CertificateDer<'_>,
         valid: HandshakeSignatureValid,
@@ -177,12 +177,12 @@ impl KnownKeys {
     }
 }
 
-/// What [`KnownKeys`] refuses a stranger with.
+/// The error with which [`KnownKeys`] refuses a stranger.
 const STRANGER: rustls::Error =
     rustls::Error::InvalidCertificate(CertificateError::ApplicationVerificationFailure);
 
 /// Whether a handshake failed because the key is not known.
-pub(super) fn is_strange(error: &std::io::Error) -> bool {
+pub(super) fn is_stranger(error: &std::io::Error) -> bool {
     let error = error
         .get_ref()
         .and_then(|inner| inner.downcast_ref::<rustls::Error>());
@@ -210,7 +210,7 @@ impl ClientCertVerifier for KnownKeys {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        self.known(
+        self.check_known(
             certificate,
             self.chain
                 .verify_tls12_signature(message, certificate, signature)?,
@@ -223,7 +223,7 @@ impl ClientCertVerifier for KnownKeys {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        self.known(
+        self.check_known(
             certificate,
             self.chain
                 .verify_tls13_signature(message, certificate, signature)?,
@@ -246,10 +246,10 @@ pub struct Identity {
 }
 
 impl Identity {
-    /// Reads both files and makes sure that they belong together.
+    /// Reads both files and checks that they belong together.
     ///
     /// # Errors
-    /// A file that is missing, unreadable, not private enough (the key) or not what it should be.
+    /// A file that is missing, unreadable, not private enough (the key), or of the wrong kind.
     pub fn read(certificate: &Path, key_file: &Path) -> Result<Self, TlsError> {
         let chain = read_certificates(certificate)?;
         let pem = file::read_private(key_file)?;
@@ -303,7 +303,7 @@ fn read_roots(path: &Path) -> Result<RootCertStore, TlsError> {
 /// `certificate`.
 ///
 /// # Errors
-/// What is not a certificate of X.509.
+/// Bytes that are not an X.509 certificate.
 pub fn spki_digest(certificate: &CertificateDer<'_>) -> Result<SpkiDigest, rustls::Error> {
     let info = ParsedCertificate::try_from(certificate)?.subject_public_key_info();
     Ok(SpkiDigest(Sha256::digest(info.as_ref()).into()))

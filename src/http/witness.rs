@@ -1,5 +1,5 @@
 //! A witness's door (C2SP `tlog-witness`): `POST /add-checkpoint`, `GET /<origin hash>/checkpoint`.
-//! The submission proves itself by the log's signature; who brings it does not matter.
+//! The log's signature proves the submission, so anybody may bring it.
 
 use std::sync::Arc;
 
@@ -24,7 +24,7 @@ use crate::tlog::witness::{CheckpointSubmission, Witness, WitnessRefusal};
 /// Most bytes of a submission: a note and 63 hashes in base64.
 pub(super) const MAX_BODY: usize = MAX_NOTE + 4 * 1024;
 
-/// What the routes work on.
+/// The state of the routes.
 pub struct WitnessDoor {
     /// The witness.
     pub witness: Arc<Witness>,
@@ -48,7 +48,7 @@ async fn add_checkpoint(
     submit(door.witness.clone(), &peer, request, door.clock.now()).await
 }
 
-/// Checks, cosigns at the time `now`, answers as the specification says.
+/// Checks a submission, cosigns it at the time `now`, and answers as the specification says.
 pub(super) async fn submit(
     witness: Arc<Witness>,
     peer: &Peer,
@@ -68,7 +68,7 @@ pub(super) async fn submit(
         WitnessRefusal::State(_) | WitnessRefusal::Inconsistent { .. } => {
             tracing::error!(%refused, "a checkpoint is not cosigned")
         }
-        // It asks again from the size that it is told: so it is after every start.
+        // The log asks again from the size that it is told. This happens after every start.
         WitnessRefusal::Stale(_) => tracing::debug!(%refused, "a checkpoint is not cosigned"),
         _ => tracing::warn!(%refused, "a checkpoint is not cosigned"),
     }

@@ -121,6 +121,20 @@ fn check_not_carried_out(store: &Store, erasure: &ErasureRequest) -> Result<(), 
     Ok(())
 }
 
+/// Clears the destroyed bytes out of the store's files where that is due. A large store takes its
+/// time, so this runs beside the requests: after an erasure, at a start, and every hour, because
+/// the last scrub may not have finished.
+pub fn scrub(store: &Store) {
+    match store.scrub_due() {
+        Ok(true) => tracing::info!("what was erased is gone from the store's files"),
+        // Another scrub did it.
+        Ok(false) => {}
+        Err(error) => {
+            tracing::error!(%error, "what was erased may still stand in the store's files")
+        }
+    }
+}
+
 /// What both sides store with an erasure: the request's id, and that the files have to be scrubbed.
 fn note(store: &Store, batch: &mut RowBatch, erasure: &ErasureRequest) {
     store.put_carried_out(batch, erasure.until(), erasure.id);

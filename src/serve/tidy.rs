@@ -4,10 +4,10 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::http::rights::scrub;
 use crate::node::Node;
 use crate::refusal::Refusal;
 use crate::reidentify::copies::end;
+use crate::rights::erase::scrub;
 use crate::rights::traces;
 use crate::store::Store;
 use crate::vault::Vault;
@@ -77,7 +77,8 @@ fn scrub_after(done: Result<usize, Refusal>, store: &Arc<Store>) {
         done,
         "tags of erased persons were old enough and were destroyed",
     ) {
-        scrub(store.clone());
+        let store = store.clone();
+        tokio::task::spawn_blocking(move || scrub(&store));
     }
 }
 

@@ -19,10 +19,10 @@ use crate::config::{LogConfig, NodeConfig, VaultConfig, WatcherConfig};
 use crate::entity::{Entity, Role};
 use crate::http::Readiness;
 use crate::http::cosign::CosignDoor;
-use crate::http::rights::scrub;
 use crate::metrics::{Gauge, Registry};
 use crate::node::Node;
 use crate::register::{Id, Register};
+use crate::rights::erase::scrub;
 use crate::store::Store;
 use crate::terminal::CommandError;
 use crate::tlog::checkpoint_file::CheckpointFile;
@@ -403,7 +403,8 @@ pub(super) async fn watch_node(node: Arc<Node>, peer: Arc<WatchedVault>, mut wat
         for beat in 0_u64.. {
             if beat.is_multiple_of(3_600) {
                 // Repeats a scrub that did not finish.
-                scrub(node.store().clone());
+                let store = node.store().clone();
+                tokio::task::spawn_blocking(move || scrub(&store));
             }
             watch.look();
             match peer.distrust() {

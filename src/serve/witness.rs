@@ -42,7 +42,7 @@ pub fn run_witness(config: &Path, is_first_start: bool) -> Result<(), CommandErr
         let (registry, readiness) = (Arc::new(Registry::new()), Readiness::starting());
         let health = health_listener(config.health, &readiness, &registry)?;
         let tls = ServerTls::read(&config.tls).map_err(|e| CommandError::new(e, "check [tls] in the configuration"))?;
-        let shutdown = http::terminated().map_err(|e| CommandError::new(e, "check the system's signal settings"))?;
+        let shutdown = http::termination().map_err(|e| CommandError::new(e, "check the system's signal settings"))?;
         let key = witness.verifier().to_string();
         let door = WitnessDoor { witness, clock: Arc::new(SystemClock) };
         let listeners = vec![bind(

@@ -36,12 +36,12 @@ pub(in crate::http) struct JsonBatch<'a> {
     #[serde(borrow, default)]
     #[schema(value_type = Option<String>, example = "billing")]
     purpose: Option<JsonText<'a>>,
-    /// The domain to answer in; absent: the present one.
+    /// The domain to answer in; the present one if absent.
     #[serde(default, deserialize_with = "json::maybe_object")]
     domain: Option<NamedDomain>,
 }
 
-/// Epoch and period, where a client names them.
+/// The epoch and period that a client names.
 #[derive(Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 #[schema(as = Named)]
@@ -69,14 +69,14 @@ pub(in crate::http) struct Pseudonyms {
     pseudonyms: Vec<Option<String>>,
     /// The previous epoch's, with `?previous=true` and while its overlap lasts.
     #[serde(skip_serializing_if = "Option::is_none")]
-    previous: Option<Previous>,
+    previous: Option<PreviousAnswer>,
     /// One for each rejected identifier.
     errors: Vec<ItemError>,
 }
 
 /// The previous epoch's pseudonyms.
 #[derive(Serialize, utoipa::ToSchema)]
-pub(in crate::http) struct Previous {
+pub(in crate::http) struct PreviousAnswer {
     /// Its domain.
     domain: Domain,
     /// In the order of the request.
@@ -100,8 +100,8 @@ struct JsonQuery {
     previous: bool,
 }
 
-/// A string that lies in the body where it has no escapes. (`Cow` alone is always copied within a
-/// `Vec`.)
+/// A string that borrows from the body if it has no escapes. (Serde always copies a plain `Cow`
+/// within a `Vec`.)
 struct JsonText<'a>(Cow<'a, str>);
 
 impl<'de: 'a, 'a> Deserialize<'de> for JsonText<'a> {
@@ -126,8 +126,8 @@ impl<'de: 'a, 'a> Deserialize<'de> for JsonText<'a> {
     }
 }
 
-/// An element of `identifiers`: its string, or nothing where it is anything else, which is that
-/// item's error and no other's.
+/// An element of `identifiers`: its string, or nothing if it is of another type, which is an error
+/// of this item only.
 struct JsonItem<'a>(Option<Cow<'a, str>>);
 
 impl JsonItem<'_> {
@@ -188,8 +188,8 @@ impl<'de: 'a, 'a> Deserialize<'de> for JsonItem<'a> {
     }
 }
 
-/// As many elements as a request may have, and one more: the rest is read over, so that memory does
-/// not follow whoever sends a body full of empty ones.
+/// The elements of a request, up to one more than it may have. The rest is skipped, so that a body
+/// full of empty elements takes no more memory.
 struct JsonItems<'a>(Vec<JsonItem<'a>>);
 
 impl<'de: 'a, 'a> Deserialize<'de> for JsonItems<'a> {
@@ -252,8 +252,7 @@ pub(super) fn prepare(
     )?)
 }
 
-/// Says where the body is malformed, not what stands there: serde_json's own words may quote an
-/// identifier.
+/// Names the place of the error, not the text there: serde_json's message may quote an identifier.
 fn malformed(error: &serde_json::Error) -> Problem {
     let wanted = r#"the body is {"scheme":…,"identifiers":[…],"purpose"?:…,"domain"?:{"epoch"?:…,"period"?:…}}"#;
     let place = format!(
@@ -264,7 +263,7 @@ fn malformed(error: &serde_json::Error) -> Problem {
     Problem::new(Code::MalformedBody).detail(place)
 }
 
-/// Writes an answer: the members of [`Pseudonyms`], without going through it.
+/// Writes an answer: the members of [`Pseudonyms`], without building one.
 pub(super) fn write(answer: &TokenizedBatch) -> Vec<u8> {
     let items = answer.pseudonyms.len() + answer.errors.len();
     let lists = 1 + usize::from(answer.previous.is_some());

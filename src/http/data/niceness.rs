@@ -1,5 +1,5 @@
-//! Threads that work on batches step back: a request for one pseudonym, and the writer that all
-//! wait for, must not wait behind a batch that takes milliseconds.
+//! Lowers the priority of threads that work on batches. A request for one pseudonym, and the writer
+//! that all wait for, must not wait behind a batch that takes milliseconds.
 
 use std::io;
 use std::sync::Once;
@@ -7,14 +7,14 @@ use std::time::Duration;
 
 use crate::system::process::{set_thread_niceness, set_thread_slice};
 
-/// How far threads that work on batches step back (`nice`).
+/// The niceness of threads that work on batches.
 const BATCH_NICENESS: i32 = 10;
-/// Their time slice: a thread with a shorter one, and every other thread has, interrupts them when
-/// it wakes (Linux 6.12; older ones pass over it).
+/// Their time slice. Every other thread has a shorter one and so interrupts them when it wakes
+/// (from Linux 6.12 on; older ones ignore it).
 const BATCH_SLICE: Duration = Duration::from_millis(100);
 
-/// Lets other threads of the process go first for as long as this one lives. Where the system
-/// forbids it, the log says so once: single requests beside batches take longer then.
+/// Lets other threads of the process go first while this one lives. If the system forbids it, the
+/// log says so once; single requests beside batches then take longer.
 pub(super) fn step_back() {
     static SAID: Once = Once::new();
     thread_local! {

@@ -45,7 +45,8 @@ pub(super) fn prepare(
         domain,
         previous: query.previous,
     };
-    // One too many is refused as well as all of them, and takes a hundredth of the memory.
+    // One line too many is enough for the refusal. Reading all of them could take a hundred times
+    // the memory.
     let lines: Vec<&[u8]> = lines::of(bytes).take(tokenize::MAX_ITEMS + 1).collect();
     let items = lines
         .iter()

@@ -1,5 +1,4 @@
-//! From when until when a certificate counts, read from its DER: rustls judges that by itself and
-//! does not tell the times.
+//! A certificate's validity, read from its DER: rustls checks it, but does not tell the times.
 
 use std::fmt;
 
@@ -9,7 +8,7 @@ use ed25519_dalek::pkcs8::spki::der::{Decode as _, SliceReader, Tag, Tagged as _
 use jiff::Timestamp;
 use rustls::pki_types::CertificateDer;
 
-/// From when until when a certificate counts, both included (RFC 5280 §4.1.2.5).
+/// The first and the last instant at which a certificate is valid (RFC 5280 §4.1.2.5).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Validity {
     /// `notBefore`
@@ -18,7 +17,7 @@ pub struct Validity {
     pub until: Timestamp,
 }
 
-/// What keeps a certificate from counting at an instant.
+/// Why a certificate is not valid at an instant.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum OutOfDate {
     /// It ended then.
@@ -31,21 +30,21 @@ impl fmt::Display for OutOfDate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Ended(time) => write!(f, "ended on {time}"),
-            Self::Begins(time) => write!(f, "does not count before {time}"),
+            Self::Begins(time) => write!(f, "is not valid before {time}"),
         }
     }
 }
 
 impl Validity {
-    /// The validity that a certificate states; nothing where it cannot be read.
+    /// The validity that a certificate states; none if it cannot be read.
     pub fn of(certificate: &CertificateDer<'_>) -> Option<Self> {
         read(certificate).ok()
     }
 
-    /// Whether the certificate counts at `now`.
+    /// Checks that the certificate is valid at `now`.
     ///
     /// # Errors
-    /// That it has ended, or does not count yet.
+    /// The certificate has ended, or is not valid yet.
     pub fn check(&self, now: Timestamp) -> Result<(), OutOfDate> {
         if now > self.until {
             return Err(OutOfDate::Ended(self.until));
@@ -58,7 +57,7 @@ impl Validity {
 }
 
 /// `SEQUENCE { tbsCertificate SEQUENCE { [0] version, serialNumber, signature, issuer, validity, …
-/// }, … }`; the version is left out where it is 1.
+/// }, … }`; the version is left out if it is 1.
 fn read(certificate: &[u8]) -> der::Result<Validity> {
     let mut parts = SliceReader::new(AnyRef::from_der(certificate)?.value())?;
     let mut fields = SliceReader::new(AnyRef::decode(&mut parts)?.value())?;
@@ -92,7 +91,7 @@ mod tests {
     }
 
     #[test]
-    fn a_certificate_counts_from_its_first_to_its_last_second() {
+    fn a_certificate_is_valid_from_its_first_to_its_last_second() {
         let validity = Validity {
             from: time("2026-01-01T00:00:00Z"),
             until: time("2027-01-01T00:00:00Z"),
@@ -104,7 +103,7 @@ mod tests {
         let early = validity.check(time("2025-12-31T23:59:59Z")).unwrap_err();
         assert_eq!(
             early.to_string(),
-            "does not count before 2026-01-01T00:00:00Z"
+            "is not valid before 2026-01-01T00:00:00Z"
         );
     }
 }

@@ -69,7 +69,7 @@ impl RocksEngine {
         let columns = columns.map(|column| {
             ColumnFamilyDescriptor::new(column.as_str(), options::of_column(*column, &cache))
         });
-        let db = DB::open_cf_descriptors_read_only(&Options::default(), path, columns, false)
+        let db = DB::open_cf_descriptors_read_only(&options::of_reading(), path, columns, false)
             .map_err(engine)?;
         Ok(Self {
             db,
@@ -179,4 +179,34 @@ fn is_locked(error: &rocksdb::Error) -> bool {
         && (words.contains("While lock file")
             && words.ends_with("Resource temporarily unavailable")
             || words.contains("lock hold by current process"))
+}
+
+#[cfg(test)]
+mod tests {
+    use rocksdb::WriteOptions;
+
+    use super::*;
+
+    /// A kill between the write of a new write-ahead log and the flush of every column leaves such a
+    /// store; so does a copy that is made at that moment.
+    #[test]
+    fn a_store_whose_manifest_names_a_log_opens_for_reading() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("vault");
+        let engine = RocksEngine::open(&path, "test/vault", 1 << 20).unwrap();
+        let [first, second] =
+            [COLUMNS[0], COLUMNS[1]].map(|column| engine.db.cf_handle(column.as_str()).unwrap());
+        let mut synced = WriteOptions::default();
+        synced.set_sync(true);
+        for column in [first, second] {
+            engine
+                .db
+                .put_cf_opt(column, b"key", b"value", &synced)
+                .unwrap();
+        }
+        // The log is closed and still needed for the other column: the manifest names it.
+        engine.db.flush_cf(first).unwrap();
+        drop(engine);
+        RocksEngine::open_for_reading(&path).unwrap();
+    }
 }

@@ -19,6 +19,17 @@ const BUSY: [ColumnName; 5] = [
     AUDIT_TILE.name,
 ];
 
+/// Options for opening a database only to read it.
+///
+/// They track write-ahead logs in the manifest as [`of_database`] does. Without that, RocksDB wants
+/// to strike a log that the manifest names from it, which it cannot do for a reader: it follows a
+/// null pointer.
+pub(super) fn of_reading() -> Options {
+    let mut options = Options::default();
+    options.set_track_and_verify_wals_in_manifest(true);
+    options
+}
+
 pub(super) fn of_database() -> Options {
     let mut options = Options::default();
     options.create_if_missing(true);

@@ -5,7 +5,7 @@ use utoipa_axum::router::UtoipaMethodRouter;
 pub(super) use utoipa_axum::{router::OpenApiRouter, routes};
 
 /// Puts the operations of a door under a heading of the description.
-pub(super) fn tagged<S>(tag: &str, mut routes: OpenApiRouter<S>) -> OpenApiRouter<S>
+pub(super) fn with_tag<S>(tag: &str, mut routes: OpenApiRouter<S>) -> OpenApiRouter<S>
 where
     S: Clone + Send + Sync + 'static,
 {
@@ -17,8 +17,8 @@ where
     routes
 }
 
-/// A route at `path`, which ends in `{*rest}`, described as its handler says: OpenAPI knows
-/// `{rest}` only.
+/// A route at `path`, which ends in `{*rest}`. Its handler describes it with `{rest}`, the only
+/// form that OpenAPI knows.
 pub(super) fn route_at<S>(
     path: &str,
     (schemas, paths, methods): UtoipaMethodRouter<S>,

@@ -1,5 +1,5 @@
-//! A request's body, lent to the handler that answers: what the handler leaves unread is read and
-//! thrown away, so that the connection can be used again.
+//! Lends a request's body to its handler. What the handler leaves unread is read and thrown away,
+//! so that the connection can be used again.
 
 use std::future::poll_fn;
 use std::pin::Pin;
@@ -12,13 +12,13 @@ use axum::http::Request;
 use axum::http::header::EXPECT;
 use hyper::body::{Body as HttpBody, Frame, Incoming, SizeHint};
 
-/// The most bytes of a refused request that are still read before it is answered.
+/// The most bytes of a refused request that are read before it is answered.
 const MAX_UNREAD: u64 = 64 * 1024 * 1024;
 
-/// How long that may take.
+/// How long reading them may take.
 const UNREAD_PATIENCE: Duration = Duration::from_secs(10);
 
-/// What a handler left of a request's body, once the handler is done.
+/// The part of a request's body that its handler did not read, once the handler is done.
 #[derive(Default)]
 pub(super) struct UnreadBody(Arc<Mutex<Option<Incoming>>>);
 
@@ -26,14 +26,15 @@ pub(super) struct UnreadBody(Arc<Mutex<Option<Incoming>>>);
 struct LentBody {
     body: Option<Incoming>,
     rest: Arc<Mutex<Option<Incoming>>>,
-    /// A client that waits for `100 Continue` sends nothing if it gets its answer first.
+    /// Whether the client still waits for `100 Continue`. It sends no body if it gets its answer
+    /// first.
     waits: bool,
 }
 
-/// Hands the body of a request to the handler, and gets back what the handler leaves.
+/// Lends the body of a request to the handler, and gets back what the handler leaves.
 ///
 /// The rest is read and thrown away before the answer, within bounds, so that the connection can be
-/// used again. Where there is more, the answer comes first, and the socket lingers
+/// used again. When more is left, the answer goes out first, and the socket lingers
 /// ([`super::socket`]).
 pub(super) fn lend(request: Request<Incoming>) -> (Request<Body>, Option<UnreadBody>) {
     if request.body().is_end_stream() {
@@ -50,7 +51,7 @@ pub(super) fn lend(request: Request<Incoming>) -> (Request<Body>, Option<UnreadB
 }
 
 impl UnreadBody {
-    /// Reads what is left and throws it away; whether that was all.
+    /// Reads what is left and throws it away. Returns whether it read everything.
     pub(super) async fn discard(self) -> bool {
         let left = self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
         let Some(mut body) = left else { return true };
