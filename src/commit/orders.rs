@@ -1,9 +1,9 @@
 //! What vault and node each keep in memory about orders: whose turn it is to commit, how many
 //! releases are under way for each authority, and which acts the register bears out.
 //!
-//! Everything costly (reading a text, verifying its signatures) is done before [`OrderGate::lock_orders`];
-//! under it only what was seen is compared, counted and committed. So a caller who can only send
-//! bytes keeps no revocation waiting.
+//! Everything costly (reading a text, verifying its signatures) is done before
+//! [`OrderGate::lock_orders`]. Under the lock the stored facts are only compared, counted and
+//! committed, so that a caller cannot keep a revocation waiting by sending bytes.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};

@@ -125,7 +125,7 @@ fn work_on(
                 continue;
             };
             match task {
-                RenewalTask::Rewrap => seal_anew(node, keys, &record, sector, step, done),
+                RenewalTask::Rewrap => seal_to_lacking(node, keys, &record, sector, step, done),
                 RenewalTask::Prove => prove_own(keys, &record, done),
             }
         }
@@ -134,7 +134,7 @@ fn work_on(
     if held {
         Ok(())
     } else {
-        Err(sealed("somebody sealed the node in the meantime"))
+        Err(sealed("the node was sealed in the meantime"))
     }
 }
 
@@ -197,7 +197,7 @@ fn competent(node: &Node, record: Record) -> Option<(Record, &Sector)> {
         .then_some((record, &**sector))
 }
 
-fn seal_anew(
+fn seal_to_lacking(
     node: &Node,
     keys: &[&AuthorityPrivateKey],
     record: &Record,
