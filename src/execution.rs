@@ -114,7 +114,7 @@ fn check_seen(verified: &VerifiedRequest, book: &Book<'_>) -> Result<(), Refusal
             "another payload was seen under this id of the authority's",
         ));
     }
-    book.stands(order.authority(), order.id())?;
+    book.check_stands(order.authority(), order.id())?;
     if book.now() >= order.validity().1 {
         return Err(Refusal::new(
             Code::OrderExpired,

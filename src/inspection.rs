@@ -203,7 +203,7 @@ impl<'a> Inspections<'a> {
             reason: None,
             digest: hex(&signed.digest),
             signers: signed.persons.clone(),
-            ..noted("enter", decision, permit)
+            ..entry_of_decision("enter", decision, permit)
         };
         let closed = before.and_then(|end| end.closed);
         let stored = StoredInspection {
@@ -242,20 +242,20 @@ impl<'a> Inspections<'a> {
                 }
             }
         };
-        let noted = match &stored.text {
-            Some(text) => noted(
+        let facts = match &stored.text {
+            Some(text) => entry_of_decision(
                 "close",
                 &read_unverified(text).map_err(fault(FAILED))?,
                 permit,
             ),
-            None => bare("close", id, permit),
+            None => entry_of_id("close", id, permit),
         };
         let entry = InspectionDetails {
             not_after: format!("{:.3}", self.now),
             reason: Some(signed.says.reason.clone()),
             digest: hex(&signed.digest),
             signers: signed.persons,
-            ..noted
+            ..facts
         };
         stored.closed = Some(InspectionEnd {
             time: self.now,
@@ -387,7 +387,7 @@ fn undecided() -> Refusal {
 }
 
 /// The members that both kinds of entry share.
-fn noted(
+fn entry_of_decision(
     action: &'static str,
     decision: &InspectionDecision,
     permit: &MessengerPermit,
@@ -398,12 +398,12 @@ fn noted(
         sectors: decision.sectors.clone(),
         actors: decision.actors.clone(),
         not_before: decision.not_before.to_string(),
-        ..bare(action, decision.id, permit)
+        ..entry_of_id(action, decision.id, permit)
     }
 }
 
 /// The entry about an inspection of which only the id is known.
-fn bare(action: &'static str, id: Uuid, permit: &MessengerPermit) -> InspectionDetails {
+fn entry_of_id(action: &'static str, id: Uuid, permit: &MessengerPermit) -> InspectionDetails {
     InspectionDetails {
         action,
         inspection: id.to_string(),

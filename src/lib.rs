@@ -25,7 +25,7 @@
 //! | [`tokenize`], [`epoch`], [`order`] | use cases: plain, synchronous |
 //! | [`link`], [`execution`] | the node's way to the vault; the steps in which either side carries out an order |
 //! | [`reidentify`], [`migrate`], [`unseal`], [`renewal`] | use cases again: the two uses of an order, and the node's keys |
-//! | [`resumption`] | the vault's log after a restore, and who acknowledges it at the node |
+//! | [`resumption`] | acknowledging at the node that the vault's log lost entries at a restore |
 //! | [`inspection`], [`rights`] | use cases: those who watch, and the persons concerned |
 //! | [`config`] | configuration files |
 //! | [`http`], [`client`] | the doors, and the client that knocks at them |

@@ -88,6 +88,6 @@ pub(crate) fn no_answer(error: impl std::fmt::Display) -> Refusal {
 pub(crate) fn away() -> Refusal {
     Refusal::new(
         Code::PeerUnavailable,
-        "the vault does not answer, or not rightly; try again later",
+        "the vault gave no valid answer; try again later",
     )
 }

@@ -164,7 +164,7 @@ pub struct OpenedPage {
     pub request: Uuid,
     /// The page.
     pub page: u32,
-    /// One for each record; nothing where it did not open.
+    /// One for each record; `null` if it did not open.
     pub identifiers: Vec<Option<MigratedIdentifier>>,
 }
 

@@ -63,7 +63,7 @@ impl Refusal {
 pub fn fault<E: fmt::Display>(what: &'static str) -> impl FnOnce(E) -> Refusal {
     move |error| {
         tracing::error!(%error, "{what}");
-        Refusal::new(Code::Internal, "a fault of ours; the log says more")
+        Refusal::new(Code::Internal, "an internal error; see the log")
     }
 }
 

@@ -101,7 +101,7 @@ pub fn bring(
             "the share is another custodian's than the one who brings it",
         ));
     }
-    pinned.set.check(&share).map_err(refused)?;
+    pinned.set.check(&share).map_err(share_refusal)?;
     if pinned.is_open && purpose == SharePurpose::Unseal {
         return Ok(pinned.progress(0, true));
     }
@@ -147,7 +147,7 @@ pub fn bring(
     if purpose == SharePurpose::Unseal && !node.safe().put(place, private, pinned.sealings, now) {
         return Err(Refusal::new(
             Code::Sealed,
-            "somebody sealed the node in the meantime",
+            "the node was sealed in the meantime",
         ));
     }
     Ok(pinned.progress(0, true))
@@ -172,7 +172,7 @@ impl PinnedSet {
             .enumerate()
             .filter_map(|(place, d)| Some((place, d.set.as_ref()?, d)));
         let found = pinned.find(|(_, set, _)| set.digest() == *share.set());
-        let (place, set, slot) = found.ok_or(ShareError::Foreign).map_err(refused)?;
+        let (place, set, slot) = found.ok_or(ShareError::Foreign).map_err(share_refusal)?;
         Ok(Self {
             place,
             set: set.clone(),
@@ -228,7 +228,7 @@ fn recover(set: &ShareSet, shares: &[Share], id: &str) -> Option<AuthorityPrivat
     (key.public() == public).then_some(key)
 }
 
-fn refused(error: ShareError) -> Refusal {
+fn share_refusal(error: ShareError) -> Refusal {
     match error {
         ShareError::Foreign => Refusal::new(
             Code::ShareForeign,
@@ -249,7 +249,7 @@ pub fn seal(node: &Node, permit: &SealPermit) -> Result<SealStatus, Refusal> {
     log(
         node,
         node.now(),
-        of_all(permit.actor.clone(), CustodyAction::Seal),
+        entry_without_shares(permit.actor.clone(), CustodyAction::Seal),
     )?;
     Ok(status(node, permit))
 }
@@ -317,9 +317,9 @@ pub fn keep_time(node: &Node) {
                 slot.set.as_ref().map(|set| set.threshold as u64),
             )
         };
-        let mut entry = of_all(node.authority().id.clone(), CustodyAction::Forget);
+        let mut entry = entry_without_shares(node.authority().id.clone(), CustodyAction::Forget);
         (entry.key, entry.shares, entry.threshold) = (Some(key), Some(count as u64), threshold);
-        unheard(log(node, now, entry));
+        report_unwritten(log(node, now, entry));
     }
     let open = node
         .safe()
@@ -328,16 +328,16 @@ pub fn keep_time(node: &Node) {
         .iter()
         .any(|slot| slot.set.is_some() && slot.key.is_some());
     if open && node.safe().idle(now) >= times.idle && node.safe().seal(true) {
-        tracing::info!("the node is sealed: nobody used its keys for long");
-        unheard(log(
+        tracing::info!("the node is sealed: its keys were not used for long");
+        report_unwritten(log(
             node,
             now,
-            of_all(node.authority().id.clone(), CustodyAction::SealIdle),
+            entry_without_shares(node.authority().id.clone(), CustodyAction::SealIdle),
         ));
     }
 }
 
-fn of_all(actor: Id, action: CustodyAction) -> CustodyDetails {
+fn entry_without_shares(actor: Id, action: CustodyAction) -> CustodyDetails {
     CustodyDetails {
         actor,
         action,
@@ -358,7 +358,7 @@ fn log(node: &Node, now: Timestamp, entry: CustodyDetails) -> Result<(), Refusal
 
 /// Reports that an entry was not written where no caller waits for an answer. The failed log has
 /// poisoned the store and reports that itself.
-fn unheard(logged: Result<(), Refusal>) {
+fn report_unwritten(logged: Result<(), Refusal>) {
     if let Err(refusal) = logged {
         tracing::error!(code = %refusal.code(), "an entry about the node's keys was not written");
     }

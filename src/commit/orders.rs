@@ -1,9 +1,9 @@
 //! What vault and node each keep in memory about orders: the lock under which they commit, how many
 //! releases are under way for each authority, and which acts the register confirms.
 //!
-//! Reading texts and verifying their signatures happens before [`OrderGate::lock_orders`]. Under the lock,
-//! a thread only compares, counts and commits. So a caller who sends large or worthless texts
-//! delays no revocation.
+//! Everything costly (reading a text, verifying its signatures) is done before
+//! [`OrderGate::lock_orders`]. Under the lock the stored facts are only compared, counted and
+//! committed, so that a caller cannot keep a revocation waiting by sending bytes.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};

@@ -23,7 +23,7 @@ use crate::tlog::tree::leaf_hash;
 
 /// How long a request waits for a place among those of its authority.
 const PATIENCE: Duration = Duration::from_secs(30);
-/// How long a request waits for the vault's cosignature where there is no recent one.
+/// How long a request waits for the vault's cosignature if there is no recent one.
 const WATCH_PATIENCE: Duration = Duration::from_secs(5);
 
 /// An officer's request, while it holds one of the authority's places.

@@ -88,7 +88,7 @@ pub fn exchange(
     if !asked.acts.is_empty() {
         book.take(authority, &asked.acts, authority.as_str())?;
     }
-    let own = book.borne_out(authority)?;
+    let own = book.confirmed_acts(authority)?;
     let answer = ActExchangeAnswer {
         digest: hex(&own.digest()),
         acts: book.lacking(authority, window, &known)?,
@@ -122,10 +122,10 @@ fn digests(texts: &[String]) -> Result<Vec<ActDigest>, Refusal> {
 /// The vault's refusal; [`Code::PeerUnavailable`]; [`Code::OutOfStep`] if one side does not take an
 /// act of the other.
 pub fn get_in_step(node: &Node, vault: &dyn VaultLink) -> Result<(), Refusal> {
-    let mut equal = go_through(node, vault);
+    let mut equal = exchange_all_windows(node, vault);
     for _ in 1..TRIES {
         if matches!(equal, Ok(false)) {
-            equal = go_through(node, vault);
+            equal = exchange_all_windows(node, vault);
         }
     }
     let stepped = equal.and_then(|equal| {
@@ -147,7 +147,7 @@ pub fn get_in_step(node: &Node, vault: &dyn VaultLink) -> Result<(), Refusal> {
 
 /// Goes through all windows once and returns whether both hold the same acts then. It skips an act
 /// that one side does not take, so that this act does not hold up the others.
-fn go_through(node: &Node, vault: &dyn VaultLink) -> Result<bool, Refusal> {
+fn exchange_all_windows(node: &Node, vault: &dyn VaultLink) -> Result<bool, Refusal> {
     let authority = &node.authority().id;
     let (mut after, mut bring, mut brought) = (None, vec![], BTreeSet::new());
     loop {

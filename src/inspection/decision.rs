@@ -75,7 +75,7 @@ pub struct InspectionClosing {
     /// Which inspection.
     #[schema(value_type = String)]
     pub inspection: Uuid,
-    /// Why, as a code that names nobody.
+    /// Why, as a code that names no person.
     #[schema(value_type = String)]
     pub reason: Id,
     /// When it was written; whole seconds.
@@ -204,7 +204,7 @@ impl Statement for InspectionClosing {
     }
 }
 
-/// Verifies that the commission signed: one of its pinned register keys, and nobody else.
+/// Verifies that the commission signed, with one of its pinned register keys, and nobody else.
 fn by_commission<S: Statement>(text: &str, register: &Register) -> Result<Signed<S, Id>, Refusal> {
     let holder_of = |kid: &str| {
         let pinned = register

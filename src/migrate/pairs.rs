@@ -13,6 +13,7 @@ use uuid::Uuid;
 use crate::access::SectorPermit;
 use crate::audit::AuditEvent;
 use crate::code::Code;
+use crate::commit::Change;
 use crate::execution::FAILED;
 use crate::keys::DomainScope;
 use crate::refusal::{Refusal, fault, not_logged};
@@ -138,7 +139,7 @@ pub struct PairsRemoved {
 
 /// Visits this client's pages in the permit's sector, either of all orders or of one order from a
 /// page on, as long as `each` returns true.
-fn each(
+fn each_page(
     vault: &Vault,
     permit: &SectorPermit,
     from: Option<(&OrderKey, u32)>,
@@ -169,7 +170,7 @@ fn each(
 /// [`Code::Internal`].
 pub fn list(vault: &Vault, permit: &SectorPermit) -> Result<WaitingMigrations, Refusal> {
     let mut migrations: Vec<WaitingMigration> = vec![];
-    each(vault, permit, None, |head, key, _| {
+    each_page(vault, permit, None, |head, key, _| {
         let OrderKey { authority, id } = key;
         let order = id.to_string();
         if migrations
@@ -210,7 +211,7 @@ pub struct NamedOrder {
 ///
 /// # Errors
 /// [`Code::UnknownOrder`] if the id alone names orders of two authorities.
-fn find(
+fn find_order(
     vault: &Vault,
     permit: &SectorPermit,
     named: &NamedOrder,
@@ -251,9 +252,9 @@ pub fn fetch(
             "no pairs of such an order wait for this client",
         )
     };
-    let order = find(vault, permit, order)?.ok_or_else(unknown)?;
+    let order = find_order(vault, permit, order)?.ok_or_else(unknown)?;
     let (mut pages, mut heads, mut more, mut any) = (vec![], vec![], false, false);
-    each(
+    each_page(
         vault,
         permit,
         Some((&order, after.saturating_add(1))),
@@ -271,7 +272,7 @@ pub fn fetch(
         },
     )?;
     if pages.is_empty() {
-        each(vault, permit, Some((&order, 0)), |_, _, _| {
+        each_page(vault, permit, Some((&order, 0)), |_, _, _| {
             any = true;
             false
         })?;
@@ -279,7 +280,7 @@ pub fn fetch(
             return Err(unknown());
         }
     }
-    note(vault, permit, &order, "fetch", &heads, vec![])?;
+    log_pairs(vault, permit, &order, "fetch", &heads, vec![])?;
     Ok(SealedPages {
         order: order.id.to_string(),
         pages,
@@ -298,11 +299,11 @@ pub fn acknowledge(
     order: &NamedOrder,
     last: u32,
 ) -> Result<PairsRemoved, Refusal> {
-    let Some(order) = find(vault, permit, order)? else {
+    let Some(order) = find_order(vault, permit, order)? else {
         return Ok(PairsRemoved { pages: 0, pairs: 0 });
     };
     let mut gone = vec![];
-    each(vault, permit, Some((&order, 0)), |head, _, _| {
+    each_page(vault, permit, Some((&order, 0)), |head, _, _| {
         let has = head.page <= last;
         if has {
             gone.push(head);
@@ -319,12 +320,12 @@ pub fn acknowledge(
     );
     if !pages.is_empty() {
         let key = order.clone();
-        let change: crate::commit::Change = Box::new(move |store, batch| {
+        let change: Change = Box::new(move |store, batch| {
             pages
                 .iter()
                 .for_each(|page| store.delete_pairs(batch, client.as_str(), &key, *page));
         });
-        note(vault, permit, &order, "acknowledge", &gone, vec![change])?;
+        log_pairs(vault, permit, &order, "acknowledge", &gone, vec![change])?;
     }
     Ok(PairsRemoved {
         pages: count.0,
@@ -332,13 +333,13 @@ pub fn acknowledge(
     })
 }
 
-fn note(
+fn log_pairs(
     vault: &Vault,
     permit: &SectorPermit,
     order: &OrderKey,
     action: &'static str,
     pages: &[PairsHead],
-    changes: Vec<crate::commit::Change>,
+    changes: Vec<Change>,
 ) -> Result<(), Refusal> {
     let event = AuditEvent::MigrationPairs {
         client: permit.client.id.clone(),

@@ -119,7 +119,7 @@ impl AwaitedPage {
             .map_err(fault(FAILED))?
             .ok_or_else(unknown)?;
         // An act may have come since the page was handed out.
-        book.stands(authority, opened.order)?;
+        book.check_stands(authority, opened.order)?;
         if book.now() >= life.not_after {
             return Err(Refusal::new(
                 Code::OrderExpired,

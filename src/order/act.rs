@@ -74,7 +74,7 @@ pub struct ActPayload {
     pub authority: Id,
     /// The order's id.
     pub order: Uuid,
-    /// Why, as a code that names nobody.
+    /// Why, as a code that names no person.
     pub reason: Id,
     /// When it was written; whole seconds.
     pub time: Timestamp,
@@ -159,7 +159,7 @@ pub fn judge_act(text: &str, register: &Register) -> Result<ActVerdict, Refusal>
             return Err(ActPayload::refuse("a signature does not verify"));
         }
         Err(BadSignature::Unknown(_)) => {
-            let stranger = ActPayload::refuse("a signer is no approver of the authority");
+            let stranger = ActPayload::refuse("a signer is not an approver of the authority");
             return Ok(ActVerdict::Unproven(stranger));
         }
     };

@@ -68,7 +68,7 @@ impl<'a, E: Deref<Target = Entity>> From<&'a E> for Book<'a> {
 /// The context of an internal error in the log.
 const FAILED: &str = "the book of orders failed";
 
-fn stored(row: &ActRow) -> Result<StoredAct, Refusal> {
+fn read_act(row: &ActRow) -> Result<StoredAct, Refusal> {
     serde_json::from_slice(&row.value).map_err(|_| fault(FAILED)("an act does not read back"))
 }
 
@@ -114,7 +114,7 @@ impl<'a> Book<'a> {
             .order_acts(authority.as_str(), Some(order))
             .map_err(fault(FAILED))?;
         rows.iter()
-            .filter_map(|row| stored(row).map(|stored| stored.done).transpose())
+            .filter_map(|row| read_act(row).map(|stored| stored.done).transpose())
             .collect()
     }
 
@@ -122,7 +122,7 @@ impl<'a> Book<'a> {
     ///
     /// # Errors
     /// [`Code::OrderRevoked`], [`Code::OrderSuspended`].
-    pub fn stands(&self, authority: &Id, order: Uuid) -> Result<(), Refusal> {
+    pub fn check_stands(&self, authority: &Id, order: Uuid) -> Result<(), Refusal> {
         match stopped(&self.acts(authority, order)?) {
             Some(Code::OrderRevoked) => Err(Refusal::new(
                 Code::OrderRevoked,
@@ -185,7 +185,7 @@ impl<'a> Book<'a> {
                 .order_acts(named.as_str(), None)
                 .map_err(fault(FAILED))?
             {
-                if let Some(done) = stored(&row)?.done {
+                if let Some(done) = read_act(&row)?.done {
                     acts.entry((named.clone(), row.order))
                         .or_default()
                         .push(done);
@@ -251,18 +251,18 @@ impl<'a> Book<'a> {
         self.committer.admit().map_err(Refusal::unavailable)?;
         let (authority, order) = (act.says.authority.clone(), act.says.order);
         // Verifies the signatures of the stored acts before others have to wait for the lock.
-        self.borne_out(&authority)?;
+        self.confirmed_acts(&authority)?;
         let orders = self.lock_orders();
         let before = self.view(&authority, order)?;
-        let acts = self.borne_out(&authority)?;
+        let acts = self.confirmed_acts(&authority)?;
         if acts.order(&act.digest).is_some()
             || act.says.act == ActKind::Revoke && is_revoked(&before.acts, &acts)
         {
             return Ok(before);
         }
-        self.allowed(&act, &before)?;
+        self.check_allowed(&act, &before)?;
         if !self.was_seen(&OrderKey::new(authority.as_str(), order))? {
-            self.counted_today(&authority, |key| Ok(!self.was_seen(key)?))?
+            self.acts_today(&authority, |key| Ok(!self.was_seen(key)?))?
                 .add(&act, MOST_UNKNOWN)?;
         }
         self.keep(vec![act], &permit.bearer)?;
@@ -281,7 +281,7 @@ impl<'a> Book<'a> {
         Ok(self.life(order)?.is_some() || is_pinned()?)
     }
 
-    fn allowed(&self, act: &SignedAct, before: &OrderView) -> Result<(), Refusal> {
+    fn check_allowed(&self, act: &SignedAct, before: &OrderView) -> Result<(), Refusal> {
         match act.says.act {
             ActKind::Revoke => return Ok(()),
             ActKind::Resume if stopped(&before.acts) == Some(Code::OrderRevoked) => {
@@ -290,7 +290,7 @@ impl<'a> Book<'a> {
                     "a revoked order stays revoked",
                 ));
             }
-            ActKind::CloseReview => self.closable(&act.persons, before)?,
+            ActKind::CloseReview => self.check_closable(&act.persons, before)?,
             ActKind::Suspend | ActKind::Resume => {}
         }
         if before.acts.len() >= MOST_ACTS {
@@ -302,7 +302,7 @@ impl<'a> Book<'a> {
         Ok(())
     }
 
-    fn closable(&self, signers: &[Signer], before: &OrderView) -> Result<(), Refusal> {
+    fn check_closable(&self, signers: &[Signer], before: &OrderView) -> Result<(), Refusal> {
         let invalid = |why| Err(Refusal::new(Code::ActInvalid, why));
         let Some(life) = &before.life else {
             return Err(Refusal::new(
@@ -326,7 +326,7 @@ impl<'a> Book<'a> {
         }
         Err(Refusal::new(
             Code::OrderQuorum,
-            "a review is closed by a body that did not sign the order, or by two bodies with somebody who did not",
+            "a review is closed by a body that did not sign the order, or by two bodies with a person who did not",
         ))
     }
 
@@ -399,7 +399,7 @@ impl<'a> Book<'a> {
     }
 
     /// Counts the acts that each signer brought today, upon orders that `counts` accepts.
-    fn counted_today(
+    fn acts_today(
         &self,
         authority: &Id,
         counts: impl Fn(&OrderKey) -> Result<bool, Refusal>,
@@ -411,7 +411,7 @@ impl<'a> Book<'a> {
             .order_acts(authority.as_str(), None)
             .map_err(fault(FAILED))?
         {
-            let done = stored(&row)?
+            let done = read_act(&row)?
                 .done
                 .filter(|done| day_of(done.received) == today);
             let Some(done) = done else { continue };

@@ -223,7 +223,7 @@ fn signatures(facts: &OrderFacts<'_>) -> Result<(), Refusal> {
     }
     Err(Refusal::new(
         Code::OrderSignature,
-        "a signature does not verify, or its signer is no approver of the authority",
+        "a signature does not verify, or its signer is not an approver of the authority",
     ))
 }
 

@@ -183,7 +183,7 @@ fn signer(
 ) -> Result<Id, Refusal> {
     if request.claimed_signers().count() != 1 {
         return Err(RequestPayload::refuse(
-            "the officer's request has not exactly one signature",
+            "the officer's request does not have exactly one signature",
         ));
     }
     let authority = register.authorities.get(order.authority());

@@ -59,10 +59,10 @@ pub fn at_vault(vault: &Vault, permit: &BearerPermit, text: &str) -> Result<Lodg
         .map(|authority| enter(vault.orders(), authority, Duration::ZERO))
         .transpose()?;
     let book = Book::from(vault);
-    let order = checked(&book, permit, text, committer.clock_mark())?;
+    let order = check_order(&book, permit, text, committer.clock_mark())?;
     // No erasure may come between finding the mappings and the commit of their copies.
     let _orders = book.lock_orders();
-    stands(&book, &order)?;
+    check_stands(&book, &order)?;
     let lodged = LodgedOrder { order: order.id() };
     let mut copies = Copies::of(vault, order.scope())?;
     if copies.are_whole() {
@@ -86,19 +86,19 @@ pub fn at_node(
     let committer = node.committer();
     committer.admit().map_err(Refusal::unavailable)?;
     let book = Book::from(node);
-    let order = checked(&book, permit, text, committer.clock_mark())?;
-    stands(&book, &order)?;
+    let order = check_order(&book, permit, text, committer.clock_mark())?;
+    check_stands(&book, &order)?;
     let lodged = vault.ask(&OrderText {
         order: text.to_owned(),
     })?;
     let _orders = book.lock_orders();
-    stands(&book, &order)?;
+    check_stands(&book, &order)?;
     commit(committer, &book, permit, &order, vec![])?;
     Ok(lodged)
 }
 
 /// Makes the checks that need text, register and time only.
-fn checked(
+fn check_order(
     book: &Book<'_>,
     permit: &BearerPermit,
     text: &str,
@@ -118,7 +118,7 @@ fn checked(
 
 /// Makes the checks that depend on earlier uses and acts. A suspended order may be lodged: it needs
 /// its copies once the suspension is lifted.
-fn stands(book: &Book<'_>, order: &LodgeableOrder) -> Result<(), Refusal> {
+fn check_stands(book: &Book<'_>, order: &LodgeableOrder) -> Result<(), Refusal> {
     let pinned = book
         .store()
         .order_digest(&order.key())

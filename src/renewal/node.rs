@@ -129,7 +129,7 @@ fn work_on(
                 continue;
             };
             match task {
-                RenewalTask::Rewrap => seal_anew(node, keys, &record, sector, step, done),
+                RenewalTask::Rewrap => seal_to_lacking(node, keys, &record, sector, step, done),
                 RenewalTask::Prove => prove_own(keys, &record, done),
             }
         }
@@ -138,7 +138,7 @@ fn work_on(
     if held {
         Ok(())
     } else {
-        Err(sealed("somebody sealed the node in the meantime"))
+        Err(sealed("the node was sealed in the meantime"))
     }
 }
 
@@ -201,7 +201,7 @@ fn competent(node: &Node, record: SegmentRecord) -> Option<(SegmentRecord, &Sect
         .then_some((record, &**sector))
 }
 
-fn seal_anew(
+fn seal_to_lacking(
     node: &Node,
     keys: &[&AuthorityPrivateKey],
     record: &SegmentRecord,

@@ -94,8 +94,8 @@ fn lock_segments(vault: &Vault) -> MutexGuard<'_, ()> {
         .unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Reads a record that the vault itself signed and that stands under its own id. Any other must not
-/// be signed anew.
+/// Reads a record that the vault itself signed and that stands under its own id. No other record
+/// must be signed again.
 fn read_own_record(
     registered: &RegisteredRecipients<'_>,
     id: &SegmentId,
@@ -138,7 +138,7 @@ fn proofs(vault: &Vault, id: &SegmentId) -> Result<Vec<ProvedEntry>, Refusal> {
 /// A segment that is being changed.
 struct SegmentDraft {
     record: SegmentRecord,
-    /// Whether the record has to be signed anew.
+    /// Whether the record has to be signed again.
     changed: bool,
     /// By key: the entry that is proved now, or nothing if its proof falls.
     proofs: BTreeMap<String, Option<[u8; 32]>>,

@@ -4,7 +4,7 @@
 //!
 //! | what | how |
 //! |---|---|
-//! | the mapping | its chunk is written anew without it, and the old one deleted |
+//! | the mapping | its chunk is rewritten without it, and the old one deleted |
 //! | the salts of `tokenize` entries that may be over it | deleted: of the mapping's sector and domain, since its segment was opened |
 //! | the tags of `release`, `reveal` and `look-up` entries | deleted with their salts when they are `evidence-days` old ([`super::traces`]) |
 //! | the tag in an order's count | a random value takes its place when the order is over for so long: the count stays |
@@ -83,7 +83,7 @@ fn parse(
     read.collect()
 }
 
-fn checked(
+fn check_request(
     text: &str,
     register: &Register,
     permit: &RightsPermit,
@@ -181,7 +181,7 @@ pub fn at_vault(
     text: &str,
 ) -> Result<ErasureReceipt, Refusal> {
     let now = vault.steady_time()?;
-    let (erasure, officers, sector) = checked(text, vault.register(), permit, now)?;
+    let (erasure, officers, sector) = check_request(text, vault.register(), permit, now)?;
     vault.committer().admit().map_err(Refusal::unavailable)?;
     // Checked before the long scan as well, so that a repeated request costs nothing.
     check_not_carried_out(vault.store(), &erasure)?;
@@ -246,7 +246,7 @@ pub fn at_vault(
 /// As [`at_vault`].
 pub fn at_node(node: &Node, permit: &RightsPermit, text: &str) -> Result<ErasureReceipt, Refusal> {
     let now = node.steady_time()?;
-    let (erasure, officers, sector) = checked(text, node.register(), permit, now)?;
+    let (erasure, officers, sector) = check_request(text, node.register(), permit, now)?;
     node.committer().admit().map_err(Refusal::unavailable)?;
     let tags = parse(&erasure, &sector, node.audit_key())?
         .into_iter()

@@ -30,7 +30,7 @@ pub struct ErasureRequest {
     pub sector: String,
     /// Pseudonyms in the sector's text form, or in one that it had; at least one, each once.
     pub pseudonyms: Vec<String>,
-    /// Why, as a code that names nobody.
+    /// Why, as a code that names no person.
     pub reason: Id,
     /// When it was written; whole seconds.
     pub time: Timestamp,

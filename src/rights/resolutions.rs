@@ -130,7 +130,7 @@ pub fn look_up(
     permit: &RightsPermit,
     asked: &ResolutionQuestion,
 ) -> Result<PersonResolutions, Refusal> {
-    let sector = admitted(vault, permit, asked)?;
+    let sector = check_question(vault, permit, asked)?;
     // A used-up day must not come back when the clock is set back.
     let (officer, now) = (&permit.officer.id, vault.steady_time()?);
     // Held from reading the count to the commit that raises it.
@@ -138,7 +138,7 @@ pub fn look_up(
         .look_ups
         .lock()
         .unwrap_or_else(PoisonError::into_inner);
-    let count = counted(vault, officer, now)?;
+    let count = count_look_up(vault, officer, now)?;
     let reader = ResolutionReader {
         vault,
         book: Book::from(vault),
@@ -175,7 +175,7 @@ pub fn look_up(
 }
 
 /// The sector of the question, if the question is valid and the sector is the officer's.
-fn admitted<'v>(
+fn check_question<'v>(
     vault: &'v Vault,
     permit: &RightsPermit,
     asked: &ResolutionQuestion,
@@ -214,7 +214,7 @@ fn admitted<'v>(
 
 /// Counts one more look-up of an officer on that day. Just after midnight it stays the new day,
 /// even if the clock steps back.
-fn counted(vault: &Vault, officer: &Id, now: Timestamp) -> Result<Change, Refusal> {
+fn count_look_up(vault: &Vault, officer: &Id, now: Timestamp) -> Result<Change, Refusal> {
     let (day, officer) = (
         day_of(now.max(vault.committer().mark().time())),
         officer.to_string(),

@@ -11,7 +11,7 @@ use uuid::Uuid;
 use crate::id::Id;
 use crate::json::{JsonFault, JsonObject};
 
-const NO_ID: &str = "is no id";
+const NOT_AN_ID: &str = "is not an id";
 const NO_TIME: &str = "is not written like 2026-11-22T09:00:00Z";
 
 impl JsonObject {
@@ -20,7 +20,10 @@ impl JsonObject {
     /// # Errors
     /// [`JsonFault`] if it is missing or something else.
     pub fn id(&mut self, name: &'static str) -> Result<Id, JsonFault> {
-        Id::parse(&self.text(name)?).ok_or(JsonFault::Value { name, fault: NO_ID })
+        Id::parse(&self.text(name)?).ok_or(JsonFault::Value {
+            name,
+            fault: NOT_AN_ID,
+        })
     }
 
     /// Takes member `name`, an array of ids.
@@ -35,7 +38,7 @@ impl JsonObject {
             .collect::<Option<_>>();
         ids.ok_or(JsonFault::Value {
             name,
-            fault: "names one that is no id",
+            fault: "names one that is not an id",
         })
     }
 

@@ -1,5 +1,5 @@
-//! Pseudonyms of one batch in one domain: derived, looked up, and sealed where they are not stored
-//! yet.
+//! Derives the pseudonyms of one batch in one domain, looks them up, and seals the mappings that
+//! are not stored yet.
 
 use std::sync::Arc;
 

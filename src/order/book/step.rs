@@ -24,7 +24,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use super::{Book, FAILED, hex, is_revoked, stored};
+use super::{Book, FAILED, hex, is_revoked, read_act};
 use crate::code::Code;
 use crate::commit::orders::ActSet;
 use crate::order::act::{ActKind, ActVerdict, SignedAct, judge_act};
@@ -59,7 +59,7 @@ impl Book<'_> {
     ///
     /// # Errors
     /// [`Code::Internal`].
-    pub fn borne_out(&self, authority: &Id) -> Result<Arc<ActSet>, Refusal> {
+    pub fn confirmed_acts(&self, authority: &Id) -> Result<Arc<ActSet>, Refusal> {
         self.gate.acts(authority, || {
             let mut acts = ActSet::default();
             for row in self
@@ -67,7 +67,7 @@ impl Book<'_> {
                 .order_acts(authority.as_str(), None)
                 .map_err(fault(FAILED))?
             {
-                let kept = stored(&row)?;
+                let kept = read_act(&row)?;
                 let is_good = || {
                     matches!(
                         judge_act(&kept.text, self.register),
@@ -90,7 +90,7 @@ impl Book<'_> {
     /// # Errors
     /// [`Code::Internal`].
     pub fn digest(&self, authority: &Id) -> Result<String, Refusal> {
-        Ok(hex(&self.borne_out(authority)?.digest()))
+        Ok(hex(&self.confirmed_acts(authority)?.digest()))
     }
 
     /// Notes whether the other side holds the same acts.
@@ -107,7 +107,7 @@ impl Book<'_> {
         authority: &Id,
         after: Option<ActDigest>,
     ) -> Result<(ActWindow, Vec<ActDigest>), Refusal> {
-        let acts = self.borne_out(authority)?;
+        let acts = self.confirmed_acts(authority)?;
         let mut known: Vec<_> = acts
             .behind(after)
             .map(|(digest, _)| digest)
@@ -130,7 +130,7 @@ impl Book<'_> {
         known: &[ActDigest],
     ) -> Result<Vec<String>, Refusal> {
         let known: BTreeSet<_> = known.iter().collect();
-        let acts = self.borne_out(authority)?;
+        let acts = self.confirmed_acts(authority)?;
         let inside = acts
             .behind(window.after)
             .take_while(|(digest, _)| window.until.is_none_or(|end| *digest <= end));
@@ -148,7 +148,7 @@ impl Book<'_> {
     /// # Errors
     /// [`Code::Internal`].
     pub fn texts_of(&self, authority: &Id, wanted: &[ActDigest]) -> Result<Vec<String>, Refusal> {
-        let acts = self.borne_out(authority)?;
+        let acts = self.confirmed_acts(authority)?;
         self.texts(authority, wanted.iter().copied(), &acts)
     }
 
@@ -167,7 +167,7 @@ impl Book<'_> {
                 .store
                 .order_act(authority.as_str(), order, &digest)
                 .map_err(fault(FAILED))?;
-            let text = stored(&row.ok_or("an act is gone").map_err(fault(FAILED))?)?.text;
+            let text = read_act(&row.ok_or("an act is gone").map_err(fault(FAILED))?)?.text;
             // Rows of earlier versions may hold white space.
             let ActVerdict::Good(SignedAct { text, .. }) = judge_act(&text, self.register)? else {
                 continue;
@@ -208,13 +208,13 @@ impl Book<'_> {
             }
         }
         let _orders = self.lock_orders();
-        let acts = self.borne_out(authority)?;
+        let acts = self.confirmed_acts(authority)?;
         let mut seen = BTreeSet::new();
         good.retain(|act| acts.order(&act.digest).is_none() && seen.insert(act.digest));
         if good.is_empty() {
             return Ok(0);
         }
-        let mut of_day = self.counted_today(authority, |_| Ok(true))?;
+        let mut of_day = self.acts_today(authority, |_| Ok(true))?;
         let (mut taken, mut ended) = (vec![], BTreeSet::new());
         for act in good {
             let order = act.says.order;

@@ -25,12 +25,12 @@ use crate::vault::Vault;
 /// [`Code::AuditUnavailable`], [`Code::Overloaded`], [`Code::Internal`]. The next call destroys
 /// what this one did not.
 pub fn destroy_over(vault: &Vault) -> Result<usize, Refusal> {
-    if ended(vault)?.is_empty() {
+    if ended_orders(vault)?.is_empty() {
         return Ok(0);
     }
     // A release that is under way may be adding copies.
     let _orders = Book::from(vault).lock_orders();
-    let ended = ended(vault)?;
+    let ended = ended_orders(vault)?;
     let jobs: Vec<Job> = ended.into_iter().map(|end| end.job(vault)).collect();
     let unavailable = not_logged("no copy is destroyed");
     let submitted: Vec<_> = jobs
@@ -50,7 +50,7 @@ struct EndedOrder {
 }
 
 /// The orders with copies that are over or revoked.
-fn ended(vault: &Vault) -> Result<Vec<EndedOrder>, Refusal> {
+fn ended_orders(vault: &Vault) -> Result<Vec<EndedOrder>, Refusal> {
     let (book, now) = (Book::from(vault), vault.proven_time().as_second());
     let mut ended = vec![];
     for (order, row) in vault.store().copied_orders().map_err(fault(FAILED))? {
@@ -66,7 +66,7 @@ fn ended(vault: &Vault) -> Result<Vec<EndedOrder>, Refusal> {
 
 fn is_revoked(book: &Book<'_>, authority: &str, order: Uuid) -> Result<bool, Refusal> {
     let authority = Id::parse(authority)
-        .ok_or("a stored order's authority is no id")
+        .ok_or("a stored order's authority is not an id")
         .map_err(fault(FAILED))?;
     Ok(stopped(&book.acts(&authority, order)?) == Some(Code::OrderRevoked))
 }

@@ -5,6 +5,7 @@
 use std::collections::HashMap;
 
 use super::{SealedMapping, unwrap};
+use crate::code::Code;
 use crate::commit::Change;
 use crate::execution::FAILED;
 use crate::order::book::Book;
@@ -20,16 +21,16 @@ type NewCopy = (OrderKey, [u8; 16], CopyRow);
 /// Does both, durably. To be called at a start, before the vault serves.
 ///
 /// # Errors
-/// [`Code::Internal`](crate::code::Code::Internal) also if a copy does not open, for example
+/// [`Code::Internal`] also if a copy does not open, for example
 /// because its version of the storage secret is missing;
-/// [`Code::AuditUnavailable`](crate::code::Code::AuditUnavailable).
+/// [`Code::AuditUnavailable`].
 pub fn begin(vault: &Vault) -> Result<(), Refusal> {
-    let mut copies = rewrapped(vault).map_err(fault(FAILED))?;
+    let mut copies = rewrapped_copies(vault).map_err(fault(FAILED))?;
     let mut orders = vec![];
     let is_first = !vault.store().has_begun_copies().map_err(fault(FAILED))?;
     if is_first {
-        orders = live(vault)?;
-        copies.extend(of_counted(vault, &orders)?);
+        orders = live_orders(vault)?;
+        copies.extend(counted_copies(vault, &orders)?);
     }
     if !is_first && copies.is_empty() {
         return Ok(());
@@ -50,7 +51,7 @@ pub fn begin(vault: &Vault) -> Result<(), Refusal> {
 }
 
 /// The copies under an earlier version of the storage key, wrapped under the present one.
-fn rewrapped(vault: &Vault) -> Result<Vec<NewCopy>, StartError> {
+fn rewrapped_copies(vault: &Vault) -> Result<Vec<NewCopy>, StartError> {
     let (cipher, mut copies) = (vault.cipher(), vec![]);
     vault.store().each_order_copy(|order, tag, copy| {
         if cipher.is_current(&copy.sealed) {
@@ -77,11 +78,11 @@ fn rewrapped(vault: &Vault) -> Result<Vec<NewCopy>, StartError> {
 
 /// The orders that were used and are neither over nor revoked. The store does not know what they
 /// list: they are completed when they are presented again.
-fn live(vault: &Vault) -> Result<Vec<(OrderKey, CopiesRow)>, Refusal> {
+fn live_orders(vault: &Vault) -> Result<Vec<(OrderKey, CopiesRow)>, Refusal> {
     let (book, mut live) = (Book::from(vault), vec![]);
     for (order, life) in book.lives()? {
-        let is_revoked = stopped(&book.acts(&life.authority, order.id)?)
-            == Some(crate::code::Code::OrderRevoked);
+        let is_revoked =
+            stopped(&book.acts(&life.authority, order.id)?) == Some(Code::OrderRevoked);
         if life.not_after > book.now() && !is_revoked {
             live.push((
                 order,
@@ -97,7 +98,10 @@ fn live(vault: &Vault) -> Result<Vec<(OrderKey, CopiesRow)>, Refusal> {
 
 /// Copies of the pseudonyms that were asked for under these orders. Only their tags are known, so
 /// this reads all mappings, once.
-fn of_counted(vault: &Vault, orders: &[(OrderKey, CopiesRow)]) -> Result<Vec<NewCopy>, Refusal> {
+fn counted_copies(
+    vault: &Vault,
+    orders: &[(OrderKey, CopiesRow)],
+) -> Result<Vec<NewCopy>, Refusal> {
     let mut wanted: HashMap<[u8; 16], Vec<&OrderKey>> = HashMap::new();
     for (order, _) in orders {
         for tag in vault.store().order_pairs(order).map_err(fault(FAILED))? {

@@ -133,8 +133,8 @@ impl SegmentDrafts<'_> {
         Ok(true)
     }
 
-    /// Takes out a recipient that does not open. A recipient that was proved once opens, whatever a
-    /// node says later; and the last one that may open stays.
+    /// Takes out a recipient that does not open. It keeps one that was proved before, because that
+    /// one does open, and the last one that may open.
     fn discard(&mut self, proof: &RecipientProof, own: &[AuthorityKey]) -> Result<bool, Refusal> {
         let vault = self.vault;
         let Some((draft, _)) = self.proof_target(proof, own)? else {
@@ -170,7 +170,9 @@ impl SegmentDrafts<'_> {
             .decode(proof.opening.as_bytes())
             .unwrap_or_default();
         let digest = digest.ok_or_else(|| {
-            invalid("the store has nothing by which to tell that somebody opened this segment, so no proof is believed")
+            invalid(
+                "an earlier version made this segment, so that no proof about it can be checked",
+            )
         })?;
         if !is_opening(&shown, &digest) {
             return Err(invalid("nothing shows that the node opened the segment"));
