@@ -7,7 +7,7 @@ mod common;
 use std::hint::black_box;
 use std::time::Duration;
 
-use cloison::audit::{Domain, Entry, Event, TokenizeDetails};
+use cloison::audit::{AuditEntry, AuditEvent, Domain, TokenizeDetails};
 use cloison::commit::AnsweredPseudonyms;
 use cloison::pseudonym::Pseudonym;
 use cloison::register::Id;
@@ -48,7 +48,7 @@ fn batches(c: &mut Criterion) {
 }
 
 /// The entry of a batch, as the writer makes it.
-fn entry() -> Entry {
+fn entry() -> AuditEntry {
     let id = |text| Id::parse(text).expect("an id");
     let entry = TokenizeDetails {
         client: id("bench"),
@@ -68,9 +68,9 @@ fn entry() -> Entry {
         rejected: 0,
         digest: "155555ad9071aa6b0ac8a50fef5f1c6dde75d52b8e96816a26f91895be394b18".to_owned(),
     };
-    Entry::new(
+    AuditEntry::new(
         jiff::Timestamp::UNIX_EPOCH,
-        Event::Tokenize(Box::new(entry)),
+        AuditEvent::Tokenize(Box::new(entry)),
     )
 }
 

@@ -1,4 +1,13 @@
-//! The authoriser: who may do what. Use cases take a permit, and only this room makes one.
+//! The authoriser: decides who may do what. Use cases take a permit, and only this room makes
+//! permits.
+//!
+//! ```compile_fail,E0451
+//! # use std::sync::Arc;
+//! # use cloison::{access::SectorPermit, register::Client, vault::SectorState};
+//! fn forge(client: Arc<Client>, sector: Arc<SectorState>) -> SectorPermit {
+//!     SectorPermit { client, sector } // private fields: only `access` makes one
+//! }
+//! ```
 
 use std::sync::Arc;
 
@@ -6,11 +15,11 @@ use crate::code::Code;
 use crate::entity::{Entity, Role};
 use crate::identifier::Scheme;
 use crate::register::{
-    Authority, Client, Id, Officer, Operation, Register, RightsOfficer, SpkiDigest,
+    Authority, Id, Officer, Operation, Register, RegisteredClient, RightsOfficer, SpkiDigest,
 };
 use crate::vault::{SectorState, Vault};
 
-/// Who stands at the other end, as the log names them.
+/// The caller, as the log names them.
 pub fn actor(register: &Register, peer: SpkiDigest) -> String {
     if let Some(client) = register.clients.get(&peer) {
         return client.id.to_string();
@@ -50,36 +59,36 @@ pub fn actor(register: &Register, peer: SpkiDigest) -> String {
     "unknown".to_owned()
 }
 
-/// To whose account a listener's connections and requests are charged.
+/// The account to which a listener charges connections and requests.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum AccountHolder {
     /// A controller, by its id.
     Organisation(Id),
     /// An authority, by its id: its node, its officers and custodians.
     Authority(Id),
-    /// Those who run the deployment.
+    /// The operators.
     Operations,
-    /// Those who read its logs.
+    /// The auditors.
     Commission,
-    /// Those who serve persons' rights.
+    /// The rights officers.
     Rights,
-    /// A certificate by itself, where no register is asked.
+    /// A single certificate, on a listener that uses no register.
     Certificate(SpkiDigest),
     /// Any caller of a listener without TLS.
     Anybody,
 }
 
-/// What a listener knows of a caller before anything is asked.
+/// What a listener knows about a caller before the first request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CallerStanding {
-    /// To whose account its requests are charged.
+    /// The account to which its requests are charged.
     pub holder: AccountHolder,
-    /// Whether it can stop something: bring an act upon an order, or seal a node. A little is
-    /// guaranteed to these.
+    /// Whether it can stop something: bring an act upon an order, or seal a node. Such callers have
+    /// a guaranteed share.
     pub stops: bool,
 }
 
-/// Who stands at the other end; nothing for a key that the register does not know.
+/// The caller behind a key; `None` for a key that the register does not have.
 pub fn standing(register: &Register, peer: SpkiDigest) -> Option<CallerStanding> {
     let known = |holder, stops| Some(CallerStanding { holder, stops });
     if let Some(client) = register.clients.get(&peer) {
@@ -143,16 +152,16 @@ pub fn names(register: &Register, id: &str) -> bool {
 /// # Errors
 /// [`Code::UnknownClient`] for a key that the register does not know, [`Code::Forbidden`] for any
 /// other caller.
-pub fn client(register: &Register, peer: SpkiDigest) -> Result<&Arc<Client>, Code> {
+pub fn client(register: &Register, peer: SpkiDigest) -> Result<&Arc<RegisteredClient>, Code> {
     register
         .clients
         .get(&peer)
         .ok_or_else(|| stranger(register, peer))
 }
 
-/// Leave to ask for pseudonyms in one sector, with one scheme, for one purpose.
+/// Permission to ask for pseudonyms in one sector, with one scheme, for one purpose.
 pub struct TokenizePermit {
-    pub(crate) client: Arc<Client>,
+    pub(crate) client: Arc<RegisteredClient>,
     pub(crate) sector: Arc<SectorState>,
     pub(crate) scheme: Arc<Scheme>,
     pub(crate) purpose: Option<Id>,
@@ -208,9 +217,9 @@ pub fn tokenize(
     })
 }
 
-/// Leave, for a sector system, to do something in one of its sectors beside asking for pseudonyms.
+/// Permission for a sector system to do an operation other than tokenization in one of its sectors.
 pub struct SectorPermit {
-    pub(crate) client: Arc<Client>,
+    pub(crate) client: Arc<RegisteredClient>,
     pub(crate) sector: Arc<SectorState>,
 }
 
@@ -239,7 +248,7 @@ pub fn in_sector(
     })
 }
 
-/// Leave to run the vault: epochs.
+/// Permission to operate the vault.
 pub struct OperatorPermit {
     pub(crate) operator: Id,
 }
@@ -258,13 +267,13 @@ pub fn operator(register: &Register, peer: SpkiDigest) -> Result<OperatorPermit,
     }
 }
 
-/// Leave to read the log.
+/// Permission to read the log.
 pub struct AuditorPermit {
     pub(crate) auditor: Id,
 }
 
 impl AuditorPermit {
-    /// Who reads.
+    /// The auditor.
     pub fn auditor(&self) -> &Id {
         &self.auditor
     }
@@ -283,12 +292,12 @@ pub fn auditor(register: &Register, peer: SpkiDigest) -> Result<AuditorPermit, C
     }
 }
 
-/// Leave to bring a statement of the commission's. Who brings it does not matter for what it does:
-/// that follows from its signatures.
+/// Permission to bring a statement of the commission. Its effect follows from its signatures, not
+/// from the caller.
 pub struct MessengerPermit {
-    /// Who brings it, as the log names them.
+    /// The caller, as the log names them.
     pub(crate) bearer: String,
-    /// The auditor, if it is one: then only what names that auditor is shown.
+    /// The auditor, if the caller is one: they see only inspections that name them.
     pub(crate) auditor: Option<Id>,
 }
 
@@ -309,7 +318,7 @@ pub fn messenger(register: &Register, peer: SpkiDigest) -> Result<MessengerPermi
     }
 }
 
-/// Leave to see to people's rights in some sectors.
+/// Permission to serve persons' rights in some sectors.
 pub struct RightsPermit {
     pub(crate) officer: Arc<RightsOfficer>,
 }
@@ -331,13 +340,13 @@ pub fn rights_officer(register: &Register, peer: SpkiDigest) -> Result<RightsPer
     }
 }
 
-/// How much of a log a caller may read.
+/// The part of a log that a caller may read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LogReading {
     /// All of it: an auditor.
     Entries,
-    /// Checkpoints and tiles of hashes: an authority's node, which watches that the log only grows.
-    /// What other authorities, and sector systems, did is not the node's affair.
+    /// Checkpoints and tiles of hashes: an authority's node, which checks that the log only grows.
+    /// It may not read what other authorities and sector systems did.
     Hashes,
 }
 
@@ -354,7 +363,7 @@ pub fn reader(entity: &Entity, peer: SpkiDigest) -> Result<LogReading, Code> {
     }
 }
 
-/// Leave, for an authority's node, to ask the vault for a release.
+/// Permission for an authority's node to ask the vault for a release.
 pub struct NodePermit {
     pub(crate) authority: Arc<Authority>,
 }
@@ -376,7 +385,7 @@ pub fn node(register: &Register, peer: SpkiDigest) -> Result<NodePermit, Code> {
     }
 }
 
-/// Leave, for an officer, to ask their authority's node.
+/// Permission for an officer to ask their authority's node.
 pub struct OfficerPermit {
     pub(crate) officer: Id,
 }
@@ -406,7 +415,7 @@ pub fn officer(
     }
 }
 
-/// Leave, for a custodian, to bring their share to their authority's node.
+/// Permission for a custodian to bring their share to their authority's node.
 pub struct CustodianPermit {
     pub(crate) custodian: Id,
 }
@@ -436,9 +445,9 @@ pub fn custodian(
     }
 }
 
-/// Leave to see whether an authority's node is sealed, and to seal it. Any custodian and any
-/// officer has it: the first of them who sees that something is wrong should seal. The custodians
-/// can undo that.
+/// Permission to see whether an authority's node is sealed, and to seal it. Every custodian and
+/// every officer has it, because the first who sees that something is wrong should seal. The
+/// custodians can undo that.
 pub struct SealPermit {
     pub(crate) actor: Id,
 }
@@ -458,9 +467,9 @@ pub fn sealer(register: &Register, authority: &Id, peer: SpkiDigest) -> Result<S
     })
 }
 
-/// Leave, at an authority's node, to acknowledge that the vault's log lost entries at a restore.
-/// Any custodian and any officer has it, for they answer for what the node opens. It opens nothing
-/// that an order does not.
+/// Permission to acknowledge, at an authority's node, that the vault's log lost entries at a
+/// restore. Every custodian and every officer has it, because they answer for what the node opens.
+/// It opens nothing without an order.
 pub struct ResumePermit {
     pub(crate) actor: Id,
 }
@@ -479,8 +488,8 @@ pub fn resumer(
     })
 }
 
-/// Leave, at an authority's node, to have its segments sealed to the keys that the register lists.
-/// Any custodian and any officer has it: the register alone decides to which keys.
+/// Permission to have an authority's node seal its segments to the keys that the register lists.
+/// Every custodian and every officer has it, because the register alone decides to which keys.
 pub struct RenewPermit {
     pub(crate) actor: Id,
 }
@@ -495,10 +504,10 @@ pub fn renewer(register: &Register, authority: &Id, peer: SpkiDigest) -> Result<
     })
 }
 
-/// Leave, at the vault, to take recipients out of segments that the register no longer lists.
+/// Permission to drop, at the vault, recipients that the register no longer lists.
 pub struct DropPermit {
     pub(crate) actor: Id,
-    /// In whose sectors: one authority's, or all.
+    /// Limits the permit to one authority's sectors; `None`: all sectors.
     pub(crate) authority: Option<Id>,
 }
 
@@ -527,12 +536,12 @@ fn stranger(register: &Register, peer: SpkiDigest) -> Code {
     }
 }
 
-/// Leave to bring an act upon an order, and to see the orders that a side knows. Who brings an act
-/// does not matter for what it does: that follows from its signatures.
+/// Permission to bring an act upon an order, and to see the orders that a side knows. An act's
+/// effect follows from its signatures, not from the caller.
 pub struct BearerPermit {
-    /// Who brings it, as the log names them.
+    /// The caller, as the log names them.
     pub(crate) bearer: String,
-    /// Whose orders: one authority's, or all.
+    /// Limits the permit to one authority's orders; `None`: all orders.
     pub(crate) authority: Option<Id>,
 }
 

@@ -5,17 +5,17 @@
 //! without gaps, in the order in which they became durable, each in the same commit as the effect
 //! it describes.
 //!
-//! Over the entries of each year stands a Merkle tree ([`tlog`](crate::tlog)), served and copied as
-//! C2SP `tlog-tiles`:
+//! The entries of each year form a Merkle tree ([`tlog`](crate::tlog)), which is served and copied
+//! as C2SP `tlog-tiles`:
 //!
 //! | module | what it does |
 //! |---|---|
-//! | [`origin`] | the names of cloison's logs, and the keys by which they are believed |
-//! | [`log`], [`resume`] | writing: entries into the tree, trees under checkpoints; going on after a restore |
+//! | [`origin`] | the names of cloison's logs, and the keys that verify them |
+//! | [`log`], [`resume`] | writing: adds entries to the tree and signs checkpoints over it; continues after a restore |
 //! | [`shard_reader`], [`source`] | reading: from a store, from a copied folder |
 //! | [`verify`] | checking whole logs |
-//! | [`cosign`] | having our checkpoints cosigned |
-//! | [`search`] | finding entries for people |
+//! | [`cosign`] | gets our checkpoints cosigned |
+//! | [`search`] | finds entries by time, actor, sector, order and event |
 
 use std::sync::Arc;
 
@@ -42,21 +42,21 @@ pub mod source;
 pub mod verify;
 
 pub use details::*;
-pub use event::Event;
+pub use event::AuditEvent;
 
 /// One audit entry.
 #[derive(Debug, Clone, Serialize)]
-pub struct Entry {
+pub struct AuditEntry {
     /// When the request arrived, RFC 3339 with milliseconds, UTC.
     pub time: String,
     /// What happened.
     #[serde(flatten)]
-    pub event: Event,
+    pub event: AuditEvent,
 }
 
-impl Entry {
-    /// An entry of that moment.
-    pub fn new(now: Timestamp, event: Event) -> Self {
+impl AuditEntry {
+    /// An entry with this time.
+    pub fn new(now: Timestamp, event: AuditEvent) -> Self {
         Self {
             time: format!("{now:.3}"),
             event,
@@ -124,8 +124,8 @@ impl Domain {
     }
 }
 
-/// Proof that an entry is durable. Only the writer makes one; what may happen only after an entry
-/// takes it by value.
+/// Proof that an entry is durable. Only the writer makes one; an action that must follow an entry
+/// takes the receipt by value.
 ///
 /// ```compile_fail,E0451
 /// let receipt = cloison::audit::AuditReceipt { origin: "".into(), shard: cloison::store::Shard::of(2026), index: 0, leaf: [0; 32] };
@@ -139,7 +139,7 @@ pub struct AuditReceipt {
 }
 
 impl AuditReceipt {
-    /// Where the entry stands.
+    /// The entry's place in its log.
     pub fn position(&self) -> LogPosition {
         LogPosition {
             log: self.origin.to_string(),
@@ -166,7 +166,7 @@ impl AuditReceipt {
 /// entry, not even with the audit secret.
 pub fn salted(tags: impl IntoIterator<Item = [u8; 16]>) -> Vec<ItemTag> {
     let tags: Vec<[u8; 16]> = tags.into_iter().collect();
-    // One system call for all.
+    // One system call fills all salts.
     let mut salts = vec![[0; 16]; tags.len()];
     crate::clock::dice().fill_bytes(salts.as_flattened_mut());
     tags.into_iter()
@@ -191,13 +191,13 @@ mod tests {
 
     #[test]
     fn entries_are_canonical() {
-        let event = Event::Refuse {
+        let event = AuditEvent::Refuse {
             actor: "unknown".into(),
             operation: "tokenize",
             code: Code::UnknownClient,
             count: 2,
         };
-        let entry = Entry::new(Timestamp::from_second(1_800_000_000).unwrap(), event);
+        let entry = AuditEntry::new(Timestamp::from_second(1_800_000_000).unwrap(), event);
         assert_eq!(
             String::from_utf8(entry.to_bytes()).unwrap(),
             r#"{"actor":"unknown","code":"unknown-client","count":2,"event":"refuse","operation":"tokenize","time":"2027-01-15T08:00:00.000Z"}"#

@@ -1,4 +1,4 @@
-//! The command line: reads what was asked, calls one room, prints what came of it.
+//! The command line: reads the arguments, calls one room, prints the result.
 //!
 //! Every command lives in its own file with its arguments and one function `run`. All of them fail
 //! with the one [`CommandError`](crate::terminal::CommandError), which always says what to do next.
@@ -58,7 +58,7 @@ struct Cli {
     command: CloisonCommand,
 }
 
-/// In the order in which somebody new would meet them.
+/// In the order in which a newcomer meets them.
 #[derive(Subcommand)]
 enum CloisonCommand {
     Demo(demo::DemoArgs),
@@ -100,7 +100,7 @@ enum CloisonCommand {
     Spec(spec::SpecCommand),
 }
 
-/// Reads the command line, runs it and says what went wrong. Called by `main` and by nothing else.
+/// Reads and runs the command line, and reports an error. Only `main` calls it.
 pub fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
         CloisonCommand::Demo(args) => demo::run(args),

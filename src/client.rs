@@ -1,8 +1,7 @@
-//! The blocking HTTP client: what the command line and the authority node speak to a server with.
+//! The blocking HTTP client by which the command line and the authority node talk to servers.
 //!
-//! It believes servers of one certificate authority only, shows its own certificate, keeps
-//! connections open, follows no redirect and knows no proxy. Refusals come back as a
-//! [`ProblemReply`].
+//! It trusts servers of one certificate authority only, shows its own certificate, keeps connections
+//! open, follows no redirect and uses no proxy. Refusals come back as a [`ProblemReply`].
 
 mod audit;
 mod batches;
@@ -43,8 +42,8 @@ const MAX_REPLY: u64 = 64 * 1024 * 1024;
 /// The content type of JSON.
 pub const JSON: &str = "application/json";
 
-/// A server that one talks to, with the connections to it. Cheap to share between threads; each
-/// uses connections of its own.
+/// The client of one server, with its connections. Threads can share it; each uses connections of its
+/// own.
 pub struct Client {
     agent: Agent,
     base: String,
@@ -88,7 +87,7 @@ pub struct ProblemReply {
     pub title: String,
     /// More about this case.
     pub detail: Option<String>,
-    /// After how many seconds to come back.
+    /// After how many seconds to try again.
     pub retry_after: Option<u32>,
 }
 
@@ -110,11 +109,11 @@ impl fmt::Display for ProblemReply {
             .try_for_each(|detail| write!(f, ": {detail}"))?;
         self.retry_after
             .iter()
-            .try_for_each(|seconds| write!(f, "; come back in {seconds} s"))
+            .try_for_each(|seconds| write!(f, "; try again in {seconds} s"))
     }
 }
 
-/// Why there is no answer.
+/// Why a request has no answer.
 #[derive(Debug, thiserror::Error)]
 pub enum ClientError {
     /// Certificates or key cannot be used.
@@ -131,7 +130,7 @@ pub enum ClientError {
         /// The reason.
         fault: HandshakeFault,
     },
-    /// There is no connection, or it broke: nobody knows whether the request arrived.
+    /// There is no connection, or it broke; the request may or may not have arrived.
     #[error("cannot reach {base}: {why}")]
     Connection {
         /// The server's URL.
@@ -139,22 +138,22 @@ pub enum ClientError {
         /// What happened.
         why: String,
     },
-    /// The answer is none that this server would give.
-    #[error("{base} gave an answer that makes no sense (status {status})")]
+    /// The answer has not the form that such a server gives.
+    #[error("{base} gave no valid answer (status {status})")]
     Answer {
         /// The server's URL.
         base: String,
         /// The HTTP status.
         status: u16,
     },
-    /// The request could not be written as JSON: a fault of ours.
+    /// The request could not be written as JSON: a bug of cloison.
     #[error("the request has no JSON form")]
     Request,
 }
 
 impl ClientError {
-    /// Whether to try the same again may help, and after how long at the soonest. For requests that
-    /// may arrive twice.
+    /// After how long to send the same request again, if that may help. For requests that may arrive
+    /// twice.
     pub fn retry_after(&self) -> Option<Duration> {
         match self {
             Self::Connection { .. } => Some(Duration::from_millis(200)),
@@ -251,7 +250,7 @@ impl Client {
         &self.base
     }
 
-    /// Asks, in JSON or not; the answer's body replaces what is in `reply`.
+    /// Posts a body; the answer's body replaces what is in `reply`.
     ///
     /// # Errors
     /// All but [`ClientError::Setup`].
@@ -269,7 +268,7 @@ impl Client {
         self.finish(request.send(body), reply)
     }
 
-    /// [`Client::post`], whatever the status of the answer is.
+    /// As [`Client::post`], but any status is an answer and comes back.
     ///
     /// # Errors
     /// [`ClientError::Connection`]
@@ -294,7 +293,7 @@ impl Client {
         Ok(response.status().as_u16())
     }
 
-    /// Asks for what is there; the answer's body replaces what is in `reply`.
+    /// Gets what is at `path`; the answer's body replaces what is in `reply`.
     ///
     /// # Errors
     /// All but [`ClientError::Setup`].
@@ -302,8 +301,8 @@ impl Client {
         self.finish(self.agent.get(format!("{}{path}", self.base)).call(), reply)
     }
 
-    /// [`Client::post`], from and to JSON. (Who has large batches keeps the buffer and borrows from
-    /// it instead.)
+    /// As [`Client::post`], from and to JSON. (Callers with large batches keep the buffer and borrow
+    /// from it instead.)
     ///
     /// # Errors
     /// All but [`ClientError::Setup`].
@@ -318,7 +317,7 @@ impl Client {
         self.parse(&reply)
     }
 
-    /// [`Client::get`], to JSON.
+    /// As [`Client::get`], to JSON.
     ///
     /// # Errors
     /// All but [`ClientError::Setup`].
@@ -366,9 +365,10 @@ impl Client {
                 .and_then(|value| value.to_str().ok())
         };
         let body: ProblemBody<'_> =
-            match text("content-type")?.starts_with(crate::http::problem::CONTENT) {
-                true => serde_json::from_slice(reply).ok()?,
-                false => return None,
+            if text("content-type")?.starts_with(crate::http::problem::CONTENT) {
+                serde_json::from_slice(reply).ok()?
+            } else {
+                return None;
             };
         let code = body.code.into_owned();
         Some(ProblemReply {
@@ -383,7 +383,7 @@ impl Client {
         })
     }
 
-    /// What somebody needs to know who is to enter this client in the register.
+    /// The detail for an unknown client: the digest to enter in the register.
     fn who_is_unknown(&self, code: &str) -> Option<String> {
         let own = &self.own;
         (code == Code::UnknownClient.as_str())
@@ -409,7 +409,8 @@ impl Client {
     }
 }
 
-/// A path from its parts; what is not a plain character in one (RFC 3986 §2.3) is percent-encoded.
+/// A path from its parts, in which every character but the unreserved ones (RFC 3986 §2.3) is
+/// percent-encoded.
 pub fn path(parts: &[&str]) -> String {
     let mut path = String::new();
     for part in parts {

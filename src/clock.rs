@@ -4,7 +4,7 @@
 //! instant; the operating system's time of day is read in [`SystemClock`] and its randomness in
 //! [`random`], and nowhere else.
 //!
-//! A clock that is set back must not open again what the time has closed: such decisions use
+//! A clock that is set back must not reopen what has expired: such decisions use
 //! [`ClockMark::steady`].
 
 mod mark;
@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 pub use mark::{CLOCK_TOLERANCE, ClockBehind, ClockMark};
+use uuid::Uuid;
 
 /// Tells the time.
 pub trait Clock: Send + Sync {
@@ -38,12 +39,19 @@ pub fn day_of(now: Timestamp) -> u32 {
 
 /// `N` bytes from the operating system's generator.
 ///
-/// # Panics
-/// When the operating system has no randomness to give: cloison cannot work without it.
+/// # Panics When the operating system gives no randomness: cloison cannot work without it.
 pub fn random<const N: usize>() -> [u8; N] {
     let mut bytes = [0; N];
     getrandom::fill(&mut bytes).expect("the operating system's random generator failed");
     bytes
+}
+
+/// A random UUID: version 4 (RFC 9562, section 5.4).
+///
+/// # Panics
+/// As [`random`].
+pub fn random_uuid() -> Uuid {
+    uuid::Builder::from_random_bytes(random()).into_uuid()
 }
 
 /// The operating system's generator, for libraries that draw for themselves.

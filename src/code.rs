@@ -37,7 +37,7 @@ codes! {
     RequestTimeout = "request-timeout",
     /// A batch without an item.
     EmptyBatch = "empty-batch",
-    /// A query parameter is unknown or has no such value.
+    /// A query parameter is unknown, or its value is not allowed.
     BadParameter = "bad-parameter",
     /// No such path or method for this caller.
     NotFound = "not-found",
@@ -47,13 +47,13 @@ codes! {
     // --- who asks
     /// The certificate's key is not in the register.
     UnknownClient = "unknown-client",
-    /// The caller is known and may not do this.
+    /// The caller is known but may not do this.
     Forbidden = "forbidden",
     /// The request is a web page's: it has an `Origin`, or a `Sec-Fetch-Site` other than `none`.
     BrowserRefused = "browser-refused",
     /// No such sector, or none that this caller may know of.
     UnknownSector = "unknown-sector",
-    /// The sector takes no such scheme.
+    /// The sector does not accept this scheme.
     UnknownScheme = "unknown-scheme",
     /// The purpose is not declared for this sector and client, or missing where the granularity
     /// needs it.
@@ -68,7 +68,7 @@ codes! {
     EpochOpen = "epoch-open",
     /// The epoch was retired by its sector: its mappings are gone.
     EpochRetired = "epoch-retired",
-    /// The sector does not stand at the epoch from which it is to go on.
+    /// The sector's current epoch is not the one that the call names.
     EpochNotCurrent = "epoch-not-current",
     /// The epoch before still overlaps, and the call does not end that.
     EpochOverlaps = "epoch-overlaps",
@@ -128,8 +128,7 @@ codes! {
     OrderConflict = "order-conflict",
     /// The order breaks a rule of the register (legal basis, length, limit).
     OrderRule = "order-rule",
-    /// The officer's request does not verify, is stale, or asks for something else than it was sent
-    /// with.
+    /// The officer's request does not verify, is stale, or does not match the call that carried it.
     RequestInvalid = "request-invalid",
     /// The sector or pseudonym is not in the order.
     OutOfScope = "out-of-scope",
@@ -150,8 +149,8 @@ codes! {
     /// The authority has asked for as many pseudonyms as it may within the hour; `Retry-After` says
     /// when to come back.
     ReleaseRate = "release-rate",
-    /// A signer has brought as many acts upon orders as one may in a day; `Retry-After` says when
-    /// to come back.
+    /// A signer has brought as many acts upon orders as one signer may in a day; `Retry-After` says
+    /// when to come back.
     ActRate = "act-rate",
     /// Vault and node do not yet have each other's acts upon orders.
     OutOfStep = "out-of-step",
@@ -171,14 +170,14 @@ codes! {
     ShareForeign = "share-foreign",
 
     // --- inspections and people's rights
-    /// Not a decision of the commission's on an inspection, or not one that this side can take.
+    /// Not a decision of the commission on an inspection, or not one that this side accepts.
     InspectionInvalid = "inspection-invalid",
     /// No inspection that is open now names this auditor.
     InspectionRequired = "inspection-required",
     /// No inspection of that id was entered here.
     UnknownInspection = "unknown-inspection",
-    /// The rights officer has made as many look-ups as one may in a day; `Retry-After` says when to
-    /// come back.
+    /// The rights officer has made as many look-ups as one officer may in a day; `Retry-After` says
+    /// when to come back.
     LookUpLimit = "look-up-limit",
     /// Not a request that two rights officers of the sector signed.
     RightsInvalid = "rights-invalid",
@@ -210,7 +209,7 @@ codes! {
     ProofInvalid = "proof-invalid",
     /// The other entity has not cosigned this log within five minutes, so nothing is released.
     CosignatureMissing = "cosignature-missing",
-    /// The clock is behind what was already seen.
+    /// The clock is behind a time that was already seen.
     ClockBehind = "clock-behind",
     /// An internal fault. The log says more, without naming a person.
     Internal = "internal",

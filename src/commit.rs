@@ -1,14 +1,14 @@
-//! The one writer: merges what waits into one durable write.
+//! The one writer: merges the jobs that wait into one durable write.
 //!
 //! Use cases prepare a [`Job`] (sealed mappings, state changes, an audit entry) and wait for its
-//! receipt. The writer takes all jobs that wait, drops mappings that meanwhile got stored, packs
+//! receipt. The writer takes all jobs that wait, drops mappings that have been stored since, packs
 //! the rest into chunks, numbers the audit entries, writes everything in one batch with one fsync,
 //! and only then answers.
 //!
 //! **Why no answer can overtake a mapping.** A pseudonym enters the index just before the commit
-//! that stores it. A request that finds it there stores nothing, but has an audit entry of its own
-//! to write, and the writer works in order: its answer waits for a commit that is the same or a
-//! later one. Where a commit fails, the store is poisoned and nothing is answered ever after.
+//! that stores it. A request that finds it there stores nothing, but must write an audit entry, and
+//! the writer works in order: so its answer waits for the same commit or a later one. If a commit
+//! fails, the store is poisoned and no request is answered any more.
 
 mod log;
 mod mark;
@@ -29,7 +29,7 @@ use jiff::Timestamp;
 use tokio::sync::oneshot;
 
 use crate::audit::log::Appender;
-use crate::audit::{AuditReceipt, Entry, Event, TokenizeDetails};
+use crate::audit::{AuditEntry, AuditEvent, AuditReceipt, TokenizeDetails};
 use crate::clock::{Clock, ClockMark};
 use crate::code::Code;
 use crate::keys::DomainScope;
@@ -37,6 +37,7 @@ use crate::seal::chunk::{ChunkBuilder, ChunkCipher};
 use crate::seal::segment::OpenSegment;
 use crate::store::index::{Index, PartitionId};
 use crate::store::{ItemTag, RowBatch, Store, StoreError};
+use crate::system::lock::unpoisoned;
 pub use log::AnsweredPseudonyms;
 use log::{GroupLog, Tally};
 pub use mark::{LowerMark, LowerMarkError};
@@ -47,14 +48,14 @@ use small::{SmallChunk, SmallChunkKind, SmallChunks};
 
 /// Jobs that may wait before callers are turned away.
 const QUEUE: usize = 4_096;
-/// Pseudonyms and records that may wait in them. Bounds their memory to some 100 MB, whatever
-/// callers do: one that goes away leaves its job behind.
+/// Pseudonyms and records that may wait in them. Bounds their memory to about 100 MB whatever
+/// callers do: a caller that goes away leaves its job behind.
 const QUEUE_WEIGHT: usize = 1 << 20;
 /// Jobs merged into one commit at most.
 const GROUP: usize = 1_024;
 /// Records merged into one commit at most: bounds the memory of a group.
 const GROUP_RECORDS: usize = 200_000;
-/// How often refusals that were only counted are written down.
+/// How often the writer writes down refusals that it has only counted.
 const TICK: Duration = Duration::from_millis(500);
 
 /// Sealed mappings of one batch in one domain, sorted within each chunk.
@@ -65,24 +66,24 @@ pub struct NewMappings {
     pub scope: Arc<DomainScope>,
     /// The segment they are sealed under.
     pub segment: Arc<OpenSegment>,
-    /// The records: chunks that are full, and a last one that need not be.
+    /// The records: full chunks, and a last one that may be smaller.
     pub chunks: Vec<ChunkBuilder>,
-    /// The index's generation before they were looked up in vain.
+    /// The index's generation before the look-up that did not find them.
     pub generation: u64,
 }
 
 /// The audit entry of a job.
 pub enum JobLog {
     /// An entry of its own, with the tags of the items that it concerns.
-    Entry(Entry, Vec<ItemTag>),
+    Entry(AuditEntry, Vec<ItemTag>),
     /// A tokenization; single-item ones of one client are merged. `digest` is filled in by the
     /// writer.
     Tokenized {
         /// When the request arrived.
         time: Timestamp,
-        /// What the entry says.
+        /// The entry's details.
         entry: Box<TokenizeDetails>,
-        /// What was answered.
+        /// The pseudonyms that were answered.
         answered: AnsweredPseudonyms,
     },
     /// Reading of entry bundles; those of one auditor are counted by the minute.
@@ -92,7 +93,7 @@ pub enum JobLog {
         /// Who reads.
         actor: String,
     },
-    /// Nothing: what the vault does for itself, which changes no answer.
+    /// No entry: a change that an entity makes for itself, which changes no answer.
     Nothing,
     /// A refusal; those of one actor with one code are counted by the second.
     Refused {
@@ -100,7 +101,7 @@ pub enum JobLog {
         time: Timestamp,
         /// Who asked.
         actor: String,
-        /// What for.
+        /// The operation that was refused.
         operation: &'static str,
         /// Why it was refused.
         code: Code,
@@ -113,20 +114,20 @@ pub type Change = Box<dyn FnOnce(&Store, &mut RowBatch) + Send>;
 /// Called once when a write failed: the process must end.
 pub type PoisonHandler = Box<dyn FnOnce(&StoreError) + Send>;
 
-/// What one request wants written.
+/// What one request writes.
 pub struct Job {
     /// Mappings to store.
     pub mappings: Vec<NewMappings>,
     /// State to change.
     pub changes: Vec<Change>,
-    /// The organisation whose items were counted for it.
+    /// The day's count of the organisation whose items were counted.
     pub count: Option<Arc<DayCount>>,
-    /// What the log says of it.
+    /// The job's audit entry.
     pub log: JobLog,
 }
 
 impl Job {
-    /// A job that stores no mappings: what the log says of it, and the state that it changes.
+    /// A job that stores no mappings: an audit entry, and changes of state.
     pub fn new(log: JobLog, changes: Vec<Change>) -> Self {
         Self {
             mappings: vec![],
@@ -137,8 +138,13 @@ impl Job {
     }
 
     /// A job with an entry of its own. `tags` are those of the items that the entry concerns.
-    pub fn entry(time: Timestamp, event: Event, tags: Vec<ItemTag>, changes: Vec<Change>) -> Self {
-        Self::new(JobLog::Entry(Entry::new(time, event), tags), changes)
+    pub fn entry(
+        time: Timestamp,
+        event: AuditEvent,
+        tags: Vec<ItemTag>,
+        changes: Vec<Change>,
+    ) -> Self {
+        Self::new(JobLog::Entry(AuditEntry::new(time, event), tags), changes)
     }
 
     fn records(&self) -> usize {
@@ -149,19 +155,19 @@ impl Job {
             .sum()
     }
 
-    /// What it counts against [`QUEUE_WEIGHT`].
+    /// The job's weight against [`QUEUE_WEIGHT`].
     fn weight(&self) -> usize {
         let logged = match &self.log {
             JobLog::Tokenized { answered, .. } => answered.len(),
-            // Few and small; and an authority must not wait for batches.
+            // These are few and small, and an authority must not wait for batches.
             JobLog::Entry(..) | JobLog::Nothing | JobLog::Read { .. } | JobLog::Refused { .. } => 0,
         };
         self.records() + logged
     }
 }
 
-/// Items that an organisation sent today, counted in memory when a request is let in and written
-/// down with its commit.
+/// Items that an organisation sent today. Counted in memory when a request is admitted, and stored
+/// with the request's commit.
 #[derive(Debug)]
 pub struct DayCount {
     /// Organisation id.
@@ -287,13 +293,13 @@ impl Committer {
         })
     }
 
-    /// Waits until every commit that has begun is over; whether they all became durable. What a
-    /// look-up in the index found before it is then in the store.
+    /// Waits until every commit that has begun is over. Returns whether they all became durable:
+    /// then the store holds every chunk that the index named before the call.
     pub fn settled(&self) -> bool {
         self.rounds.settled()
     }
 
-    /// The small chunks there are.
+    /// The small chunks.
     pub fn small(&self) -> &SmallChunks {
         &self.small
     }
@@ -303,8 +309,8 @@ impl Committer {
         report(&self.poisoned, error);
     }
 
-    /// Whether so much waits that a batch would be turned away: worth knowing before work is put
-    /// into it.
+    /// Whether the writer would turn a batch away because too much waits. Ask before working on a
+    /// batch.
     pub fn is_full(&self) -> bool {
         self.waiting.load(Ordering::Relaxed) >= QUEUE_WEIGHT
     }
@@ -338,14 +344,14 @@ impl Committer {
     /// stopped, or has been stalled for twice [`STALL`]: while the disk hangs, the job would wait
     /// forever. Nothing was done then.
     pub fn submit(&self, job: Job) -> Result<Pending, Code> {
-        // What the vault does for itself can wait.
+        // Changes that an entity makes for itself may wait.
         if !matches!(job.log, JobLog::Nothing)
             && self.stalled().is_some_and(|since| since > 2 * STALL)
         {
             return Err(Code::AuditUnavailable);
         }
         let weight = job.weight();
-        // A job that is heavier than all that may wait passes when there is room at all.
+        // A job that is heavier than the whole queue passes when there is room at all.
         if self.waiting.fetch_add(weight, Ordering::Relaxed) >= QUEUE_WEIGHT && weight > 0 {
             self.waiting.fetch_sub(weight, Ordering::Relaxed);
             return Err(Code::Overloaded);
@@ -376,15 +382,15 @@ impl Committer {
     pub fn record(
         &self,
         time: Timestamp,
-        event: Event,
+        event: AuditEvent,
         tags: Vec<ItemTag>,
         changes: Vec<Change>,
     ) -> Result<AuditReceipt, Code> {
         self.submit(Job::entry(time, event, tags, changes))?.wait()
     }
 
-    /// Makes a change that no entry describes, and blocks until it is durable: what an entity does
-    /// for itself, which changes no answer.
+    /// Makes a change that no entry describes, and blocks until it is durable. Only for what an
+    /// entity does for itself, which changes no answer.
     ///
     /// # Errors
     /// As [`Committer::record`].
@@ -401,9 +407,9 @@ impl Committer {
         &self,
         changes: RowBatch,
         time: Timestamp,
-        start: Event,
+        start: AuditEvent,
     ) -> Result<AuditReceipt, Code> {
-        // The first job of all finds the group's batch empty.
+        // This is the first job, so the group's batch is still empty.
         self.record(
             time,
             start,
@@ -434,7 +440,7 @@ impl Drop for Committer {
 }
 
 fn report(poisoned: &Mutex<Option<PoisonHandler>>, error: &StoreError) {
-    let handler = poisoned.lock().ok().and_then(|mut handler| handler.take());
+    let handler = unpoisoned(poisoned.lock()).take();
     if let Some(handler) = handler {
         handler(error);
     }
@@ -446,7 +452,7 @@ struct CommitWriter {
     cipher: Option<Arc<ChunkCipher>>,
     /// Chunks of the commit under way.
     fresh: Vec<(SmallChunkKind, SmallChunk)>,
-    /// Entries that came into the index since the bound was last looked at.
+    /// Entries that were inserted into the index since its bound was last checked.
     inserted: u64,
     log: Appender,
     tally: Tally,
@@ -485,7 +491,7 @@ impl CommitWriter {
             };
             let jobs = group.len();
             if let Err(error) = self.commit(group, false) {
-                // Before a caller is told: `settled` must not take this commit for one that became
+                // Before the caller is told, so that `settled` does not count this commit as
                 // durable.
                 self.rounds.close();
                 report(&self.poisoned, &error);
@@ -503,7 +509,7 @@ impl CommitWriter {
         }
     }
 
-    /// Takes what waits behind the first message, within the bounds of a group.
+    /// Takes the jobs that wait behind the first one, within the bounds of a group.
     fn gather(&self, first: QueuedJob, receiver: &Receiver<QueuedJob>) -> Vec<QueuedJob> {
         let (mut records, mut weight) = (first.0.records(), first.0.weight());
         let mut group = vec![first];
@@ -589,7 +595,7 @@ impl CommitWriter {
         }
     }
 
-    /// The last thing that is written: the checkpoint over all that was.
+    /// Writes the last checkpoint, which covers every entry.
     fn close(&mut self) -> Result<(), StoreError> {
         self.log.end();
         let mut batch = RowBatch::default();

@@ -31,7 +31,7 @@ mod value;
 mod witness;
 
 pub use audit::{LogConfig, WatcherConfig};
-use custody::{Places, openers};
+use custody::{SecretsSection, openers};
 pub use files::NamedFile;
 pub use kind::FileKind;
 pub use node::{AuthorityKeyPlace, KeyPlace, NodeConfig};
@@ -220,36 +220,10 @@ impl VaultConfig {
                 listener::<Loopback>(root, "health", faults).map(|at| (at.line, at.value.0));
             distinct_addresses(&[data, control, health], faults);
             let tls = tls_files(root, folder, faults);
-            let store = section(root, "store", faults, |table, faults| {
-                let path = table.required::<Place>("path", faults);
-                let reserve = table.or("reserve-mib", Count(256), faults);
-                Some((path?, (reserve?.value.0 as u64) << 20))
-            });
+            let store = store_section(root, folder, faults);
             let index_memory = index(root, faults);
-            let secrets = section(root, "secrets", faults, |table, faults| {
-                let mut places = Places::read(table, folder, faults)?;
-                let identity = places.required("identity", table, faults);
-                let audit = places.required("audit", table, faults);
-                let segment = places.required("segment", table, faults);
-                let checkpoint = places.required("checkpoint", table, faults);
-                let sector = places.required("sector", table, faults);
-                let store = places.required("store", table, faults);
-                let secrets = SecretPlaces {
-                    identity: identity?,
-                    audit: audit?,
-                    segment: segment?,
-                    checkpoint: checkpoint?,
-                    sector: sector?,
-                    store: store?,
-                };
-                Some((secrets, places))
-            });
-            let openers = openers(
-                root,
-                folder,
-                secrets.as_ref().map(|(_, places)| places),
-                faults,
-            );
+            let (secrets, places) = vault_secrets(root, folder, faults).unzip();
+            let openers = openers(root, folder, places.as_ref(), faults);
             let log = audit::read(root, folder, faults);
             let former_segment_keys = node::segment_keys(root, faults);
             let register = register_files(root, deployment.as_deref(), folder, faults);
@@ -262,10 +236,10 @@ impl VaultConfig {
                 tls: tls?,
                 bodies: bodies?,
                 reserve: store.as_ref()?.1,
-                store: store?.0.within(folder),
+                store: store?.0,
                 index_memory: index_memory?,
                 log: log?,
-                secrets: secrets?.0,
+                secrets: secrets?,
                 openers: openers?,
                 former_segment_keys,
                 register: register?,
@@ -432,6 +406,43 @@ fn client(table: &mut Table<'_, '_>, folder: &Path, faults: &mut Faults) -> Opti
         ca: ca?.within(folder),
         certificate: certificate?.within(folder),
         key: key?.within(folder),
+    })
+}
+
+/// `[store]`: the folder, and the bytes of its disk that stay free.
+fn store_section(
+    root: &mut Table<'_, '_>,
+    folder: &Path,
+    faults: &mut Faults,
+) -> Option<(PathBuf, u64)> {
+    section(root, "store", faults, |table, faults| {
+        let path = table.required::<Place>("path", faults);
+        let reserve = table.or("reserve-mib", Count(256), faults);
+        Some((path?.within(folder), (reserve?.value.0 as u64) << 20))
+    })
+}
+
+/// `[secrets]` of a vault.
+fn vault_secrets(
+    root: &mut Table<'_, '_>,
+    folder: &Path,
+    faults: &mut Faults,
+) -> Option<(SecretPlaces, SecretsSection)> {
+    section(root, "secrets", faults, |table, faults| {
+        let mut section = SecretsSection::read(table, folder, faults)?;
+        let mut required = |name| section.required(name, table, faults);
+        let (identity, audit) = (required("identity"), required("audit"));
+        let (segment, checkpoint) = (required("segment"), required("checkpoint"));
+        let (sector, store) = (required("sector"), required("store"));
+        let secrets = SecretPlaces {
+            identity: identity?,
+            audit: audit?,
+            segment: segment?,
+            checkpoint: checkpoint?,
+            sector: sector?,
+            store: store?,
+        };
+        Some((secrets, section))
     })
 }
 

@@ -1,6 +1,6 @@
 //! Makes a working deployment in a new folder.
 //!
-//! Everything is made on one machine, because something has to be signed before anything can start;
+//! Everything is made on one machine, because the register must be signed before anything can start;
 //! `cloison init` says at the end who must hold which file from then on.
 
 mod certificates;
@@ -24,7 +24,7 @@ use self::example::ExampleRoots;
 use self::keys::DeploymentKeys;
 use self::layout::NewFolder;
 use self::register_text::{AUDITOR, DeclaredFacts, OFFICER, OPERATORS};
-use self::roots::{Certificates, RegisterKey, Roots};
+use self::roots::{CertificateDigests, RegisterKey, Roots};
 use crate::clock::{Clock as _, SystemClock};
 use crate::keys::file::public_key_text;
 use crate::register::Id;
@@ -32,7 +32,7 @@ use crate::register::sign::{SignError, sign};
 use crate::store::FirstStart;
 use crate::terminal::CommandError;
 
-/// The body whose signature no register goes without.
+/// The body whose signature every register needs.
 const COMMISSION: &str = "cndp";
 
 /// What a deployment is to be.
@@ -47,9 +47,9 @@ pub struct DeploymentPlan {
     pub node: ListenPlan,
     /// How many years the certificates last.
     pub years: i16,
-    /// Whether these are the keys that everybody has.
+    /// Whether these are the published example keys.
     pub example: bool,
-    /// How many of how many custodians unseal the authority's key; `None`: it is a file.
+    /// The threshold and the number of custodians of the authority's key; `None`: it is a file.
     pub custodians: Option<(usize, usize)>,
 }
 
@@ -141,7 +141,7 @@ pub fn make(dir: &Path, plan: &DeploymentPlan) -> Result<NewDeployment, CommandE
     let mut keys = DeploymentKeys::new(&folder);
     let roots = Roots::make(&mut keys, &folder, plan)?;
     let ca = CertificateAuthority::new(&plan.deployment, today, plan.years)?;
-    let certificates = Certificates::issue(&mut keys, &folder, &ca, plan, &roots)?;
+    let certificates = CertificateDigests::issue(&mut keys, &folder, &ca, plan, &roots)?;
     let text = register_text::write(plan.facts, &roots.publics(plan, today, certificates));
     folder.public("register.toml", &text)?;
     folder.public("register.jws", &sign_register(&text, &roots)?)?;
@@ -175,8 +175,8 @@ pub fn make(dir: &Path, plan: &DeploymentPlan) -> Result<NewDeployment, CommandE
     })
 }
 
-/// Signs the register with all its keys. Signing reads the register first: what is written here
-/// must be what is accepted.
+/// Signs the register with all its keys. Signing parses the register first, so what was written here
+/// is known to be valid.
 fn sign_register(text: &str, roots: &Roots) -> Result<String, CommandError> {
     let mut signatures = None;
     for RegisterKey { id, key, .. } in &roots.register {
@@ -234,10 +234,7 @@ fn client_files(plan: &DeploymentPlan) -> Vec<String> {
 }
 
 fn fault(what: &dyn std::fmt::Display) -> CommandError {
-    CommandError::new(
-        format_args!("the new register: {what}"),
-        "report this as a fault of cloison",
-    )
+    CommandError::bug(format_args!("the new register: {what}"))
 }
 
 /// The day on which a placeholder order becomes valid.

@@ -1,9 +1,9 @@
-//! What vault and node both are: a process with a register, a store, a log and the one writer of
-//! both.
+//! What vault and node have in common: a process with a register, a store, a log, and the one
+//! writer to both.
 //!
-//! [`Vault`](crate::vault) and [`Node`](crate::node) own one and dereference to it. What answers
-//! for either side (the log for auditors, inspections, the clock's mark, refusals) takes an
-//! [`Entity`] and nothing else.
+//! [`Vault`](crate::vault) and [`Node`](crate::node) own one and dereference to it. Use cases that
+//! are the same on both sides (the log for auditors, inspections, the clock's mark, refusals) take
+//! an [`Entity`].
 
 mod error;
 mod role;
@@ -39,9 +39,9 @@ pub struct Entity {
     audit_key: AuditKey,
     space: Space,
     orders: OrderGate,
-    /// One change of an inspection at a time: from reading how it stands to committing how it will.
+    /// Held during a change of an inspection, from reading its state to committing the new one.
     pub(crate) inspection_changes: Mutex<()>,
-    /// One report at a time: it goes through the whole log.
+    /// Held while a report is made, because it reads the whole log.
     pub(crate) reports: Mutex<()>,
 }
 
@@ -93,8 +93,8 @@ impl Entity {
         )
     }
 
-    /// Says who cosigns this log. From then on the other side must have cosigned it recently before
-    /// anything is released or opened.
+    /// Names those who cosign this log. From then on nothing is released or opened unless the other
+    /// side has cosigned it recently.
     pub fn watch(&self, cosigners: Arc<Cosigners>) {
         let _ = self.cosigners.set(cosigners);
     }
@@ -104,19 +104,19 @@ impl Entity {
         self.cosigners.get()
     }
 
-    /// Whether the disk has less room than the reserve. Then no new work is taken: what room there
-    /// is stays for what was let in, for revocations and for the log.
+    /// Whether the disk has less room than the reserve. Then no new work is admitted: the rest is
+    /// for admitted requests, for revocations and for the log.
     pub fn is_short_of_space(&self) -> bool {
         self.space.is_short()
     }
 
-    /// Looks at the disk's free space and notes whether the `reserve` (bytes) is touched. To be
-    /// called every second or so.
+    /// Checks whether the disk has less free space than the `reserve` (bytes). Call it about once a
+    /// second.
     pub fn watch_space(&self, reserve: u64) {
         self.space.watch(&self.store, reserve);
     }
 
-    /// Mappings that a sector has in the store, in all its epochs; `None` where there is no such
+    /// How many mappings of a sector are stored, in all its epochs. `None` if there is no such
     /// sector here, as at a node.
     ///
     /// # Errors
@@ -139,12 +139,12 @@ impl Entity {
         ))
     }
 
-    /// Turns, places and acts of orders.
+    /// The commit lock, places and acts of orders.
     pub(crate) fn orders(&self) -> &OrderGate {
         &self.orders
     }
 
-    /// The key of the tags by which entries are found that are about an item.
+    /// The key of the tags by which the entries about an item are found.
     pub(crate) fn audit_key(&self) -> &AuditKey {
         &self.audit_key
     }

@@ -10,20 +10,20 @@ use serde::{Deserialize, Serialize};
 
 use self::statement::{Destruction, Mandate};
 use crate::access::OperatorPermit;
-use crate::audit::Event;
+use crate::audit::AuditEvent;
 use crate::code::Code;
 use crate::commit::Change;
 use crate::keys::SectorRootKey;
 use crate::refusal::{Refusal, fault, not_logged};
 use crate::vault::{Epoch, SectorState, Terms, Vault, sector as epochs};
 
-/// What the log says of a fault of ours here.
+/// The context of an internal error in the log.
 const FAILED: &str = "epochs and their secrets";
 
 /// The epochs of a sector.
 #[derive(Debug, Serialize, Deserialize, utoipa::ToSchema)]
 #[schema(as = Epochs)]
-pub struct SectorEpochs {
+pub struct EpochList {
     /// Sector name.
     pub sector: String,
     /// Oldest first.
@@ -40,7 +40,7 @@ pub struct EpochView {
     pub state: String,
     /// When it was opened, RFC 3339.
     pub opened_at: String,
-    /// Until when it is still answered beside its successor, RFC 3339.
+    /// When it stops being answered beside its successor, RFC 3339.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub overlap_until: Option<String>,
     /// The version of the sector secret that it derives from.
@@ -63,11 +63,11 @@ pub fn list(vault: &Vault, _permit: &OperatorPermit, sector: &str) -> Result<Vec
 #[schema(as = Advance)]
 #[serde(deny_unknown_fields)]
 pub struct AdvanceEpochRequest {
-    /// The epoch at which the sector stands. Asked again, when it stands at the next one, it is
-    /// answered as done.
+    /// The sector's current epoch. If the sector has advanced already, a repeated call is answered
+    /// as done.
     pub from: u32,
-    /// The epoch before `from`, where clients still get its pseudonyms beside the present ones:
-    /// that ends now.
+    /// The epoch before `from`, if clients still get its pseudonyms beside the present ones: that
+    /// overlap ends now.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub end_overlap: Option<u32>,
     /// Whether the new epoch gets a version of the sector secret of its own, so that it can be
@@ -85,8 +85,8 @@ pub struct AdvanceEpochRequest {
 ///
 /// # Errors
 /// [`Code::UnknownSector`]; [`Code::EpochNotCurrent`], [`Code::EpochOverlaps`];
-/// [`Code::ClockBehind`]; those of a statement, where it takes one; [`Code::Internal`] when a new
-/// secret cannot be stored; [`Code::AuditUnavailable`].
+/// [`Code::ClockBehind`]; those of a statement, if it takes one; [`Code::Internal`] if a new secret
+/// cannot be stored; [`Code::AuditUnavailable`].
 pub fn advance(
     vault: &Vault,
     permit: &OperatorPermit,
@@ -102,7 +102,8 @@ pub fn advance(
     if is_done(state, how)? {
         return Ok(views(state, vault.now()));
     }
-    // The overlap with the epoch before begins now, and would be over too early.
+    // The overlap with the previous epoch begins now; with a clock that is behind, it would end too
+    // early.
     let now = vault.steady_time()?;
     let ended_overlap = overlap_to_end(state, how, now)?;
     let mandate = if how.own_secret && !state.sector.reversible {
@@ -116,7 +117,7 @@ pub fn advance(
     };
     let epoch = next(vault, state, how.own_secret, now)?;
     let (uuid, row) = (state.sector.uuid, epoch.row);
-    let event = Event::EpochAdvance {
+    let event = AuditEvent::EpochAdvance {
         operator: permit.operator.clone(),
         sector: sector.to_owned(),
         epoch: row.epoch,
@@ -138,8 +139,8 @@ pub fn advance(
     Ok(views(state, now))
 }
 
-/// Whether this very call was carried out before: an answer can get lost, and an epoch that is over
-/// does not come back.
+/// Whether this same call was carried out before: an answer can get lost, and a second advance
+/// could not be undone.
 fn is_done(state: &SectorState, how: &AdvanceEpochRequest) -> Result<bool, Refusal> {
     let current = state.current().row;
     if current.epoch == how.from {
@@ -149,7 +150,7 @@ fn is_done(state: &SectorState, how: &AdvanceEpochRequest) -> Result<bool, Refus
         [.., left, _]
             if left.row.epoch == how.from
                 && current.own_secret == how.own_secret
-                // The one overlap that it can have ended.
+                // The only overlap that the call can have ended.
                 && how.end_overlap.is_none_or(|ended| ended.checked_add(1) == Some(how.from)) =>
         {
             Ok(true)
@@ -164,7 +165,7 @@ fn is_done(state: &SectorState, how: &AdvanceEpochRequest) -> Result<bool, Refus
     }
 }
 
-/// The epoch whose overlap ends with the next one: only where the call names it.
+/// The epoch whose overlap ends when the next epoch opens. Refuses if the call does not name it.
 fn overlap_to_end(
     state: &SectorState,
     how: &AdvanceEpochRequest,
@@ -195,7 +196,10 @@ fn next(
     let used = vault.store().all_epochs().map_err(fault(FAILED))?;
     let version = if own_secret {
         let highest = secrets::highest(vault, &used).map_err(fault(FAILED))?;
-        let (version, secret) = vault.shelf().create(highest).map_err(fault(FAILED))?;
+        let (version, secret) = vault
+            .sector_secrets()
+            .create(highest)
+            .map_err(fault(FAILED))?;
         vault
             .roots()
             .write()
@@ -223,8 +227,8 @@ fn next(
     Ok(epoch)
 }
 
-/// An entry and what it describes, durable together.
-fn commit(vault: &Vault, event: Event, changes: Vec<Change>) -> Result<(), Refusal> {
+/// Commits an entry together with the changes that it describes.
+fn commit(vault: &Vault, event: AuditEvent, changes: Vec<Change>) -> Result<(), Refusal> {
     vault
         .committer()
         .record(vault.now(), event, vec![], changes)

@@ -1,13 +1,13 @@
-//! Carrying out an order: the steps that its two uses, re-identification and migration, have in
-//! common on either side.
+//! Executing an order: the steps that re-identification and migration share, on the vault's side
+//! and on the node's.
 //!
 //! | | vault ([`at_vault`]) | node ([`at_node`]) |
 //! |---|---|---|
 //! | 1 | the node holds the same register and watches this log; there is room | the node is unsealed; there is room |
 //! | 2 | a place among the authority's requests | a place among the authority's requests |
-//! | 3 | both hold the same acts; signatures, formats and digests are verified ([`verify`]) | the same, and who asks has signed |
+//! | 3 | both hold the same acts; signatures, formats and digests are verified ([`verify`]) | the same, and the officer who asks has signed |
 //! | 4 | | the vault is asked, its entry proved, and the vault watches this log |
-//! | 5 | its turn: again the clock, the acts, and what was seen before ([`check_seen`]) | its turn: what was seen before, and the vault's count |
+//! | 5 | its turn: again the clock, the acts, and earlier uses ([`check_seen`]) | its turn: earlier uses, and the vault's count |
 //! | 6 | one commit: entry, counts and notes | one commit: entry and notes |
 //! | 7 | the proof of the entry; mappings are handed out | order and receipt open the mappings ([`opening`]) |
 //!
@@ -28,6 +28,7 @@ use crate::clock::ClockMark;
 use crate::code::Code;
 use crate::commit::Change;
 use crate::commit::orders::{MOST_UNDER_WAY, OrderGate, OrderPlace};
+use crate::id::hex;
 use crate::order::book::Book;
 use crate::order::life::OrderLife;
 use crate::order::{self, ActiveOrder, OfficerRequest};
@@ -41,8 +42,7 @@ pub(crate) struct VerifiedRequest {
     pub(crate) sector: Arc<Sector>,
 }
 
-/// What an officer brings: the order and the request as they were signed, and what the request is
-/// about.
+/// The order and the request as an officer sends them, and what the request is about.
 pub(crate) struct PresentedRequest<'a> {
     pub(crate) order: &'a str,
     pub(crate) request: &'a str,
@@ -50,10 +50,10 @@ pub(crate) struct PresentedRequest<'a> {
     pub(crate) pseudonyms: &'a [String],
 }
 
-/// The checks that both sides make, whatever the order is for.
+/// Makes the checks that both sides make for every kind of order.
 ///
 /// # Errors
-/// A [`Refusal`] with the code that says which.
+/// A [`Refusal`] with the code of the check that failed.
 pub(crate) fn verify(
     asked: &PresentedRequest<'_>,
     authority: &Id,
@@ -87,7 +87,7 @@ pub(crate) fn verify(
     Ok(verified)
 }
 
-/// Refuses to act by a clock that stands behind what was already seen.
+/// Refuses to act while the clock stands behind its high-water mark.
 ///
 /// # Errors
 /// [`Code::ClockBehind`].
@@ -96,12 +96,12 @@ pub(crate) fn check_clock(book: &Book<'_>, clock_mark: i64) -> Result<(), Refusa
     Ok(())
 }
 
-/// Those of the checks that look at what was seen and done before. They hold only while nobody else
+/// Makes the checks that depend on earlier uses of the order. They hold only while no other request
 /// reveals or releases, so each side makes them again in its turn ([`Book::lock_orders`]).
 ///
 /// # Errors
 /// [`Code::OrderConflict`], [`Code::OrderRevoked`], [`Code::OrderSuspended`],
-/// [`Code::RequestReplayed`]; [`Code::OrderExpired`] when the order ended meanwhile.
+/// [`Code::RequestReplayed`]; [`Code::OrderExpired`] if the order ended meanwhile.
 fn check_seen(verified: &VerifiedRequest, book: &Book<'_>) -> Result<(), Refusal> {
     let VerifiedRequest { order, request, .. } = verified;
     let pinned = book
@@ -134,11 +134,10 @@ fn check_seen(verified: &VerifiedRequest, book: &Book<'_>) -> Result<(), Refusal
     Ok(())
 }
 
-/// How long an answered request is remembered, in seconds: far beyond the time for which it is
-/// fresh.
+/// How long an answered request is remembered, in seconds: far longer than a request is fresh.
 const REMEMBERED: i64 = 3_600;
 
-/// What both sides write down with an answer: the payload under the order's id, its life, and the
+/// What both sides store with an answer: the digest of the order's payload, its life, and the
 /// request.
 fn notes(verified: &VerifiedRequest, book: &Book<'_>, used: u64) -> Result<Change, Refusal> {
     let (order, digest) = (verified.order.key(), *verified.order.digest());
@@ -157,17 +156,17 @@ fn notes(verified: &VerifiedRequest, book: &Book<'_>, used: u64) -> Result<Chang
         store.put_order_digest(batch, &order, &digest);
         store.put_order_life(batch, &order, &life);
         if let Err(error) = store.put_request(batch, time, request, forget) {
-            // The write of this very batch will meet the same fault, and poison the store.
+            // The write of this batch will meet the same fault and poison the store.
             tracing::error!(%error, "old requests cannot be read");
         }
     }))
 }
 
-/// Takes a place for a request under an order: few of an authority are worked on at a time, so that
-/// a stolen node's certificate cannot keep the vault from everybody else.
+/// Takes a place for a request under an order. Each authority has few places, so that a thief with
+/// a node's certificate cannot keep the vault busy for everybody else.
 ///
 /// # Errors
-/// [`Code::Overloaded`] when none is free within `patience`.
+/// [`Code::Overloaded`] if none is free within `patience`.
 pub(crate) fn enter<'a>(
     gate: &'a OrderGate,
     authority: &Id,
@@ -180,8 +179,8 @@ pub(crate) fn enter<'a>(
     })
 }
 
-/// Refuses where vault and node hold different registers; `other` is the digest of the other
-/// side's, hex.
+/// Refuses to go on while vault and node hold different registers; `other` is the digest of the
+/// other side's, hex.
 ///
 /// # Errors
 /// [`Code::RegisterMismatch`].
@@ -194,9 +193,5 @@ pub(crate) fn check_register(register: &Register, other: &str) -> Result<(), Ref
     }
 }
 
-/// What the log says of a fault of ours here.
+/// The context of an internal error in the log.
 pub(crate) const FAILED: &str = "re-identification failed";
-
-pub(crate) fn hex(bytes: &[u8]) -> String {
-    data_encoding::HEXLOWER.encode(bytes)
-}

@@ -1,11 +1,11 @@
-//! Files that are whole or absent, also after a crash.
+//! Files that are whole or absent, even after a crash.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File, OpenOptions, Permissions};
 use std::io::{self, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::Path;
 
-/// Creates a file. Fails where there is one, or a link, under that name.
+/// Creates a file. Fails if the name exists, also as a link.
 ///
 /// # Errors
 /// Those of the operating system.
@@ -19,8 +19,9 @@ pub fn create_new(path: &Path, mode: u32) -> io::Result<File> {
 }
 
 /// Replaces the file at `path` by way of `beside`, a name in the same folder that only the caller
-/// uses, one call at a time: a reader sees the old file or the new one, whole. Whatever lies at
-/// `beside`, be it a link, is removed and never written through.
+/// uses, one call at a time: a reader sees the old file or the new one, whole. The new one has
+/// exactly `mode`, whatever the umask is. If there is a file or a link at `beside`, it is removed and
+/// never written through.
 ///
 /// # Errors
 /// Those of the operating system. The old file may then be in place, or the new one without being
@@ -31,14 +32,15 @@ pub fn put_in_place(beside: &Path, path: &Path, bytes: &[u8], mode: u32) -> io::
         _ => {}
     }
     let put = || {
-        let mut file = create_new(beside, mode)?;
+        let mut file = create_new(beside, 0o600)?;
+        file.set_permissions(Permissions::from_mode(mode))?;
         file.write_all(bytes)?;
         file.sync_all()?;
         fs::rename(beside, path)?;
         sync_folder(path)
     };
     put().inspect_err(|_| {
-        // Ours, made a moment ago; it is gone if the rename came through.
+        // We made this file above; it is gone if the rename succeeded.
         let _ = fs::remove_file(beside);
     })
 }

@@ -1,8 +1,10 @@
-//! Ids: the short names by which the register, keys, orders and log entries refer to one another.
+//! Ids: the short names by which the register, keys, orders and log entries refer to one another,
+//! and digests written as text.
 
 use std::fmt;
 use std::sync::Arc;
 
+use data_encoding::HEXLOWER;
 use serde::{Deserialize, Serialize};
 
 /// An id of an organisation, purpose, scheme, authority or person: `[a-z0-9-]{1,64}`. Compared and
@@ -50,4 +52,14 @@ impl<'de> Deserialize<'de> for Id {
         Id::parse(&text)
             .ok_or_else(|| serde::de::Error::custom("an id is 1 to 64 of a-z, 0-9 and '-'"))
     }
+}
+
+/// A digest or a binary id as text: lowercase hexadecimal.
+pub fn hex(bytes: &[u8]) -> String {
+    HEXLOWER.encode(bytes)
+}
+
+/// Reads `N` bytes that [`hex`] wrote; `None` for any other text.
+pub fn from_hex<const N: usize>(text: &str) -> Option<[u8; N]> {
+    HEXLOWER.decode(text.as_bytes()).ok()?.try_into().ok()
 }

@@ -1,13 +1,13 @@
 //! Identifiers: schemes, and the one canonical form of a value (design §4).
 //!
 //! Two clients who mean the same person must reach the same bytes, or that person has two
-//! pseudonyms; and two persons must never reach the same bytes, or one answers for the other. So
+//! pseudonyms; and two persons must never reach the same bytes, or one is taken for the other. So
 //! the mapping from spellings to values is small enough to be listed: spaces and the declared
 //! separators are removed, full-width forms become the ASCII characters that they show, and ASCII
 //! letters are folded to upper case where the scheme says so. Every other character beyond ASCII is
-//! refused, because what it resembles (`²`, `①`, `Ⅷ`, an Arabic-Indic digit) would be a guess at
-//! somebody's number. What is left must match the scheme's pattern as a whole and end in its check
-//! digit. A refusal is a [`Code`] and never repeats the value.
+//! refused, because to replace a look-alike (`²`, `①`, `Ⅷ`, an Arabic-Indic digit) would be to
+//! guess a person's number. What is left must match the scheme's pattern as a whole and end in its
+//! check digit. A refusal is a [`Code`] and never repeats the value.
 
 mod check_digit;
 mod pattern;
@@ -66,8 +66,8 @@ impl LetterCase {
     }
 }
 
-/// A scheme's rules: what is frozen at its first use, because another rule would be another
-/// canonical form and with it other pseudonyms.
+/// A scheme's rules. They are frozen at its first use, because other rules would give other
+/// canonical forms, and so other pseudonyms.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SchemeRules {
     /// Stable id, bound into the derivation.
@@ -79,7 +79,7 @@ pub struct SchemeRules {
     pub separators: String,
     /// The check digit that a canonical value ends in.
     pub check: CheckDigit,
-    /// What becomes of the case of letters.
+    /// What happens to the case of letters.
     pub case: LetterCase,
 }
 
@@ -148,7 +148,7 @@ impl Scheme {
 
     /// Appends the canonical form of `raw` to `out`; on an error `out` is as before.
     ///
-    /// Plain ASCII, which is what nearly all identifiers are, takes one pass and allocates nothing.
+    /// Plain ASCII (nearly all identifiers) takes one pass and allocates nothing.
     ///
     /// # Errors
     /// In this order: [`Code::IdentifierTooLong`] (as presented), [`Code::IdentifierControl`],
@@ -237,8 +237,8 @@ impl Scheme {
     }
 }
 
-/// The tab and Unicode's spaces (general category Zs). Not the ends of lines and paragraphs: what
-/// stands on two lines is two values.
+/// The tab and Unicode's spaces (general category Zs). Line and paragraph separators are not among
+/// them: two lines are two values.
 const fn is_space(character: char) -> bool {
     matches!(
         character,
@@ -324,9 +324,9 @@ mod tests {
         );
     }
 
-    /// Under NFKC each of these would be the number of somebody else.
+    /// Under NFKC each of these would become another person's number.
     #[test]
-    fn what_only_resembles_a_number_is_nobody() {
+    fn a_look_alike_of_a_number_is_refused() {
         for raw in [
             "AB12345²",
             "AB①23456",

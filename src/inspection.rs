@@ -1,11 +1,10 @@
-//! Inspections (decree 2-09-165, art. 16 to 21): the commission decides, and its signed decision
-//! opens the doors of vault and node to the auditors that it names, for its object and its time and
-//! for nothing else.
+//! Inspections (decree 2-09-165, art. 16 to 21): a signed decision of the commission gives the
+//! auditors that it names access to vault and node, for its object and its time only.
 //!
-//! What needs no inspection: checkpoints, tiles and entry bundles, by which auditors of the
-//! register verify the log with their own copy. What needs one: the questions that a side answers
-//! about its entries ([`Inspections::open`]), and the report with the figures of its register and
-//! store ([`report`]). Every such access is an entry that names the inspection.
+//! Auditors of the register need no inspection for checkpoints, tiles and entry bundles, with which
+//! they verify their own copy of the log. They need one to search a side's entries
+//! ([`Inspections::open`]) and for the report with the figures of its register and store
+//! ([`report`]). Every such access is logged with the inspection's id.
 
 pub mod decision;
 pub mod figures;
@@ -19,10 +18,11 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::access::{AuditorPermit, MessengerPermit};
-use crate::audit::{Event, InspectionDetails};
+use crate::audit::{AuditEvent, InspectionDetails};
 use crate::code::Code;
 use crate::commit::Change;
 use crate::entity::Entity;
+use crate::id::hex;
 use crate::refusal::{Refusal, fault, not_logged};
 use crate::register::Id;
 use crate::statement::read_unverified;
@@ -41,7 +41,7 @@ pub struct Inspections<'a> {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct StoredInspection {
-    /// The decision as it was signed; absent while only its end has come.
+    /// The decision as it was signed; absent if only its end has come yet.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     text: Option<String>,
     /// The commission's keys that signed it.
@@ -56,7 +56,7 @@ struct StoredInspection {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct InspectionEnd {
-    /// When this side got to know.
+    /// When this side learned of it.
     #[schema(value_type = String)]
     pub time: Timestamp,
     /// Why, as a code.
@@ -66,13 +66,13 @@ pub struct InspectionEnd {
     pub text: String,
 }
 
-/// Where an inspection stands.
+/// The state of an inspection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum InspectionStage {
     /// Its time has not come.
     Pending,
-    /// It opens.
+    /// It gives access.
     Open,
     /// Its time is over.
     Over,
@@ -84,9 +84,9 @@ pub enum InspectionStage {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct InspectionView {
-    /// What was decided.
+    /// The decision.
     pub decision: InspectionDecision,
-    /// Where it stands.
+    /// Its state.
     pub state: InspectionStage,
     /// When this side got it.
     #[schema(value_type = String)]
@@ -94,14 +94,14 @@ pub struct InspectionView {
     /// The commission's register keys that signed it.
     #[schema(value_type = Vec<String>)]
     pub signers: Vec<Id>,
-    /// Its end, where that came before its time.
+    /// Its end, if the commission closed it before its time.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub closed: Option<InspectionEnd>,
     /// The decision as it was signed: JWS General JSON.
     pub text: String,
 }
 
-/// A statement of the commission's that somebody brings.
+/// A statement of the commission, as a caller sends it.
 #[derive(Debug, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 #[schema(as = Statement)]
@@ -153,23 +153,19 @@ impl InspectionView {
         })
     }
 
-    /// Whether it is or was ever open here: not where its time has not come, nor where it was
-    /// closed before it came.
+    /// Whether it is or was ever open here. It was not if its time has not come, or if it was
+    /// closed before.
     fn has_begun(&self) -> bool {
         self.state != InspectionStage::Pending
             && self.end() > self.decision.not_before.max(self.entered)
     }
 }
 
-/// What the log says of a fault of ours here.
+/// The context of an internal error in the log.
 const FAILED: &str = "the inspections failed";
 
-fn hex(bytes: &[u8]) -> String {
-    data_encoding::HEXLOWER.encode(bytes)
-}
-
 impl<'a> Inspections<'a> {
-    /// Those of a vault or a node, now.
+    /// The inspections of a vault or a node, now.
     pub fn of(entity: &'a Entity) -> Self {
         Self {
             entity,
@@ -177,29 +173,29 @@ impl<'a> Inspections<'a> {
         }
     }
 
-    /// Enters a decision, durably and logged. To enter it again does nothing; one whose end came
-    /// first stays closed.
+    /// Enters a decision, durably and logged. Repeating it does nothing. An inspection whose end
+    /// came first stays closed.
     ///
     /// # Errors
     /// [`Code::InspectionInvalid`]; [`Code::AuditUnavailable`], [`Code::Overloaded`].
     pub fn enter(&self, text: &str, permit: &MessengerPermit) -> Result<InspectionView, Refusal> {
         let signed = check(text, self.entity.register())?;
         let decision = &signed.says;
-        let _alone = self.alone();
+        let _inspections = self.lock_inspections();
         let before = self.stored(decision.id)?;
         if let Some(stored) = &before
             && let Some(known) = &stored.text
         {
-            return match read_unverified::<InspectionDecision>(known)? == *decision {
-                true => InspectionView::new(stored.clone(), self.now),
-                false => Err(invalid("another decision was entered under this id")),
-            };
+            if read_unverified::<InspectionDecision>(known)? != *decision {
+                return Err(invalid("another decision was entered under this id"));
+            }
+            return InspectionView::new(stored.clone(), self.now);
         }
         if self.now >= decision.not_after {
             return Err(invalid("the inspection is over"));
         }
         if before.is_none() {
-            self.has_room()?;
+            self.check_room()?;
         }
         let entry = InspectionDetails {
             not_after: decision.not_after.to_string(),
@@ -219,24 +215,24 @@ impl<'a> Inspections<'a> {
         InspectionView::new(stored, self.now)
     }
 
-    /// Ends an inspection, durably and logged. To end it again does nothing. An end that comes
-    /// before its decision is kept, so that nobody opens an inspection by bringing the two in the
-    /// other order.
+    /// Ends an inspection, durably and logged. Repeating it does nothing. An end that comes before
+    /// its decision is kept, so that nobody opens an inspection by sending the two in the wrong
+    /// sequence.
     ///
     /// # Errors
-    /// [`Code::InspectionInvalid`]; [`Code::UnknownInspection`] where the end is kept and there is
-    /// no inspection to show yet; [`Code::AuditUnavailable`], [`Code::Overloaded`].
+    /// [`Code::InspectionInvalid`]; [`Code::UnknownInspection`] if the end is kept and there is no
+    /// inspection to show yet; [`Code::AuditUnavailable`], [`Code::Overloaded`].
     pub fn close(&self, text: &str, permit: &MessengerPermit) -> Result<InspectionView, Refusal> {
         let signed = check_closing(text, self.entity.register())?;
         let id = signed.says.inspection;
-        let _alone = self.alone();
+        let _inspections = self.lock_inspections();
         let mut stored = match self.stored(id)? {
             Some(stored) if stored.closed.is_some() => {
                 return InspectionView::new(stored, self.now);
             }
             Some(stored) => stored,
             None => {
-                self.has_room()?;
+                self.check_room()?;
                 StoredInspection {
                     text: None,
                     signers: vec![],
@@ -269,7 +265,7 @@ impl<'a> Inspections<'a> {
         InspectionView::new(stored, self.now)
     }
 
-    /// All of them, or those that name an auditor; the last entered first.
+    /// Lists all inspections, or those that name an auditor; the last entered first.
     ///
     /// # Errors
     /// [`Code::Internal`].
@@ -278,7 +274,7 @@ impl<'a> Inspections<'a> {
         let mut views = vec![];
         for (_, value) in rows {
             let stored: StoredInspection = serde_json::from_slice(&value).map_err(fault(FAILED))?;
-            // Of what only the end has come there is nothing to show.
+            // If only the end has come, there is no decision to show.
             if stored.text.is_some() {
                 views.push(InspectionView::new(stored, self.now)?);
             }
@@ -288,11 +284,11 @@ impl<'a> Inspections<'a> {
         Ok(views)
     }
 
-    /// One of them, open or not, that names the auditor.
+    /// An inspection, open or not, that names the auditor.
     ///
     /// # Errors
     /// [`Code::UnknownInspection`].
-    pub fn one(&self, id: Uuid, permit: &AuditorPermit) -> Result<InspectionView, Refusal> {
+    pub fn inspection(&self, id: Uuid, permit: &AuditorPermit) -> Result<InspectionView, Refusal> {
         let stored = self
             .stored(id)?
             .filter(|stored| stored.text.is_some())
@@ -306,13 +302,12 @@ impl<'a> Inspections<'a> {
         }
     }
 
-    /// The inspection that opens something to an auditor now: the one of that id, or the only one
-    /// there is.
+    /// The open inspection of an auditor: the one of that id, or the only one.
     ///
     /// # Errors
-    /// [`Code::InspectionRequired`] where none is open; [`Code::BadParameter`] where several are
-    /// and none was named;
-    /// [`Code::ClockBehind`]: by a clock set back one that is over would be open.
+    /// [`Code::InspectionRequired`] if none is open; [`Code::BadParameter`] if several are and none
+    /// was named; [`Code::ClockBehind`], because with a clock that was set back an ended one would
+    /// be open.
     pub fn open(
         &self,
         named: Option<Uuid>,
@@ -336,27 +331,21 @@ impl<'a> Inspections<'a> {
         }
     }
 
-    /// Keeps others from entering and closing until the guard is dropped.
-    fn alone(&self) -> MutexGuard<'a, ()> {
-        // What the lock guards lies in the store and is whole after any panic.
+    /// While the guard lives, no other thread enters or closes an inspection.
+    fn lock_inspections(&self) -> MutexGuard<'a, ()> {
+        // The lock guards rows of the store, which are whole after any panic.
         self.entity
             .inspection_changes
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn has_room(&self) -> Result<(), Refusal> {
-        match self
-            .entity
-            .store()
-            .inspections()
-            .map_err(fault(FAILED))?
-            .len()
-            < MOST
-        {
-            true => Ok(()),
-            false => Err(invalid("there are too many inspections")),
+    fn check_room(&self) -> Result<(), Refusal> {
+        let inspections = self.entity.store().inspections().map_err(fault(FAILED))?;
+        if inspections.len() >= MOST {
+            return Err(invalid("there are too many inspections"));
         }
+        Ok(())
     }
 
     fn stored(&self, id: Uuid) -> Result<Option<StoredInspection>, Refusal> {
@@ -373,7 +362,7 @@ impl<'a> Inspections<'a> {
     ) -> Result<(), Refusal> {
         let value = serde_json::to_vec(stored).map_err(fault(FAILED))?;
         let change: Change = Box::new(move |store, batch| store.put_inspection(batch, id, &value));
-        let event = Event::Inspection(Box::new(entry));
+        let event = AuditEvent::Inspection(Box::new(entry));
         self.entity
             .committer()
             .record(self.now, event, vec![], vec![change])
@@ -389,14 +378,14 @@ fn unknown() -> Refusal {
     )
 }
 
-/// The answer to those who bring an end before its decision has come.
+/// The answer to an end that comes before its decision.
 fn undecided() -> Refusal {
     let why =
         "no inspection of this id was entered here; its end is kept: its decision will not open it";
     Refusal::new(Code::UnknownInspection, why)
 }
 
-/// What both kinds of entry say.
+/// The members that both kinds of entry share.
 fn noted(
     action: &'static str,
     decision: &InspectionDecision,
@@ -412,7 +401,7 @@ fn noted(
     }
 }
 
-/// What an entry says of an inspection of which nothing but the id is known.
+/// The entry about an inspection of which only the id is known.
 fn bare(action: &'static str, id: Uuid, permit: &MessengerPermit) -> InspectionDetails {
     InspectionDetails {
         action,

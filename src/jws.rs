@@ -1,13 +1,13 @@
-//! JWS General JSON (RFC 7515 §7.2.1), strictly: the form of orders, officers' requests and the
+//! Strict JWS General JSON (RFC 7515 §7.2.1): the form of orders, officers' requests and the
 //! register's signatures.
 //!
 //! One payload, many Ed25519 signatures (RFC 8037, RFC 9864), so that any JOSE library can make or
-//! check one. Of all that the RFC leaves open, one way is taken and the rest refused: exactly the
-//! members `payload` and `signatures`, in each signature exactly `protected` and `signature` (no
-//! unprotected `header`, not even an empty one), in each protected header exactly `alg`, `kid` and
-//! `typ` (so no `crit`, `b64`, `jwk`, `x5c`, …), base64url in its one canonical spelling, and no
-//! signer twice. Algorithm confusion has no place to begin: the key's type decides, the header may
-//! only agree.
+//! check one. Where the RFC leaves a choice, this room accepts one form and refuses the others:
+//! exactly the members `payload` and `signatures`, in each signature exactly `protected` and
+//! `signature` (no unprotected `header`, not even an empty one), in each protected header exactly
+//! `alg`, `kid` and `typ` (so no `crit`, `b64`, `jwk`, `x5c`, …), base64url in its one canonical
+//! spelling, and no signer twice. Algorithm confusion is impossible, because the key's type decides
+//! and the header may only agree.
 //!
 //! [`parse`] proves nothing about the signatures: it returns an [`UnverifiedJws`].
 //! [`crate::statement`] verifies them and counts the persons behind them before anything acts on
@@ -28,7 +28,7 @@ pub const MAX_SIGNATURES: usize = 32;
 /// The longest protected header, in bytes of base64url.
 const MAX_PROTECTED: usize = 512;
 
-/// Why a text is no JWS of the strict form. No variant carries a piece of the text.
+/// Why a text is not a JWS of the strict form. No variant holds a piece of the text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum JwsError {
     /// Longer than [`MAX_TEXT`].
@@ -43,13 +43,13 @@ pub enum JwsError {
     /// `alg` is neither `EdDSA` nor `Ed25519`.
     #[error("`alg` must be EdDSA or Ed25519")]
     Algorithm,
-    /// `typ` is another one.
+    /// `typ` is of another kind.
     #[error("`typ` is not the expected one")]
     Type,
     /// `kid` is not an id.
     #[error("`kid` is not 1 to 64 of a-z, 0-9 and '-'")]
     KeyId,
-    /// The signature has not 64 bytes.
+    /// The signature does not have 64 bytes.
     #[error("a signature has 64 bytes")]
     SignatureLength,
     /// Two signatures by one `kid`.
@@ -60,9 +60,9 @@ pub enum JwsError {
     TooManySignatures,
 }
 
-/// A text of the strict form, nothing verified yet.
+/// A text of the strict form whose signatures are not verified.
 pub struct UnverifiedJws {
-    /// The payload as it stands in the text: what is signed.
+    /// The payload as the text holds it, which is what signatures cover.
     encoded: String,
     payload: Vec<u8>,
     signatures: Vec<SignatureEntry>,
@@ -75,7 +75,7 @@ struct SignatureEntry {
 }
 
 impl fmt::Debug for UnverifiedJws {
-    /// Says who signed; not what, for an order's payload may list pseudonyms.
+    /// Shows who signed, but not the payload, because an order's payload may list pseudonyms.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("UnverifiedJws")
             .field("signers", &self.signers().collect::<Vec<_>>())
@@ -83,7 +83,7 @@ impl fmt::Debug for UnverifiedJws {
     }
 }
 
-/// Reads a JWS of type `typ`. No signature at all is allowed here: that is a draft.
+/// Reads a JWS of type `typ`. It may have no signature at all: that is a draft.
 ///
 /// The payload is JSON without duplicate members, too; read it with [`JsonObject::parse`].
 ///
@@ -171,8 +171,7 @@ impl UnverifiedJws {
         &self.payload
     }
 
-    /// SHA-256 of the payload's bytes, 32 bytes: what an order is known by, however many signatures
-    /// it has.
+    /// SHA-256 of the payload's bytes. It identifies a statement, because signatures may be added.
     pub fn digest(&self) -> [u8; 32] {
         Sha256::digest(&self.payload).into()
     }
@@ -193,8 +192,7 @@ impl UnverifiedJws {
             .is_ok()
     }
 
-    /// The text in its one canonical spelling: what is stored, so that white space and escapes take
-    /// no room.
+    /// The text in its one canonical spelling, to be stored without white space and escapes.
     pub fn to_text(&self) -> String {
         // base64url needs no escape inside a JSON string.
         let entries: Vec<String> = (self.signatures.iter())
@@ -232,8 +230,8 @@ pub fn draft(payload: &[u8]) -> String {
 /// The text with one more signature, by `kid`.
 ///
 /// # Errors
-/// [`JwsError`] when the text is not of the strict form and type, `kid` is not an id, or `kid`
-/// signed it already.
+/// [`JwsError`] if the text is not of the strict form and type, `kid` is not an id, or `kid` signed
+/// it already.
 pub fn add_signature(
     text: &str,
     typ: &str,
@@ -259,7 +257,7 @@ pub fn add_signature(
         signature,
     });
     let text = jws.to_text();
-    // What we write, we can read.
+    // The result must read back.
     parse(&text, typ)?;
     Ok(text)
 }
@@ -279,7 +277,7 @@ mod tests {
         add_signature(&text, TYP, "two", &key(2)).unwrap()
     }
 
-    /// A text with one signature, valid over whatever header is given.
+    /// A text with one signature, valid over the given header.
     fn with_header(header: &str) -> String {
         let (protected, payload) = (
             BASE64URL_NOPAD.encode(header.as_bytes()),
@@ -311,41 +309,17 @@ mod tests {
         );
     }
 
+    fn assert_refused(headers: &[(&str, JwsError)]) {
+        for (header, error) in headers {
+            assert_eq!(refusal(&with_header(header)), *error, "{header}");
+        }
+    }
+
     #[test]
     fn a_header_has_exactly_three_members() {
-        assert!(
-            parse(
-                &with_header(r#"{"alg":"Ed25519","kid":"one","typ":"cloison-test+json"}"#),
-                TYP
-            )
-            .is_ok()
-        );
-        for (header, error) in [
-            (
-                r#"{"alg":"none","kid":"one","typ":"cloison-test+json"}"#,
-                JwsError::Algorithm,
-            ),
-            (
-                r#"{"alg":"HS256","kid":"one","typ":"cloison-test+json"}"#,
-                JwsError::Algorithm,
-            ),
-            (
-                r#"{"alg":"eddsa","kid":"one","typ":"cloison-test+json"}"#,
-                JwsError::Algorithm,
-            ),
-            (
-                r#"{"alg":"Ed448","kid":"one","typ":"cloison-test+json"}"#,
-                JwsError::Algorithm,
-            ),
-            (r#"{"alg":"EdDSA","kid":"one","typ":"JWT"}"#, JwsError::Type),
-            (
-                r#"{"alg":"EdDSA","kid":"One","typ":"cloison-test+json"}"#,
-                JwsError::KeyId,
-            ),
-            (
-                r#"{"alg":"EdDSA","kid":"","typ":"cloison-test+json"}"#,
-                JwsError::KeyId,
-            ),
+        let good = r#"{"alg":"Ed25519","kid":"one","typ":"cloison-test+json"}"#;
+        assert!(parse(&with_header(good), TYP).is_ok());
+        assert_refused(&[
             (
                 r#"{"alg":"EdDSA","kid":"one"}"#,
                 JwsError::Json(JsonFault::Member {
@@ -376,14 +350,43 @@ mod tests {
                 r#"["EdDSA","one","cloison-test+json"]"#,
                 JwsError::Json(JsonFault::Text("no JSON object")),
             ),
-        ] {
-            assert_eq!(refusal(&with_header(header)), error, "{header}");
-        }
+        ]);
         let long = format!(
             r#"{{"alg":"EdDSA","kid":"one","typ":"{}"}}"#,
             "x".repeat(400)
         );
         assert_eq!(refusal(&with_header(&long)), JwsError::TooLarge);
+    }
+
+    #[test]
+    fn a_header_names_ed25519_a_key_and_the_type() {
+        assert_refused(&[
+            (
+                r#"{"alg":"none","kid":"one","typ":"cloison-test+json"}"#,
+                JwsError::Algorithm,
+            ),
+            (
+                r#"{"alg":"HS256","kid":"one","typ":"cloison-test+json"}"#,
+                JwsError::Algorithm,
+            ),
+            (
+                r#"{"alg":"eddsa","kid":"one","typ":"cloison-test+json"}"#,
+                JwsError::Algorithm,
+            ),
+            (
+                r#"{"alg":"Ed448","kid":"one","typ":"cloison-test+json"}"#,
+                JwsError::Algorithm,
+            ),
+            (r#"{"alg":"EdDSA","kid":"one","typ":"JWT"}"#, JwsError::Type),
+            (
+                r#"{"alg":"EdDSA","kid":"One","typ":"cloison-test+json"}"#,
+                JwsError::KeyId,
+            ),
+            (
+                r#"{"alg":"EdDSA","kid":"","typ":"cloison-test+json"}"#,
+                JwsError::KeyId,
+            ),
+        ]);
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Root secrets and the key schedule (version 1).
 //!
-//! Every label is used by one derivation and stands next to it. Every variable field is
+//! Each label belongs to one derivation and stands next to it. Every variable field is
 //! length-prefixed ([`lp`]), so that `("ab", "c")` and `("a", "bc")` never meet. `docs/spec.md`
 //! states the same for implementers in other languages.
 //!
@@ -86,8 +86,8 @@ macro_rules! root_secrets {
 }
 
 root_secrets! {
-    /// Root of every UTI and person handle. Never rotates: that would be a new enrolment of the
-    /// country.
+    /// Root of every UTI and person handle. Never rotates: a new one would mean enrolling the whole
+    /// country again.
     IdentitySecret,
     /// Root of the sector tree; versioned, each epoch of a sector names the version it derives
     /// from.

@@ -6,9 +6,10 @@
 //!
 //! | room | what it holds |
 //! |---|---|
-//! | [`code`], [`clock`], [`metrics`] | the closed list of outward codes; time and randomness as parameters; counters |
+//! | [`code`], [`clock`] | the closed list of outward codes; time and randomness as parameters |
+//! | [`system`] | system calls as safe functions; how locks are taken |
+//! | [`metrics`] | counters and gauges |
 //! | [`refusal`] | why a request is refused: a code, a sentence, when to come back |
-//! | [`system`] | system calls as safe functions |
 //! | [`lines`] | one rule for the lines of lists, batches and secret files: ends, byte order marks |
 //! | [`files`] | files that are whole or absent, also after a crash |
 //! | [`id`], [`json`], [`jws`] | the names by which things refer to one another; strict JSON; strict JWS: one payload, many signatures |
@@ -24,6 +25,7 @@
 //! | [`tokenize`], [`epoch`], [`order`] | use cases: plain, synchronous |
 //! | [`link`], [`execution`] | the node's way to the vault; the steps in which either side carries out an order |
 //! | [`reidentify`], [`migrate`], [`unseal`], [`renewal`] | use cases again: the two uses of an order, and the node's keys |
+//! | [`resumption`] | the vault's log after a restore, and who acknowledges it at the node |
 //! | [`inspection`], [`rights`] | use cases: those who watch, and the persons concerned |
 //! | [`config`] | configuration files |
 //! | [`http`], [`client`] | the doors, and the client that knocks at them |
@@ -67,6 +69,7 @@ pub mod refusal;
 pub mod register;
 pub mod reidentify;
 pub mod renewal;
+pub mod resumption;
 pub mod rights;
 pub mod seal;
 pub mod serve;

@@ -16,7 +16,7 @@ pub fn without_mark(text: &[u8]) -> &[u8] {
     text.strip_prefix(BYTE_ORDER_MARK).unwrap_or(text)
 }
 
-/// Takes the byte order mark off a text in place, so that no second copy of a secret comes to be.
+/// Removes the byte order mark of a text in place, so that no second copy of a secret is made.
 pub fn drop_mark(text: &mut Vec<u8>) {
     if text.starts_with(BYTE_ORDER_MARK) {
         text.drain(..BYTE_ORDER_MARK.len());
@@ -28,7 +28,7 @@ fn without_return(line: &[u8]) -> &[u8] {
     line.strip_suffix(b"\r").unwrap_or(line)
 }
 
-/// The lines of a text, without their ends. Nothing, and a single LF, have none.
+/// The lines of a text, without their ends. An empty text and a single LF have none.
 pub fn of(text: &[u8]) -> impl Iterator<Item = &[u8]> {
     let text = without_mark(text);
     let text = text.strip_suffix(b"\n").unwrap_or(text);
@@ -55,7 +55,7 @@ pub struct ListLine<'t> {
     pub text: &'t str,
 }
 
-/// The entries of a list: its lines, but those that are empty or spaces only.
+/// The entries of a list: its lines, without those that are empty or only spaces.
 ///
 /// # Errors
 /// [`NotUtf8`], for the first such line.
@@ -94,7 +94,7 @@ pub fn text(mut bytes: Vec<u8>) -> Result<String, NotUtf8> {
     })
 }
 
-/// Reads lines off an input of any length, in bounded memory.
+/// Reads lines from an input of any length, in bounded memory.
 #[derive(Debug)]
 pub struct LineReader<R> {
     input: BufReader<R>,
@@ -102,7 +102,7 @@ pub struct LineReader<R> {
 }
 
 impl<R: Read> LineReader<R> {
-    /// Begins with what the input has next.
+    /// Starts at the input's present position.
     pub fn new(input: R) -> Self {
         Self {
             input: BufReader::with_capacity(1 << 20, input),
@@ -110,8 +110,8 @@ impl<R: Read> LineReader<R> {
         }
     }
 
-    /// Appends the next line to `line`, without its end and not more than `most` bytes of it: how
-    /// many bytes of the input it took, or nothing at the end of the input.
+    /// Appends the next line to `line`, without its end and at most `most` bytes of it. Returns how
+    /// many bytes of the input it took; `None` at the end of the input.
     ///
     /// # Errors
     /// Those of the input.
@@ -232,7 +232,7 @@ mod tests {
     }
 
     #[test]
-    fn a_text_says_where_it_is_none() {
+    fn a_text_says_where_it_is_not_utf_8() {
         assert_eq!(text("\u{feff}é\r\n".as_bytes().to_vec()).unwrap(), "é\r\n");
         assert_eq!(
             text(b"a\nb\n\xe9t\xe9\n".to_vec()),

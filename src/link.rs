@@ -1,10 +1,9 @@
-//! The authority node's way to the vault. The node asks and the vault answers; the vault never
-//! dials.
+//! The authority node's connection to the vault. The node asks and the vault answers; the vault
+//! never opens a connection.
 //!
-//! [`VaultLink`] names no question. A question stands with its use case, as a type that says where
-//! it is asked and what the vault answers ([`VaultQuestion`]). One trait with a method for each
-//! question would have to know the types of every use case that asks; so those types would have to
-//! move here, away from the rules that they belong to.
+//! [`VaultLink`] posts any question. Each use case defines its own questions as types that state
+//! the path and the answer ([`VaultQuestion`]). A trait with a method for each question would have
+//! to know the types of every use case.
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -16,21 +15,22 @@ use crate::refusal::Refusal;
 
 /// A question of the node to the vault: JSON that is posted to the vault's control listener.
 pub trait VaultQuestion: Serialize {
-    /// What the vault answers, in JSON.
+    /// The vault's answer, in JSON.
     type Answer: DeserializeOwned;
-    /// Where it is asked.
+    /// The path to which it is posted.
     const PATH: &'static str;
-    /// Whether the vault hands out mappings. It is then asked only while this node watches its log.
+    /// Whether the vault hands out mappings. The node asks such a question only while it watches
+    /// the vault's log.
     const HANDS_OUT_MAPPINGS: bool = false;
 
-    /// Bytes of its JSON at most, where that has identifiers in it: a buffer that grows leaves
+    /// The most bytes of its JSON, if that holds identifiers: a buffer that grows would leave
     /// copies of them in freed memory.
     fn capacity(&self) -> usize {
         0
     }
 }
 
-/// A question on its way.
+/// A question as it is posted.
 #[derive(Clone, Copy)]
 pub struct PostedQuestion<'a> {
     /// [`VaultQuestion::PATH`]
@@ -41,16 +41,15 @@ pub struct PostedQuestion<'a> {
     pub body: &'a [u8],
 }
 
-/// The way to the vault.
+/// A connection to the vault.
 pub trait VaultLink: Send + Sync {
-    /// Posts a question; the JSON of the vault's answer comes back.
+    /// Posts a question and returns the JSON of the vault's answer.
     ///
     /// # Errors
     /// The vault's refusal, or [`Code::PeerUnavailable`].
     fn post(&self, question: PostedQuestion<'_>) -> Result<Vec<u8>, Refusal>;
 
-    /// The entries that explain, provably, why logs of the vault are shorter than this node has
-    /// seen them.
+    /// The entries that prove why logs of the vault are shorter than this node has seen them.
     ///
     /// # Errors
     /// [`Code::PeerUnavailable`].
@@ -61,8 +60,8 @@ impl dyn VaultLink + '_ {
     /// Asks the vault.
     ///
     /// # Errors
-    /// The vault's refusal; [`Code::PeerUnavailable`] when it does not answer, or not in the
-    /// answer's form.
+    /// The vault's refusal; [`Code::PeerUnavailable`] if it does not answer, or not in the answer's
+    /// form.
     pub fn ask<Q: VaultQuestion>(&self, question: &Q) -> Result<Q::Answer, Refusal> {
         let mut body = Zeroizing::new(Vec::with_capacity(question.capacity()));
         serde_json::to_writer(&mut *body, question)
@@ -73,19 +72,19 @@ impl dyn VaultLink + '_ {
             hands_out_mappings,
             body: &body,
         })?;
-        // What the error says may quote the answer, which has records in it.
+        // The error may quote the answer, which holds records.
         serde_json::from_slice(&answer).map_err(|_| no_answer("the answer is not in its form"))
     }
 }
 
 /// The vault gave no valid answer.
 pub(crate) fn no_answer(error: impl std::fmt::Display) -> Refusal {
-    tracing::warn!(%error, "the vault does not answer rightly");
+    tracing::warn!(%error, "the vault gave no valid answer");
     away()
 }
 
-/// The same where nothing is amiss with the answer, because there is none: the node says once when
-/// the vault is away.
+/// The vault gave no answer at all. This logs nothing, because the node reports once that the vault
+/// is away.
 pub(crate) fn away() -> Refusal {
     Refusal::new(
         Code::PeerUnavailable,

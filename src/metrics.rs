@@ -1,27 +1,29 @@
 //! Counters and gauges, and their text for Prometheus (exposition format 0.0.4).
 //!
 //! A metric is an atomic that its owner holds; the [`Registry`] only knows how to print it. Names
-//! begin with `cloison_`. A label says which listener, operation or code, never who or which sector
-//! system: metrics are read without a certificate. No figure shows the effect of one request for
-//! one person either: a reader could compare it before and after, and learn whether that person was
-//! known ([`CoarseGauge`], [`CoarseCounter`]).
+//! begin with `cloison_`. Anyone on the machine may read metrics without a certificate. So a label
+//! names a listener, an operation or a code, never a caller or a sector system. And no figure shows
+//! the effect of one request for one person: a reader could compare it before and after, and learn
+//! whether that person was known ([`CoarseGauge`], [`CoarseCounter`]).
 
 use std::fmt::Write as _;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
+
+use crate::system::lock::unpoisoned;
 
 /// A metric that only grows.
 #[derive(Debug, Default)]
 pub struct Counter(AtomicU64);
 
 impl Counter {
-    /// One more.
+    /// Adds one.
     pub fn one(&self) {
         self.add(1);
     }
 
-    /// So many more.
+    /// Adds `more`.
     pub fn add(&self, more: u64) {
         self.0.fetch_add(more, Ordering::Relaxed);
     }
@@ -42,7 +44,7 @@ impl Gauge {
         self.0.store(value, Ordering::Relaxed);
     }
 
-    /// One more, until the guard is dropped.
+    /// Adds one until the guard is dropped.
     pub fn hold(self: &Arc<Self>) -> GaugeGuard {
         self.0.fetch_add(1, Ordering::Relaxed);
         GaugeGuard(Arc::clone(self))
@@ -80,7 +82,7 @@ impl CoarseGauge {
     }
 }
 
-/// The same of a counter.
+/// A counter that is shown in whole steps.
 #[derive(Debug)]
 pub struct CoarseCounter {
     counter: Arc<Counter>,
@@ -88,7 +90,7 @@ pub struct CoarseCounter {
 }
 
 impl CoarseCounter {
-    /// Brings it up to the count so far.
+    /// Raises it to the count so far, in whole steps.
     pub fn advance_to(&self, count: u64) {
         self.counter
             .add(coarse(count, self.step).saturating_sub(self.counter.get()));
@@ -120,7 +122,7 @@ pub struct Histogram {
 }
 
 impl Histogram {
-    /// Counts one.
+    /// Counts one duration.
     pub fn observe(&self, took: Duration) {
         let microseconds = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
         let bucket = BOUNDS
@@ -236,7 +238,7 @@ impl Registry {
         let label = label
             .map(|(key, value)| format!("{key}=\"{value}\""))
             .unwrap_or_default();
-        let mut entries = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut entries = unpoisoned(self.0.lock());
         // Metrics of one name stand together, as the format asks.
         let place = entries
             .iter()
@@ -255,7 +257,7 @@ impl Registry {
 
     /// The text that Prometheus reads.
     pub fn render(&self) -> String {
-        let entries = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let entries = unpoisoned(self.0.lock());
         let mut out = String::with_capacity(entries.len() * 96);
         let mut before = "";
         for entry in entries.iter() {

@@ -1,23 +1,23 @@
-//! Migration under an order for continuity: a sector that keeps only pseudonyms follows an epoch,
-//! and nobody is shown an identifier.
+//! Migration under an order for continuity: a sector that keeps only pseudonyms gets those of the
+//! next epoch, and nobody sees an identifier.
 //!
-//! An officer asks for page after page, each with a signed request of its own; so every page is
-//! checked like a re-identification, and stops where the order is stopped; the steps that the two
-//! share: [`crate::execution`]. For each page
+//! An officer asks for one page after the other and signs a request for each. So every page is
+//! checked like a re-identification, and the migration stops when the order is stopped.
+//! [`crate::execution`] holds the steps that the two share. For each page
 //!
-//! 1. [`hand_out`] (vault): checks, counts, logs durably, and hands out the records of the next
-//!    chunks of the epoch that is left, still sealed to the authority;
+//! 1. [`hand_out`] (vault): checks, counts, logs durably, and hands out the records of the old
+//!    epoch's next chunks, still sealed to the authority;
 //! 2. [`at_node`] (node): checks, logs durably, opens, and hands the identifiers back to the vault;
 //! 3. [`take`] (vault): derives the old pseudonyms again, so that it need not believe the node, and
-//!    the new ones; stores the new mappings, and the pairs sealed to the sector system, in one
-//!    commit with how far it has come.
+//!    derives the new ones; stores the new mappings, the pairs sealed to the sector system and the
+//!    progress in one commit.
 //!
-//! The node and the officer learn counts. The sector fetches the pairs: [`pairs`].
+//! The node and the officer learn counts only. The sector fetches the pairs ([`pairs`]).
 //!
-//! **Each mapping once.** Chunks of the epoch are gone through in the order of their sequences, and
-//! from the first page on no merge gives records of the epoch another one. How far an order has
-//! come is durable with each step. If a side is killed in between, the officer asks again: a page
-//! that was handed out and not taken is handed out again, and not counted again.
+//! **Each mapping once.** The migration reads the epoch's chunks in the order of their sequences,
+//! and from the first page on no merge moves a record to another sequence. Each step commits the
+//! order's progress. If a side is killed in between, the officer asks again: a page that was handed
+//! out and not taken is handed out again, and not counted again.
 
 pub mod at_node;
 pub mod hand_out;
@@ -33,7 +33,8 @@ use crate::audit::{Domain, LogPosition, MigrationPageDetails};
 use crate::code::Code;
 use crate::execution::at_node::{VaultHandout, VaultStatement};
 use crate::execution::opening::WipedText;
-use crate::execution::{self, FAILED, PresentedRequest, VerifiedRequest, hex};
+use crate::execution::{self, FAILED, PresentedRequest, VerifiedRequest};
+use crate::id::hex;
 use crate::identifier::MAX_CANONICAL;
 use crate::link::VaultQuestion;
 use crate::order::book::Book;
@@ -48,7 +49,7 @@ use crate::vault::{Epoch, SectorState, StartError, Vault};
 /// Most mappings in one page.
 pub const PAGE: usize = 10_000;
 
-/// Lets a page in while the vault's disk has room for it and its writer gets on.
+/// Refuses a page while the vault's disk is nearly full or its writer is stalled.
 fn check_room(vault: &Vault) -> Result<(), Refusal> {
     if vault.is_short_of_space() {
         return Err(Refusal::unavailable(Code::AuditUnavailable));
@@ -56,7 +57,7 @@ fn check_room(vault: &Vault) -> Result<(), Refusal> {
     vault.committer().admit().map_err(Refusal::unavailable)
 }
 
-/// What an officer asks of the node: the order, the signed request (over an empty list), and the
+/// An officer's request to the node: the order, the signed request (over an empty list), and the
 /// sector.
 #[derive(Debug, Clone, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
@@ -69,7 +70,7 @@ pub struct MigrateRequest {
     pub sector: String,
 }
 
-/// What the node asks of the vault.
+/// The node's request to the vault for a page.
 #[derive(Debug, Clone, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct EpochPageRequest {
@@ -77,7 +78,7 @@ pub struct EpochPageRequest {
     pub register: String,
     /// The digest of all acts upon the authority's orders that the node holds.
     pub acts: String,
-    /// What the officer asked.
+    /// The officer's request.
     #[serde(deserialize_with = "crate::json::object")]
     pub asked: MigrateRequest,
 }
@@ -88,7 +89,7 @@ impl VaultQuestion for EpochPageRequest {
     const HANDS_OUT_MAPPINGS: bool = true;
 }
 
-/// A page of an epoch: inner envelopes still closed.
+/// A page of an epoch, its mappings still sealed to the authority.
 #[derive(Clone, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct EpochPage {
@@ -99,11 +100,11 @@ pub struct EpochPage {
     pub entry: LogPosition,
     /// That entry, with the proof that it is in the vault's log (C2SP `tlog-proof`).
     pub proof: String,
-    /// How many mappings were handed out under the order by now.
+    /// How many mappings were handed out under the order so far.
     pub used: u64,
     /// Which page it is, from 1.
     pub page: u32,
-    /// Its records. None: there is nothing left to migrate.
+    /// Its records; empty when nothing is left to migrate.
     pub runs: Vec<RecordRun>,
     /// The segment records that the runs name, base64url.
     pub segments: Vec<String>,
@@ -149,7 +150,7 @@ pub struct RecordRun {
     pub records: Vec<String>,
 }
 
-/// What the node hands back: who is behind each record, in the order of the page.
+/// The identifiers that the node sends back: who is behind each record, in the order of the page.
 #[derive(Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct OpenedPage {
@@ -172,7 +173,7 @@ impl VaultQuestion for OpenedPage {
     const PATH: &'static str = "/v1/migrations/identifiers";
 
     fn capacity(&self) -> usize {
-        // Of each: scheme, canonical value, and what stands around them.
+        // For each: scheme, canonical value, and the JSON around them.
         1_024 + self.identifiers.len() * (64 + MAX_CANONICAL + 32)
     }
 }
@@ -204,7 +205,7 @@ pub struct MigrationProgress {
     pub done: bool,
 }
 
-/// What an officer learns of a page.
+/// The answer to an officer about one page.
 #[derive(Debug, Clone, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct MigrateResponse {
@@ -212,20 +213,20 @@ pub struct MigrateResponse {
     pub order: String,
     /// Sector name.
     pub sector: String,
-    /// The epoch that is left.
+    /// The old epoch.
     pub from: u32,
-    /// The epoch that is gone to.
+    /// The new epoch.
     pub to: u32,
     /// The page.
     pub page: u32,
-    /// The node's entry about it; absent where there was nothing to open.
+    /// The number of the node's log entry about it; absent if there was nothing to open.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub entry: Option<u64>,
     /// How far it has come.
     pub progress: MigrationProgress,
 }
 
-/// From where to where: both epochs at run time, after every check of them.
+/// The old and the new epoch of a migration, checked.
 struct EpochPair {
     state: Arc<SectorState>,
     from: Arc<Epoch>,
@@ -234,8 +235,9 @@ struct EpochPair {
 
 impl EpochPair {
     /// # Errors
-    /// [`Code::DomainClosed`] for an epoch that is not there, a current one that is another, other
-    /// granularity, a destroyed secret; [`Code::EpochRetired`]; [`Code::Irreversible`].
+    /// [`Code::DomainClosed`] if the old epoch does not exist, the new one is not current, their
+    /// granularities differ, or the old epoch's secret was destroyed; [`Code::EpochRetired`];
+    /// [`Code::Irreversible`].
     fn open(vault: &Vault, sector: &str, epochs: Continuity) -> Result<Self, Refusal> {
         let closed = |why: &'static str| Refusal::new(Code::DomainClosed, why);
         let state = vault
@@ -277,9 +279,8 @@ impl EpochPair {
         (self.state.number, self.from.row.epoch)
     }
 
-    /// Reads the chunks from `next` on: whole ones, before `until` and `most` records at most;
-    /// where the first one alone has more, or the last one up to `until`, only its first records
-    /// count.
+    /// Reads whole chunks from `next` on, up to `until` and at most `most` records. If the first
+    /// chunk alone, or the last chunk before `until`, exceeds `most`, only its first records count.
     fn read(
         &self,
         vault: &Vault,
@@ -329,9 +330,10 @@ impl EpochPair {
 struct EpochSlice {
     chunks: Vec<(Chunk, usize)>,
     items: usize,
-    /// The sequence behind the last chunk.
+    /// The sequence after the last chunk.
     until: u32,
-    /// Whether not all records of the last chunk belong to it: the order allows no more.
+    /// Whether only some records of the last chunk belong to the page, because the order allows no
+    /// more.
     is_cut: bool,
 }
 
@@ -370,7 +372,7 @@ fn verify(
     Ok(verified)
 }
 
-/// What both sides write down of a page; the node adds where the vault's entry stands.
+/// What both sides log about a page; the node adds where the vault's entry stands.
 fn entry(
     verified: &VerifiedRequest,
     epochs: Continuity,

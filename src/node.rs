@@ -24,9 +24,9 @@ use crate::store::Store;
 use crate::store::index::Index;
 use safe::{KeySafe, SealTimes};
 
-/// The id and the public key that a pinned set is of.
+/// The id and the public key of the key that a pinned set makes.
 fn pinned((id, set): &(Id, ShareSet)) -> (&str, &[u8]) {
-    // A set of anything but one authority's key has no public key that a register states.
+    // A set of anything but one key of an authority has no public key that a register states.
     let public: &[u8] = match set.secrets.as_slice() {
         [one] if one.kind == SecretKind::Authority && one.name == id.as_str() => &one.public,
         _ => &[],
@@ -42,7 +42,7 @@ pub struct NodeParts {
     pub authority: Id,
     /// The authority's private keys that were in this machine's own custody.
     pub keys: Vec<AuthorityPrivateKey>,
-    /// Those that are in shares: their ids in the register, and the pinned sets. They start sealed.
+    /// The keys in shares: their ids in the register, and the pinned sets. They start sealed.
     pub shared: Vec<(Id, ShareSet)>,
     /// When shares are forgotten and keys in shares sealed again.
     pub times: SealTimes,
@@ -147,12 +147,12 @@ impl Node {
         })
     }
 
-    /// What it shares with the vault.
+    /// The entity: what a node shares with the vault.
     pub fn entity(&self) -> &Arc<Entity> {
         &self.entity
     }
 
-    /// Whose node it is.
+    /// The authority that this node belongs to.
     pub fn authority(&self) -> &Arc<Authority> {
         &self.authority
     }

@@ -2,9 +2,8 @@
 //! `docs/orders.md`).
 //!
 //! An order is a JSON [`OrderPayload`] signed as JWS by k of n approvers of one authority, from at
-//! least two distinct bodies. An [`ActiveOrder`] exists only because [`check()`] made it:
-//! everything that text, register and time can tell was found in order. Revealing takes one by
-//! value, so that an unauthorised reveal does not compile:
+//! least two distinct bodies. Only [`check()`] makes an [`ActiveOrder`], after every check that
+//! needs no store. Revealing takes one by value, so that an unauthorised reveal does not compile:
 //!
 //! ```compile_fail,E0451
 //! # use cloison::order::ActiveOrder;
@@ -16,8 +15,9 @@
 //! # }
 //! ```
 //!
-//! What needs a store stands apart: an order's life ([`life`]), the acts upon it ([`act`]: revoke,
-//! suspend, resume, close its review), and the book that each side keeps of both ([`book`]).
+//! The parts that need a store stand apart: an order's life ([`life`]), the acts upon it ([`act`]:
+//! revoke, suspend, resume, close its review), and the book in which each side keeps both
+//! ([`book`]).
 
 pub mod act;
 pub mod book;
@@ -49,23 +49,23 @@ pub use request::{
 
 /// The longest validity of an order under force majeure, in hours.
 pub const FORCE_MAJEURE_HOURS: u32 = 72;
-/// The least number of signatures and of bodies, whatever the register says.
+/// The least number of signatures and of bodies, even if the register asks for fewer.
 pub const LEAST_SIGNATURES: usize = 2;
 
-/// What of an order its copies are made by.
+/// The facts of an order that its copies depend on.
 pub(crate) struct OrderScope<'a> {
     pub(crate) key: OrderKey,
     /// When it is over.
     pub(crate) until: Timestamp,
-    /// What it lists, by sector.
+    /// The listed pseudonyms, by sector.
     pub(crate) listed: &'a ListedPseudonyms,
 }
 
-/// The pseudonyms that an order lists, by sector, as parsed values: with the form, for forms belong
-/// to epochs.
+/// The pseudonyms that an order lists, by sector, as parsed values with their text form, because
+/// forms belong to epochs.
 type ListedPseudonyms = BTreeMap<String, HashSet<ParsedPseudonym>>;
 
-/// A person who signed, and the body that the person belonged to then.
+/// A person who signed, and the body to which they belonged then.
 #[derive(
     Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, utoipa::ToSchema,
 )]
@@ -90,15 +90,15 @@ impl Signer {
 
 /// An order that was checked against a register and the time: permission for one request.
 ///
-/// Neither `Clone` nor constructible outside this room. It is active for the instant of its check,
-/// so make one for each request and consume it there.
+/// Neither `Clone` nor constructible outside this room. It states that the order was valid at the
+/// instant of its check, so make one for each request and consume it there.
 #[must_use]
 pub struct ActiveOrder {
     payload: OrderPayload,
     digest: [u8; 32],
     signers: Vec<Signer>,
     sectors: BTreeMap<String, Arc<Sector>>,
-    /// What is listed, parsed; for an order that lists nothing, empty.
+    /// The listed pseudonyms, parsed; empty for an order that lists none.
     listed: ListedPseudonyms,
 }
 
@@ -108,18 +108,18 @@ impl ActiveOrder {
         self.payload.id
     }
 
-    /// What stores know the order by: its authority and its id.
+    /// The order's key in the store: its authority and its id.
     pub fn key(&self) -> OrderKey {
         OrderKey::new(self.payload.authority.as_str(), self.payload.id)
     }
 
-    /// SHA-256 of the payload, 32 bytes: what a store pins under the key.
+    /// SHA-256 of the payload, which the store pins under the key.
     pub fn digest(&self) -> &[u8; 32] {
         &self.digest
     }
 
-    /// The authority whose order it is. Whether it is *this* node's, or that of the node that asks,
-    /// is the caller's check.
+    /// The authority whose order it is. The caller checks whether it is this node's authority, or
+    /// that of the node that asks.
     pub fn authority(&self) -> &Id {
         &self.payload.authority
     }
@@ -132,7 +132,7 @@ impl ActiveOrder {
             .collect()
     }
 
-    /// The same with the bodies that they are of.
+    /// The approvers who signed, with their bodies.
     pub fn signed_by(&self) -> &[Signer] {
         &self.signers
     }
@@ -147,7 +147,7 @@ impl ActiveOrder {
         matches!(self.payload.basis, LegalBasis::ForceMajeure { .. })
     }
 
-    /// From which epoch to which it migrates; nothing for an order that re-identifies.
+    /// The epochs between which it migrates; `None` for an order that re-identifies.
     pub fn continuity(&self) -> Option<Continuity> {
         match self.payload.basis {
             LegalBasis::Continuity(epochs) => Some(epochs),
@@ -162,7 +162,7 @@ impl ActiveOrder {
         &self.payload.case
     }
 
-    /// What for.
+    /// The purpose code.
     pub fn purpose(&self) -> &Id {
         &self.payload.purpose
     }
@@ -175,7 +175,7 @@ impl ActiveOrder {
     /// The sector of that name, if the order names it.
     ///
     /// # Errors
-    /// [`Code::OutOfScope`] when it does not.
+    /// [`Code::OutOfScope`] if it does not.
     pub fn sector(&self, name: &str) -> Result<&Arc<Sector>, Refusal> {
         self.sectors
             .get(name)
@@ -187,8 +187,8 @@ impl ActiveOrder {
         &self.payload.officers
     }
 
-    /// How many distinct pseudonyms may be asked for under it, in all its sectors together. For an
-    /// order that lists them this is the length of its lists.
+    /// How many distinct pseudonyms may be asked for under it, in all its sectors together. If the
+    /// order lists them, this is the length of its lists.
     pub fn limit(&self) -> u64 {
         match &self.payload.scope {
             PseudonymScope::AtMost(limit) => *limit,
@@ -211,7 +211,7 @@ impl ActiveOrder {
         let facts = self.sectors.get(sector).ok_or(Code::OutOfScope)?;
         let parsed = facts.parse_pseudonym(text)?;
         if self.continuity().is_some() {
-            // It goes over an epoch and opens nobody by name.
+            // An order for continuity covers a whole epoch and opens no single pseudonym.
             return Err(Code::OutOfScope);
         }
         match &self.payload.scope {
@@ -228,7 +228,7 @@ impl ActiveOrder {
         }
     }
 
-    /// What copies of its pseudonyms are made for.
+    /// The facts that the order's copies depend on.
     pub(crate) fn scope(&self) -> OrderScope<'_> {
         OrderScope {
             key: self.key(),
@@ -243,7 +243,7 @@ impl ActiveOrder {
     }
 }
 
-/// An order that was checked as of the time from which it is valid: it may be lodged, and opens
+/// An order that was checked as of the time from which it is valid: it may be lodged, but opens
 /// nothing.
 pub struct LodgeableOrder(ActiveOrder);
 
@@ -253,7 +253,7 @@ impl LodgeableOrder {
         self.0.id()
     }
 
-    /// What stores know the order by.
+    /// The order's key in the store.
     pub fn key(&self) -> OrderKey {
         self.0.key()
     }
@@ -268,7 +268,7 @@ impl LodgeableOrder {
         self.0.authority()
     }
 
-    /// What copies of its pseudonyms are made for.
+    /// The facts that the order's copies depend on.
     pub(crate) fn scope(&self) -> OrderScope<'_> {
         self.0.scope()
     }
@@ -283,11 +283,10 @@ impl fmt::Debug for ActiveOrder {
     }
 }
 
-/// SHA-256 of the payload of an order that nobody checked yet, 32 bytes: what an officer's request
-/// quotes.
+/// SHA-256 of the payload of an unchecked order, which an officer's request quotes.
 ///
 /// # Errors
-/// [`Code::OrderMalformed`] when the text is not of the strict form.
+/// [`Code::OrderMalformed`] if the text is not of the strict form.
 pub fn digest_of(text: &str) -> Result<[u8; 32], Refusal> {
     statement::digest_of::<OrderPayload>(text)
 }

@@ -50,7 +50,7 @@ impl TextForm {
 /// Ordered by its bytes. `Debug` does not show them: a pseudonym never enters a log. Bytes become a
 /// pseudonym only by [`from_bytes`](Self::from_bytes).
 ///
-/// ```compile_fail
+/// ```compile_fail,E0277
 /// let pseudonym: cloison::pseudonym::Pseudonym = [0; 16].into();
 /// ```
 #[derive(Copy, Clone, Eq, PartialEq, Ord, PartialOrd, Hash)]
@@ -193,7 +193,7 @@ pub struct ParsedPseudonym {
 ///
 /// # Errors
 /// * [`Code::PseudonymMalformed`]: not a canonical spelling: a character, length, case, padding, or
-///   UUID version or variant that is none of this form's;
+///   UUID version or variant that this form does not have;
 /// * [`Code::PseudonymChecksum`]: a `bech32m` text whose checksum does not match, a typing error;
 /// * [`Code::PseudonymOtherSector`]: a sound `bech32m` text under another tag.
 pub fn parse(form: TextForm, tag: &str, text: &str) -> Result<ParsedPseudonym, Code> {
@@ -255,7 +255,7 @@ fn parse_uuid(text: &str) -> Result<Pseudonym, Code> {
         *digit = text[i + HYPHENS.iter().filter(|&&h| h <= i).count()];
     }
     let pseudonym = parse_digits(&digits)?;
-    // Whatever stands between the digits: only the text that would be written is the canonical one.
+    // Only the text that `write_uuid` would write is canonical, whatever stands between the digits.
     let mut canonical = Vec::with_capacity(text.len());
     write_uuid(&pseudonym.0, &mut canonical);
     if canonical == text && pseudonym.has_uuid_bits() {

@@ -1,8 +1,8 @@
-//! Why a request is refused: one type for every use case, and the two refusals that the caller did
-//! nothing to earn.
+//! Why a request is refused: one type for every use case, and helpers for the two refusals that are
+//! not the caller's fault.
 //!
 //! `http::problem` turns a [`Refusal`] into an answer, and the command line prints it. So its
-//! sentence names neither a person nor a pseudonym, and of a fault of ours it says only that the
+//! sentence names neither a person nor a pseudonym, and for an internal error it says only that the
 //! log has the cause.
 
 use std::borrow::Cow;
@@ -11,7 +11,7 @@ use std::fmt;
 use crate::clock::ClockBehind;
 use crate::code::Code;
 
-/// Why a request is refused: a stable code and, where the code does not say it all, a sentence.
+/// Why a request is refused: a stable code and, if the code is not enough, a sentence.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Refusal {
     code: Code,
@@ -34,7 +34,7 @@ impl Refusal {
         Self::new(code, "nothing can be logged now, so nothing is done").come_back_in(5)
     }
 
-    /// The same refusal; it tells the caller to come back after so many seconds.
+    /// The same refusal, which tells the caller to come back after `seconds`.
     pub fn come_back_in(self, seconds: u32) -> Self {
         Self {
             retry_after: Some(seconds),
@@ -42,7 +42,7 @@ impl Refusal {
         }
     }
 
-    /// After how many seconds the caller may come back, where waiting helps.
+    /// After how many seconds the caller may come back, if waiting helps.
     pub fn retry_after(&self) -> Option<u32> {
         self.retry_after
     }
@@ -52,13 +52,13 @@ impl Refusal {
         self.code
     }
 
-    /// What is wrong, where the code does not say it all.
+    /// What is wrong, if the code is not enough.
     pub fn why(&self) -> Option<&str> {
         self.why.as_deref()
     }
 }
 
-/// For `map_err`: a fault of ours. The log gets `what` failed and the error; the caller learns
+/// For `map_err`: an internal error. The log gets `what` failed and the error; the caller learns
 /// neither.
 pub fn fault<E: fmt::Display>(what: &'static str) -> impl FnOnce(E) -> Refusal {
     move |error| {
@@ -77,7 +77,7 @@ pub fn not_logged(therefore: &'static str) -> impl Fn(Code) -> Refusal + Copy {
     }
 }
 
-/// A refusal that its code says all about.
+/// A refusal whose code is enough.
 impl From<Code> for Refusal {
     fn from(code: Code) -> Self {
         Self {

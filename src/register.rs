@@ -83,7 +83,7 @@ pub fn parse(text: &str) -> Result<Register, Vec<Fault>> {
 /// lower case.
 ///
 /// # Errors
-/// What is wrong ("is not …"): the digits, or a key that more than its owner could sign for.
+/// What is wrong ("is not …"): the digits, or a key for which others than its owner could sign.
 pub fn public_key(text: &str) -> Result<VerifyingKey, String> {
     value::read_ed25519(&value::hex(text)?)
 }
@@ -115,7 +115,7 @@ fn parse_beside(
     })
 }
 
-/// SHA-256 of a certificate's SubjectPublicKeyInfo (DER): what the register knows a TLS peer by.
+/// SHA-256 of a certificate's SubjectPublicKeyInfo (DER): by which the register knows a TLS peer.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SpkiDigest(pub [u8; 32]);
 
@@ -143,7 +143,7 @@ pub struct Register {
     /// Sectors by name.
     pub sectors: BTreeMap<String, Arc<Sector>>,
     /// Sector systems by certificate key.
-    pub clients: BTreeMap<SpkiDigest, Arc<Client>>,
+    pub clients: BTreeMap<SpkiDigest, Arc<RegisteredClient>>,
     /// Bodies that may re-identify.
     pub authorities: BTreeMap<Id, Arc<Authority>>,
     /// Those who run the vault: certificate key → operator.
@@ -163,7 +163,7 @@ pub struct Register {
     /// register: who decides on inspections. Empty where the register was read without its
     /// signatures.
     pub commission: Vec<PinnedKey>,
-    /// What may not change once it was used.
+    /// The facts that must not change after their first use.
     frozen: Vec<FrozenFact>,
 }
 
@@ -246,7 +246,7 @@ pub struct Sector {
 
 impl Sector {
     /// Reads a pseudonym of any epoch: in the present text form, or in one of the former ones. No
-    /// text is of two forms.
+    /// text has two forms.
     ///
     /// # Errors
     /// Those of [`pseudonym::parse`] in the present form, or in the one former form that the text
@@ -267,7 +267,7 @@ impl Sector {
     }
 }
 
-/// What of a request separates domains inside one sector.
+/// Which parts of a request separate domains inside one sector.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
 pub struct Granularity {
@@ -331,7 +331,7 @@ pub enum DeclarationDecision {
 
 /// A sector system.
 #[derive(Debug, Clone)]
-pub struct Client {
+pub struct RegisteredClient {
     /// Stable id, for the audit log.
     pub id: Id,
     /// Its controller.
@@ -343,7 +343,7 @@ pub struct Client {
     /// Purposes that it may name.
     pub purposes: Vec<Id>,
     /// The X25519 public key (HPKE, 32 bytes) to which pairs of a migration are sealed for it;
-    /// there where it may `migrate`.
+    /// present if it may `migrate`.
     pub migration_key: Option<[u8; 32]>,
 }
 
@@ -412,7 +412,7 @@ pub struct Authority {
 pub struct AuthorityKey {
     /// Stable id; bound into every segment.
     pub id: Id,
-    /// What it is a key of.
+    /// The suite that it belongs to.
     pub suite: Suite,
     /// The HPKE public key: 32 bytes (X25519) or 1216 (X-Wing).
     pub public: Vec<u8>,
@@ -447,7 +447,7 @@ pub struct Custodian {
 pub struct Operator {
     /// Stable id; the `kid` of the signatures.
     pub id: Id,
-    /// Ed25519, for statements on what is destroyed; `None`: signs none.
+    /// Ed25519, for statements on what is destroyed; `None` if they sign none.
     pub key: Option<VerifyingKey>,
 }
 

@@ -1,5 +1,5 @@
 //! Re-identification under a signed order: the vault releases sealed mappings, the authority node
-//! opens them. The steps that it shares with migration: [`crate::execution`].
+//! opens them. [`crate::execution`] holds the steps that it shares with migration.
 //!
 //! 1. [`reveal::ask`] (node): checks, then asks the vault.
 //! 2. [`release::release`] (vault): checks again, counts, logs durably, and only then hands out
@@ -7,15 +7,14 @@
 //! 3. [`reveal::ask`] goes on (node): checks the proof of the vault's entry, logs durably, opens,
 //!    answers.
 //!
-//! What the vault releases it copies into the order's own rows ([`copies`]), at the latest then; an
-//! order may be shown to it before ([`lodge`]). An answer may come sealed to the officer's own key:
-//! [`deliver`].
+//! The vault copies the mappings that it releases into the order's own rows ([`copies`]), or
+//! earlier if the order was lodged ([`lodge`]). The answer can be sealed to the officer's own key
+//! ([`deliver`]).
 
 pub mod copies;
 pub mod deliver;
 pub mod lodge;
 pub mod release;
-pub mod resumed;
 pub mod reveal;
 
 use serde::{Deserialize, Serialize};
@@ -23,7 +22,8 @@ use serde::{Deserialize, Serialize};
 use crate::audit::{Domain, LogPosition, ReidentifyDetails, tags_root};
 use crate::code::Code;
 use crate::execution::at_node::{VaultHandout, VaultStatement};
-use crate::execution::{self, PresentedRequest, VerifiedRequest, hex};
+use crate::execution::{self, PresentedRequest, VerifiedRequest};
+use crate::id::hex;
 use crate::link::VaultQuestion;
 use crate::order::book::Book;
 use crate::refusal::Refusal;
@@ -33,7 +33,7 @@ use crate::store::ItemTag;
 /// Most pseudonyms in one request.
 pub const MAX_ITEMS: usize = 10_000;
 
-/// What an officer asks of the node: the order, the signed request, and the list that it is about.
+/// An officer's request to the node: the order, the signed request, and the list that it is about.
 #[derive(Clone, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ReidentifyRequest {
@@ -45,7 +45,7 @@ pub struct ReidentifyRequest {
     pub sector: String,
     /// Pseudonyms in the sector's text form, or in one that it had in an earlier epoch.
     pub pseudonyms: Vec<String>,
-    /// How the answer is to come; absent: in clear, over this connection.
+    /// How to deliver the answer; if absent, in clear over this connection.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub to: Option<Delivery>,
 }
@@ -60,7 +60,7 @@ impl std::fmt::Debug for ReidentifyRequest {
     }
 }
 
-/// How an answer comes other than in clear.
+/// How to deliver an answer other than in clear.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Delivery {
@@ -69,7 +69,7 @@ pub enum Delivery {
     OfficerKey,
 }
 
-/// What the node asks of the vault.
+/// The node's request to the vault for a release.
 #[derive(Debug, Clone, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ReleaseRequest {
@@ -77,7 +77,7 @@ pub struct ReleaseRequest {
     pub register: String,
     /// The digest of all acts upon the authority's orders that the node holds ([`Book::digest`]).
     pub acts: String,
-    /// What the officer asked.
+    /// The officer's request.
     #[serde(deserialize_with = "crate::json::object")]
     pub asked: ReidentifyRequest,
 }
@@ -88,7 +88,7 @@ impl VaultQuestion for ReleaseRequest {
     const HANDS_OUT_MAPPINGS: bool = true;
 }
 
-/// What the vault hands out: inner envelopes still closed.
+/// The mappings that the vault hands out, still sealed to the authority.
 #[derive(Clone, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Release {
@@ -99,7 +99,7 @@ pub struct Release {
     pub entry: LogPosition,
     /// That entry, with the proof that it is in the vault's log (C2SP `tlog-proof`).
     pub proof: String,
-    /// How many pseudonyms were asked for under the order by now: the vault's count, which binds.
+    /// How many pseudonyms were asked for under the order so far: the vault's count, which binds.
     pub used: u64,
     /// One for each pseudonym asked for, in order.
     pub items: Vec<ReleasedItem>,
@@ -165,10 +165,10 @@ impl std::fmt::Debug for ReleasedItem {
     }
 }
 
-/// The checks that both sides make.
+/// Makes the checks that both sides make.
 ///
 /// # Errors
-/// A [`Refusal`] with the code that says which.
+/// A [`Refusal`] with the code of the check that failed.
 fn verify(
     asked: &ReidentifyRequest,
     authority: &Id,
@@ -225,7 +225,7 @@ fn mappings(items: &[ReleasedItem]) -> u64 {
         .count() as u64
 }
 
-/// What both sides write down; the node adds where the vault's entry stands.
+/// What both sides log; the node adds where the vault's entry stands.
 fn entry(
     verified: &VerifiedRequest,
     asked: &ReidentifyRequest,

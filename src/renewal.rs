@@ -2,45 +2,45 @@
 //!
 //! The signed register says to which keys a sector's segments are sealed: every key of every
 //! competent authority ([`crate::register::Register::recipients`]). A new key, a change of suite, a
-//! further authority, one that leaves: each is a register that lists other keys than the segments
-//! have recipients. Three tasks make up the difference, each page by page, each again as often as
-//! one likes; what is done is what lies in the store.
+//! further authority, one that leaves: each is a register whose keys differ from the segments'
+//! recipients. Three tasks close the difference. Each works page by page and can be repeated at any
+//! time: the store itself says what is done.
 //!
-//! 1. **rewrap** (node and vault). A node opens the data key of a segment with a key that it has,
-//!    and seals it to the keys that are lacking; the vault checks each against its own register,
-//!    adds it to the record, signs that anew. Nothing else in a record changes, and its commitment
-//!    proves that it is still the same data key.
-//! 2. **prove** (node and vault). Each authority's node reads every segment back and proves with
-//!    each of its own keys that it opens and is the one committed to. The vault notes which entry
-//!    was proved.
-//! 3. **drop** (vault alone). Recipients that the register no longer lists are taken out, where one
-//!    that it lists was proved.
+//! 1. **rewrap** (node and vault). A node opens a segment's data key with one of its keys and seals
+//!    it to the keys that are lacking. The vault checks each new recipient against its own
+//!    register, adds it to the record and signs the record again. Nothing else in the record
+//!    changes, and its commitment proves that the data key is the same.
+//! 2. **prove** (node and vault). Each authority's node opens every segment with each of its own
+//!    keys and proves that the data key is the one committed to. The vault keeps which entry was
+//!    proved.
+//! 3. **drop** (vault alone). The vault takes out recipients that the register no longer lists,
+//!    once a recipient that it lists was proved.
 //!
-//! No segment is ever taken away: orders' copies of erased mappings name theirs, and so are renewed
-//! like everything else.
+//! No segment is ever deleted. An order's copy of an erased mapping names its segment, and so is
+//! renewed with all others.
 //!
-//! Mappings are not touched, and no pseudonym changes. What the vault hands out are sealed data
-//! keys without a single mapping.
+//! Mappings and pseudonyms do not change. The vault hands out sealed data keys only, and no
+//! mapping.
 
 pub mod node;
 pub mod vault;
 
-use data_encoding::HEXLOWER;
 use serde::{Deserialize, Serialize};
 
 use crate::code::Code;
+use crate::id::from_hex;
 use crate::link::VaultQuestion;
 use crate::refusal::Refusal;
 use crate::seal::segment::SegmentId;
 
 /// Most segments that one page hands out.
 pub const MOST_SEGMENTS: usize = 256;
-/// Most recipients that one page asks for: what a node brings for it has to fit one request.
+/// Most recipients that one page asks for: the node's answer has to fit into one request.
 pub const MOST_RECIPIENTS: usize = 1_024;
 /// Most segments that are looked at for one page.
 pub const MOST_EXAMINED: usize = 4_096;
 
-/// What is to be done with segments.
+/// A task upon segments.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum RenewalTask {
@@ -50,18 +50,18 @@ pub enum RenewalTask {
     Prove,
 }
 
-/// What a custodian, an officer or an operator asks for: one page of a task.
+/// A request of a custodian or an officer to work on one page of a task.
 #[derive(Debug, Clone, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RenewalRequest {
     /// What to do.
     pub task: RenewalTask,
-    /// Behind which segment to go on: `next` of the step before; absent at the beginning.
+    /// The segment after which to go on: `next` of the step before; absent at the beginning.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub after: Option<String>,
 }
 
-/// What came of a page.
+/// The result of one page.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RenewalStep {
@@ -72,40 +72,38 @@ pub struct RenewalStep {
     pub total: Option<u64>,
     /// Recipients added, or proved.
     pub recipients: u64,
-    /// Segments that lack a recipient and are sealed to no key of this authority: another one's
-    /// node has to do it.
+    /// Segments that lack a recipient and are sealed to no key of this authority: another
+    /// authority's node has to renew them.
     pub beyond: u64,
-    /// Segments that open with none of the keys that the node holds: others of its keys have to be
-    /// unsealed first.
+    /// Segments that no unsealed key of the node opens: its other keys have to be unsealed first.
     pub sealed: u64,
-    /// Recipients that did not open and were taken out: the task `rewrap` makes them anew.
+    /// Recipients that did not open and were taken out: the task `rewrap` makes them again.
     pub discarded: u64,
-    /// Segments of which nothing could show that somebody opened them
-    /// ([`SegmentPage::unprovable`]).
+    /// Segments whose proofs could not be checked ([`SegmentPage::unprovable`]).
     #[serde(default)]
     pub unprovable: u64,
-    /// Segments that are not signed by a key that vault and node know, or do not belong where they
-    /// lie. Nothing was done to them.
+    /// Segments that no key known to vault and node signed, or that stand under another id or
+    /// sector. Nothing was done to them.
     pub refused: u64,
     /// Where to go on; absent at the end.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next: Option<String>,
 }
 
-/// What a node asks of the vault: segments to work on.
+/// A node's request to the vault for segments to work on.
 #[derive(Debug, Clone, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SegmentQuestion {
     /// SHA-256 of the node's register, hex.
     pub register: String,
-    /// What the node is to do.
+    /// The task.
     pub task: RenewalTask,
-    /// Behind which segment to go on (its id, hex).
+    /// The segment after which to go on (its id, hex).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub after: Option<String>,
 }
 
-/// Segments that a node of this authority has something to do with.
+/// Segments that a node of this authority has to work on.
 #[derive(Debug, Clone, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SegmentPage {
@@ -120,8 +118,8 @@ pub struct SegmentPage {
     pub total: Option<u64>,
     /// Segments that lack a recipient and are sealed to no key of this authority.
     pub beyond: u64,
-    /// Segments that an earlier version made, without the digest by which a proof is told from a
-    /// claim: no proof of them is believed, and they keep every recipient.
+    /// Segments that an earlier version made without the digest that checks proofs: no proof of
+    /// them is believed, and they keep every recipient.
     #[serde(default)]
     pub unprovable: u64,
     /// Segments that the vault itself did not sign.
@@ -131,7 +129,7 @@ pub struct SegmentPage {
     pub next: Option<String>,
 }
 
-/// What a node did with a page.
+/// The result of a node's work on a page.
 #[derive(Clone, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SegmentAnswer {
@@ -161,8 +159,8 @@ pub struct NewRecipient {
     pub ct: String,
 }
 
-/// Whether a recipient opens, which only its authority's node can tell. Never printed: `opening` is
-/// what makes it believed.
+/// States whether a recipient opens, which only its authority's node can tell. Never printed,
+/// because `opening` makes the statement believed.
 #[derive(Clone, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RecipientProof {
@@ -172,15 +170,16 @@ pub struct RecipientProof {
     pub key: String,
     /// SHA-256 of the entry in the record, hex.
     pub entry: String,
-    /// What shows that the node opened the segment, hex (32 bytes): nobody is believed who cannot.
+    /// Shows that the node opened the segment, hex (32 bytes). The vault believes no statement
+    /// without it.
     pub opening: String,
 }
 
-/// What the vault made of it.
+/// What the vault changed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RecipientsTaken {
-    /// Recipients that were added; those that were there already do not count.
+    /// Recipients that were added, without those that were there already.
     pub added: u64,
     /// Recipients that are proved from now on.
     pub proved: u64,
@@ -188,19 +187,19 @@ pub struct RecipientsTaken {
     pub discarded: u64,
 }
 
-/// What to drop: a page of segments from there on.
+/// A request to drop old recipients of one page of segments.
 #[derive(Debug, Clone, Default, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct DropRequest {
-    /// SHA-256 of the node's register, hex; an operator has none to compare.
+    /// SHA-256 of the node's register, hex; absent when an operator asks.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub register: Option<String>,
-    /// Behind which segment to go on: `next` of the page before.
+    /// The segment after which to go on: `next` of the page before.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub after: Option<String>,
 }
 
-/// What was dropped of a page.
+/// The result of dropping old recipients of one page.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct DropReport {
@@ -211,8 +210,7 @@ pub struct DropReport {
     pub total: Option<u64>,
     /// Recipients that were taken out.
     pub recipients: u64,
-    /// Segments that kept recipients which the register no longer lists, because none that it lists
-    /// was proved.
+    /// Segments that kept old recipients because no recipient that the register lists was proved.
     pub unproved: u64,
     /// Segments that the vault itself did not sign. Nothing was done to them.
     pub refused: u64,
@@ -237,11 +235,7 @@ impl VaultQuestion for DropRequest {
 }
 
 fn segment_id(text: &str) -> Result<SegmentId, Refusal> {
-    let bytes = HEXLOWER
-        .decode(text.as_bytes())
-        .ok()
-        .and_then(|bytes| bytes.try_into().ok());
-    bytes.ok_or_else(|| {
+    from_hex(text).ok_or_else(|| {
         Refusal::new(
             Code::MalformedBody,
             "a segment's id is 32 hexadecimal digits",
@@ -249,5 +243,5 @@ fn segment_id(text: &str) -> Result<SegmentId, Refusal> {
     })
 }
 
-/// What the log says of a fault of ours here.
+/// The context of an internal error in the log.
 const FAILED: &str = "segments could not be renewed";

@@ -13,7 +13,7 @@ pub mod pairs;
 pub mod record;
 pub mod segment;
 
-/// Why something sealed did not open. Deliberately poor in detail.
+/// Why something sealed did not open. It deliberately says little.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum SealError {
     /// The bytes are not of the format.

@@ -12,7 +12,8 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use figures::Figures;
+use figures::PersonFigures;
+use tokio::task::AbortHandle;
 use watch::EntityWatch;
 pub use witness::run_witness;
 
@@ -23,6 +24,7 @@ use crate::config::{
 };
 use crate::execution::step;
 use crate::http::data::DataDoor;
+use crate::http::mount::VaultRouters;
 use crate::http::node_door::NodeDoor;
 use crate::http::tls::ServerTls;
 use crate::http::{self, Callers, Limits, Listener, Readiness, health, mount, tls};
@@ -40,14 +42,14 @@ use crate::seal::segment::AuthorityPrivateKey;
 use crate::store::{FirstStart, StoreError};
 use crate::terminal::CommandError;
 use crate::tlog::checkpoint_file::CheckpointFileError;
-use crate::vault::{Home, SectorAdvance, StartError, Vault, VaultSecrets};
+use crate::vault::{SectorAdvance, StartError, Vault, VaultHome, VaultSecrets};
 
-/// What a start of vault or node is allowed.
+/// What the command line allows a start of vault or node.
 #[derive(Debug, Clone, Copy)]
 pub struct StartOptions {
-    /// To run on the published keys of keys-example/.
+    /// Run on the published keys of keys-example/.
     pub allow_example_keys: bool,
-    /// To make the store though nothing was prepared for that.
+    /// Make the store although no first start was prepared.
     pub first_start: bool,
 }
 
@@ -83,76 +85,35 @@ async fn serve_vault(
     protection: Protection,
 ) -> Result<(), CommandError> {
     let (registry, readiness) = (Arc::new(Registry::new()), Readiness::starting());
-    show(&protection, &registry);
+    show_protection(&protection, &registry);
     let health = health_listener(config.health, &readiness, &registry)?;
-    let tls = ServerTls::read(&config.tls)
-        .map_err(|e| CommandError::new(e, "check [tls] in the configuration"))?;
-    let shutdown = http::terminated()
-        .map_err(|e| CommandError::new(e, "check the system's signal settings"))?;
-
-    tracing::info!(
-        mib = config.index_memory >> 20,
-        "memory that the index of mappings may take"
-    );
-
-    // Health answers while the index is rebuilt; the doors open when it is complete.
+    let tls = read_tls(&config.tls)?;
+    let shutdown = shutdown_signal()?;
     let memory = watch::memory(&config.log, &config.store)?;
-    let home = Home {
-        store: config.store.clone(),
-        index_memory: config.index_memory,
-    };
-    let shown = readiness.clone();
-    let open = tokio::task::spawn_blocking(move || {
-        let progress = move |words: String| shown.set("starting", words);
-        Vault::open(
-            &home,
-            register,
-            secrets,
-            &advance,
-            Arc::new(SystemClock),
-            &progress,
-            Box::new(poisoned),
-        )
-    });
+    // The health listener answers while the index is rebuilt. The others are bound when it is
+    // complete.
     let serving_health = tokio::spawn({
         let (readiness, registry) = (readiness.clone(), registry.clone());
         async move {
-            http::serve(
-                vec![],
-                Some(health),
-                &readiness,
-                &registry,
-                std::future::pending(),
-            )
-            .await
+            let never = std::future::pending();
+            http::serve(vec![], Some(health), &readiness, &registry, never).await
         }
     });
-    let vault = open
-        .await
-        .map_err(|_| CommandError::new("the vault failed while it started", "see the log above"))?
-        .map_err(unstarted)?;
+    let vault = open_vault(&config, register, secrets, advance, &readiness).await?;
     first_start::end(first)?;
-    let vault = Arc::new(vault);
-    begin_copies(vault.clone()).await?;
+    prepare_copies(vault.clone()).await?;
     vault.know_former_segment_keys(config.former_segment_keys.clone());
     let (cosigning, _asking) = watch::vault(&vault, &config, memory)?;
-    let cosigners = cosigning.cosigners.clone();
+    let watch = EntityWatch::new(
+        vault.entity().clone(),
+        cosigning.cosigners.clone(),
+        config.reserve,
+        readiness.clone(),
+        &registry,
+    );
     let routers = mount::vault(DataDoor::new(vault.clone(), &registry), cosigning);
     let callers = Callers::Registered(tls, vault.entity().clone());
-    let batches = Limits {
-        batches: config.bodies,
-        ..limits(&config.limits)
-    };
-    let listeners = vec![
-        bind("data", config.data, callers.clone(), routers.data, batches)?,
-        bind(
-            "control",
-            config.control,
-            callers,
-            routers.control,
-            limits(&config.limits),
-        )?,
-    ];
+    let listeners = vault_listeners(&config, routers, callers)?;
     tracing::info!(
         data = %config.data,
         control = %config.control,
@@ -161,38 +122,94 @@ async fn serve_vault(
         "the vault serves"
     );
     readiness.clear("starting");
-    let looked_at = vault.clone();
-    tokio::task::spawn_blocking(move || {
-        if let Ok(count @ 1..) = crate::renewal::vault::stranded(&looked_at) {
-            let hint = "list the key that they are sealed to again, and `cloison authority renew`";
-            tracing::warn!(
-                count,
-                hint,
-                "segments are sealed to no key that the register lists"
-            );
-        }
-    });
-    let tidying = tokio::spawn(tidy::vault(vault.clone()));
-    let placed = tokio::spawn(watch::keep_place(vault.entity().clone(), readiness.clone()));
-    let watch = EntityWatch::new(
-        vault.entity().clone(),
-        cosigners,
-        config.reserve,
-        readiness.clone(),
-        &registry,
-    );
-    let housekeeping = tokio::spawn(keep_house(vault.clone(), watch, registry.clone()));
+    let counted = vault.clone();
+    tokio::task::spawn_blocking(move || warn_of_stranded_segments(&counted));
+    let tasks = [
+        serving_health.abort_handle(),
+        tokio::spawn(tidy::vault(vault.clone())).abort_handle(),
+        tokio::spawn(watch::keep_place(vault.entity().clone(), readiness.clone())).abort_handle(),
+        tokio::spawn(keep_house(vault.clone(), watch, registry.clone())).abort_handle(),
+    ];
     http::serve(listeners, None, &readiness, &registry, shutdown).await;
-    housekeeping.abort();
-    placed.abort();
-    tidying.abort();
-    serving_health.abort();
+    tasks.iter().for_each(AbortHandle::abort);
     tracing::info!("the vault has stopped");
     Ok(())
 }
 
-/// Sees to the copies of orders, before anybody is served.
-async fn begin_copies(vault: Arc<Vault>) -> Result<(), CommandError> {
+/// Opens the vault on a thread of its own. `/readyz` says how far it is.
+async fn open_vault(
+    config: &VaultConfig,
+    register: Register,
+    secrets: VaultSecrets,
+    advance: Vec<SectorAdvance>,
+    readiness: &Arc<Readiness>,
+) -> Result<Arc<Vault>, CommandError> {
+    tracing::info!(
+        mib = config.index_memory >> 20,
+        "memory that the index of mappings may take"
+    );
+    let home = VaultHome {
+        store: config.store.clone(),
+        index_memory: config.index_memory,
+    };
+    let readiness = readiness.clone();
+    let open = move || {
+        let progress = move |words: String| readiness.set("starting", words);
+        Vault::open(
+            &home,
+            register,
+            secrets,
+            &advance,
+            Arc::new(SystemClock),
+            &progress,
+            Box::new(end_process),
+        )
+    };
+    tokio::task::spawn_blocking(open)
+        .await
+        .map_err(|_| CommandError::new("the vault failed while it started", "see the log above"))?
+        .map(Arc::new)
+        .map_err(start_error)
+}
+
+fn vault_listeners(
+    config: &VaultConfig,
+    routers: VaultRouters,
+    callers: Callers,
+) -> Result<Vec<Listener>, CommandError> {
+    let control = limits(&config.limits);
+    let data = Limits {
+        batches: config.bodies,
+        ..limits(&config.limits)
+    };
+    Ok(vec![
+        bind("data", config.data, callers.clone(), routers.data, data)?,
+        bind("control", config.control, callers, routers.control, control)?,
+    ])
+}
+
+fn warn_of_stranded_segments(vault: &Vault) {
+    if let Ok(count @ 1..) = crate::renewal::vault::stranded(vault) {
+        let hint = "list the key that they are sealed to again, and `cloison authority renew`";
+        tracing::warn!(
+            count,
+            hint,
+            "segments are sealed to no key that the register lists"
+        );
+    }
+}
+
+fn read_tls(files: &TlsFiles) -> Result<ServerTls, CommandError> {
+    ServerTls::read(files).map_err(|e| CommandError::new(e, "check [tls] in the configuration"))
+}
+
+/// Ends when the process is told to stop.
+fn shutdown_signal() -> Result<impl Future<Output = ()> + Send, CommandError> {
+    http::terminated().map_err(|e| CommandError::new(e, "check the system's signal settings"))
+}
+
+/// Makes the copies that live orders still lack. Must end before the first request.
+async fn prepare_copies(vault: Arc<Vault>) -> Result<(), CommandError> {
     let begun =
         tokio::task::spawn_blocking(move || crate::reidentify::copies::start::begin(&vault)).await;
     let begun = begun
@@ -205,9 +222,9 @@ async fn begin_copies(vault: Arc<Vault>) -> Result<(), CommandError> {
     })
 }
 
-/// Why a store could not be opened, and whether that may pass by itself: another process that is
-/// about to end, a disk that is full or away.
-fn unstarted(error: StartError) -> CommandError {
+/// Says why a vault or node did not start. The error is temporary where a later start may succeed
+/// without a change by people: another process still holds the store, the disk is full or absent.
+fn start_error(error: StartError) -> CommandError {
     let hint = "see docs/operations.md, \"What an error at start means\"";
     match &error {
         StartError::Store(store) if store.may_pass() => CommandError::temporary(error, hint),
@@ -220,9 +237,9 @@ fn unstarted(error: StartError) -> CommandError {
     }
 }
 
-/// Watches the disk, wipes data keys whose time is over, brings the gauges up to date.
+/// Once a second: watches the disk, wipes data keys whose time is over, updates the gauges.
 async fn keep_house(vault: Arc<Vault>, mut watch: EntityWatch, registry: Arc<Registry>) {
-    let figures = Figures::new(&registry);
+    let figures = PersonFigures::new(&registry);
     let bound = registry.gauge(
         "cloison_index_bound_bytes",
         "Memory that the index may take before entries move",
@@ -251,10 +268,10 @@ async fn keep_house(vault: Arc<Vault>, mut watch: EntityWatch, registry: Arc<Reg
         alarms.add(vault.release_counts().1 - alarms.get());
         if beats.is_multiple_of(3_600) {
             figures.show(&vault);
-            // One that could not be finished is tried again.
+            // Repeats a scrub that did not finish.
             http::rights::scrub(vault.store().clone());
         }
-        // It goes through all orders there ever were.
+        // Once a minute, because it reads every order there ever was.
         if beats.is_multiple_of(60)
             && let Ok(due) = Book::of(&vault).reviews_due()
         {
@@ -282,7 +299,7 @@ pub fn run_node(config: &Path, options: StartOptions) -> Result<(), CommandError
     runtime()?.block_on(serve_node(config, parts, first, protection))
 }
 
-/// Reads what a node holds, and the fingerprints of its secrets.
+/// Reads a node's keys and secrets, and computes their fingerprints.
 fn node_parts(
     config: &NodeConfig,
     register: Register,
@@ -301,8 +318,8 @@ fn node_parts(
                         .map_err(unread)?,
                 );
                 fingerprints.push(fingerprint(secret.0.expose()));
-                // A key that the register does not state is refused by its id, whatever it is a key
-                // of.
+                // The suite does not matter for a key that the register does not state:
+                // `Node::open` refuses its id.
                 let stated = register
                     .authorities
                     .get(&config.authority)
@@ -341,8 +358,7 @@ fn node_parts(
 
 /// Reads a set of shares.
 ///
-/// # Errors
-/// When it cannot be read or is none.
+/// # Errors When the file cannot be read or is not a set of shares.
 pub fn read_set(file: &Path) -> Result<ShareSet, CommandError> {
     let hint = "`cloison authority keygen` and `cloison secrets split` write such files: *.set";
     let text = read_public(file, 1 << 20).map_err(|e| CommandError::new(e, hint))?;
@@ -357,19 +373,17 @@ async fn serve_node(
     protection: Protection,
 ) -> Result<(), CommandError> {
     let (registry, readiness) = (Arc::new(Registry::new()), Readiness::starting());
-    show(&protection, &registry);
+    show_protection(&protection, &registry);
     let health = health_listener(config.health, &readiness, &registry)?;
-    let tls = ServerTls::read(&config.tls)
-        .map_err(|e| CommandError::new(e, "check [tls] in the configuration"))?;
-    let shutdown = http::terminated()
-        .map_err(|e| CommandError::new(e, "check the system's signal settings"))?;
+    let tls = read_tls(&config.tls)?;
+    let shutdown = shutdown_signal()?;
     let memory = watch::memory(&config.log, &config.store)?;
     let store = config.store.clone();
-    let open = move || Node::open(&store, parts, Arc::new(SystemClock), Box::new(poisoned));
+    let open = move || Node::open(&store, parts, Arc::new(SystemClock), Box::new(end_process));
     let node = tokio::task::spawn_blocking(open)
         .await
         .map_err(|_| CommandError::new("the node failed while it started", "see the log above"))?
-        .map_err(unstarted)?;
+        .map_err(start_error)?;
     first_start::end(first)?;
     let node = Arc::new(node);
     let (peer, cosigners, _asking) = watch::node(&node, &config, memory)?;
@@ -377,7 +391,7 @@ async fn serve_node(
         node: node.clone(),
         vault: peer.clone(),
     });
-    let keeping_in_step = tokio::spawn(keep_in_step(door.clone()));
+    let keeping_in_step = tokio::spawn(keep_in_step(door.clone())).abort_handle();
     let callers = Callers::Registered(tls, node.entity().clone());
     let listeners = vec![bind(
         "control",
@@ -395,32 +409,29 @@ async fn serve_node(
     say_sealed(&node, &readiness);
     watch::first(peer.clone()).await;
     readiness.clear("starting");
-    let tidying = tokio::spawn(tidy::node(node.clone()));
-    let watch = tokio::spawn(watch_seal(
-        node.clone(),
-        readiness.clone(),
-        registry.clone(),
-    ));
-    let placed = tokio::spawn(watch::keep_place(node.entity().clone(), readiness.clone()));
-    let entity_watch = EntityWatch::new(
+    let watch = EntityWatch::new(
         node.entity().clone(),
         cosigners,
         config.reserve,
         readiness.clone(),
         &registry,
     );
-    let kept = tokio::spawn(watch::keep(node, peer, entity_watch));
+    let sealing = watch_seal(node.clone(), readiness.clone(), registry.clone());
+    let tasks = [
+        keeping_in_step,
+        tokio::spawn(tidy::node(node.clone())).abort_handle(),
+        tokio::spawn(sealing).abort_handle(),
+        tokio::spawn(watch::keep_place(node.entity().clone(), readiness.clone())).abort_handle(),
+        tokio::spawn(watch::keep(node, peer, watch)).abort_handle(),
+    ];
     http::serve(listeners, Some(health), &readiness, &registry, shutdown).await;
-    watch.abort();
-    tidying.abort();
-    kept.abort();
-    placed.abort();
-    keeping_in_step.abort();
+    tasks.iter().for_each(AbortHandle::abort);
     tracing::info!("the authority node has stopped");
     Ok(())
 }
 
-/// Keeps the times of the node's keys, and says to the world whether it is sealed.
+/// Seals the node's keys when their time is over, and shows on `/readyz` and `/metrics` which are
+/// sealed.
 async fn watch_seal(node: Arc<Node>, readiness: Arc<Readiness>, registry: Arc<Registry>) {
     let sealed = registry.gauge(
         "cloison_sealed_keys",
@@ -429,32 +440,29 @@ async fn watch_seal(node: Arc<Node>, readiness: Arc<Readiness>, registry: Arc<Re
     );
     loop {
         let times = node.clone();
-        // It may wait for an entry to become durable.
+        // Sealing waits until its entry is durable.
         let _ = tokio::task::spawn_blocking(move || crate::unseal::keep_time(&times)).await;
         sealed.set(say_sealed(&node, &readiness) as i64);
         tokio::time::sleep(Duration::from_millis(200)).await;
     }
 }
 
-/// `/readyz` names the keys that are sealed; how many they are.
+/// Names the sealed keys on `/readyz`. Returns how many there are.
 fn say_sealed(node: &Node, readiness: &Readiness) -> usize {
     let sealed = node.safe().sealed();
-    match sealed.is_empty() {
-        true => readiness.clear("sealed"),
-        false => readiness.set(
-            "sealed",
-            format!(
-                "keys that their custodians have to unseal: {}",
-                sealed.join(", ")
-            ),
-        ),
+    if sealed.is_empty() {
+        readiness.clear("sealed");
+    } else {
+        let sealed = sealed.join(", ");
+        let words = format!("keys that their custodians have to unseal: {sealed}");
+        readiness.set("sealed", words);
     }
     sealed.len()
 }
 
-/// Brings vault and node in step at the start, and soon after a link that was lost is back. Nothing
-/// depends on it: a release checks for itself. But so a revocation that came to one side reaches
-/// the other also when nobody asks for anything.
+/// Exchanges acts upon orders with the vault, at the start and every [`IN_STEP_EVERY`], so that a
+/// revocation reaches both sides even when no request comes. No release depends on it: each release
+/// makes its own exchange.
 async fn keep_in_step(door: Arc<NodeDoor>) {
     loop {
         let door = door.clone();
@@ -467,15 +475,15 @@ async fn keep_in_step(door: Arc<NodeDoor>) {
     }
 }
 
-/// How often the node asks the vault for acts upon orders, and brings its own.
+/// How often node and vault exchange acts upon orders.
 const IN_STEP_EVERY: Duration = Duration::from_secs(5);
 
-/// A write failed, so that what the disk holds is unknown, or the files are not where they were:
-/// nothing more may be acknowledged by this process.
+/// Ends the process, because it may acknowledge nothing more: a write failed and the state of the
+/// disk is unknown, or the store's files were moved.
 ///
-/// The process ends without its exit handlers: those of RocksDB destroy what its background threads
-/// still use, or wait for them while the disk hangs.
-fn poisoned(error: &StoreError) {
+/// Skips the exit handlers: RocksDB's would destroy what its background threads still use, or wait
+/// for these threads while the disk hangs.
+fn end_process(error: &StoreError) {
     let what = match error {
         StoreError::Displaced(_) | StoreError::SecondDisplaced(_) => {
             "files were taken from under this process"
@@ -486,17 +494,17 @@ fn poisoned(error: &StoreError) {
     crate::system::process::exit_at_once(70)
 }
 
-/// Logging to standard error, and memory that nobody else sees ([`memory::protect`]). A file-size
-/// limit is to fail the write, which is then reported, and not to end the process without a word;
-/// nor is SIGHUP, which [`http::terminated`] hears later.
+/// Starts logging to standard error and protects the memory ([`memory::protect`]). Ignores SIGXFSZ,
+/// so that a write beyond the file-size limit fails and is reported, and SIGHUP, until
+/// [`http::terminated`] handles it: by default, both would end the process without a message.
 fn prepare_process(whole: bool) -> Protection {
     crate::terminal::log::start();
     crate::system::process::ignore_file_size_and_hangup();
     memory::protect(whole)
 }
 
-/// Says in the log and on `/metrics` how well the process's memory is protected.
-fn show(protection: &Protection, registry: &Registry) {
+/// Shows in the log and on `/metrics` how well the process's memory is protected.
+fn show_protection(protection: &Protection, registry: &Registry) {
     let help = "0: keys may be swapped or dumped; 1: keys may not; 2: nothing of the process may";
     registry
         .gauge("cloison_memory_protection", help, None)
@@ -517,7 +525,7 @@ fn runtime() -> Result<tokio::runtime::Runtime, CommandError> {
         .map_err(|error| CommandError::new(error, "check the limits on threads and memory"))
 }
 
-/// A listener's limits, as the configuration has them.
+/// A listener's limits, as configured.
 fn limits(config: &LimitConfig) -> Limits {
     Limits {
         connections: config.connections,
@@ -534,7 +542,7 @@ fn bind(
     limits: Limits,
 ) -> Result<Listener, CommandError> {
     Listener::bind(name, address, callers, router, limits)
-        .map_err(|error| unbound(name, address, &error))
+        .map_err(|error| bind_error(name, address, &error))
 }
 
 fn health_listener(
@@ -549,17 +557,17 @@ fn health_listener(
         ..Limits::default()
     };
     Listener::bind("health", address, Callers::Anybody, router, limits)
-        .map_err(|error| unbound("health", address, &error))
+        .map_err(|error| bind_error("health", address, &error))
 }
 
-/// How long a connection of the health listener may have nothing to do.
+/// How long a connection of the health listener may be idle.
 const HEALTH_IDLE: Duration = Duration::from_secs(5);
 
-fn unbound(name: &str, address: std::net::SocketAddr, error: &std::io::Error) -> CommandError {
+fn bind_error(name: &str, address: std::net::SocketAddr, error: &std::io::Error) -> CommandError {
     let message = format_args!("the {name} listener cannot have {address}: {error}");
     let hint = "stop what listens there, or choose another address in the configuration";
     match error.kind() {
-        // The process before this one may still be draining; an address may come with its network.
+        // The previous process may still be draining, and the address's network may come up later.
         std::io::ErrorKind::AddrInUse | std::io::ErrorKind::AddrNotAvailable => {
             CommandError::temporary(message, hint)
         }
@@ -586,7 +594,7 @@ pub fn open_register(files: &RegisterFiles) -> Result<Register, CommandError> {
     })
 }
 
-/// Reads the vault's secrets, and the fingerprints of all of them.
+/// Reads the vault's secrets and computes their fingerprints.
 fn read_vault_secrets(config: &VaultConfig) -> Result<(VaultSecrets, Vec<[u8; 32]>), CommandError> {
     let read = || {
         let (places, keyring) = (&config.secrets, Arc::new(config.openers.keyring()));
@@ -634,7 +642,7 @@ fn vault_fingerprints(secrets: &VaultSecrets) -> Result<Vec<[u8; 32]>, FileError
     Ok(fingerprints)
 }
 
-/// Keys that everybody has protect nobody.
+/// Refuses the published example keys, unless the start allows them: everybody has them.
 fn refuse_example_keys(
     tls: &TlsFiles,
     fingerprints: &[[u8; 32]],

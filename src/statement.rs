@@ -1,14 +1,14 @@
-//! Statements: what people sign. An order, an act upon one, an officer's request, an inspection and
+//! Statements: the signed texts. An order, an act upon one, an officer's request, an inspection and
 //! its end, an erasure, a destruction, the report on an inspection.
 //!
-//! Each is a JSON payload signed as JWS General JSON ([`crate::jws`]). Each kind says which members
-//! its payload has ([`Statement`]) and, where it is checked, who may sign it. This room holds what
-//! must not differ between the kinds:
+//! Each is a JSON payload signed as JWS General JSON ([`crate::jws`]). Each kind states which
+//! members its payload has ([`Statement`]), and its check states who may sign it. This room holds
+//! the rules that must not differ between the kinds:
 //!
 //! * [`UnverifiedStatement::read`] is the one way from a text to a payload: type, size, strict
 //!   members.
 //! * [`SignatureCheck::of`] is the one loop that verifies signatures. It counts **persons by key**:
-//!   two signatures under one key are one person's, whatever their `kid`s say.
+//!   two signatures under one key are one person's, even with different `kid`s.
 //! * [`UnverifiedStatement::verify`] makes a [`Signed`]: for this deployment, every signature good,
 //!   enough persons.
 //! * [`members`] reads ids, UUIDs, times, digests and references, each in its one canonical
@@ -33,9 +33,10 @@ use crate::refusal::Refusal;
 
 pub use signatures::{BadSignature, SignatureCheck};
 
-/// A kind of statement: the members of its payload, and how a text that is none of it is refused.
+/// A kind of statement: the members of its payload, and how other texts are refused.
 ///
-/// Serializing one writes the payload as it is signed, its members in the order of the struct.
+/// Serializing a statement writes the payload as it is signed, its members in the order of the
+/// struct.
 pub trait Statement: Serialize + Sized {
     /// The `typ` of its signatures, so that no statement passes for one of another kind.
     const TYP: &'static str;
@@ -46,10 +47,10 @@ pub trait Statement: Serialize + Sized {
     /// The longest text, in bytes.
     const MAX_TEXT: usize = jws::MAX_TEXT;
 
-    /// Takes its members out of a payload. What is left there is refused afterwards.
+    /// Takes its members out of a payload. The caller refuses members that are left.
     ///
     /// # Errors
-    /// [`StatementFault`], saying which member is wrong and never what stands in it.
+    /// [`StatementFault`], saying which member is wrong and never its value.
     fn take(members: &mut JsonObject) -> Result<Self, StatementFault>;
 
     /// The id of the deployment that it is for.
@@ -72,7 +73,7 @@ pub trait Statement: Serialize + Sized {
     /// The payload as compact JSON: what is signed.
     ///
     /// # Errors
-    /// [`Self::CODE`] when it does not read back.
+    /// [`Self::CODE`] if it does not read back.
     fn write(&self) -> Result<Vec<u8>, Refusal> {
         let payload = serde_json::to_vec(self)
             .map_err(|_| Self::refuse("a member cannot be written as JSON"))?;
@@ -99,7 +100,7 @@ pub trait Statement: Serialize + Sized {
 pub enum StatementFault {
     /// It is not of the strict form.
     Form(JwsError),
-    /// A member holds what it must not hold: a sentence.
+    /// A member breaks a rule, which the sentence states.
     Rule(Cow<'static, str>),
 }
 
@@ -133,8 +134,7 @@ impl From<&'static str> for StatementFault {
     }
 }
 
-/// A statement as it stands in a text. Nothing about its signatures is verified, so nothing may act
-/// on what it says.
+/// A statement as a text holds it. No signature is verified, so nothing may act on it.
 #[derive(Debug)]
 pub struct UnverifiedStatement<S> {
     says: S,
@@ -145,7 +145,7 @@ impl<S: Statement> UnverifiedStatement<S> {
     /// Reads a text, strictly.
     ///
     /// # Errors
-    /// [`Statement::CODE`] when it is too long, not of the strict form, or of another kind.
+    /// [`Statement::CODE`] if it is too long, not of the strict form, or of another kind.
     pub fn read(text: &str) -> Result<Self, Refusal> {
         let jws = envelope::<S>(text)?;
         Ok(Self {
@@ -154,8 +154,8 @@ impl<S: Statement> UnverifiedStatement<S> {
         })
     }
 
-    /// A statement that is still to be written, well formed or not, as if it stood in a text
-    /// without a signature; none where it cannot stand in one.
+    /// An unsigned statement, well formed or not, as if it had been read from a text; `None` if no
+    /// text can hold it.
     pub fn unsigned(says: S) -> Option<Self> {
         let payload = serde_json::to_vec(&says).ok()?;
         Some(Self {
@@ -164,17 +164,17 @@ impl<S: Statement> UnverifiedStatement<S> {
         })
     }
 
-    /// What it says.
+    /// Its payload.
     pub fn says(&self) -> &S {
         &self.says
     }
 
-    /// What it says, for those who have verified it.
+    /// Its payload, for a caller that has verified it.
     pub fn into_says(self) -> S {
         self.says
     }
 
-    /// SHA-256 of its payload, 32 bytes: what it is known by, however many signatures it has.
+    /// SHA-256 of its payload. It identifies the statement, because signatures may be added.
     pub fn digest(&self) -> [u8; 32] {
         self.jws.digest()
     }
@@ -196,8 +196,7 @@ impl<S: Statement> UnverifiedStatement<S> {
         }
     }
 
-    /// Verifies every signature. `signer` says by a `kid` what is known of its signer, and the
-    /// signer's key.
+    /// Verifies every signature. `signer` returns the signer's record and key for a `kid`.
     pub fn signatures<'k, P>(
         &self,
         signer: impl Fn(&str) -> Option<(P, &'k VerifyingKey)>,
@@ -205,10 +204,10 @@ impl<S: Statement> UnverifiedStatement<S> {
         SignatureCheck::of(&self.jws, signer)
     }
 
-    /// The statement with the persons who signed it, where every signature is good.
+    /// The statement with the persons who signed it, if every signature is good.
     ///
     /// # Errors
-    /// The signature that is not.
+    /// The first bad signature.
     pub fn signed<P>(self, signatures: SignatureCheck<P>) -> Result<Signed<S, P>, BadSignature> {
         let persons = signatures.all_good()?;
         Ok(Signed {
@@ -221,9 +220,9 @@ impl<S: Statement> UnverifiedStatement<S> {
     }
 
     /// Verifies that it is for this deployment and that at least `need` persons signed it. `signer`
-    /// is as for [`UnverifiedStatement::signatures`]; `office` says what every signer must be, such
-    /// as `an operator with a key`. One bad signature spoils the statement, even where the others
-    /// would do.
+    /// is as for [`UnverifiedStatement::signatures`]; `office` says in words what every signer must
+    /// be, such as `an operator with a key`. One bad signature makes the statement invalid, even if
+    /// the others would suffice.
     ///
     /// # Errors
     /// [`Statement::CODE`], saying what does not fit.
@@ -254,14 +253,18 @@ impl<S: Statement> UnverifiedStatement<S> {
 
 /// A statement whose signatures are all good. Only this room can make one.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[expect(
+    clippy::manual_non_exhaustive,
+    reason = "no other room of this crate makes one, either"
+)]
 pub struct Signed<S, P> {
-    /// What it says.
+    /// Its payload.
     pub says: S,
     /// SHA-256 of its payload, 32 bytes.
     pub digest: [u8; 32],
-    /// The text in its one canonical spelling: what is stored and sent on.
+    /// The text in its one canonical spelling, to be stored and sent on.
     pub text: String,
-    /// What is known of each person who signed, in the order of their first signatures.
+    /// The record of each person who signed, in the order of their first signatures.
     pub persons: Vec<P>,
     only_here: (),
 }
@@ -277,7 +280,7 @@ fn envelope<S: Statement>(text: &str) -> Result<UnverifiedJws, Refusal> {
     jws::parse(text, S::TYP).map_err(|error| StatementFault::from(error).refusal::<S>())
 }
 
-/// What a text says, verifying no signature: to show it, or where it was verified before.
+/// Reads a text without verifying signatures: to show it, or if it was verified before.
 ///
 /// # Errors
 /// As [`UnverifiedStatement::read`].
@@ -285,10 +288,10 @@ pub fn read_unverified<S: Statement>(text: &str) -> Result<S, Refusal> {
     Ok(UnverifiedStatement::read(text)?.says)
 }
 
-/// SHA-256 of the payload of a statement, 32 bytes, whatever the payload says.
+/// SHA-256 of the payload of a statement. The payload's members are not checked.
 ///
 /// # Errors
-/// [`Statement::CODE`] when the text is too long, not of the strict form, or of another kind.
+/// [`Statement::CODE`] if the text is too long, not of the strict form, or of another kind.
 pub fn digest_of<S: Statement>(text: &str) -> Result<[u8; 32], Refusal> {
     Ok(envelope::<S>(text)?.digest())
 }
@@ -296,7 +299,7 @@ pub fn digest_of<S: Statement>(text: &str) -> Result<[u8; 32], Refusal> {
 /// The text of a statement with one more signature, by `kid`.
 ///
 /// # Errors
-/// [`Statement::CODE`] when the text is not a statement of this kind, `kid` is not an id, or `kid`
+/// [`Statement::CODE`] if the text is not a statement of this kind, `kid` is not an id, or `kid`
 /// signed it already.
 pub fn sign<S: Statement>(text: &str, kid: &str, key: &SigningKey) -> Result<String, Refusal> {
     UnverifiedStatement::<S>::read(text)?;
@@ -334,7 +337,7 @@ mod tests {
         SigningKey::from_bytes(&[seed; 32])
     }
 
-    /// Verifies a sample that these signed, each with its own key but `twin`, who has that of
+    /// Verifies a sample with signatures of `signers`. Each has its own key, but `twin` has that of
     /// `one`.
     fn verify(signers: &[&str], deployment: &str) -> Result<Vec<String>, Refusal> {
         let keys = [("one", 1), ("twin", 1), ("two", 2)].map(|(kid, seed)| (kid, key(seed)));

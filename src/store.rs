@@ -1,9 +1,9 @@
-//! The store: rows of sealed bytes, and never a key. What keeps the rows is behind [`rows`];
-//! RocksDB is the only engine yet.
+//! The store: rows of sealed bytes, and never a key. An engine keeps the rows, behind the interface
+//! [`rows`]. RocksDB is the only engine so far.
 //!
-//! Durability is chosen in one place, [`Store::commit`]: no return before fsync. An error that a
-//! write or an fsync itself returns poisons the store: what the disk holds is then unknown, and
-//! going on would acknowledge what may be lost.
+//! [`Store::commit`] alone decides durability: it returns after fsync. An error of a write or an
+//! fsync poisons the store, because what the disk holds is then unknown, and a later
+//! acknowledgement could be of something lost.
 
 mod audit;
 mod chunks;
@@ -57,11 +57,16 @@ pub struct Store {
     poisoned: AtomicBool,
     /// Whether compactions move chunks at present; see [`Store::reclaim`].
     moves_chunks: AtomicBool,
-    /// Whether a scrub, or a look of the keeper's, has the say over how compactions treat chunks.
+    /// Whether a scrub or the keeper's [`Store::reclaim`] decides at present how compactions treat
+    /// chunks.
     scrubbed: AtomicBool,
-    /// Where its files lie; a store that is only read does not watch them.
+    /// Where the store's files lie. `None` for a store that is only read, which does not watch
+    /// them.
     place: Option<StorePlace>,
 }
+
+/// Rows of a column, read whole.
+type OwnedRows<K, V> = Vec<(<K as ToOwned>::Owned, <V as ToOwned>::Owned)>;
 
 impl Store {
     /// Writes the rows, durably: returns after fsync.
@@ -72,7 +77,7 @@ impl Store {
         self.write(|| self.engine.commit(batch))
     }
 
-    /// Makes a durable write; the first that fails is the last.
+    /// Makes a durable write. After one that fails, none is made any more.
     fn write(&self, write: impl FnOnce() -> Result<(), StoreError>) -> Result<(), StoreError> {
         if self.is_poisoned() {
             return Err(StoreError::Poisoned);
@@ -139,12 +144,12 @@ impl Store {
             .transpose()
     }
 
-    /// All rows whose key begins with `prefix`. For columns with few rows a prefix.
+    /// All rows whose key begins with `prefix`. Only for prefixes with few rows.
     fn rows<K, V>(
         &self,
         column: TypedColumn<K, V>,
         prefix: &[u8],
-    ) -> Result<Vec<(K::Owned, V::Owned)>, StoreError>
+    ) -> Result<OwnedRows<K, V>, StoreError>
     where
         K: RowField + ?Sized,
         V: RowField + ?Sized,

@@ -1,9 +1,11 @@
-//! System calls that the standard library does not have, as safe functions with plain arguments.
+//! System calls that the standard library lacks, as safe functions with plain arguments; and how
+//! locks are taken.
 #![expect(
     unsafe_code,
     reason = "the one room for system calls: each is one call, and says why it is sound"
 )]
 
+pub mod lock;
 pub mod memory;
 pub mod process;
 
@@ -29,8 +31,8 @@ pub fn free_bytes(path: &Path) -> io::Result<u64> {
     Ok(facts.f_bavail.saturating_mul(facts.f_frsize))
 }
 
-/// Whether this user may make files in a folder, asked without writing anything: for root, too, the
-/// answer is no on a file system that is mounted read-only.
+/// Checks, without writing anything, that this user may make files in a folder. On a file system
+/// that is mounted read-only, root may not either.
 ///
 /// # Errors
 /// Why not.
@@ -70,8 +72,8 @@ pub fn lock_record(file: &File) -> io::Result<()> {
     set_record_lock(file, libc::F_WRLCK)
 }
 
-/// Gives such a lock back. Closing the file alone would not do: a child that is just being started
-/// has it open, too.
+/// Gives such a lock back. Closing the file alone would not: a child that is just being started has
+/// it open, too.
 ///
 /// # Errors
 /// What the operating system says.

@@ -1,5 +1,5 @@
 //! What every program of cloison needs at a terminal: an error that says what to do next, results
-//! on standard output, files, a log on standard error, and the way to a server.
+//! on standard output, files, a log on standard error, and the client of a server.
 
 mod advice;
 mod error;
@@ -15,8 +15,8 @@ pub use error::CommandError;
 pub use progress::{line_progress, line_summary, progress, say_wait};
 pub use remote::open_client;
 
-/// Writes a result to standard output, with a line end. Commands use this and not `println!`, which
-/// panics when the reader has gone.
+/// Writes a result and a line end to standard output. Unlike `println!` it does not panic when the
+/// reader has gone.
 ///
 /// # Errors
 /// When standard output takes no more.

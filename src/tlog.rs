@@ -1,5 +1,5 @@
-//! The transparency log after C2SP: a library by itself, which knows neither what entries say nor
-//! where a log lies.
+//! The transparency log after C2SP: a library by itself, which knows neither the meaning of entries
+//! nor where a log is stored.
 //!
 //! | module | what it holds | after |
 //! |---|---|---|

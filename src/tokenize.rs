@@ -1,7 +1,7 @@
-//! The batch path: identifiers in, pseudonyms out, new mappings sealed and stored.
+//! The batch path: derives pseudonyms from identifiers, and seals and stores new mappings.
 //!
-//! [`prepare`] does all the computing and leaves a [`Job`] for the writer; the answer may go out
-//! once that job is durable.
+//! [`prepare`] computes everything and leaves a [`Job`] for the writer. The answer may go out once
+//! that job is durable.
 
 mod answer;
 mod canonical;
@@ -14,7 +14,7 @@ use crate::access::TokenizePermit;
 use crate::audit::TokenizeDetails;
 use crate::clock::give_way;
 use crate::code::Code;
-use crate::commit::{AnsweredPseudonyms, Job, JobLog};
+use crate::commit::{AnsweredPseudonyms, Job, JobLog, NewMappings};
 use crate::pseudonym::TextWriter;
 use crate::refusal::Refusal;
 use crate::register::Id;
@@ -29,11 +29,11 @@ use domain::RequestTime;
 
 /// Most identifiers in one request.
 pub const MAX_ITEMS: usize = 100_000;
-/// Identifiers after which a long batch asks whether it is time to let others run: about a
-/// twentieth of a millisecond.
+/// A long batch offers to let others run after this many identifiers, about every twentieth of a
+/// millisecond.
 const STRIDE: usize = 8 * AHEAD;
 
-/// What a client asks, beside the identifiers.
+/// The options of a batch.
 #[derive(Debug, Clone, Default)]
 pub struct TokenizeOptions {
     /// Epoch and period, where the client names them.
@@ -45,8 +45,8 @@ pub struct TokenizeOptions {
 /// Derives the pseudonyms of a batch and seals what the vault does not hold yet.
 ///
 /// # Errors
-/// A [`Refusal`] of the whole: an empty batch or too large a one, a closed domain, a missing
-/// purpose, a used-up quota, a clock behind its mark where the domain goes by the clock. Nothing
+/// A [`Refusal`] of the whole batch: it is empty or too large, the domain is closed, a purpose is
+/// missing, the quota is used up, or the domain depends on a clock that is behind its mark. Nothing
 /// was changed then.
 pub fn prepare<'a>(
     vault: &Vault,
@@ -54,21 +54,9 @@ pub fn prepare<'a>(
     options: &TokenizeOptions,
     items: impl ExactSizeIterator<Item = Result<&'a str, Code>>,
 ) -> Result<(TokenizedBatch, Job), Refusal> {
+    check_size(items.len())?;
     let now = vault.now();
-    let (state, scheme, organisation) = (
-        &permit.sector,
-        permit.scheme.id(),
-        &permit.client.organisation,
-    );
-    if items.len() == 0 {
-        return Err(Code::EmptyBatch.into());
-    }
-    if items.len() > MAX_ITEMS {
-        return Err(Refusal::new(
-            Code::TooLarge,
-            format!("at most {MAX_ITEMS} identifiers a request"),
-        ));
-    }
+    let (state, organisation) = (&permit.sector, &permit.client.organisation);
     let time = RequestTime {
         now,
         mark: vault.committer().mark(),
@@ -83,6 +71,48 @@ pub fn prepare<'a>(
         })?;
 
     let batch = CanonicalBatch::read(permit, items);
+    let (answer, mappings) = derive(vault, permit, batch, &current, previous.as_ref(), now)?;
+    let log = log_of(permit, &answer, now);
+    let changes = vault.frozen().first_use(
+        vault.register(),
+        &state.sector,
+        permit.scheme.id(),
+        organisation,
+        permit.purpose.as_ref(),
+    );
+    Ok((
+        answer,
+        Job {
+            mappings,
+            changes,
+            count: Some(count),
+            log,
+        },
+    ))
+}
+
+fn check_size(items: usize) -> Result<(), Refusal> {
+    match items {
+        0 => Err(Code::EmptyBatch.into()),
+        1..=MAX_ITEMS => Ok(()),
+        _ => Err(Refusal::new(
+            Code::TooLarge,
+            format!("at most {MAX_ITEMS} identifiers a request"),
+        )),
+    }
+}
+
+/// Derives the pseudonyms of the current domain, and of the previous one if it is wanted; with them
+/// the mappings that the vault does not hold yet.
+fn derive(
+    vault: &Vault,
+    permit: &TokenizePermit,
+    batch: CanonicalBatch,
+    current: &OpenDomain,
+    previous: Option<&OpenDomain>,
+    now: Timestamp,
+) -> Result<(TokenizedBatch, Vec<NewMappings>), Refusal> {
+    let (state, scheme) = (&permit.sector, permit.scheme.id());
     let utis = batch.utis(vault, scheme);
     let derivation = BatchDerivation {
         vault,
@@ -93,8 +123,8 @@ pub fn prepare<'a>(
         now,
     };
     let mut mappings = Vec::new();
-    let pseudonyms = derivation.in_domain(&current, &mut mappings)?;
-    let previous = match &previous {
+    let pseudonyms = derivation.in_domain(current, &mut mappings)?;
+    let previous = match previous {
         None => None,
         Some(domain) => Some(PreviousPseudonyms {
             pseudonyms: derivation.in_domain(domain, &mut mappings)?,
@@ -110,23 +140,7 @@ pub fn prepare<'a>(
         previous,
         errors: batch.errors,
     };
-    let log = log_of(permit, &answer, now);
-    let changes = vault.frozen().first_use(
-        vault.register(),
-        &state.sector,
-        scheme,
-        organisation,
-        permit.purpose.as_ref(),
-    );
-    Ok((
-        answer,
-        Job {
-            mappings,
-            changes,
-            count: Some(count),
-            log,
-        },
-    ))
+    Ok((answer, mappings))
 }
 
 /// How a sector writes the pseudonyms of an epoch.
@@ -134,7 +148,7 @@ pub(crate) fn writer(state: &SectorState, epoch: &Epoch) -> TextWriter {
     TextWriter::new(epoch.terms.text_form, &state.sector.tag, epoch.row.epoch)
 }
 
-/// Lets others run when so many identifiers make another stride.
+/// Lets others run after each stride of identifiers.
 fn yield_after(done: usize) {
     if done.is_multiple_of(STRIDE) {
         give_way();
@@ -170,7 +184,7 @@ fn log_of(permit: &TokenizePermit, answer: &TokenizedBatch, now: Timestamp) -> J
     }
 }
 
-/// The purpose code, or nothing.
+/// The id as text; empty if there is none.
 pub(crate) fn text(id: Option<&Id>) -> String {
     id.map_or_else(String::new, ToString::to_string)
 }

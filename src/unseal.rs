@@ -1,22 +1,22 @@
-//! Unsealing and sealing an authority's node: custodians bring shares, one at a time; any of them,
-//! or an officer, can seal.
+//! Unsealing and sealing an authority's node: custodians bring their shares one by one; any
+//! custodian or officer can seal it.
 //!
-//! A share is brought by the custodian that it was made for, whom the register names, over their
-//! own certificate. So neither a share file with its passphrase nor a certificate is enough, and
-//! the log names who came. A share is checked against the pinned set when it comes; one that does
-//! not fit leaves the others as they were. The node says how many it has, to custodians and
-//! officers only.
+//! Only the custodian for whom a share was made, and whom the register names, can bring it, over
+//! their own certificate. So neither a share file with its passphrase nor a certificate is enough,
+//! and the log names who came. The node checks each share against the pinned set; one that does not
+//! fit leaves the others as they were. Only custodians and officers learn how many shares the node
+//! has.
 //!
-//! Each share is in the log before it is counted, and an unsealing before the key is in the safe.
-//! Sealing is the other way round: the key is gone at once, and the log hears of it when it can.
+//! The node logs each share before it counts it, and an unsealing before the key is in the safe.
+//! When it seals, it wipes the keys first and logs afterwards.
 
-use data_encoding::HEXLOWER;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::access::{CustodianPermit, SealPermit};
-use crate::audit::{CustodyAction, CustodyDetails, Event};
+use crate::audit::{AuditEvent, CustodyAction, CustodyDetails};
 use crate::code::Code;
+use crate::id::hex;
 use crate::keys::AuthoritySecret;
 use crate::keys::shares::{Share, ShareError, ShareSet};
 use crate::node::Node;
@@ -25,7 +25,7 @@ use crate::refusal::Refusal;
 use crate::register::{Id, Suite};
 use crate::seal::segment::AuthorityPrivateKey;
 
-/// What came of a share.
+/// The answer to a share.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct UnsealProgress {
@@ -39,7 +39,7 @@ pub struct UnsealProgress {
     pub done: bool,
 }
 
-/// How it stands with a node's keys.
+/// The state of a node's keys.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SealStatus {
@@ -49,11 +49,11 @@ pub struct SealStatus {
     pub keys: Vec<KeyStatus>,
     /// After how many seconds without use keys in shares are sealed.
     pub idle_seconds: u64,
-    /// After how many seconds shares are forgotten whose others have not come.
+    /// After how many seconds the node forgets shares if the others have not come.
     pub forget_seconds: u64,
 }
 
-/// How it stands with one key.
+/// The state of one key.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct KeyStatus {
@@ -61,8 +61,8 @@ pub struct KeyStatus {
     pub id: String,
     /// Whether the node opens nothing with it.
     pub sealed: bool,
-    /// The digest of its set, hex, if it is in shares; absent where the node has it in a custody of
-    /// its own.
+    /// The digest of its set, hex, if it is in shares; absent if the node keeps it in another
+    /// custody.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub set: Option<String>,
     /// Who holds its shares, in order.
@@ -71,15 +71,15 @@ pub struct KeyStatus {
     /// How many shares it takes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub threshold: Option<usize>,
-    /// How many were brought so far towards unsealing.
+    /// How many shares were brought so far to unseal it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub shares: Option<usize>,
 }
 
 /// Takes a custodian's share.
 ///
-/// Bringing a share again, or one of a key that is open already, changes nothing and is answered as
-/// if it were the first.
+/// Bringing a share again, or one of a key that is open already, changes nothing and gets the same
+/// answer.
 ///
 /// # Errors
 /// [`Code::ShareInvalid`] for another custodian's share or one that does not fit,
@@ -91,7 +91,7 @@ pub fn bring(
     purpose: SharePurpose,
 ) -> Result<UnsealProgress, Refusal> {
     let now = node.now();
-    // One at a time: what the log says of the count is what it was.
+    // One share at a time, so that the logged count is right.
     let mut ceremony = node.safe().ceremony();
     let pinned = PinnedSet::of(node, &share)?;
     let place = pinned.place;
@@ -130,7 +130,7 @@ pub fn bring(
         return Ok(pinned.progress(count, false));
     }
 
-    // Whatever comes of them, the shares are not needed again.
+    // The shares are not needed again, whether they make the key or not.
     let shares = ceremony
         .remove(&(purpose, place))
         .map(|gathering| gathering.shares)
@@ -153,7 +153,7 @@ pub fn bring(
     Ok(pinned.progress(0, true))
 }
 
-/// The pinned set that a share is of, as the safe had it at that moment.
+/// The pinned set of a share, as the safe had it at that moment.
 struct PinnedSet {
     place: usize,
     set: ShareSet,
@@ -215,7 +215,7 @@ impl PinnedSet {
     }
 }
 
-/// The private key that the shares make, if it is the one that the set, and so the register,
+/// Recovers the private key from the shares, if it is the one that the set, and so the register,
 /// states.
 fn recover(set: &ShareSet, shares: &[Share], id: &str) -> Option<AuthorityPrivateKey> {
     let scalar = AuthoritySecret(
@@ -239,10 +239,10 @@ fn refused(error: ShareError) -> Refusal {
 }
 
 /// The panic button: wipes every key and every share brought so far, whatever their custody. Keys
-/// that were not in shares come back by a restart only.
+/// in another custody than shares need a restart to come back.
 ///
 /// # Errors
-/// Where it could not be logged; the node is sealed all the same.
+/// If it could not be logged; the node is sealed all the same.
 pub fn seal(node: &Node, permit: &SealPermit) -> Result<SealStatus, Refusal> {
     node.safe().seal(false);
     tracing::warn!("the node is sealed: it was told to");
@@ -254,7 +254,7 @@ pub fn seal(node: &Node, permit: &SealPermit) -> Result<SealStatus, Refusal> {
     Ok(status(node, permit))
 }
 
-/// How it stands with the node's keys.
+/// The state of the node's keys.
 pub fn status(node: &Node, _permit: &SealPermit) -> SealStatus {
     let brought: Vec<_> = {
         let ceremony = node.safe().ceremony();
@@ -271,7 +271,7 @@ pub fn status(node: &Node, _permit: &SealPermit) -> SealStatus {
         KeyStatus {
             id: slot.id.clone(),
             sealed: slot.key.is_none(),
-            set: set.map(|set| HEXLOWER.encode(&set.digest())),
+            set: set.map(|set| hex(&set.digest())),
             custodians: set
                 .iter()
                 .flat_map(|set| &set.custodians)
@@ -290,8 +290,8 @@ pub fn status(node: &Node, _permit: &SealPermit) -> SealStatus {
     }
 }
 
-/// Forgets shares whose others have not come in time, and seals keys in shares that nobody used for
-/// long. To be called every second or more often.
+/// Forgets shares if the others have not come in time, and seals keys in shares after a long time
+/// without use. To be called every second or more often.
 pub fn keep_time(node: &Node) {
     let (now, times) = (node.now(), node.safe().times());
     let forgotten: Vec<_> = {
@@ -351,13 +351,13 @@ fn of_all(actor: Id, action: CustodyAction) -> CustodyDetails {
 fn log(node: &Node, now: Timestamp, entry: CustodyDetails) -> Result<(), Refusal> {
     let unavailable = |code| Refusal::new(code, "the audit log takes no entry");
     node.committer()
-        .record(now, Event::Custody(entry), vec![], vec![])
+        .record(now, AuditEvent::Custody(entry), vec![], vec![])
         .map(drop)
         .map_err(unavailable)
 }
 
-/// What a log that takes no entry means where nobody waits for an answer: it has poisoned the
-/// store, and says so itself.
+/// Reports that an entry was not written where no caller waits for an answer. The failed log has
+/// poisoned the store and reports that itself.
 fn unheard(logged: Result<(), Refusal>) {
     if let Err(refusal) = logged {
         tracing::error!(code = %refusal.code(), "an entry about the node's keys was not written");

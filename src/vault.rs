@@ -1,5 +1,5 @@
 //! The vault's state: an [`Entity`] with the keys of pseudonymisation and the index of stored
-//! mappings, put together at start.
+//! mappings.
 //!
 //! Use cases ([`crate::tokenize`], [`crate::epoch`], [`crate::reidentify`]) take a `&Vault`; no
 //! HTTP here.
@@ -19,6 +19,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, RwLock};
 
 use ed25519_dalek::{SigningKey, VerifyingKey};
+use jiff::Timestamp;
 
 use crate::audit::log::LogParts;
 use crate::clock::{Clock, ClockMark};
@@ -42,7 +43,7 @@ use keeper::{Keeper, KeeperParts};
 pub use quota::Quotas;
 pub use sector::{Epoch, SectorAdvance, SectorState, Terms};
 
-/// Everything secret that the vault starts with.
+/// The secrets that the vault starts with.
 pub struct VaultSecrets {
     /// Root of UTIs.
     pub identity: IdentitySecret,
@@ -50,7 +51,7 @@ pub struct VaultSecrets {
     pub audit: AuditSecret,
     /// Versions of the storage secret.
     pub store: Vec<(u32, StoreSecret)>,
-    /// Versions of the sector secret, and where new ones are made.
+    /// Keeps the versions of the sector secret, and makes new ones.
     pub sector: Box<dyn SectorSecretStore>,
     /// Signs segments; authority nodes pin its public half.
     pub segment: SigningKey,
@@ -58,21 +59,21 @@ pub struct VaultSecrets {
     pub log: LogParts,
 }
 
-/// Called now and then during a long start: how far it is, in words.
+/// Called during a long start with its progress, in words.
 pub type StartProgress<'a> = &'a dyn Fn(String);
 
-/// Where the vault's store lies, and what it may take of the machine.
+/// Where the vault's store lies, and how much memory its index may take.
 #[derive(Debug, Clone)]
-pub struct Home {
+pub struct VaultHome {
     /// The store's folder.
     pub store: PathBuf,
-    /// Bytes of memory for the index: three quarters for the tables, one for what is read of the
-    /// index on the disk.
+    /// Bytes of memory for the index: three quarters for the tables in memory, a quarter for
+    /// caching the index on the disk.
     pub index_memory: u64,
 }
 
-impl Home {
-    /// A store whose index takes what it needs.
+impl VaultHome {
+    /// A store whose index may take any amount of memory.
     pub fn unbounded(store: &Path) -> Self {
         Self {
             store: store.to_owned(),
@@ -87,7 +88,7 @@ impl Home {
 
     /// Bytes for blocks and filters of the index on the disk.
     fn cache(&self) -> usize {
-        // Where nothing is ever moved nothing is read.
+        // An unbounded index is never moved to the disk, so there is nothing to cache.
         let unbounded = self.index_memory == u64::MAX;
         if unbounded {
             1 << 20
@@ -101,28 +102,28 @@ impl Home {
 pub struct Vault {
     index: Arc<Index>,
     cipher: Arc<ChunkCipher>,
-    /// Before the entity and its writer, which it must not outlive.
+    /// Declared before the entity, so that it is dropped, and its thread ends, before the writer.
     keeper: Keeper,
     entity: Arc<Entity>,
     identity: Box<dyn UtiSource>,
     segment_signer: SigningKey,
-    shelf: Box<dyn SectorSecretStore>,
+    sector_secrets: Box<dyn SectorSecretStore>,
     roots: RwLock<HashMap<u32, SectorRootKey>>,
     sectors: HashMap<String, Arc<SectorState>>,
     frozen: FrozenFacts,
     quotas: Quotas,
-    /// Unusual rates of release that were noticed since the start.
+    /// Alarms about unusual rates of release, since the start.
     pub(crate) release_alarms: AtomicU64,
-    /// Pseudonyms that were asked for under orders since the start.
+    /// Pseudonyms asked for under orders, since the start.
     pub(crate) released: AtomicU64,
     /// Pairs of old and new pseudonyms made since the start.
     pub(crate) migrated: AtomicU64,
-    /// One look-up of rights officers at a time: counting it and its commit are one step.
+    /// Held during a rights officer's look-up: its count and its commit are one step.
     pub(crate) look_ups: Mutex<()>,
-    /// One epoch change at a time.
+    /// Held during an epoch change.
     pub(crate) epoch_changes: Mutex<()>,
-    /// One change of stored segments at a time: from reading a record to the commit of what comes
-    /// in its place.
+    /// Held during a change of a stored segment, from reading its record to the commit of the new
+    /// one.
     pub(crate) segment_changes: Mutex<()>,
     former_segment_keys: OnceLock<Vec<VerifyingKey>>,
 }
@@ -141,10 +142,10 @@ impl Vault {
     /// the writer and logs the start. `advance` names the sectors that get a new epoch because the
     /// register changed their terms.
     ///
-    /// # Errors
-    /// [`StartError`]; nothing was changed in the store then, but for a store made anew.
+    /// # Errors [`StartError`]. The store has not changed then, apart from being made if there was
+    /// none.
     pub fn open(
-        home: &Home,
+        home: &VaultHome,
         register: Register,
         secrets: VaultSecrets,
         advance: &[SectorAdvance],
@@ -156,51 +157,30 @@ impl Vault {
             identity,
             audit,
             store: storage,
-            sector: shelf,
+            sector: sector_secrets,
             segment,
             log,
         } = secrets;
         let open = |owner: &str| Store::open_with(&home.store, owner, home.cache());
         let mut opening = EntityOpening::of(Role::Vault, register, log, open)?;
         let (register, store) = (opening.register.clone(), opening.store.clone());
-        let (roots, retired) = load_roots(&*shelf, &store)?;
-        if let Some(unknown) = advance
+        let (roots, retired) = load_roots(&*sector_secrets, &store)?;
+        let now = clock.now();
+        check_advance(&register, &store, advance, now)?;
+        let (sectors, opened) =
+            sector::load_all(&store, &register, &roots, advance, now, &mut opening.batch)?;
+        let keys = storage
             .iter()
-            .find(|asked| register.sector(&asked.sector).is_none())
-        {
-            return Err(StartError::UnknownSector(unknown.sector.clone()));
-        }
-        if !advance.is_empty() {
-            // The overlap with the epoch before begins now.
-            ClockMark::at(store.clock_mark()?)
-                .steady(clock.now())
-                .map_err(StartError::Clock)?;
-        }
-        let (sectors, opened) = sector::load_all(
-            &store,
-            &register,
-            &roots,
-            advance,
-            clock.now(),
-            &mut opening.batch,
-        )?;
-
-        let cipher = Arc::new(ChunkCipher::new(
-            storage
-                .iter()
-                .map(|(version, key)| (*version, StoreKey::new(key))),
-        ));
-        let index = Arc::new(Index::open(
-            &store,
-            Arc::new(newest_blinding(&storage)),
-            home.tables(),
-        )?);
+            .map(|(version, key)| (*version, StoreKey::new(key)));
+        let cipher = Arc::new(ChunkCipher::new(keys));
+        let blinding = newest_blinding(&storage);
+        let index = Arc::new(Index::open(&store, Arc::new(blinding), home.tables())?);
         let small = rebuild::rebuild(&store, &cipher, &index, progress)?;
         hold_migrated(&store, &sectors, &index)?;
-        let wrap = Some(cipher.clone());
+
         let writer = WriterParts {
             index: index.clone(),
-            cipher: wrap,
+            cipher: Some(cipher.clone()),
             small,
             clock: clock.clone(),
             poisoned,
@@ -210,7 +190,7 @@ impl Vault {
         let quotas = Quotas::load(&register, &store, mark, clock.now())?;
         let entity = started.begin(opened)?;
 
-        destroy_retired(&*shelf, &retired);
+        destroy_retired(&*sector_secrets, &retired);
         let parts = KeeperParts {
             entity: entity.clone(),
             index: index.clone(),
@@ -223,7 +203,7 @@ impl Vault {
             entity,
             identity: Box::new(IdentityKeys::new(&identity)),
             segment_signer: segment,
-            shelf,
+            sector_secrets,
             roots: RwLock::new(roots),
             sectors,
             frozen: FrozenFacts::default(),
@@ -238,7 +218,7 @@ impl Vault {
         })
     }
 
-    /// What it shares with an authority's node.
+    /// The entity: what a vault shares with an authority's node.
     pub fn entity(&self) -> &Arc<Entity> {
         &self.entity
     }
@@ -248,12 +228,12 @@ impl Vault {
         &self.index
     }
 
-    /// What was done in the background since the start.
+    /// What the keeper has done since the start.
     pub fn kept(&self) -> &KeeperCounts {
         self.keeper.counts()
     }
 
-    /// What is kept of a sector at run time.
+    /// A sector's state at run time.
     pub fn sector(&self, name: &str) -> Option<&Arc<SectorState>> {
         self.sectors.get(name)
     }
@@ -263,8 +243,8 @@ impl Vault {
         &self.quotas
     }
 
-    /// What was released since the start: pseudonyms asked for under orders, and alarms about
-    /// unusual rates of it.
+    /// Since the start: pseudonyms asked for under orders, and alarms about unusual rates of
+    /// release.
     pub fn release_counts(&self) -> (u64, u64) {
         (
             self.released.load(Ordering::Relaxed),
@@ -307,13 +287,13 @@ impl Vault {
         &self.segment_signer
     }
 
-    /// Says with which keys this vault signed segments before it had the present one.
+    /// Names the keys with which this vault signed segments before the present one.
     pub fn know_former_segment_keys(&self, keys: Vec<VerifyingKey>) {
         let _ = self.former_segment_keys.set(keys);
     }
 
-    /// The keys whose signature under a stored segment is the vault's own: what anybody else wrote
-    /// into the store is not to be signed anew.
+    /// The keys whose signature marks a stored segment as the vault's own. The vault renews no
+    /// segment that others wrote into the store.
     pub(crate) fn segment_keys(&self) -> Vec<VerifyingKey> {
         let former = self
             .former_segment_keys
@@ -326,8 +306,8 @@ impl Vault {
             .collect()
     }
 
-    pub(crate) fn shelf(&self) -> &dyn SectorSecretStore {
-        &*self.shelf
+    pub(crate) fn sector_secrets(&self) -> &dyn SectorSecretStore {
+        &*self.sector_secrets
     }
 
     /// Sectors at run time.
@@ -339,7 +319,7 @@ impl Vault {
         &self.roots
     }
 
-    /// Wipes data keys of segments whose time is over, also where no request comes to replace them.
+    /// Wipes data keys of segments whose time is over, also in sectors that no request comes for.
     pub fn sweep(&self) {
         self.sectors
             .values()
@@ -347,17 +327,39 @@ impl Vault {
     }
 }
 
-/// The root keys of the sector secret's versions, and the versions that are here though they were
-/// retired: copies that were put back, or retirements that were broken off.
+/// Refuses to advance a sector that the register does not know. Refuses any advance while the clock
+/// is behind its mark, because an epoch's overlap with the one before begins at its opening.
+fn check_advance(
+    register: &Register,
+    store: &Store,
+    advance: &[SectorAdvance],
+    now: Timestamp,
+) -> Result<(), StartError> {
+    if let Some(unknown) = advance
+        .iter()
+        .find(|asked| register.sector(&asked.sector).is_none())
+    {
+        return Err(StartError::UnknownSector(unknown.sector.clone()));
+    }
+    if !advance.is_empty() {
+        ClockMark::at(store.clock_mark()?)
+            .steady(now)
+            .map_err(StartError::Clock)?;
+    }
+    Ok(())
+}
+
+/// The root keys of the sector secret's versions, and the versions that are still here although
+/// they were retired: someone put a copy back, or a retirement was interrupted.
 fn load_roots(
-    shelf: &dyn SectorSecretStore,
+    secrets: &dyn SectorSecretStore,
     store: &Store,
 ) -> Result<(HashMap<u32, SectorRootKey>, Vec<u32>), StartError> {
     let retired = store.retired_secrets()?;
     let (mut roots, mut left) = (HashMap::new(), vec![]);
-    for (version, secret) in shelf
+    for (version, secret) in secrets
         .load()
-        .map_err(|error| StartError::Shelf(error.to_string()))?
+        .map_err(|error| StartError::SectorSecrets(error.to_string()))?
     {
         if retired.contains(&version) {
             left.push(version);
@@ -368,9 +370,9 @@ fn load_roots(
     Ok((roots, left))
 }
 
-fn destroy_retired(shelf: &dyn SectorSecretStore, versions: &[u32]) {
+fn destroy_retired(secrets: &dyn SectorSecretStore, versions: &[u32]) {
     for version in versions {
-        match shelf.destroy(*version) {
+        match secrets.destroy(*version) {
             Ok(()) => tracing::warn!(
                 version,
                 "a retired version of the sector secret was here, and was destroyed"
@@ -392,7 +394,8 @@ fn newest_blinding(storage: &[(u32, StoreSecret)]) -> KeyedBlinding {
     }
 }
 
-/// Keeps the partitions from being merged that a migration goes through in their order.
+/// Forbids merging in the partitions of unfinished migrations, which go through chunks in their
+/// order.
 fn hold_migrated(
     store: &Store,
     sectors: &sector::Sectors,
@@ -405,8 +408,8 @@ fn hold_migrated(
         {
             let partition = index.partition((state.number, row.from));
             partition.hold();
-            // Later chunks lie behind those that were migrated, even where the last of these is
-            // gone.
+            // New chunks must get sequences above the migrated ones, even where the last of these
+            // is gone.
             partition.set_sequence(
                 partition
                     .sequence()

@@ -10,7 +10,7 @@ use cloison::keys::sector_secrets::SectorSecretStore;
 use cloison::keys::{AuditSecret, IdentitySecret, Key, SectorSecret, StoreSecret};
 use cloison::register::{self, SpkiDigest};
 use cloison::tokenize::{self, TokenizeOptions, TokenizedBatch};
-use cloison::vault::{Home, Vault, VaultSecrets};
+use cloison::vault::{Vault, VaultHome, VaultSecrets};
 
 /// The sector with mappings, and the one without.
 pub const REVERSIBLE: &str = "health";
@@ -53,7 +53,7 @@ impl Bench {
             )),
         };
         let vault = Vault::open(
-            &Home::unbounded(&folder.path().join("store")),
+            &VaultHome::unbounded(&folder.path().join("store")),
             register,
             secrets,
             &[],

@@ -1,5 +1,5 @@
-//! Cosignatures on our own checkpoints: asked of witnesses by a thread, or brought by the peer; who
-//! gave one, and when.
+//! Cosignatures on our own checkpoints. A thread asks witnesses for them, and the peer brings its
+//! own. This module remembers who cosigned, and when.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -17,7 +17,7 @@ use crate::tlog::witness::CheckpointSubmission;
 
 /// How often witnesses are asked while there are new checkpoints.
 const EVERY: Duration = Duration::from_secs(1);
-/// How old a cosignature may get before it is renewed, where nothing new is to be cosigned.
+/// The age at which a cosignature is renewed although there is nothing new to cosign.
 const RENEW: Duration = Duration::from_secs(60);
 
 /// How old the other side's cosignature may be for a release, in seconds.
@@ -37,7 +37,7 @@ pub trait WitnessLink: Send + Sync {
     /// Submits a checkpoint (C2SP `tlog-witness`, `add-checkpoint`).
     ///
     /// # Errors
-    /// Why there is no answer, or a refusal.
+    /// Why there is no answer, or why the witness refused.
     fn ask(&self, submission: &CheckpointSubmission) -> Result<WitnessAnswer, String>;
 }
 
@@ -45,7 +45,7 @@ pub trait WitnessLink: Send + Sync {
 pub struct Cosigner {
     /// The key of its cosignatures.
     pub verifier: Verifier,
-    /// The connection to it; none where the cosigner brings its cosignatures by itself.
+    /// The connection to it; `None` if the cosigner brings its cosignatures itself.
     pub ask: Option<Box<dyn WitnessLink>>,
     /// Whether it counts towards [`CosignatureQuorum::required`]. The other side does not.
     pub counts: bool,
@@ -71,29 +71,29 @@ pub struct Cosigners {
 
 #[derive(Default)]
 struct CosignerTimes {
-    /// By name: when it cosigned last, and how many entries.
+    /// By name: when it last cosigned, and how many entries.
     last: BTreeMap<String, (Timestamp, u64)>,
-    /// By name: why it does not.
+    /// By name: why it does not cosign.
     trouble: BTreeMap<String, String>,
     ending: bool,
 }
 
-/// Whether a time lies further ahead than clocks differ: this side's clock ran ahead when the time
-/// was noted.
+/// Whether a time lies further in the future than clocks may differ. It does if this side's clock
+/// ran ahead when the time was noted.
 fn is_ahead(time: Timestamp, now: Timestamp) -> bool {
     time.duration_since(now) > CLOCK_TOLERANCE
 }
 
-/// Whether a cosignature of that time is at most so many seconds old. One from the future says
-/// nothing about who is there now.
+/// Whether a cosignature made at `time` is at most `within` seconds old. A time in the future does
+/// not show that its cosigner is running now.
 fn is_fresh(time: Timestamp, now: Timestamp, within: i64) -> bool {
     !is_ahead(time, now) && now.as_second() - time.as_second() <= within
 }
 
-/// The time by which things are destroyed for their age: this side's clock has reached it, and so
-/// had the other side's when it last cosigned. A clock that runs ahead alone therefore destroys
-/// nothing, and nothing is destroyed before the first cosignature since the start. Where the
-/// register states no other side, this side's clock decides.
+/// The time that decides whether something is old enough to be destroyed: this side's clock, or the
+/// other side's last cosignature if that is earlier. A clock that runs ahead alone therefore
+/// destroys nothing, and nothing is destroyed before the first cosignature since the start. Where
+/// the register states no other side, this side's clock decides.
 pub fn proven_time(
     has_peer: bool,
     cosigners: Option<&Arc<Cosigners>>,
@@ -109,7 +109,7 @@ pub fn proven_time(
     }
 }
 
-/// Ends the asking thread when dropped.
+/// Stops the thread that asks the witnesses when dropped.
 pub struct WitnessThread {
     cosigners: Arc<Cosigners>,
     thread: Option<JoinHandle<()>>,
@@ -126,7 +126,7 @@ impl Drop for WitnessThread {
 }
 
 impl Cosigners {
-    /// Those cosigners, under that quorum.
+    /// Makes the set of cosigners, with the quorum that they must reach.
     pub fn new(
         watchers: Vec<Cosigner>,
         quorum: CosignatureQuorum,
@@ -144,7 +144,7 @@ impl Cosigners {
     /// Starts the thread that asks the witnesses; it ends when the returned value is dropped.
     ///
     /// # Errors
-    /// When the system gives no thread.
+    /// When the operating system cannot start a thread.
     pub fn start(self: &Arc<Self>, log: Arc<Log>) -> std::io::Result<WitnessThread> {
         let (cosigners, asking) = (
             self.clone(),
@@ -164,12 +164,12 @@ impl Cosigners {
         })
     }
 
-    /// When a cosigner cosigned last.
+    /// When a cosigner last cosigned.
     pub fn last(&self, name: &str) -> Option<Timestamp> {
         self.seen().last.get(name).map(|(time, _)| *time)
     }
 
-    /// The latest time at which the other side cosigned, of those that are not ahead of `now`.
+    /// The latest time at which the other side cosigned, leaving out times that are ahead of `now`.
     fn peer_time(&self, now: Timestamp) -> Option<Timestamp> {
         let seen = self.seen();
         let peers = self.watchers.iter().filter(|watcher| !watcher.counts);
@@ -179,8 +179,8 @@ impl Cosigners {
         times.filter(|time| !is_ahead(*time, now)).max()
     }
 
-    /// Whether that cosigner cosigned within five minutes: nothing is released otherwise. Waits a
-    /// little for one that is being asked.
+    /// Whether a cosigner cosigned within the last five minutes; without this nothing is released.
+    /// Waits up to `patience` for a cosignature that is on its way.
     pub fn is_watched_by(&self, name: &str, patience: Duration) -> bool {
         let end = Instant::now() + patience;
         loop {
@@ -198,7 +198,7 @@ impl Cosigners {
         }
     }
 
-    /// Why too few cosign; `None` where enough do.
+    /// Why too few witnesses cosign; `None` if enough do.
     pub fn lack(&self) -> Option<String> {
         let now = self.clock.now();
         let within = i64::try_from(self.quorum.within.as_secs()).unwrap_or(i64::MAX);
@@ -230,13 +230,14 @@ impl Cosigners {
         ))
     }
 
-    /// Takes the signature line of the cosigner `name` below one of our checkpoints; whether there
-    /// is one. Lines of others are ignored: a cosignature shows that its cosigner is there, so only
-    /// the cosigner may bring it. A cosigner's time never goes back: a line older than the last one
-    /// is accepted and changes nothing, unless the last one is from a clock that ran ahead.
+    /// Takes the line with which the cosigner `name` signed one of our checkpoints; returns whether
+    /// `lines` has one. Lines of others are ignored: a cosignature shows that its cosigner is
+    /// running, so only that cosigner may bring it. A cosigner's time never goes back: a line older
+    /// than its last one is accepted and changes nothing, unless the last one came from a clock
+    /// that ran ahead.
     ///
     /// # Errors
-    /// Why the line is not one.
+    /// Why the line is not a valid cosignature.
     pub fn take(
         &self,
         log: &Log,
@@ -273,8 +274,8 @@ impl Cosigners {
         Ok(true)
     }
 
-    /// Notes when a cosigner cosigned; whether that is not before the last time, or the last one is
-    /// from the future.
+    /// Notes when a cosigner cosigned. Returns false and changes nothing if that is before its last
+    /// time, unless the last time is in the future.
     fn note_time(&self, name: &str, time: Timestamp, size: u64) -> bool {
         let (now, mut seen) = (self.clock.now(), self.seen());
         if seen
@@ -319,8 +320,8 @@ impl Cosigners {
         }
     }
 
-    /// Asks one witness about every shard that has news for it, and about the last one again where
-    /// its cosignature gets old.
+    /// Submits to one witness every shard that has grown since it last cosigned, and the latest
+    /// shard again when its cosignature gets old.
     fn ask_witness(
         &self,
         log: &Log,
@@ -358,8 +359,8 @@ impl Cosigners {
         }
     }
 
-    /// Submits one checkpoint to one witness, which remembers `known` entries of its log as far as
-    /// we know.
+    /// Submits one checkpoint to one witness. `known` is how many entries of the log it remembers,
+    /// as far as we know.
     fn submit(
         &self,
         log: &Log,
@@ -396,11 +397,11 @@ impl Cosigners {
                 }
             }
         }
-        Err("it names one size, and then another".to_owned())
+        Err("it named one size and then another".to_owned())
     }
 }
 
-/// What the asking thread knows of a witness.
+/// What the thread knows about a witness.
 #[derive(Default)]
 struct AskedWitness {
     /// By origin: the size that it remembers.
@@ -414,8 +415,8 @@ mod tests {
     use super::*;
     use crate::clock::FixedClock;
 
-    /// Both clocks ran ahead by a year and are right again: nobody counts as watching for what was
-    /// cosigned then, nothing is destroyed by it, and the next cosignature takes its place.
+    /// Both clocks ran a year ahead and were put right: a cosignature from then does not show that
+    /// its cosigner is running, it destroys nothing, and the next cosignature replaces it.
     #[test]
     fn a_cosignature_from_the_future_is_stale_and_is_replaced() {
         let now: Timestamp = "2026-11-22T12:00:00Z".parse().unwrap();

@@ -1,4 +1,4 @@
-//! What the events say in detail. Never whose identifier, and never a key.
+//! The details of events. They never hold an identifier or a key.
 
 use std::collections::BTreeMap;
 
@@ -7,7 +7,7 @@ use serde::Serialize;
 use super::{Domain, LogPosition};
 use crate::id::Id;
 
-/// The statement by which two persons wanted something destroyed.
+/// The signed statement that allowed something to be destroyed.
 #[derive(Debug, Clone, Serialize)]
 pub struct StatementNote {
     /// The statement's id.
@@ -16,7 +16,7 @@ pub struct StatementNote {
     pub signers: Vec<Id>,
 }
 
-/// What an entry about an authority's private key says. Never a share, nor anything computed from
+/// What an entry about an authority's private key says. It holds no share and nothing computed from
 /// one.
 #[derive(Debug, Clone, Serialize)]
 pub struct CustodyDetails {
@@ -27,11 +27,11 @@ pub struct CustodyDetails {
     /// The key's id; absent where all keys were meant.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub key: Option<String>,
-    /// How many shares the node held after it, for a share; how many it had taken, for what came of
-    /// them.
+    /// For a share: how many shares the node then held. For any other action: how many it had
+    /// taken.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub shares: Option<u64>,
-    /// How many it takes.
+    /// How many shares the key needs.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub threshold: Option<u64>,
 }
@@ -81,17 +81,17 @@ pub enum SegmentAction {
     HandOutToRewrap,
     /// The vault handed their records out, to be proved.
     HandOutToProve,
-    /// The node is to open their data keys and to seal these to further keys.
+    /// The node will open their data keys and seal these to further keys.
     OpenToRewrap,
-    /// The node is to open their data keys, and to forget them.
+    /// The node will open their data keys and forget them at once.
     OpenToProve,
     /// The vault added recipients.
     Rewrap,
     /// An authority's node proved that its keys open them.
     Prove,
-    /// The vault took recipients out that their own authority's node could not open.
+    /// The vault removed recipients that their own authority's node could not open.
     Discard,
-    /// The vault took recipients out that the register no longer lists.
+    /// The vault removed recipients that the register no longer lists.
     Drop,
 }
 
@@ -191,9 +191,9 @@ pub struct MigrationPageDetails {
     pub case: String,
     /// Sector name.
     pub sector: String,
-    /// The epoch that is left.
+    /// The epoch that is migrated from.
     pub from: u32,
-    /// The epoch that is gone to.
+    /// The epoch that is migrated to.
     pub to: u32,
     /// The page, from 1.
     pub page: u32,
@@ -241,8 +241,8 @@ pub struct OrderActDetails {
     pub digest: String,
     /// Who brought it: an operator, an officer, the other side.
     pub bearer: String,
-    /// Whether the register bears it out. If not, it is only kept, so that both sides hold the
-    /// same.
+    /// Whether the register confirms it. An act that the register does not confirm has no effect;
+    /// it is kept so that both sides hold the same acts.
     pub effective: bool,
 }
 
@@ -257,9 +257,9 @@ pub struct InspectionDetails {
     pub reference: String,
     /// The auditors to whom it opens.
     pub auditors: Vec<Id>,
-    /// Its object: sectors …
+    /// The sectors that it covers.
     pub sectors: Vec<String>,
-    /// … and actors.
+    /// The actors that it covers.
     pub actors: Vec<Id>,
     /// When it opens, RFC 3339.
     pub not_before: String,
@@ -285,17 +285,17 @@ pub struct AccessDetails {
     pub inspection: String,
     /// `entries` or `report`.
     pub what: &'static str,
-    /// What was looked for, as it was asked.
+    /// The search, as the auditor asked for it.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub asked: BTreeMap<&'static str, String>,
-    /// How many entries were given.
+    /// How many entries the auditor got.
     pub given: u64,
 }
 
 /// What an entry about the clock's high-water mark says.
 #[derive(Debug, Clone, Serialize)]
 pub struct ClockLowerDetails {
-    /// What two operators signed.
+    /// The statement that two operators signed.
     #[serde(flatten)]
     pub statement: StatementNote,
     /// Who brought it.
@@ -306,14 +306,14 @@ pub struct ClockLowerDetails {
     pub to: String,
 }
 
-/// What an entry about a look-up of resolutions says: never whose.
+/// What an entry about a look-up of resolutions says. It never names the person.
 #[derive(Debug, Clone, Serialize)]
 pub struct LookUpDetails {
     /// The rights officer.
     pub actor: Id,
     /// Sector name.
     pub sector: String,
-    /// The order whose resolutions were asked for, where it was one.
+    /// The order whose resolutions were asked for, if the request named one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub order: Option<String>,
     /// Pseudonyms asked about.
@@ -324,8 +324,8 @@ pub struct LookUpDetails {
     pub tags: String,
 }
 
-/// What an entry about an erasure says: never whose, and no count. A count would tell of orders
-/// that are still secret, and the entry is proved to everyone who asks.
+/// What an entry about an erasure says. It names no person and has no count: a count would reveal
+/// orders that are still secret, and anyone may ask for a proof of the entry.
 #[derive(Debug, Clone, Serialize)]
 pub struct EraseDetails {
     /// The rights officers who signed.

@@ -1,4 +1,4 @@
-//! The check of the entries of one log, one after the other, while the walk goes through it.
+//! Checks the entries of one log, one after the other, during the walk.
 
 use std::borrow::Cow;
 
@@ -17,7 +17,7 @@ pub(super) struct EntryCheck<'c> {
     pub(super) first: Option<Vec<u8>>,
     /// The latest time of an entry so far, also of the logs before; empty before there is one.
     latest: &'c mut String,
-    /// Whether the last entry was behind that by more than clocks are.
+    /// Whether the last entry was earlier than that by more than clocks may differ.
     is_behind: bool,
     progress: VerifyProgress<'c>,
 }
@@ -43,7 +43,7 @@ impl LogVisitor for EntryCheck<'_> {
             Ok(members) if canonical => self.count(index, members),
             _ => self.finding(LogFinding {
                 place: format!("entry {index}"),
-                what: "is logged and is not an entry: not canonical JSON with time and event"
+                what: "is logged and is not an entry: it is not canonical JSON with `time` and `event`"
                     .to_owned(),
             }),
         }
@@ -103,10 +103,10 @@ impl<'c> EntryCheck<'c> {
         }
     }
 
-    /// Notes where times begin to run backwards. Requests that wait a little become durable behind
-    /// younger ones, so that only what clocks do not do by themselves counts.
+    /// Notes where times begin to run backwards. A request that waited becomes durable after
+    /// younger ones, so only a difference larger than the tolerance of clocks counts.
     fn compare_times(&mut self, index: u64, time: &str) {
-        // Nearly always later, and in one spelling: compared as text.
+        // Times have one spelling and nearly always grow, so they are compared as text first.
         if *time >= **self.latest {
             self.latest.clear();
             self.latest.push_str(time);

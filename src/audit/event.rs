@@ -9,7 +9,7 @@ use crate::id::Id;
 /// What an entry says.
 #[derive(Debug, Clone, Serialize)]
 #[serde(tag = "event", rename_all = "kebab-case")]
-pub enum Event {
+pub enum AuditEvent {
     /// The process began to serve.
     Start {
         /// `vault` or `node`.
@@ -20,8 +20,8 @@ pub enum Event {
         register_version: u64,
         /// SHA-256 of the register in force, hex.
         register_digest: String,
-        /// Epochs that this start opened: the first ones of new sectors, and those that a changed
-        /// register needed.
+        /// Epochs that this start opened: the first epochs of new sectors, and epochs that a
+        /// changed register needed.
         #[serde(skip_serializing_if = "Vec::is_empty")]
         opened: Vec<OpenedEpoch>,
     },
@@ -30,7 +30,7 @@ pub enum Event {
         /// The last checkpoint of the shard before, signed.
         checkpoint: String,
     },
-    /// The first entry of a shard with which the log goes on after a restore that lost entries.
+    /// The first entry of the shard in which the log continues after a restore that lost entries.
     Resume {
         /// The last checkpoint that was published before, signed: it covers entries that are lost.
         lost: String,
@@ -41,20 +41,20 @@ pub enum Event {
         /// The Merkle root over them, hex.
         kept_root: String,
     },
-    /// The second place was empty although checkpoints of this log were published, and the log goes
-    /// on.
+    /// The second place was empty although checkpoints of this log were published, and the log
+    /// continues.
     SecondLost {
         /// The last checkpoint that the store has, signed. A later one may have been published.
         checkpoint: String,
     },
     /// Two operators had the clock's high-water mark lowered: the clock once ran ahead.
     ClockLower(Box<ClockLowerDetails>),
-    /// An officer or custodian has acknowledged that the vault's log went on after a restore that
+    /// An officer or custodian has acknowledged that the vault's log continued after a restore that
     /// lost entries.
     AcknowledgeResume {
         /// The officer or custodian.
         actor: Id,
-        /// The log that goes on.
+        /// The log that continues.
         log: String,
         /// Leaf hash of its first entry, hex.
         entry: String,
@@ -94,13 +94,13 @@ pub enum Event {
         /// The earlier epoch whose overlap this ended.
         #[serde(skip_serializing_if = "Option::is_none")]
         ended_overlap: Option<u32>,
-        /// The statement that allowed it, where it took one.
+        /// The statement that allowed it, if one was needed.
         #[serde(flatten)]
         statement: Option<StatementNote>,
     },
     /// A new version of the sector secret was made, for the next epochs.
     SecretRotate {
-        /// Who had it made.
+        /// The operator who asked for it.
         operator: Id,
         /// The new version.
         version: u32,
@@ -108,7 +108,7 @@ pub enum Event {
     /// A version of the sector secret, which no epoch needed, was retired: it is destroyed after
     /// this entry.
     SecretRetire {
-        /// Who had it retired.
+        /// The operator who asked for it.
         operator: Id,
         /// The version.
         version: u32,
@@ -136,9 +136,9 @@ pub enum Event {
         request: String,
         /// Sector name.
         sector: String,
-        /// The epoch that is left.
+        /// The epoch that is migrated from.
         from: u32,
-        /// The epoch that is gone to.
+        /// The epoch that is migrated to.
         to: u32,
         /// The page.
         page: u32,
@@ -147,7 +147,7 @@ pub enum Event {
         /// Mappings that the node could not open.
         skipped: u64,
     },
-    /// A sector system fetched pairs, or said that it has them.
+    /// A sector system fetched pairs, or acknowledged them.
     MigrationPairs {
         /// Client id.
         client: Id,
@@ -212,7 +212,7 @@ pub enum Event {
     /// Two rights officers had a person's traces in a sector destroyed, as far as they are old
     /// enough.
     Erase(Box<EraseDetails>),
-    /// An authority asks for far more than it used to, or for half of what it may.
+    /// An authority asks for far more than before, or for half of its limit.
     ReleaseAlarm {
         /// Authority id.
         authority: Id,
@@ -224,7 +224,7 @@ pub enum Event {
         hour: String,
         /// Pseudonyms asked for in that hour so far.
         items: u64,
-        /// What made it an alarm: so many were reached.
+        /// The number that raised the alarm.
         threshold: u64,
         /// What the register allows in an hour.
         limit: u64,

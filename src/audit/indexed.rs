@@ -1,26 +1,26 @@
-//! What an entry is found by, beside its number: the tags of its items, and the order under which
-//! it released something.
+//! The keys under which the store indexes an entry, beside its number: the kind of its items' tags,
+//! and the order under which it released something.
 
 use std::borrow::Cow;
 
 use serde::Deserialize;
 use uuid::Uuid;
 
-use super::Event;
+use super::AuditEvent;
 use crate::store::{EntryKeys, TagKind};
 
-impl Event {
-    /// What the store is to find an entry about this by.
+impl AuditEvent {
+    /// The keys under which the store indexes an entry about this event.
     pub(crate) fn keys(&self) -> EntryKeys {
         match self {
-            Event::Release(release) => keys("release", Some(&release.order)),
-            Event::LookUp(_) => keys("look-up", None),
+            AuditEvent::Release(release) => keys("release", Some(&release.order)),
+            AuditEvent::LookUp(_) => keys("look-up", None),
             _ => EntryKeys::default(),
         }
     }
 }
 
-/// The same of an entry as it is stored.
+/// The same keys, read from a stored entry.
 pub(super) fn keys_of(entry: &[u8]) -> EntryKeys {
     #[derive(Deserialize)]
     struct KeyMembers<'a> {

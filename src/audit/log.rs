@@ -1,13 +1,13 @@
-//! The log that is being written: a tree for each shard, which the writer extends in the commits of
-//! the entries themselves, and the checkpoints over it, which a thread of its own signs.
+//! The log that this process writes. The writer extends each shard's tree in the same commit as the
+//! entries; a separate thread signs checkpoints over it.
 //!
-//! A shard is a year's entries; it ends with the year, and the first entry of the next one holds
-//! its last checkpoint. A checkpoint is signed only over entries that are durable, and is published
-//! only after the second place has it.
+//! A shard holds the entries of one year; the first entry of the next shard holds its last
+//! checkpoint. A checkpoint is signed only over durable entries, and is published only after the
+//! second place holds it.
 
 mod append;
-mod found;
 mod publish;
+mod startup;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -30,27 +30,27 @@ use crate::tlog::tree::MerkleTree;
 use crate::tlog::witness::Witness;
 pub use append::Appender;
 use append::{end_of, year_of};
-use found::{rebuild, stored};
 pub use publish::EVERY;
+use startup::{rebuild, stored_checkpoint};
 
 /// What a log needs beside its store.
 pub struct LogParts {
     /// Signs the checkpoints.
     pub key: SigningKey,
-    /// Where the last checkpoint is kept beside the store, as
-    /// [`checkpoint_file`](crate::tlog::checkpoint_file) says.
+    /// The second place: keeps the last checkpoint outside the store, as
+    /// [`checkpoint_file`](crate::tlog::checkpoint_file) explains.
     pub second: Option<CheckpointFile>,
-    /// A loss from which the log may go on; without it a start refuses.
+    /// A loss after which the log may continue; without it, opening a log with a loss fails.
     pub resume: Option<KnownLoss>,
 }
 
-/// A loss that an operator knows of, and from which the log goes on.
+/// A loss that an operator has confirmed, after which the log may continue.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum KnownLoss {
-    /// The store is behind the second place, because it was restored: the log goes on in a shard of
-    /// its own.
+    /// The store is behind the second place, because it was restored: the log continues in a new
+    /// shard.
     AfterRestore,
-    /// The second place has nothing.
+    /// The second place is empty.
     SecondLost,
 }
 
@@ -64,8 +64,8 @@ impl LogParts {
         }
     }
 
-    /// Compares the store with the second place, and notes what that holds; the loss that the log
-    /// goes on from.
+    /// Compares the store with the second place and notes what the second place holds. Returns the
+    /// loss after which the log continues, if there is one.
     fn compare_second(
         &self,
         store: &Store,
@@ -81,7 +81,7 @@ impl LogParts {
         if let Some(lost) = lost.take_if(|_| self.resume != Some(KnownLoss::AfterRestore)) {
             return Err(lost.refusal(second));
         }
-        // Absence is first use only where nothing was ever published.
+        // An empty second place means a first start only if nothing was ever published.
         if let (None, Some((_, last))) = (&state.second, state.published.last_key_value())
             && self.resume != Some(KnownLoss::SecondLost)
         {
@@ -116,7 +116,8 @@ pub struct Shards {
     pub shards: Vec<ShardView>,
 }
 
-/// The last shard's tree as the store has it, or the tree that an older version's entries get now.
+/// The last shard's tree as the store has it. Entries that an older version wrote without a tree
+/// get one here.
 fn last_tree(
     store: &Store,
     last: Option<&TreeRow>,
@@ -130,7 +131,7 @@ fn last_tree(
         }
         return Ok((*row, tree));
     }
-    // What was written in other years by older versions stays together in one shard.
+    // Entries that older versions wrote in several years stay together in one shard.
     let marked = Timestamp::from_millisecond(store.clock_mark()?).unwrap_or(Timestamp::UNIX_EPOCH);
     let shard = Shard::of(year_of(if next > 0 { marked } else { now }));
     let tree = rebuild(store, shard)?;
@@ -145,19 +146,19 @@ fn last_tree(
     ))
 }
 
-/// Why a log cannot go on.
+/// Why a log cannot be opened.
 #[derive(Debug, thiserror::Error)]
 pub enum LogError {
     /// The store.
     #[error(transparent)]
     Store(#[from] StoreError),
     /// The second place.
-    #[error(transparent)]
+    #[error("the second place of the last checkpoint: {0}")]
     Second(#[from] CheckpointFileError),
-    /// The operating system gave no thread.
-    #[error("no thread to sign checkpoints in: {0}")]
+    /// The operating system could not start a thread.
+    #[error("cannot start the thread that signs checkpoints: {0}")]
     Thread(std::io::Error),
-    /// The second place has a checkpoint that this store's log does not lead to.
+    /// The second place holds a checkpoint that this store's log does not contain.
     #[error(
         "the log in this store is not the one that was published: the checkpoint kept at {place} covers {published} entries \
          of {origin}, and {found}. A store that was restored from a backup must not go on as if nothing had happened"
@@ -172,11 +173,11 @@ pub enum LogError {
         /// What this store has instead.
         found: String,
     },
-    /// The second place has nothing, and this log has published checkpoints.
+    /// The second place is empty, and this log has published checkpoints.
     #[error(
-        "the second place of the last checkpoint, {place}, has nothing, and this log has published at least {published} \
-         entries of {origin}. A disk that is not mounted looks like this: see to that first. Whether the log published more, and \
-         this store was restored from a backup, nobody here can tell"
+        "the second place of the last checkpoint, {place}, is empty, but this log has published at least {published} \
+         entries of {origin}. First see that its disk is mounted. This store cannot tell whether \
+         the log published more before the store was restored from a backup"
     )]
     SecondLost {
         /// Where the checkpoint should be.
@@ -188,29 +189,29 @@ pub enum LogError {
     },
 }
 
-/// A checkpoint that was published, and the tree that it is over.
+/// A published checkpoint, and the tree that it covers.
 #[derive(Debug, Clone)]
 pub struct PublishedCheckpoint {
     /// What it says.
     pub checkpoint: Checkpoint,
     /// The tree: shard, first entry, size, root.
     pub tree: TreeRow,
-    /// The signed note, with the cosignatures that came until now.
+    /// The signed note, with the cosignatures received so far.
     pub note: String,
 }
 
-/// A log, as everything but its writer sees it.
+/// A log as its readers see it; only the [`Appender`] adds entries.
 pub struct Log {
     store: Arc<Store>,
     owner: String,
     key: SigningKey,
     second: Option<CheckpointFile>,
-    /// Held from changing the second place to noting what it has.
+    /// Held while the second place is changed and its new content noted.
     publishing: Mutex<()>,
     state: Mutex<LogState>,
-    /// For the thread that signs: something is to be done.
+    /// Wakes the thread that signs.
     work: Condvar,
-    /// For threads that wait for a checkpoint.
+    /// Wakes threads that wait for a checkpoint.
     news: Condvar,
 }
 
@@ -228,7 +229,7 @@ struct LogState {
     unstored: BTreeMap<Shard, Arc<PublishedCheckpoint>>,
     /// What the second place has.
     second: Option<Vec<u8>>,
-    /// A thread waits for a checkpoint.
+    /// Whether a thread waits for a checkpoint.
     wanted: bool,
     ending: bool,
     trouble: Option<String>,
@@ -238,8 +239,8 @@ struct LogState {
 }
 
 impl Log {
-    /// Opens the log in `store`, of `owner` (such as `demo/vault`), and starts the thread that
-    /// signs. A store that older versions wrote gets its tree and its index now.
+    /// Opens the log of `owner` (such as `demo/vault`) in `store` and starts the thread that signs.
+    /// A store that an older version wrote gets its tree and its index here.
     ///
     /// # Errors
     /// [`LogError`]
@@ -254,7 +255,7 @@ impl Log {
         let (row, tree) = last_tree(&store, trees.last(), now)?;
         let mut state = LogState::default();
         for tree in trees {
-            if let Some(published) = stored(&store, tree)? {
+            if let Some(published) = stored_checkpoint(&store, tree)? {
                 state.published.insert(tree.shard, Arc::new(published));
             }
         }
@@ -292,7 +293,7 @@ impl Log {
         if let Some(lost) = lost {
             let (kept, root) = (appender.tree.size(), appender.tree.root());
             let last = lost.shard.max(row.shard);
-            appender.go_on(Shard {
+            appender.begin_shard(Shard {
                 part: last.part + 1,
                 ..last
             });
@@ -306,8 +307,9 @@ impl Log {
         self.key.verifying_key()
     }
 
-    /// A witness of others' logs that signs with this log's key, under its owner's name. (What a
-    /// cosigner signs begins with another line than what a log signs.)
+    /// A witness of others' logs that signs with this log's key, under its owner's name. One key
+    /// may do both, because the text that a cosigner signs begins with another line than the text
+    /// that a log signs.
     pub fn witness(&self, logs: Vec<TrustedLogKey>, folder: PathBuf) -> Witness {
         let key = SigningKey::from_bytes(&self.key.to_bytes());
         Witness::new(origin::cosigner_name(&self.owner), key, logs, folder)
@@ -349,9 +351,10 @@ impl Log {
             .map(|(_, published)| published.clone())
     }
 
-    /// Signs a statement about this log: JWS of that type, by the key of its checkpoints, under the
-    /// name of its entity (`vault`, or the authority's id). What a JWS signs has no line end and
-    /// what checkpoints and cosignatures sign has some, so that none can stand for another.
+    /// Signs a statement about this log: a JWS of type `typ`, by the key of its checkpoints, under
+    /// the name of its entity (`vault`, or the authority's id). A JWS signs bytes without a line
+    /// end; checkpoints and cosignatures sign texts with line ends, so that none can pass for
+    /// another.
     ///
     /// # Errors
     /// [`JwsError`] when it would be too long.
@@ -390,12 +393,16 @@ impl Log {
     /// Why no checkpoint can be published at present.
     pub fn trouble(&self) -> Option<String> {
         let state = self.state();
-        state.trouble.clone().or_else(|| state.away.clone())
+        let away = |why: &String| format!("the second place cannot be reached: {why}");
+        state
+            .trouble
+            .clone()
+            .or_else(|| state.away.as_ref().map(away))
     }
 
     /// Checks that the second place still holds what was last put there. While it cannot be
-    /// reached, that is a
-    /// [trouble](Self::trouble) and no error. To be called every second or so.
+    /// reached, [`trouble`](Self::trouble) says so, and this is not an error. Called about every
+    /// second.
     ///
     /// # Errors
     /// [`StoreError::SecondDisplaced`]
@@ -403,7 +410,7 @@ impl Log {
         let Some(second) = &self.second else {
             return Ok(());
         };
-        // While it is being changed, the change itself looks.
+        // While it is being changed, the change itself compares.
         let Ok(_changing) = self.publishing.try_lock() else {
             return Ok(());
         };
@@ -424,13 +431,13 @@ impl Log {
         }
     }
 
-    /// Whether the second place was found to hold what this log never put there.
+    /// Whether the second place held a checkpoint that this log did not put there.
     pub fn is_forked(&self) -> bool {
         self.state().forked
     }
 
-    /// The checkpoint of a shard (of the present one unless named) that is shown to others: the
-    /// last one, or the last cosigned one where cosignatures are required.
+    /// The checkpoint of a shard (of the present one, unless `shard` names another) that is shown
+    /// to others: the last one, or the last cosigned one where cosignatures are required.
     pub fn shown(&self, shard: Option<Shard>) -> Option<Arc<PublishedCheckpoint>> {
         let state = self.state();
         let last = match shard {

@@ -1,4 +1,4 @@
-//! The names of cloison's logs, and the keys by which they are believed.
+//! The names of cloison's logs, and the keys that verify them.
 
 use ed25519_dalek::VerifyingKey;
 use jiff::Timestamp;
@@ -8,9 +8,9 @@ use crate::store::Shard;
 use crate::tlog::note::Verifier;
 use crate::tlog::witness::KnownLogs;
 
-/// The first year of which a log can be.
+/// The first year that a log can have.
 const FIRST_YEAR: i32 = 2020;
-/// Most parts that a year's log is thought to have: one, and one more for each restore.
+/// The most parts that a year's log may have: one, and one more for each restore.
 const MOST_PARTS: u16 = 64;
 
 /// The origin of a shard that an owner (`<deployment>/vault`, `<deployment>/node/<authority>`)
@@ -19,26 +19,26 @@ pub fn origin(owner: &str, shard: Shard) -> String {
     format!("cloison/{owner}/{shard}")
 }
 
-/// The name under which an owner cosigns the other side's checkpoints. It uses the key of its own
-/// checkpoints; what is signed differs.
+/// The name under which an owner cosigns the other side's checkpoints. It signs with the key of its
+/// own checkpoints, but over another text.
 pub fn cosigner_name(owner: &str) -> String {
     format!("cloison/{owner}")
 }
 
-/// The owner and the shard in an origin of ours.
+/// The owner and the shard that an origin of ours names.
 pub fn owner_and_shard(origin: &str) -> Option<(&str, Shard)> {
     let (owner, shard) = origin.strip_prefix("cloison/")?.rsplit_once('/')?;
     Some((owner, Shard::parse(shard)?))
 }
 
-/// A key by which a log's checkpoints are believed.
+/// A key that verifies a log's checkpoints.
 #[derive(Debug, Clone)]
 pub enum TrustedLogKey {
-    /// Of any log: the auditor looks at one only.
+    /// For any log: the auditor checks only one.
     Any(VerifyingKey),
-    /// Of the logs of an owner, such as `demo/vault`, in every year.
+    /// For the logs of an owner, such as `demo/vault`, in every year.
     Owner(String, VerifyingKey),
-    /// Of one log, by its verifier key.
+    /// For one log, by its verifier key.
     Log(Verifier),
 }
 

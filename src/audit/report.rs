@@ -16,8 +16,8 @@ pub struct Cosignature {
     pub time: u64,
 }
 
-/// A place where the times of entries run backwards by more than clocks do. The log is not at
-/// fault: it holds what the clock showed.
+/// A place where the times of entries run backwards by more than clocks may differ. This is not a
+/// fault of the log: it records what the clock showed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct TimeReversal {
     /// The entry, from 0.
@@ -41,17 +41,17 @@ impl fmt::Display for TimeReversal {
 /// The result for one log, that is for one shard.
 #[derive(Debug, Clone, Default, Serialize)]
 pub struct LogReport {
-    /// Its origin, or where it lies if its checkpoint is not believed.
+    /// Its origin; its location if its checkpoint does not verify.
     pub origin: String,
-    /// The checkpoint that everything was held against: the signed note, as it was read; empty
-    /// where it is not believed.
+    /// The checkpoint that everything was compared with: the signed note as it was read; empty if
+    /// it does not verify.
     #[serde(skip)]
     pub note: Vec<u8>,
     /// Entries that the checkpoint covers.
     pub size: u64,
     /// The root that the checkpoint states, base64.
     pub root: String,
-    /// Entries that were read and are the logged ones.
+    /// Entries that were read and match the tree.
     pub checked: u64,
     /// How many of each event.
     pub events: BTreeMap<String, u64>,
@@ -80,12 +80,12 @@ pub struct LogReport {
     pub backwards: Vec<TimeReversal>,
     /// What is wrong with it.
     pub findings: Vec<LogFinding>,
-    /// Whether there was more that is wrong than is listed.
+    /// Whether there are more findings than are listed.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub more_findings: bool,
 }
 
-/// Findings of one log that are listed one by one.
+/// The most findings that are listed for one log.
 const MOST_FINDINGS: usize = 20;
 
 impl LogReport {
@@ -127,12 +127,12 @@ pub struct LogsReport {
 }
 
 impl LogsReport {
-    /// Whether nothing at all is wrong.
+    /// Whether there is no finding.
     pub fn is_good(&self) -> bool {
         !self.logs.is_empty() && self.all_findings().next().is_none()
     }
 
-    /// What is worth knowing though it is not wrong, each with its log.
+    /// All warnings, each with its log: worth knowing, but not wrong.
     pub fn all_warnings(&self) -> impl Iterator<Item = (&str, &TimeReversal)> {
         self.logs.iter().flat_map(|log| {
             log.backwards
@@ -141,7 +141,7 @@ impl LogsReport {
         })
     }
 
-    /// Everything that is wrong, each with its log.
+    /// All findings, each with its log.
     pub fn all_findings(&self) -> impl Iterator<Item = (&str, &LogFinding)> {
         let of_logs = self.logs.iter().flat_map(|log| {
             log.findings

@@ -1,6 +1,6 @@
-//! After a restore: the second place's checkpoint against the store's entries.
+//! After a restore: compares the second place's checkpoint with the store's entries.
 //!
-//! A log is append-only, and what was published must stay. A store that lacks published entries
+//! A log is append-only, and a published entry must stay. A store that lacks published entries
 //! therefore never extends their shard again: when told to (`audit resume --after-restore`) it
 //! begins another one, whose first entry says what was lost. Those who copied the log have the
 //! entries themselves.
@@ -8,7 +8,7 @@
 use ed25519_dalek::VerifyingKey;
 use serde::Deserialize;
 
-use super::Event;
+use super::AuditEvent;
 use super::log::{Log, LogError};
 use super::shard_reader::ShardReader;
 use crate::audit::origin::owner_and_shard;
@@ -19,7 +19,7 @@ use crate::tlog::proof::inclusion;
 use crate::tlog::proof_file::ProofFile;
 use crate::tlog::tree::{Hash, leaf_hash};
 
-/// A published checkpoint that the store does not lead to.
+/// A published checkpoint that the store's log does not contain.
 pub(super) struct LostCheckpoint {
     checkpoint: Checkpoint,
     note: String,
@@ -28,7 +28,7 @@ pub(super) struct LostCheckpoint {
     pub(super) shard: Shard,
 }
 
-/// Compares the second place's note with the store; `None` where the store's log leads to it.
+/// Compares the second place's note with the store; `None` if the store's log contains it.
 pub(super) fn compare(
     store: &Store,
     owner: &str,
@@ -77,9 +77,9 @@ impl LostCheckpoint {
         }
     }
 
-    /// The first entry of the shard with which the log goes on.
-    pub(super) fn event(self, kept_shard: Shard, kept: u64, root: Hash) -> Event {
-        Event::Resume {
+    /// The first entry of the shard in which the log continues.
+    pub(super) fn event(self, kept_shard: Shard, kept: u64, root: Hash) -> AuditEvent {
+        AuditEvent::Resume {
             lost: self.note,
             kept: kept_shard.to_string(),
             kept_entries: kept,
@@ -88,9 +88,9 @@ impl LostCheckpoint {
     }
 }
 
-/// The entry with which a log goes on after a restore, proved to be the first one of its shard. The
-/// other side remembers more entries than there are now; by this proof it tells a declared restore
-/// from a log that was cut.
+/// The entry with which a log continues after a restore, proved to be the first of its shard. The
+/// other side remembers more entries than there are now; this proof lets it tell a declared restore
+/// from a truncated log.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Resumption {
     /// The log that it begins.
@@ -127,12 +127,12 @@ pub fn proofs(log: &Log) -> Result<Vec<String>, StoreError> {
         .filter(|published| published.checkpoint.size > 0)
     {
         let size = published.checkpoint.size;
-        let mut shelf = ShardReader::new(log.store(), &published.tree, size);
-        let Some(entry) = shelf.entry(0)? else {
+        let mut reader = ShardReader::new(log.store(), &published.tree, size);
+        let Some(entry) = reader.entry(0)? else {
             continue;
         };
         if serde_json::from_slice::<EntryEvent>(&entry).is_ok_and(|named| named.event == RESUME) {
-            let path = inclusion(&mut shelf, 0, size)?;
+            let path = inclusion(&mut reader, 0, size)?;
             proofs.push(
                 ProofFile {
                     entry,
@@ -159,8 +159,8 @@ struct ResumeMembers {
 }
 
 impl Resumption {
-    /// Reads a proof file; nothing where its entry is another one, or is not proved under the log's
-    /// `key`.
+    /// Reads a proof file; `None` if its entry is not a resumption, or is not proved under the
+    /// log's `key`.
     pub fn of(proof: &str, key: &VerifyingKey) -> Option<Self> {
         let proof = ProofFile::parse(proof)
             .ok()

@@ -1,15 +1,15 @@
-//! Finding entries for people: by time, actor, sector, order and event.
+//! Finds entries for people: by time, actor, sector, order and event.
 
 use jiff::Timestamp;
 use serde::Deserialize;
 use std::borrow::Cow;
 
-/// What an entry must have. A field that is `None` matches every entry.
+/// Conditions on an entry. A field that is `None` matches every entry.
 #[derive(Debug, Clone, Default)]
 pub struct EntryFilter {
-    /// Not before.
+    /// Only entries at or after this time.
     pub from: Option<Timestamp>,
-    /// Before.
+    /// Only entries before this time.
     pub to: Option<Timestamp>,
     /// Id of a client, operator, officer, authority or organisation.
     pub actor: Option<String>,
@@ -39,7 +39,7 @@ struct FilterMembers<'a> {
 }
 
 impl EntryFilter {
-    /// Whether an entry matches. Bytes that are not an entry do not.
+    /// Whether an entry matches. Bytes that are not an entry never match.
     pub fn matches(&self, entry: &[u8]) -> bool {
         let Ok(found) = serde_json::from_slice::<FilterMembers<'_>>(entry) else {
             return false;

@@ -7,7 +7,7 @@ use crate::tlog::path::LogResource;
 use crate::tlog::proof::TileReader;
 use crate::tlog::tree::{self, Hash, MerkleTree, TILE_WIDTH, TileId};
 
-/// One shard of a log in a store, up to a size: what lies beyond is as if it were not there.
+/// One shard of a log in a store, up to a size. Entries beyond that size are treated as absent.
 pub struct ShardReader<'s> {
     store: &'s Store,
     shard: Shard,
@@ -16,7 +16,7 @@ pub struct ShardReader<'s> {
 }
 
 impl<'s> ShardReader<'s> {
-    /// The shard as far as `size` entries.
+    /// The first `size` entries of a shard.
     pub fn new(store: &'s Store, row: &TreeRow, size: u64) -> Self {
         Self {
             store,
@@ -107,7 +107,8 @@ impl<'s> ShardReader<'s> {
         Ok(bundle)
     }
 
-    /// The first hashes of a tile: of a full one from its row, of another from what is below it.
+    /// The first hashes of a tile. A full tile has a row; any other is computed from the level
+    /// below.
     fn tile(&self, id: TileId, width: usize) -> Result<Vec<Hash>, StoreError> {
         if let Some(bytes) = self.store.tile(self.shard, id.level, id.index)? {
             let mut hashes = tree::tile_hashes(&bytes).ok_or(StoreError::Corrupt("audit-tile"))?;

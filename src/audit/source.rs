@@ -1,5 +1,5 @@
-//! The logs that are read beside a server's: a copied folder, and a store (a backup, or beside the
-//! process that writes it).
+//! Sources of logs beside a server: a copied folder, and a store (a backup, or a store that another
+//! process writes).
 
 use std::collections::BTreeMap;
 use std::io;
@@ -85,14 +85,14 @@ impl LogSource for LogFolder {
     }
 }
 
-/// A store, only read.
+/// A store that is only read.
 pub struct StoreSource {
     store: Store,
     trees: BTreeMap<Shard, TreeRow>,
 }
 
 impl StoreSource {
-    /// Opens it.
+    /// Opens the store at a path for reading.
     ///
     /// # Errors
     /// [`LogSourceError::Store`]
@@ -110,7 +110,7 @@ impl StoreSource {
         self.trees.get(&Shard::parse(shard)?)
     }
 
-    /// The bundle of what is there, whether that is complete or not.
+    /// The bundle of the entries that are there, even if some are missing.
     fn bundle(&self, tree: &TreeRow, index: u64, width: u16) -> Result<Vec<u8>, StoreError> {
         let first = tree.first + index * TILE_WIDTH as u64;
         let mut bundle = vec![];
@@ -141,7 +141,7 @@ impl LogSource for StoreSource {
             LogResource::Tile(..) => ShardReader::new(&self.store, tree, tree.size).read(resource),
         };
         match found {
-            // Holes are for the verifier to report, with their place.
+            // The verifier reports holes, with their place.
             Err(StoreError::Corrupt(_)) => Ok(None),
             found => Ok(found?),
         }

@@ -1,8 +1,9 @@
-//! The check of a log from outside, with nothing but its public key: signatures, tree, every entry,
-//! cosignatures, the links between shards, and that it still contains what an auditor saw before.
+//! Checks a log from outside, with nothing but its public key: signatures, tree, every entry,
+//! cosignatures, the links between shards, and whether it still contains what an auditor saw
+//! before.
 //!
-//! [`tlog::walk`](crate::tlog::walk) checks each tree; what an entry must be and how shards follow
-//! one another is checked here.
+//! [`tlog::walk`](crate::tlog::walk) checks each tree; this module checks what an entry must be and
+//! how shards follow one another.
 
 use ed25519_dalek::VerifyingKey;
 
@@ -16,7 +17,7 @@ use crate::tlog::source::{LogSource, LogSourceError};
 use crate::tlog::walk::{LogFinding, walk};
 use crate::tlog::witness::KnownLogs as _;
 
-/// What logs are held against.
+/// What logs are checked against.
 #[derive(Debug, Clone, Default)]
 pub struct LogExpectations {
     /// Keys of logs.
@@ -37,7 +38,7 @@ impl LogExpectations {
         let (claimed, _) = Checkpoint::read(note).map_err(|error| error.to_string())?;
         let Some(key) = self.keys.key_of(&claimed.origin) else {
             return Err(format!(
-                "it is of the log {}, for which no key is believed",
+                "it is of the log {}, for which no key is trusted",
                 claimed.origin
             ));
         };
@@ -85,7 +86,7 @@ pub fn all(
     for shard in source.shards()? {
         report.logs.push(verification.shard(&shard)?);
     }
-    // What was seen must be somewhere.
+    // Every checkpoint that was seen must belong to a log that is here.
     for kept in verification.seen {
         find(format!(
             "covers {} entries of {}, and no log of that name is here",
@@ -101,7 +102,7 @@ struct Verification<'v> {
     wanted: &'v LogExpectations,
     /// Checkpoints seen before whose logs were not found yet.
     seen: Vec<Checkpoint>,
-    /// The head of the shard before, where it is believed.
+    /// The head of the shard before, if it verifies.
     before: Option<Checkpoint>,
     /// The latest time of an entry so far.
     latest: String,
@@ -128,7 +129,7 @@ impl Verification<'_> {
         Ok(log)
     }
 
-    /// The checkpoint of a shard, where it is believed.
+    /// The checkpoint of a shard, if it verifies.
     fn head(&self, shard: &str, log: &mut LogReport) -> Result<Option<Checkpoint>, LogSourceError> {
         let Some(note) = self.source.read(shard, LogResource::Checkpoint)? else {
             log.find("checkpoint", "is missing");
@@ -159,7 +160,7 @@ impl Verification<'_> {
         Ok(Some(head))
     }
 
-    /// Checks the tree and the entries of a shard; its first entry.
+    /// Checks the tree and the entries of a shard; returns its first entry.
     fn walk(
         &mut self,
         shard: &str,

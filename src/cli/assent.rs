@@ -1,13 +1,13 @@
-//! Asks before a command acts for good: what changes, and what cannot be undone.
+//! Asks before a command does what cannot be undone.
 
 use std::io::{self, IsTerminal as _, Write as _};
 
 use crate::terminal::CommandError;
 
-/// Goes with every command that acts for good.
+/// The option of every command that does what cannot be undone.
 #[derive(Debug, Default, Clone, Copy, clap::Args)]
 pub struct Assent {
-    /// Do it without a question: for scripts
+    /// Do it without asking: for scripts
     #[arg(long)]
     yes: bool,
 }
@@ -22,10 +22,10 @@ pub(super) struct Irreversible {
 }
 
 impl Assent {
-    /// Goes on where `--yes` was given or the person at the terminal says so.
+    /// Returns where `--yes` was given or the person at the terminal writes `yes`.
     ///
     /// # Errors
-    /// When the person does not, or when there is nobody to ask.
+    /// When the person writes anything else, or no terminal is there to ask at.
     pub(super) fn obtain(self, act: &Irreversible) -> Result<(), CommandError> {
         if self.yes {
             return Ok(());
@@ -33,20 +33,20 @@ impl Assent {
         if !is_terminal() {
             return Err(CommandError::usage(
                 format_args!(
-                    "{} {} Nobody is at a terminal to be asked",
+                    "{} {} There is no terminal to ask at",
                     act.changes, act.lost
                 ),
-                "add --yes to do it without a question",
+                "add --yes to do it without being asked",
             ));
         }
         ask(&format!("{}\n{}\nGo on?", act.changes, act.lost))
     }
 
-    /// The same where a command does no harm by itself, as a signature: without a terminal it goes
-    /// on.
+    /// The same for a command that does no harm by itself, such as a signature: without a terminal
+    /// it returns.
     ///
     /// # Errors
-    /// When the person at the terminal does not say so.
+    /// When the person at the terminal writes anything but `yes`.
     pub(super) fn obtain_at_terminal(self, question: &str) -> Result<(), CommandError> {
         if self.yes || !is_terminal() {
             Ok(())

@@ -1,4 +1,4 @@
-//! `cloison audit`: what an auditor does with a log, wherever it lies.
+//! `cloison audit`: an auditor reads, verifies and copies a log: a folder, a store or a server's.
 
 mod copy;
 mod export;
@@ -79,7 +79,7 @@ impl LogArgs {
     /// The log, opened.
     ///
     /// # Errors
-    /// When there is none, or none was named.
+    /// When no log was named, or there is none at the named place.
     pub fn open(&self) -> Result<Box<dyn LogSource>, CommandError> {
         match (&self.log, &self.client) {
             (Some(path), _) => source::open(path).map_err(|error| unreadable(&error)),
@@ -92,7 +92,7 @@ impl LogArgs {
     }
 }
 
-/// By which keys a log is believed.
+/// The keys by which a log is verified.
 #[derive(clap::Args)]
 pub struct LogKeyArgs {
     /// A public key of a log's checkpoints: 64 hexadecimal digits, or a verifier key
@@ -122,12 +122,13 @@ impl LogKeyArgs {
             }
             keys.extend(of_register);
         }
-        match keys.is_empty() {
-            true => Err(CommandError::usage(
-                "no key is named by which the log could be believed",
+        if keys.is_empty() {
+            Err(CommandError::usage(
+                "no key is named to verify the log with",
                 "name the register with --register FILE, or the log's public key with --key",
-            )),
-            false => Ok(keys),
+            ))
+        } else {
+            Ok(keys)
         }
     }
 }
@@ -156,7 +157,7 @@ fn trusted(text: &str) -> Result<TrustedLogKey, String> {
         return match key.kind() {
             SignatureKind::Log => Ok(TrustedLogKey::Log(key)),
             SignatureKind::Cosigner => {
-                Err("this is the key of a cosigner and not of a log: --witness".into())
+                Err("this is a cosigner's key and not a log's: name it with --witness".into())
             }
         };
     }
@@ -165,8 +166,8 @@ fn trusted(text: &str) -> Result<TrustedLogKey, String> {
         .map_err(|what| format!("the key {what}"))
 }
 
-/// The keys that a register states. Who relies on a copy has had its signatures checked: `cloison
-/// register verify`.
+/// The keys that a register states. Its signatures are not checked here: `cloison register verify`
+/// does that.
 fn of_register(file: &Path) -> Result<Vec<TrustedLogKey>, CommandError> {
     let register = read_register(file)?;
     let deployment = &register.deployment;
@@ -203,18 +204,19 @@ pub struct FilterArgs {
     /// Of this kind, such as `release`
     #[arg(long)]
     event: Option<String>,
-    /// In this shard, such as 2026; all of them unless named
+    /// In this shard, such as 2026 [default: all shards]
     #[arg(long)]
     shard: Option<String>,
 }
 
 fn time(text: &str) -> Result<jiff::Timestamp, String> {
-    instant(text)
-        .ok_or_else(|| "a day as 2026-11-22, or an instant as 2026-11-22T10:00:00Z".to_owned())
+    instant(text).ok_or_else(|| {
+        "write a day such as 2026-11-22, or an instant such as 2026-11-22T10:00:00Z".to_owned()
+    })
 }
 
-/// An entry, where it stands.
-struct FoundEntry<'e> {
+/// An entry that matches a filter, and where it stands.
+struct MatchingEntry<'e> {
     /// The shard, as its source calls it.
     shard: &'e str,
     index: u64,
@@ -226,7 +228,7 @@ impl FilterArgs {
     fn each(
         &self,
         source: &dyn LogSource,
-        mut each: impl FnMut(FoundEntry<'_>) -> Result<(), CommandError>,
+        mut each: impl FnMut(MatchingEntry<'_>) -> Result<(), CommandError>,
     ) -> Result<(), CommandError> {
         let filter = EntryFilter {
             from: self.from,
@@ -249,7 +251,7 @@ impl FilterArgs {
                 })?;
                 for (index, entry) in (index * TILE_WIDTH as u64..).zip(entries) {
                     if filter.matches(entry) {
-                        each(FoundEntry {
+                        each(MatchingEntry {
                             shard: &shard,
                             index,
                             entry,
@@ -275,12 +277,12 @@ fn shards(source: &dyn LogSource, named: Option<&str>) -> Result<Vec<String>, Co
     }
 }
 
-/// What a shard's checkpoint says, believed by nobody yet.
+/// What a shard's checkpoint says, without verifying it.
 fn head(source: &dyn LogSource, shard: &str) -> Result<Checkpoint, CommandError> {
     Ok(head_and_note(source, shard)?.0)
 }
 
-/// The same, and the very bytes that say it: read again, they may be others.
+/// The same with the bytes of its note, because a second read may give another note.
 fn head_and_note(
     source: &dyn LogSource,
     shard: &str,
@@ -311,7 +313,9 @@ fn unreadable(error: &LogSourceError) -> CommandError {
         LogSourceError::Server(_) => {
             "check the client file, that the server runs, and that the register has this auditor"
         }
-        LogSourceError::NoLog(_) => "name a folder that `cloison audit copy` made, or a store",
+        LogSourceError::NoLog(_) => {
+            "name a folder that `cloison audit copy` made, or a store's folder"
+        }
         LogSourceError::Tile(_) => "`cloison audit verify` says what else is wrong",
     };
     CommandError::new(error, hint)

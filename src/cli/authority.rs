@@ -22,18 +22,18 @@ pub enum AuthorityCommand {
     Unseal(shares::UnsealArgs),
     /// Prove that shares make the key that the register states, and unseal nothing
     Drill(shares::AuthorityDrillArgs),
-    /// The panic button: the node wipes its keys, at once
+    /// Make the node wipe its keys at once
     #[command(
         after_long_help = "Example:\n  cloison authority seal --client clients/officer.toml\n\n\
-        Any custodian and any officer may. What runs is finished first (milliseconds); after it nothing opens until \
-        enough custodians have brought their shares again. A key that is not in shares comes back by a restart."
+        Any custodian and any officer may do this. The node first finishes what it is opening (milliseconds); after that it opens \
+        nothing until enough custodians have brought their shares again. A key that is not in shares comes back by a restart."
     )]
     Seal(NodeCallArgs),
     /// Seal stored segments to the keys that the register lists now, and prove that they open
     Renew(renew::RenewArgs),
     /// Acknowledge that the vault's log lost entries at a restore, so that the node opens again
     AcknowledgeResume(resumed::AcknowledgeResumeArgs),
-    /// Whether the node is sealed, and how many shares were brought
+    /// Show whether the node is sealed, and how many shares were brought
     #[command(
         after_long_help = "Example:\n  cloison authority status --client clients/custodian-1.toml"
     )]
@@ -53,7 +53,7 @@ pub struct NodeCallArgs {
 /// Runs the command.
 ///
 /// # Errors
-/// Whatever keeps it from being done.
+/// Those of the command.
 pub fn run(command: AuthorityCommand) -> Result<(), CommandError> {
     match command {
         AuthorityCommand::Serve(args) => serve::run_node(&args),

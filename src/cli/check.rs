@@ -1,5 +1,5 @@
-//! `cloison check`: is this register, is this configuration right? The same questions that `serve`
-//! asks at its start, and every fault at once, each with file, line and what to write instead.
+//! `cloison check`: makes the checks that `serve` makes at its start, and lists every fault at once,
+//! each with file, line and what to write instead.
 
 mod survey;
 
@@ -21,13 +21,13 @@ pub(super) use survey::Survey;
 #[command(after_long_help = "Examples:\n  \
     cloison check register.toml\n  \
     cloison check vault.toml node.toml witness.toml clients/*.toml\n\n\
-    Every file that a configuration names is opened: certificates, keys, secrets, the register with its signatures. What a \
-    passphrase or a token opens stays closed. A register by itself is checked without its signatures: `cloison register \
+    Opens every file that a configuration names: certificates, keys, secrets, the register with its signatures; but no secret \
+    under a passphrase or in a token. A register by itself is checked without its signatures: `cloison register \
     verify` does that.\n\
     Exit code 1 if anything has a fault.")]
 pub struct CheckArgs {
-    /// Registers, and configurations of vaults, nodes, witnesses and clients; which is which shows
-    /// in the file
+    /// Registers, and configurations of vaults, nodes, witnesses and clients; the content tells which
+    /// is which
     #[arg(value_name = "FILE", required_unless_present = "config")]
     files: Vec<PathBuf>,
     /// The same, spelled as for `serve`
@@ -42,7 +42,7 @@ pub struct CheckArgs {
 pub fn run(args: CheckArgs) -> Result<(), CommandError> {
     let mut bad = 0;
     for file in args.files.iter().chain(&args.config) {
-        match one(file) {
+        match check_file(file) {
             Ok(good) => print(format_args!("{}: {good}", file.display()))?,
             Err(text) => {
                 bad += 1;
@@ -73,8 +73,8 @@ pub(super) fn is_node(text: &str) -> bool {
     FileKind::of(text) == Some(FileKind::Node)
 }
 
-/// What a good file is, in a few words; or all its faults, in many.
-fn one(file: &Path) -> Result<String, String> {
+/// Describes a good file in one line, or lists all its faults.
+fn check_file(file: &Path) -> Result<String, String> {
     let text = register::sign::read_text(file).map_err(|error| error.to_string())?;
     let of_config = |error: ConfigError| error.to_string();
     let kind = FileKind::of(&text);
@@ -84,7 +84,7 @@ fn one(file: &Path) -> Result<String, String> {
             file.display()
         ));
     }
-    // Where nothing tells, somebody is at the beginning of a register.
+    // A file of no known kind is most likely the beginning of a register.
     match kind.unwrap_or(FileKind::Register) {
         FileKind::Register => {
             let faulty = |faults: Vec<Fault>| match kind {
@@ -127,8 +127,8 @@ fn one(file: &Path) -> Result<String, String> {
     }
 }
 
-/// Opens every file that a configuration names: all that is wrong with them, and the other fault
-/// that is known already.
+/// Opens every file that a configuration names, and lists what is wrong with them together with the
+/// fault that is already known.
 fn opened(files: &[NamedFile<'_>], known: Option<String>) -> Result<(), String> {
     let Survey { mut faults, .. } = Survey::of(files, SystemClock.now());
     faults.extend(known);
@@ -151,8 +151,8 @@ fn unknown_authority(file: &Path, config: &NodeConfig) -> Option<String> {
     })
 }
 
-/// Opens the register; where its signatures do not hold, its text is judged all the same, for those
-/// who edit it.
+/// Opens the register. When its signatures do not verify, its text is checked all the same, for the
+/// people who edit it.
 fn open(files: &RegisterFiles) -> Result<Register, String> {
     register::open(&files.file, &files.signatures, &files.pins).map_err(|error| match &error {
         OpenError::Signatures { .. } => {
@@ -178,7 +178,7 @@ fn signed(files: &RegisterFiles) -> Result<String, String> {
     ))
 }
 
-/// What a file is that nobody checks here by itself, told by how it begins.
+/// What a file is that this command does not check by itself, by its first lines.
 fn not_ours(text: &str) -> Option<&'static str> {
     let mut lines = text
         .lines()
@@ -200,7 +200,7 @@ fn not_ours(text: &str) -> Option<&'static str> {
     }
 }
 
-/// The first faults of a file that nothing tells the kind of, and how many there are.
+/// The first faults of a file of no known kind, and how many more there are.
 fn first_of(file: &Path, faults: &[Fault]) -> String {
     const MOST: usize = 10;
     let shown = list_faults(file, &faults[..faults.len().min(MOST)]);

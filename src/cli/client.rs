@@ -1,4 +1,4 @@
-//! `cloison client`: what a sector system does, from a shell.
+//! `cloison client`: a sector system's operations from a shell.
 
 mod migration;
 
@@ -23,7 +23,7 @@ pub enum ClientCommand {
     /// Fetch the pairs (old pseudonym, new one) of a migration
     #[command(subcommand)]
     Migration(migration::MigrationCommand),
-    /// Say that the sector needs a closed epoch no more: its mappings go, for good
+    /// Destroy the mappings of a closed epoch that the sector no longer needs
     RetireEpoch(migration::RetireEpochArgs),
 }
 
@@ -33,8 +33,8 @@ pub enum ClientCommand {
     cloison client tokenize --client clients/cnss-health.toml --sector health --scheme cnie --purpose billing \
     < cards.txt > pseudonyms.txt\n  \
     cut -d';' -f1 people.csv | cloison client tokenize --sector health --scheme cnie | paste -d';' - rest.csv\n\n\
-    The order is kept: line n out answers line n in. A line that is no identifier of the scheme becomes `!` and a code, \
-    and fails no other. A file may have any size; it is sent in batches, each of which is stored when it is answered, and \
+    The order is kept: line n out answers line n in. A line that is not an identifier of the scheme becomes `!` and a code; \
+    the others are answered all the same. A file may have any size; it is sent in batches, each of which is stored when it is answered, and \
     sending the same line again gives the same answer.\n\n\
     Exit codes: 0 every line has a pseudonym; 3 some lines were rejected; 1 stopped early (the hint says where to go on).")]
 pub struct TokenizeArgs {
@@ -50,7 +50,7 @@ pub struct TokenizeArgs {
     /// Identifiers in one request
     #[arg(long, value_name = "N", default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(1..=100_000))]
     batch: u32,
-    /// Answer also the previous epoch's pseudonym, after a tab, while the sector moves its tables
+    /// Add the previous epoch's pseudonym after a tab, while the sector moves its tables
     #[arg(long)]
     previous: bool,
     #[command(flatten)]
@@ -88,13 +88,13 @@ fn tokenize(args: &TokenizeArgs) -> Result<(), CommandError> {
     };
     let mut output = io::BufWriter::with_capacity(1 << 20, io::stdout().lock());
     let outcome = lines.run(io::stdin(), &mut output, line_progress(&bar));
-    // Whatever was answered is kept, also when the next batch failed.
+    // Answers that came are kept, also when a later batch failed.
     let flushed = output.flush().map_err(|error| output_error(&error));
     bar.finish_and_clear();
     let totals = outcome?;
     flushed?;
     if bar.is_hidden() {
-        // Not on a terminal, and so perhaps in a log: one line instead of a bar.
+        // Without a terminal the bar is hidden; one line of summary replaces it.
         eprintln!("{}", line_summary(&totals));
     }
     match totals.rejected {
@@ -110,8 +110,8 @@ fn tokenize(args: &TokenizeArgs) -> Result<(), CommandError> {
     }
 }
 
-/// A bar while answers go to standard output: none where that is a terminal, on which it would
-/// stand between them.
+/// A bar while answers go to standard output: hidden when that is a terminal, where it would stand
+/// between the answers.
 fn progress_beside_answers(length: Option<u64>) -> ProgressBar {
     if io::stdout().is_terminal() {
         ProgressBar::hidden()

@@ -1,4 +1,4 @@
-//! `cloison clock lower`: the clock of a vault or a node once ran ahead.
+//! `cloison clock lower`: lowers the high-water mark after a vault's or a node's clock ran ahead.
 
 use std::path::PathBuf;
 
@@ -8,7 +8,7 @@ use crate::cli::client_file::ClientFile;
 use crate::epoch::clock::{LowerClock, LoweredClock};
 use crate::terminal::{CommandError, print, print_json};
 
-/// See to what a clock that ran ahead left behind
+/// Lower the clock's high-water mark after a clock ran ahead
 #[derive(clap::Subcommand)]
 pub enum ClockCommand {
     /// Lower the clock's high-water mark of a vault or a node to the present time
@@ -20,8 +20,8 @@ pub enum ClockCommand {
 #[command(after_long_help = "Examples:\n  \
     cloison statement new --register register.toml --lower-clock-mark vault:2036-11-20T12:00:00Z --out statement.jws\n  \
     cloison clock lower --statement statement.jws --client clients/operator.toml\n\n\
-    The mark is the latest time that was ever acted on; what depends on the time is refused (`clock-behind`) while the clock is \
-    behind it. /readyz names it (`clock`). First set the clock right: the mark becomes what it shows. Two operators sign the \
+    The mark is the latest time on which the vault or the node ever acted. While the clock is behind it, they refuse what depends \
+    on the time (`clock-behind`). /readyz names it (`clock`). First set the clock right: the mark becomes what it shows. Two operators sign the \
     statement (`cloison statement sign`). The vault and each node have marks of their own.")]
 pub struct ClockLowerArgs {
     /// The statement that two operators signed
@@ -45,17 +45,18 @@ pub fn run(command: ClockCommand) -> Result<(), CommandError> {
     let statement = statement::bring(Some(&args.statement))?.unwrap_or_default();
     args.assent.obtain(&Irreversible {
         changes: "The clock's high-water mark becomes what the clock shows now.".to_owned(),
-        lost: "What was closed by the time between them is open again, and what is done then stays done.",
+        lost: "What the time between them had closed is open again, and what is done then stays done.",
     })?;
     let lowered: LoweredClock = args
         .client
         .open()?
         .post_json("/v1/clock-mark", &LowerClock { statement })?;
-    match args.json {
-        true => print_json(&lowered),
-        false => print(format_args!(
+    if args.json {
+        print_json(&lowered)
+    } else {
+        print(format_args!(
             "The mark was at {} and is at {} now.",
             lowered.from, lowered.to
-        )),
+        ))
     }
 }

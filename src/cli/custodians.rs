@@ -1,4 +1,4 @@
-//! What the commands share that make or take custodians' shares.
+//! What the commands that make or open custodians' shares have in common.
 
 use std::path::{Path, PathBuf};
 
@@ -18,13 +18,13 @@ const SHORTEST: usize = 12;
 /// The most bytes of a share file.
 const MAX_FILE: usize = 256 * 1024;
 
-/// Who gets shares, and where these go.
+/// Who gets shares, and the folder for them.
 #[derive(clap::Args)]
 pub struct CustodianArgs {
     /// How many shares recover what is split
     #[arg(long, value_name = "COUNT")]
     threshold: usize,
-    /// How many shares there are; without --custodian they are called custodian-1, custodian-2, …
+    /// How many shares there are; without --custodian their holders are custodian-1, custodian-2, …
     #[arg(long, value_name = "COUNT")]
     shares: Option<usize>,
     /// A custodian by id, whose share a passphrase opens, or by id and age recipient (repeatable,
@@ -62,7 +62,7 @@ fn custodian(text: &str) -> Result<(Id, Option<String>), String> {
     let id = Id::parse(id).ok_or("a custodian's id is 1 to 64 of a-z, 0-9 and '-'")?;
     match recipient {
         Some(recipient) if AgeLock::recipient(recipient).is_none() => {
-            Err("behind `=` stands an age recipient, age1…".into())
+            Err("write an age recipient after `=`: age1…".into())
         }
         recipient => Ok((id, recipient.map(str::to_owned))),
     }
@@ -79,17 +79,17 @@ impl CustodianArgs {
     /// The custodians in the order of their shares.
     ///
     /// # Errors
-    /// When nobody is named, or --shares counts others than --custodian names.
+    /// When no custodian is named, or --shares differs from the number of --custodian.
     fn all(&self) -> Result<Vec<(Id, Option<String>)>, CommandError> {
         let hint = "name each with --custodian, or say how many with --shares";
         match (self.shares, self.custodian.len()) {
-            (None, 0) => Err(CommandError::usage("nobody is to hold a share", hint)),
+            (None, 0) => Err(CommandError::usage("no custodian is named", hint)),
             (Some(count), 0) => {
                 let id = |number| Id::parse(&format!("custodian-{number}")).map(|id| (id, None));
                 Ok((1..=count.min(1000)).filter_map(id).collect())
             }
             (Some(count), named) if count != named => Err(CommandError::usage(
-                format_args!("--shares says {count}, and {named} custodians are named"),
+                format_args!("--shares is {count}, and {named} custodians are named"),
                 hint,
             )),
             _ => Ok(self.custodian.clone()),
@@ -119,11 +119,11 @@ impl CustodianArgs {
             )
         {
             return Err(CommandError::usage(
-                "one file or credential holds one passphrase, and each custodian needs one of his own",
+                "a file or credential holds one passphrase, and each custodian needs their own",
                 "use --passphrase terminal, or fd:N with a line for each",
             ));
         }
-        // All passphrases before the first file: whoever gives up half-way leaves nothing.
+        // All passphrases come before the first file, so that giving up half-way leaves nothing.
         let mut locks = Vec::new();
         for (id, recipient) in &all {
             locks.push(match recipient.as_deref().and_then(AgeLock::recipient) {
@@ -148,7 +148,7 @@ impl CustodianArgs {
     }
 }
 
-/// A passphrase for a new share: asked for twice where somebody types it.
+/// A passphrase for a new share: asked for twice at a terminal.
 fn new_passphrase(source: &PassphraseSource, custodian: &Id) -> Result<SecretString, CommandError> {
     let unread = |error: FileError| {
         CommandError::new(
@@ -164,7 +164,7 @@ fn new_passphrase(source: &PassphraseSource, custodian: &Id) -> Result<SecretStr
             format!("the passphrase of {custodian}'s share has fewer than {SHORTEST} characters");
         return Err(CommandError::new(
             what,
-            "take five random words or more; whoever has the file can try as many as he likes",
+            "take five random words or more: with the file, an attacker can try passphrases without limit",
         ));
     }
     if *source == PassphraseSource::Terminal {
@@ -183,7 +183,7 @@ impl ShareOpeningArgs {
     /// Decrypts share files and checks each share against its own set.
     ///
     /// # Errors
-    /// When one cannot be read, does not open, or is no good share; it is named.
+    /// When a file cannot be read or opened, or its share is not valid; the file is named.
     pub fn open(&self, files: &[PathBuf]) -> Result<Vec<ShareFile>, CommandError> {
         files.iter().map(|file| self.open_one(file)).collect()
     }
@@ -199,17 +199,16 @@ impl ShareOpeningArgs {
                 hint,
             )
         };
-        // What lies in the file is encrypted, and may well come on a stick that knows no modes.
+        // The file is encrypted and may come on a medium without modes, so its mode does not matter.
         let age = read_public(path, MAX_FILE)
             .map_err(|error| CommandError::new(error, "check the path"))?;
-        let opener = match passphrase::wants_passphrase(&age).map_err(at)? {
-            true => {
-                let asked = self
-                    .passphrase
-                    .read(&format!("Passphrase of {}", path.display()));
-                AgeOpener::Passphrase(asked.map_err(|error| CommandError::new(error, hint))?)
-            }
-            false => self.identities()?,
+        let opener = if passphrase::wants_passphrase(&age).map_err(at)? {
+            let asked = self
+                .passphrase
+                .read(&format!("Passphrase of {}", path.display()));
+            AgeOpener::Passphrase(asked.map_err(|error| CommandError::new(error, hint))?)
+        } else {
+            self.identities()?
         };
         let plain = passphrase::decrypt(&age, &opener).map_err(at)?;
         ShareFile::from_json(&plain).map_err(|error| {
@@ -226,7 +225,7 @@ impl ShareOpeningArgs {
             let text = read_private(path)
                 .map_err(|error| CommandError::new(error, "an identity file has mode 0600"))?;
             let Some(AgeOpener::Identities(read)) = AgeOpener::identities(&text) else {
-                let what = format!("{}: is no age identity file", path.display());
+                let what = format!("{}: is not an age identity file", path.display());
                 return Err(CommandError::new(
                     what,
                     "it has a line AGE-SECRET-KEY-1…, as age-keygen writes it",
@@ -234,12 +233,13 @@ impl ShareOpeningArgs {
             };
             all.extend(read);
         }
-        match all.is_empty() {
-            true => Err(CommandError::usage(
+        if all.is_empty() {
+            Err(CommandError::usage(
                 "the share is encrypted to an age recipient",
                 "name the identity with --identity FILE",
-            )),
-            false => Ok(AgeOpener::Identities(all)),
+            ))
+        } else {
+            Ok(AgeOpener::Identities(all))
         }
     }
 }

@@ -72,18 +72,20 @@ fn keygen(args: &DeliveryKeygenArgs) -> Result<(), CommandError> {
         identity.to_string().expose_secret()
     ));
     write_private(&args.out, text.as_bytes()).map_err(not_written)?;
-    match args.json {
-        true => print_json(&serde_json::json!({"file": args.out, "sealing-key": public})),
-        false => print(format_args!(
+    if args.json {
+        print_json(&serde_json::json!({"file": args.out, "sealing-key": public}))
+    } else {
+        print(format_args!(
             "{public}\nPrivate key in {}; the line above is for the register.",
             args.out.display()
-        )),
+        ))
     }
 }
 
 fn open(args: &DeliveryOpenArgs) -> Result<(), CommandError> {
-    let key = read_private(&args.key)
-        .map_err(|error| CommandError::new(error, "the officer's own key is needed"))?;
+    let key = read_private(&args.key).map_err(|error| {
+        CommandError::new(error, "name the officer's own private key with --key")
+    })?;
     let Some(AgeOpener::Identities(keys)) = AgeOpener::identities(&key) else {
         let what = format!("{}: holds no age key", args.key.display());
         return Err(CommandError::new(
@@ -96,7 +98,7 @@ fn open(args: &DeliveryOpenArgs) -> Result<(), CommandError> {
     let foreign = |error: &dyn std::fmt::Display| {
         CommandError::new(
             format_args!("{}: {error}", args.sealed.display()),
-            "is it whole, and sealed to this key?",
+            "check that the file is complete and was sealed to this key",
         )
     };
     let decryptor = age::Decryptor::new_buffered(age::armor::ArmoredReader::new(&sealed[..]))

@@ -1,5 +1,5 @@
-//! `cloison doctor`: how well this machine, this configuration and the process that runs on it keep
-//! their secrets.
+//! `cloison doctor`: checks how well this machine, its configurations and the running processes
+//! protect secrets.
 
 use std::fs;
 use std::io::{Read as _, Write as _};
@@ -16,13 +16,13 @@ use crate::keys::memory;
 use crate::terminal::files::read_text;
 use crate::terminal::{CommandError, print, print_json};
 
-/// Look at how well this machine and what runs on it keep their secrets
+/// Check how well this machine and the processes on it protect secrets
 #[derive(clap::Args)]
 #[command(
     after_long_help = "Examples:\n  cloison doctor\n  cloison doctor --config vault.toml --config node.toml --json\n\n\
     Levels of memory protection: 0, keys may be swapped or dumped; 1, keys may not; 2, nothing of the process may. With \
-    --config the process that runs on it is asked for the level that it reached, over its health listener.\n\
-    Exit code 1 if anything is bad."
+    --config the command asks the process that runs on it, over its health listener, which level it reached.\n\
+    Exit code 1 if a finding is bad."
 )]
 pub struct DoctorArgs {
     /// The configuration of a vault or node that lies here (repeatable)
@@ -33,7 +33,7 @@ pub struct DoctorArgs {
     json: bool,
 }
 
-/// How something is.
+/// How good a finding is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 enum FindingState {
@@ -42,13 +42,13 @@ enum FindingState {
     Bad,
 }
 
-/// One thing that was looked at.
+/// The result of one check.
 #[derive(Debug, Serialize)]
 struct DoctorFinding {
     what: String,
     state: FindingState,
     says: String,
-    /// What to do: of whatever is not good.
+    /// What to do, unless the state is good.
     #[serde(skip_serializing_if = "Option::is_none")]
     remedy: Option<String>,
 }
@@ -96,17 +96,18 @@ impl DoctorFinding {
 /// Runs the command.
 ///
 /// # Errors
-/// When anything is bad.
+/// When a finding is bad.
 pub fn run(args: DoctorArgs) -> Result<(), CommandError> {
     let mut findings = machine();
     for config in &args.config {
         of_config(config, &mut findings)?;
     }
-    match args.json {
-        true => print_json(&findings)?,
-        false => findings
+    if args.json {
+        print_json(&findings)?
+    } else {
+        findings
             .iter()
-            .try_for_each(|finding| print(finding.line()))?,
+            .try_for_each(|finding| print(finding.line()))?
     }
     match findings
         .iter()
@@ -121,13 +122,12 @@ pub fn run(args: DoctorArgs) -> Result<(), CommandError> {
     }
 }
 
-/// What to do where memory cannot be locked.
-const LOCKING: &str = "LimitMEMLOCK=infinity in the unit, `ulimit -l unlimited` in a shell";
-/// What to do where the kernel did not do as it was told.
-const KERNEL: &str =
-    "see whether a sandbox or a security module forbids the process setrlimit and prctl";
+/// The remedy when memory cannot be locked.
+const LOCKING: &str = "set LimitMEMLOCK=infinity in the unit, or `ulimit -l unlimited` in a shell";
+/// The remedy when a call to the kernel had no effect.
+const KERNEL: &str = "check whether a sandbox or a security module forbids setrlimit and prctl";
 
-/// What holds for whatever would be started here, by this user, in this place.
+/// Findings about any process that this user would start here.
 fn machine() -> Vec<DoctorFinding> {
     let reached = memory::protect(true);
     let level = reached.level();
@@ -155,24 +155,26 @@ fn machine() -> Vec<DoctorFinding> {
             KERNEL,
         ),
     });
-    findings.push(match reached.no_core {
-        true => DoctorFinding::good("core files", "RLIMIT_CORE is set to 0 at each start"),
-        false => DoctorFinding::bad(
+    findings.push(if reached.no_core {
+        DoctorFinding::good("core files", "RLIMIT_CORE is set to 0 at each start")
+    } else {
+        DoctorFinding::bad(
             "core files",
             "RLIMIT_CORE could not be set to 0: a crash may write keys",
             KERNEL,
-        ),
+        )
     });
-    findings.push(match reached.undumpable {
-        true => DoctorFinding::good(
+    findings.push(if reached.undumpable {
+        DoctorFinding::good(
             "other processes",
             "PR_SET_DUMPABLE is off: none of the same user may look in",
-        ),
-        false => DoctorFinding::bad(
+        )
+    } else {
+        DoctorFinding::bad(
             "other processes",
             "PR_SET_DUMPABLE is on: those of the same user may look in",
             KERNEL,
-        ),
+        )
     });
     findings.push(swap_finding(level));
     findings.extend(match number("/proc/sys/kernel/yama/ptrace_scope") {
@@ -193,7 +195,7 @@ fn machine() -> Vec<DoctorFinding> {
 fn swap_finding(level: u8) -> DoctorFinding {
     match swap() {
         Some(true) if level < 2 => {
-            let remedy = "turn it off, or MemorySwapMax=0 in the unit";
+            let remedy = "turn it off, or set MemorySwapMax=0 in the unit";
             DoctorFinding::poor(
                 "swap",
                 "is on: what is not locked may be written to it",
@@ -239,20 +241,17 @@ fn swap() -> Option<bool> {
     Some(areas && group.is_none_or(|most| most.trim() != "0"))
 }
 
-/// What a configuration names, and the process that runs on it.
+/// Findings about the files that a configuration names and the process that runs on it.
 fn of_config(path: &Path, findings: &mut Vec<DoctorFinding>) -> Result<(), CommandError> {
     let text = read_text(path)?;
     let load = |error| CommandError::new(error, "correct the file: `cloison check`");
     let now = SystemClock.now();
-    let (health, survey) = match is_node(&text) {
-        true => {
-            let config = NodeConfig::load(path).map_err(load)?;
-            (config.health, Survey::of(&config.named_files(), now))
-        }
-        false => {
-            let config = VaultConfig::load(path).map_err(load)?;
-            (config.health, Survey::of(&config.named_files(), now))
-        }
+    let (health, survey) = if is_node(&text) {
+        let config = NodeConfig::load(path).map_err(load)?;
+        (config.health, Survey::of(&config.named_files(), now))
+    } else {
+        let config = VaultConfig::load(path).map_err(load)?;
+        (config.health, Survey::of(&config.named_files(), now))
     };
     let called = path.display();
     let (files, secrets) = (

@@ -1,4 +1,4 @@
-//! `cloison epoch`: the generations of a sector's pseudonyms, seen and advanced by operations.
+//! `cloison epoch`: operators list and advance the epochs of a sector.
 
 use std::path::PathBuf;
 
@@ -22,8 +22,8 @@ pub enum EpochCommand {
         cloison epoch advance --sector health --from 2 --end-overlap 1 --client clients/operator.toml\n  \
         cloison epoch advance --sector health.chu-rabat.study-42 --from 1 --own-secret --statement statement.jws \\\n    \
         --client clients/operator.toml\n\n\
-        There is no way back. --from says where the sector stands (`cloison epoch list`), so that the command does nothing when \
-        it is sent twice. With --own-secret a sector that stores no mappings takes a statement of two operators (`cloison \
+        This cannot be undone. --from names the epoch at which the sector stands (`cloison epoch list`), so that sending the command \
+        twice advances once. In a sector that stores no mappings, --own-secret needs a statement of two operators (`cloison \
         statement new`). During the overlap that the register declares, clients can ask for the previous epoch's \
         pseudonyms too (`cloison client tokenize --previous`) and move their tables. Mappings of all epochs still \
         re-identify.")]
@@ -43,7 +43,7 @@ pub struct SectorEpochArgs {
     client: ClientFile,
 }
 
-/// The same, to advance.
+/// How to advance.
 #[derive(clap::Args)]
 pub struct EpochAdvanceArgs {
     #[command(flatten)]
@@ -51,7 +51,7 @@ pub struct EpochAdvanceArgs {
     /// The epoch at which the sector stands now
     #[arg(long, value_name = "EPOCH")]
     from: u32,
-    /// End the overlap of this epoch, which clients still get beside the present one
+    /// End the overlap of this epoch, whose pseudonyms clients still get beside the current ones
     #[arg(long, value_name = "EPOCH")]
     end_overlap: Option<u32>,
     /// Derive the epoch from a secret of its own, so that the epoch can be destroyed by destroying
@@ -99,7 +99,7 @@ impl EpochAdvanceArgs {
             "Sector {} leaves epoch {from}: all its pseudonyms change.{overlap}",
             self.which.sector
         );
-        let lost = "An epoch that was left does not become the present one again.";
+        let lost = "An epoch that was left does not become current again.";
         self.assent.obtain(&Irreversible { changes, lost })?;
         let how = crate::epoch::AdvanceEpochRequest {
             from,

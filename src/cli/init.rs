@@ -1,4 +1,4 @@
-//! `cloison init`: a working deployment in a new folder.
+//! `cloison init`: makes a working deployment in a new folder.
 
 use std::path::{Path, PathBuf};
 
@@ -12,7 +12,7 @@ use crate::terminal::{CommandError, print, print_json};
 #[command(after_long_help = "Examples:\n  \
     cloison init ./pilot\n  \
     cloison init /etc/cloison --deployment ma-prod --vault-host vault.example.ma --authority-host node.example.ma\n\n\
-    Nothing is overwritten. The folder holds everything; who must hold which key is printed at the end.")]
+    Nothing is overwritten. The folder holds everything; at the end the command prints who must hold which file.")]
 pub struct InitArgs {
     /// The folder to fill; it must not exist yet, or be empty
     dir: PathBuf,
@@ -27,11 +27,11 @@ pub struct InitArgs {
     /// listens on loopback
     #[arg(long, value_name = "HOST", value_parser = host)]
     authority_host: Vec<String>,
-    /// Split the authority's key between so many custodians; without it the key is a file at the
+    /// Split the authority's key between this many custodians; without it the key is a file at the
     /// authority node
     #[arg(long, value_name = "COUNT", requires = "threshold", value_parser = clap::value_parser!(u8).range(2..=32))]
     custodians: Option<u8>,
-    /// How many custodians together unseal the authority node
+    /// How many custodians it takes to unseal the authority node
     #[arg(long, value_name = "COUNT", requires = "custodians", value_parser = clap::value_parser!(u8).range(2..=32))]
     threshold: Option<u8>,
     /// How many years the certificates last
@@ -49,9 +49,10 @@ pub struct InitArgs {
 fn host(text: &str) -> Result<String, String> {
     match rustls::pki_types::ServerName::try_from(text) {
         Ok(_) => Ok(text.to_owned()),
-        Err(_) => {
-            Err("a host is a DNS name as vault.example.org, or an address as 192.0.2.7".to_owned())
-        }
+        Err(_) => Err(
+            "a host is a DNS name such as vault.example.org, or an address such as 192.0.2.7"
+                .to_owned(),
+        ),
     }
 }
 
@@ -95,7 +96,7 @@ fn report(made: &NewDeployment, dir: &Path) -> String {
         "Deployment {deployment:?} is ready in {dir}: {secrets} secrets, {clients} clients, certificates until \
          {certificates_until}.\n\
          \n\
-         Who must hold what; nobody holds two rows, and {dir} as a whole should soon exist nowhere:\n\
+         Who must hold which files. Give each row to its holder, no two rows to one holder, and then delete {dir}:\n\
          \n  \
          the vault               vault.toml register.* tls/ca.pem tls/vault.pem secrets/tls/vault.key secrets/vault/ data/vault.first-start\n  \
          {0:<23} its backup: secrets/vault/, under another administrator than the store's backup\n  \

@@ -1,5 +1,4 @@
-//! What commands take from people and give back: ids, registers, keys, orders, and files that are
-//! written once.
+//! Reads what people give to commands (ids, registers, keys, orders), and writes new files.
 
 use std::path::Path;
 
@@ -27,7 +26,7 @@ pub(super) fn id_of_option(option: &str, text: &str) -> Result<Id, CommandError>
     parse_id(text).map_err(|rule| CommandError::usage(format_args!("{option} is not an id"), rule))
 }
 
-/// Reads a register without looking at its signatures.
+/// Reads a register without verifying its signatures.
 ///
 /// # Errors
 /// When it cannot be read, or has faults, which are all listed.
@@ -35,7 +34,7 @@ pub(super) fn read_register(path: &Path) -> Result<Register, CommandError> {
     register::parse(&read_text(path)?).map_err(|faults| {
         CommandError::new(
             list_faults(path, &faults),
-            "take the register that is in force, whole",
+            "use the complete register that is in force",
         )
     })
 }
@@ -57,7 +56,7 @@ pub(super) fn read_person_key(path: &Path, role: &str) -> Result<SigningKey, Com
     read_signing_key(path).map_err(|error| {
         CommandError::new(
             error,
-            format_args!("the {role}'s own key is needed to sign"),
+            format_args!("name the {role}'s own private key to sign with"),
         )
     })
 }
@@ -84,10 +83,10 @@ pub(super) fn not_written(error: FileError) -> CommandError {
 /// When the clock is out of range.
 pub(super) fn present_second() -> Result<Timestamp, CommandError> {
     Timestamp::from_second(SystemClock.now().as_second())
-        .map_err(|error| CommandError::new(error, "set the clock"))
+        .map_err(|error| CommandError::new(error, "set the clock of this machine"))
 }
 
-/// Reads an order and what it says, which nobody has checked yet.
+/// Reads an order and what it says, without verifying it.
 ///
 /// # Errors
 /// When the file cannot be read, or is not an order.
@@ -103,7 +102,7 @@ pub(super) fn read_order_file(path: &Path) -> Result<(String, OrderPayload), Com
 /// When the text is not an order.
 pub(super) fn order_payload(path: &Path, text: &str) -> Result<OrderPayload, CommandError> {
     read_order(text).map_err(|refusal| {
-        let what = format_args!("{}: this is not an order: {refusal}", path.display()).to_string();
+        let what = format_args!("{}: is not an order: {refusal}", path.display()).to_string();
         CommandError::new(
             what,
             "`cloison order new` makes one, `cloison order sign` signs it",
@@ -114,7 +113,7 @@ pub(super) fn order_payload(path: &Path, text: &str) -> Result<OrderPayload, Com
 /// The officer who executes an order: the one that was named, or the only one that the order names.
 ///
 /// # Errors
-/// When the name is not an id, or the order names several officers and nobody says which.
+/// When the name is not an id, or the order names several officers and no name was given.
 pub(super) fn officer_of(order: &OrderPayload, named: Option<&str>) -> Result<Id, CommandError> {
     match named {
         Some(officer) => id_of_option("--officer", officer),

@@ -7,14 +7,14 @@ use std::path::Path;
 use crate::lines;
 use crate::terminal::CommandError;
 
-/// The most bytes of a list: more pseudonyms than any request may have.
+/// The most bytes of a list: enough for more pseudonyms than a request may have.
 const MOST: u64 = 64 << 20;
 
 /// An entry of a list.
 pub(super) struct ListEntry {
-    /// Where it stands, for a message: `pseudonyms.txt:7`.
+    /// Its place, for messages: `pseudonyms.txt:7`.
     pub(super) place: String,
-    /// What stands there.
+    /// The entry itself.
     pub(super) text: String,
 }
 
@@ -46,7 +46,7 @@ fn read_from(input: impl Read, path: &Path) -> Result<Vec<ListEntry>, CommandErr
     let entries = lines::entries(&bytes).map_err(|fault| {
         CommandError::new(
             format_args!("{called}: {fault}"),
-            "one entry a line, saved as UTF-8",
+            "write one entry a line and save the file as UTF-8",
         )
     })?;
     let owned = |entry: &lines::ListLine<'_>| ListEntry {

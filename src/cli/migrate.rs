@@ -24,8 +24,8 @@ const PATIENCE: Duration = Duration::from_secs(30);
     cloison migrate --order orders/migration.jws --key secrets/people/officer.pem --client clients/officer.toml\n\n\
     For a sector that keeps only pseudonyms and must follow an epoch. The node opens the epoch's mappings and hands them \
     back to the vault, which makes pairs (old pseudonym, new one) and seals them to the sector: it fetches them with \
-    `cloison client migration fetch`. Nobody is shown an identifier; this command prints counts.\n\n\
-    Stopped, or killed, it goes on where it was when it is run again. The officer's key signs each page of 10 000.\n\n\
+    `cloison client migration fetch`. No identifier is shown: this command prints counts.\n\n\
+    When it was stopped or killed, run it again: it goes on where it was. The officer's key signs each page of 10 000.\n\n\
     Exit codes: 0 all migrated; 3 some mappings did not open; 1 stopped early or refused.")]
 pub struct MigrateArgs {
     /// The order, signed
@@ -70,7 +70,7 @@ pub fn run(args: MigrateArgs) -> Result<(), CommandError> {
     let (order, payload) = read_order_file(&args.order)?;
     if !matches!(payload.basis, LegalBasis::Continuity(_)) {
         return Err(CommandError::usage(
-            "this is no order for continuity",
+            "this is not an order for continuity",
             "`cloison order new --continuity FROM:TO` makes one",
         ));
     }
@@ -89,9 +89,10 @@ pub fn run(args: MigrateArgs) -> Result<(), CommandError> {
     let outcome = all(&client, &call, &bar);
     bar.finish_and_clear();
     let summary = outcome?;
-    match args.json {
-        true => print_json(&summary)?,
-        false => print(summary.text())?,
+    if args.json {
+        print_json(&summary)?
+    } else {
+        print(summary.text())?
     }
     match summary.skipped {
         0 => Ok(()),
@@ -100,12 +101,12 @@ pub fn run(args: MigrateArgs) -> Result<(), CommandError> {
                 "{} mappings did not open, and have no pair",
                 HumanCount(skipped)
             ),
-            "the node's log says more: does it hold every key of the authority? A new order goes through all again",
+            "see the node's log and check that the node holds every key of the authority; a new order goes through all of them again",
         )),
     }
 }
 
-/// Asks for page after page until there is none left.
+/// Asks for page after page until the last one.
 fn all(
     client: &Client,
     call: &OfficerCall<'_>,
@@ -114,7 +115,7 @@ fn all(
     let mut summary = MigrationSummary::default();
     let mut deadline = Instant::now() + PATIENCE;
     loop {
-        // Each page has a request of its own, because an officer wants it now.
+        // Each page has a request of its own: the officer signs each one.
         let page = match call.migrate(client, SystemClock.now()) {
             Ok(page) => page,
             Err(error) => match pause(&summary, &error) {
@@ -135,7 +136,7 @@ fn all(
     }
 }
 
-/// How long to wait before the page is asked for again, where that may help.
+/// How long to wait before the same page is asked for again, if that may help.
 fn pause(summary: &MigrationSummary, error: &OfficerCallError) -> Option<Duration> {
     match error {
         // A node that was never reached is more likely a wrong address than a passing fault.

@@ -39,25 +39,25 @@ pub enum OrderCommand {
     Show(show::OrderShowArgs),
     /// List the orders that the vault or the authority node knows, and where they stand
     List(list::OrderListArgs),
-    /// End an order for good; any one of its authority's approvers may
+    /// End an order for good; any one of its authority's approvers may do this
     #[command(after_long_help = "Examples:\n  \
         cloison order revoke --key secrets/people/judge.pem --kid judge --reason case-closed \\\n    \
         --client clients/officer.toml orders/17.jws\n  \
         cloison order revoke --yes --key judge.pem --kid judge --reason key-lost --register register.toml \\\n    \
         --out revoke.jws 97483811-47ac-4cfb-9d79-2e01cc0fb1e3\n\n\
-        Whoever has the signed file may bring it, to either side or to both: `cloison order lodge`. To be sure against a node \
-        that is no longer trusted, have an operator bring it to the vault.")]
+        Anyone who has the signed file may bring it to either side or to both: `cloison order lodge`. When the node is no longer \
+        trusted, have an operator bring it to the vault.")]
     Revoke(act::OrderActArgs),
-    /// Stop an order until that is lifted; any one of its authority's approvers may
+    /// Stop an order until the suspension is lifted; any one of its authority's approvers may do this
     #[command(after_long_help = "Example:\n  \
         cloison order suspend --key secrets/people/judge.pem --kid judge --reason appeal --client clients/officer.toml orders/17.jws")]
     Suspend(act::OrderActArgs),
-    /// Lift suspensions; that takes a quorum, as an order does
+    /// Lift suspensions; this needs a quorum, as an order does
     #[command(after_long_help = "Example:\n  \
         cloison order resume --key judge.pem --kid judge --reason appeal-rejected --lift DIGEST --out resume.jws orders/17.jws\n  \
         cloison order sign --key prosecutor.pem --kid prosecutor resume.jws\n  \
         cloison order lodge resume.jws --client clients/officer.toml\n\n\
-        It lifts the suspensions that it names and no later one. `cloison order list` shows their digests.")]
+        It lifts the suspensions that --lift names and no later one. `cloison order list` shows their digests.")]
     Resume(act::OrderResumeArgs),
     /// Close the review that the use of an order under force majeure opened
     #[command(after_long_help = "Example:\n  \
@@ -71,7 +71,7 @@ pub enum OrderCommand {
         cloison order lodge revoke.jws --client clients/officer.toml\n  \
         cloison order lodge --order orders/17.jws --client clients/officer.toml\n\n\
         An order is lodged at most 30 days before it is valid. The vault copies the mappings that it lists into the order's own rows, \
-        so that no erasure and no retired epoch takes them from it; it says nothing of what there was to copy.")]
+        so that no erasure and no retired epoch removes them; it does not say which mappings there were.")]
     Lodge(act::OrderLodgeArgs),
 }
 
@@ -79,9 +79,9 @@ pub enum OrderCommand {
 #[derive(clap::Args)]
 #[command(after_long_help = "Example:\n  \
     cloison order sign --key secrets/people/judge.pem --kid judge --register register.toml orders/17.jws\n\n\
-    Prints what is signed before it signs, and asks where it runs at a terminal; then replaces the file by one with the signature \
-    added, and says which signatures are still missing. \
-    With --register it signs nothing that the register forbids, nor with a key that is not the approver's.")]
+    Prints what is signed before it signs, and asks when it runs at a terminal; then adds the signature to the file, and says \
+    which signatures are still missing. \
+    With --register it refuses an order that the register forbids, and a key that is not the approver's.")]
 pub struct OrderSignArgs {
     /// The approver's own private key: Ed25519, PKCS#8 PEM, mode 0600
     #[arg(long, value_name = "FILE", env = "CLOISON_APPROVER_KEY")]
@@ -103,9 +103,9 @@ pub struct OrderSignArgs {
 #[derive(clap::Args)]
 #[command(after_long_help = "Example:\n  \
     cloison order check orders/17.jws --register register.toml\n\n\
-    Makes every check that text, register and time allow. What only vault and node can tell is not checked: which \
-    payload they first saw under the order's id, what was used of its limit, and whether it was revoked. The register's \
-    own signatures are `cloison register verify`'s work.\n\n\
+    Makes every check that needs only the order, the register and the time. Vault and node also check which payload they \
+    first saw under the order's id, how much of its limit was used, and whether it was revoked. `cloison register verify` \
+    checks the register's own signatures.\n\n\
     Exit codes: 0 valid; 1 refused.")]
 pub struct OrderCheckArgs {
     /// The order
@@ -114,7 +114,7 @@ pub struct OrderCheckArgs {
     /// The register
     #[arg(long, value_name = "FILE")]
     register: PathBuf,
-    /// Judge it at another time than now, e.g. 2026-11-22T09:00:00Z
+    /// Check it for this time instead of now, e.g. 2026-11-22T09:00:00Z
     #[arg(long, value_name = "TIME")]
     at: Option<Timestamp>,
     /// Print JSON
@@ -176,8 +176,10 @@ fn sign(args: &OrderSignArgs) -> Result<(), CommandError> {
 
 fn unsigned(path: &Path, error: jws::JwsError) -> CommandError {
     let hint = match error {
-        jws::JwsError::DuplicateSigner => "this approver has signed already: another one must",
-        _ => "--kid is the approver's id, as the register spells it",
+        jws::JwsError::DuplicateSigner => {
+            "this approver has already signed: have another approver sign"
+        }
+        _ => "check --kid: the approver's id as the register spells it",
     };
     CommandError::new(format_args!("{}: {error}", path.display()), hint)
 }
@@ -209,8 +211,7 @@ fn is_key_of_approver(
     }
 }
 
-/// Which signatures an order still lacks: what the register says, or as much as can be said without
-/// one.
+/// Says which signatures an order still lacks; without a register, how many it has.
 fn missing(text: &str, payload: &OrderPayload, register: Option<&Register>) -> String {
     let order = UnverifiedStatement::<OrderPayload>::read(text);
     let signers: Vec<&str> = order
@@ -219,7 +220,7 @@ fn missing(text: &str, payload: &OrderPayload, register: Option<&Register>) -> S
         .collect();
     let Some(register) = register else {
         return format!(
-            "Signatures in the file: {}. An order takes two at least, of two bodies; with --register this says which are missing.",
+            "Signatures in the file: {}. An order needs at least two, from two bodies; with --register this command says which are missing.",
             signers.len()
         );
     };
@@ -246,8 +247,8 @@ fn missing(text: &str, payload: &OrderPayload, register: Option<&Register>) -> S
     )
 }
 
-/// Refuses an order that the register forbids however many sign it: the steps that need signatures
-/// or the time aside.
+/// Refuses an order that the register forbids, however many approvers sign it. Rules about signatures
+/// and the order's beginning are left out.
 fn allowed(text: &str, register: &Register) -> Result<(), CommandError> {
     let later = |code| matches!(code, Code::OrderQuorum | Code::OrderNotYetValid);
     let broken = examine(text, register, SystemClock.now())
@@ -317,11 +318,11 @@ fn check(args: &OrderCheckArgs) -> Result<(), CommandError> {
         None if report.valid => Ok(()),
         Some(Code::OrderQuorum) => Err(CommandError::new(
             format_args!("{}: not valid", args.order.display()),
-            "have it signed by another approver, of another body: `cloison order sign`",
+            "have an approver of another body sign it: `cloison order sign`",
         )),
         _ => Err(CommandError::new(
             format_args!("{}: not valid", args.order.display()),
-            "an order cannot be changed: `cloison order new` makes another one",
+            "an order cannot be changed: make another one with `cloison order new`",
         )),
     }
 }
@@ -354,11 +355,12 @@ impl OrderCheckReport {
                 _ => writeln!(out, "  -        {:<12} not reached", line.name),
             };
         }
-        match self.valid {
-            true => out.push_str(
-                "The order is valid under this register now. Vault and node also look at what they have stored.",
-            ),
-            false => out.push_str("The order is NOT valid."),
+        if self.valid {
+            out.push_str(
+                "The order is valid under this register now. Vault and node also check what they have stored.",
+            )
+        } else {
+            out.push_str("The order is NOT valid.")
         }
         out
     }

@@ -26,7 +26,7 @@ pub enum RegisterCommand {
     /// Add a signature to a register that has no fault
     #[command(after_long_help = "Example:\n  \
         cloison register sign register.toml --as operations --key secrets/register/operations.pem --config vault.toml\n\n\
-        With --config nothing is signed in a name, or with a key, that the configuration does not pin. Each holder of a \
+        With --config the command refuses an id or a key that the configuration does not pin. Each holder of a \
         register key runs this in turn, on the same register.toml, and hands on register.jws. Signatures over another \
         text, such as the version before, are set aside in a file beside it.")]
     Sign(RegisterSignArgs),
@@ -78,7 +78,7 @@ pub struct RegisterVerifyArgs {
     /// The deployment that the register must be for
     #[arg(long, value_name = "ID", value_parser = parse_id, required_unless_present = "config")]
     deployment: Option<Id>,
-    /// The body without whose signature none is valid
+    /// The body that must have signed
     #[arg(long, value_name = "BODY", value_parser = parse_id, required_unless_present = "config")]
     commission: Option<Id>,
     /// How many register keys must have signed
@@ -174,7 +174,7 @@ fn sign(args: &RegisterSignArgs) -> Result<(), CommandError> {
         file.display(),
         summary(&register)
     ))?;
-    // From reading to replacing it nobody else signs.
+    // The lock lasts from reading to replacing, so that no other signature is lost.
     let held = match fs::exists(&signatures) {
         Ok(true) => Some(SignedFile::open(&signatures)?),
         Ok(false) => None,
@@ -190,7 +190,7 @@ fn sign(args: &RegisterSignArgs) -> Result<(), CommandError> {
                     signatures.display(),
                     args.kid
                 ),
-                "nothing is left to do, or name another key with --as and --key",
+                "there is nothing to do; to sign with another key, name it with --as and --key",
             ),
             SignError::Jws(error) => CommandError::new(
                 format_args!("{}: {error}", signatures.display()),
@@ -202,11 +202,11 @@ fn sign(args: &RegisterSignArgs) -> Result<(), CommandError> {
     }
     match held {
         Some(held) => held.replace(&signed)?,
-        // Who signs first makes the file; who meant to be first as well runs the command again.
+        // The first signature makes the file; a second first one fails and is made again.
         None => write_public(&signatures, format!("{signed}\n").as_bytes()).map_err(|error| {
             CommandError::new(
                 error,
-                "somebody else has just signed: run the command again",
+                "another person has just signed: run the command again",
             )
         })?,
     }
@@ -217,8 +217,8 @@ fn sign(args: &RegisterSignArgs) -> Result<(), CommandError> {
     ))
 }
 
-/// Keeps signatures over another text beside the new ones: the register that is in force may have
-/// no others.
+/// Keeps signatures over another text beside the new ones: they may be the only ones of the register
+/// that is in force.
 fn set_aside(signatures: &Path, before: &str) -> Result<(), CommandError> {
     let mut name = signatures.file_name().unwrap_or_default().to_owned();
     name.push(format!(
@@ -226,7 +226,7 @@ fn set_aside(signatures: &Path, before: &str) -> Result<(), CommandError> {
         &HEXLOWER.encode(&sign::digest_of(before.as_bytes()))[..16]
     ));
     let aside = signatures.with_file_name(name);
-    // There already: the very same ones.
+    // A file of this name has the same content.
     if !aside.exists() {
         let kept = write_public(&aside, before.as_bytes());
         kept.map_err(|error| {
@@ -289,8 +289,8 @@ fn verify(args: &RegisterVerifyArgs) -> Result<(), CommandError> {
                 (args.deployment.clone(), args.commission.clone())
             else {
                 return Err(CommandError::usage(
-                    "no --config, and no --deployment and --commission",
-                    "name either",
+                    "the keys to verify with are not named",
+                    "give --config, or --deployment, --commission and --pin",
                 ));
             };
             let pins = Pins {
@@ -307,7 +307,7 @@ fn verify(args: &RegisterVerifyArgs) -> Result<(), CommandError> {
         OpenError::Read { .. } => CommandError::new(error, "check the path"),
         OpenError::Signatures { .. } => CommandError::new(
             error,
-            "have register.toml, as it is now, signed by those who must: cloison register sign --help",
+            "have the holders of register keys sign this register.toml: `cloison register sign --help`",
         ),
     })?;
     let signed_by: Vec<&PinnedKey> = {
@@ -341,15 +341,16 @@ fn verify(args: &RegisterVerifyArgs) -> Result<(), CommandError> {
 /// The `[register]` section of a vault's or a node's configuration.
 fn pinned_by(config: &Path) -> Result<crate::config::RegisterFiles, CommandError> {
     let wrong = |error: ConfigError| {
-        CommandError::new(error, "cloison check says it all: cloison check --help")
+        CommandError::new(error, "`cloison check` lists every fault of the file")
     };
-    match super::check::is_node(&read(config)?) {
-        true => NodeConfig::load(config)
+    if super::check::is_node(&read(config)?) {
+        NodeConfig::load(config)
             .map(|config| config.register)
-            .map_err(wrong),
-        false => VaultConfig::load(config)
+            .map_err(wrong)
+    } else {
+        VaultConfig::load(config)
             .map(|config| config.register)
-            .map_err(wrong),
+            .map_err(wrong)
     }
 }
 

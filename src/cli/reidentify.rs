@@ -13,15 +13,15 @@ use crate::keys::file::{FileError, FileFault, write_private};
 use crate::reidentify::reveal::RevealedItem;
 use crate::terminal::{CommandError, print, print_json};
 
-/// Ask, as an officer, who is behind pseudonyms, under a signed order
+/// Re-identify pseudonyms under a signed order, as an officer
 #[derive(clap::Args)]
 #[command(after_long_help = "Examples:\n  \
     cloison reidentify --order orders/17.jws --key secrets/people/officer.pem --client clients/officer.toml sante1p…\n  \
     cloison reidentify --order orders/17.jws --key officer.pem --sector health < pseudonyms.txt > persons.tsv\n  \
     cloison reidentify --order orders/17.jws --key officer.pem --to officer-key --out answers.age < pseudonyms.txt\n\n\
-    Prints one line an item, in order: pseudonym, scheme and value, or `!` and a code. What is no pseudonym is not \
-    repeated: the number of the item stands for it, such as #3. The vault and the authority node each check \
-    the order and write to their logs before anything is opened. Exit codes: 0 all found; 3 some were not; 1 refused.")]
+    Prints one line an item, in order: pseudonym, scheme and value, or `!` and a code. An item that is not a pseudonym is not \
+    repeated: its number stands in its place, such as #3. The vault and the authority node each check \
+    the order and log the request before anything is opened. Exit codes: 0 all found; 3 some were not; 1 refused.")]
 pub struct ReidentifyArgs {
     /// The order, signed
     #[arg(long, value_name = "FILE")]
@@ -35,7 +35,7 @@ pub struct ReidentifyArgs {
     /// The sector, where the order names several
     #[arg(long)]
     sector: Option<String>,
-    /// How the answer comes: sealed to the key that the register has for the officer; needs --out
+    /// Seal the answer to the key that the register has for the officer; needs --out
     #[arg(long, value_name = "TO", value_enum, requires = "out")]
     to: Option<AnswerRecipient>,
     /// Where the sealed answer goes; an existing file is never overwritten
@@ -46,7 +46,7 @@ pub struct ReidentifyArgs {
     json: bool,
     #[command(flatten)]
     client: ClientFile,
-    /// The pseudonyms; none: read from standard input, one a line
+    /// The pseudonyms [default: read from standard input, one a line]
     pseudonyms: Vec<String>,
 }
 
@@ -119,7 +119,7 @@ fn sealed(
     out: &Path,
     json: bool,
 ) -> Result<(), CommandError> {
-    // Before anything is asked, and counted: whether there is a place for the answer.
+    // Checked before the request, which is logged and counted.
     if out.exists() {
         return Err(not_written(FileError {
             path: out.to_owned(),
@@ -129,15 +129,16 @@ fn sealed(
     let answer = call.reidentify_sealed(client, SystemClock.now())?;
     write_private(out, answer.sealed.as_bytes()).map_err(not_written)?;
     let (items, found) = (answer.items, answer.found);
-    match json {
-        true => print_json(&serde_json::json!({
+    if json {
+        print_json(&serde_json::json!({
             "order": answer.order, "sector": answer.sector, "entry": answer.entry, "items": items, "found": found,
             "file": out,
-        }))?,
-        false => print(format_args!(
+        }))?
+    } else {
+        print(format_args!(
             "{found} of {items} pseudonyms resolved; sealed to the officer's key in {}: `cloison delivery open`",
             out.display()
-        ))?,
+        ))?
     }
     match items - found.min(items) {
         0 => Ok(()),
@@ -152,15 +153,15 @@ fn from_input() -> Result<Vec<String>, CommandError> {
     let entries = list::read(Path::new("-"))?;
     if entries.is_empty() {
         return Err(CommandError::usage(
-            "there is no pseudonym to ask for",
+            "no pseudonym is given",
             "name them, or write them to standard input",
         ));
     }
     Ok(entries.into_iter().map(|entry| entry.text).collect())
 }
 
-/// What is not a pseudonym may be an identifier that got into the wrong list: its number stands for
-/// it.
+/// Replaces an item that is not a pseudonym by its number: it may be an identifier that got into the
+/// wrong list.
 fn hide_what_is_no_pseudonym(item: &mut RevealedItem, number: usize) {
     if let RevealedItem::Refused {
         pseudonym,

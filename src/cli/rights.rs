@@ -1,4 +1,4 @@
-//! `cloison rights`: what rights officers do for the persons concerned.
+//! `cloison rights`: rights officers answer and erase for the persons concerned.
 
 use std::path::{Path, PathBuf};
 
@@ -19,7 +19,7 @@ use crate::statement::{self, Statement as _};
 use crate::terminal::files::read_text;
 use crate::terminal::{CommandError, print, print_json};
 
-/// See to people's rights, as a rights officer: who resolved a pseudonym; erasure
+/// Serve people's rights, as a rights officer: who resolved a pseudonym; erasure
 #[derive(clap::Subcommand)]
 pub enum RightsCommand {
     /// Say who resolved a person's pseudonym in a sector, and when
@@ -36,8 +36,8 @@ pub enum RightsCommand {
 #[derive(clap::Args)]
 #[command(after_long_help = "Example:\n  \
     cloison rights resolutions --client clients/rights.toml --sector health --pseudonym sante1p…\n\n\
-    Each resolution names authority, officer, order and legal basis, and the entry of the vault's log that says so. What an order \
-    asks to be told later (`inform_after`) does not appear before. That it was asked is logged; whose it was is not.")]
+    Each resolution names authority, officer, order and legal basis, and the entry of the vault's log that says so. Resolutions whose \
+    notice the order delays (`inform_after`) do not appear before that time. The look-up is logged, the pseudonym is not.")]
 pub struct ResolutionsArgs {
     /// The sector
     #[arg(long, value_name = "NAME")]
@@ -77,10 +77,10 @@ struct RightsKeyArgs {
     cloison rights sign erase.jws --key secrets/rights-2.pem --kid rights-2\n  \
     cloison rights lodge erase.jws --client clients/rights.toml        # at the vault\n  \
     cloison rights lodge erase.jws --client clients/rights-node.toml   # at each authority's node\n\n\
-    It destroys the mappings of exactly these pseudonyms and the salts of the batches that they may be in, at once; and the tags \
-    by which entries could be told to be about them when they are as old as the register's evidence-days say. What was there is \
-    not said. An order that was shown to the vault before goes on with a copy of its own until it is over. A person has other pseudonyms in other epochs, periods and purposes of the sector: \
-    name them too. It cannot be undone, and copies of the store (backups) have to be dealt with apart.")]
+    At once it destroys the mappings of exactly these pseudonyms and the salts of the batches that they may be in; after the \
+    register's evidence-days it destroys the tags that link log entries to them. The answer does not say what there was. An \
+    order that was lodged before keeps its own copy until it is over. A person has other pseudonyms in other epochs, periods \
+    and purposes of the sector: name them too. It cannot be undone, and it does not reach backups of the store.")]
 pub struct EraseArgs {
     /// The register: gives the deployment's id
     #[arg(long, value_name = "FILE")]
@@ -144,7 +144,7 @@ pub struct EraseLodgeArgs {
 /// Runs the command.
 ///
 /// # Errors
-/// When something is not as it should be, or the server refuses.
+/// When an input is not valid, or the server refuses.
 pub fn run(command: RightsCommand) -> Result<(), CommandError> {
     match command {
         RightsCommand::Resolutions(args) => resolutions(args),
@@ -217,19 +217,19 @@ fn erase(args: EraseArgs) -> Result<(), CommandError> {
         .find_map(|text| sector.parse_pseudonym(text).err())
     {
         return Err(CommandError::usage(
-            format_args!("a pseudonym is none of this sector: {code}"),
-            "copy it as it was answered",
+            format_args!("a pseudonym is not of this sector: {code}"),
+            "copy it as the vault answered it",
         ));
     }
     let erasure = ErasureRequest {
         aud: register.deployment.clone(),
-        id: uuid::Builder::from_random_bytes(crate::clock::random()).into_uuid(),
+        id: crate::clock::random_uuid(),
         sector: args.sector,
         pseudonyms,
         reason: Id::parse(&args.reason).ok_or_else(|| {
             CommandError::usage(
-                "--reason is no code",
-                "1 to 64 of a-z, 0-9 and '-', such as request",
+                "--reason is not a code",
+                "write 1 to 64 of a-z, 0-9 and '-', such as request",
             )
         })?,
         time: present_second()?,
@@ -275,8 +275,8 @@ fn countersign(args: &EraseSignArgs) -> Result<(), CommandError> {
     ))
 }
 
-/// What a request says, for those who are to sign it. Of its texts none was checked: nothing of
-/// them moves a reader's cursor.
+/// What a request says, for the people who sign it. Its texts were not checked, so they are escaped:
+/// nothing in them moves a reader's cursor.
 fn summary(erasure: &ErasureRequest) -> String {
     const MOST_SHOWN: usize = 5;
     let ErasureRequest {
@@ -306,16 +306,16 @@ fn lodge(args: &EraseLodgeArgs) -> Result<(), CommandError> {
     let brought = ErasureText {
         request: read_text(&args.request)?.trim_end().to_owned(),
     };
-    // What cannot be read the server refuses, and says why.
+    // The server refuses what cannot be read, and says why.
     if let Ok(erasure) = statement::read_unverified::<ErasureRequest>(&brought.request) {
         let changes = format!(
-            "What is kept of {} pseudonyms in sector {} is destroyed there.",
+            "The data of {} pseudonyms in sector {} is destroyed there.",
             erasure.pseudonyms.len(),
             erasure.sector.escape_debug()
         );
         args.assent.obtain(&Irreversible {
             changes,
-            lost: "Nobody can re-identify or find them again.",
+            lost: "They cannot be re-identified or found again.",
         })?;
     }
     let done: ErasureReceipt = args
@@ -326,7 +326,7 @@ fn lodge(args: &EraseLodgeArgs) -> Result<(), CommandError> {
         return print_json(&done);
     }
     print(format_args!(
-        "Carried out: entry {} of {} says so. The store's files are being cleared of the bytes; backups are not.",
+        "Carried out: entry {} of {} says so. The bytes are being cleared from the store's files, but not from backups.",
         done.entry.index, done.entry.log
     ))
 }

@@ -1,5 +1,5 @@
-//! `cloison secrets`: root secrets made, moved between kinds of custody, split between custodians,
-//! tried and recovered.
+//! `cloison secrets`: makes root secrets, moves them between kinds of custody, splits them between
+//! custodians, tests shares and recovers from them.
 
 mod rotate;
 mod shares;
@@ -20,14 +20,14 @@ use crate::seal::segment::AuthorityPrivateKey;
 use crate::terminal::files::read_text;
 use crate::terminal::{CommandError, print};
 
-/// Root secrets: make them, move them between kinds of custody, split and recover them
+/// Make, move, split and recover root secrets
 #[derive(clap::Subcommand)]
 pub enum SecretsCommand {
-    /// Make a secret where there is none
+    /// Make a new secret
     New(SecretsNewArgs),
     /// Copy a secret into another custody, and read it back from there
     Move(SecretsMoveArgs),
-    /// Make the AES key in a token that wraps secrets, never to leave it
+    /// Make the AES key with which a token wraps secrets; it never leaves the token
     TokenKey(TokenKeyArgs),
     /// Split the vault's root secrets between custodians, as their last backup
     Split(shares::SecretsSplitArgs),
@@ -43,7 +43,7 @@ pub enum SecretsCommand {
     Retire(rotate::SecretsRetireArgs),
 }
 
-/// Make a secret where there is none
+/// Make a new secret
 #[derive(clap::Args)]
 #[command(after_long_help = "Examples:\n  \
     cloison secrets new audit file:audit.secret\n  \
@@ -57,10 +57,10 @@ pub struct SecretsNewArgs {
     /// Where it goes
     #[arg(value_name = "CUSTODY:PATH", value_parser = deposit)]
     to: Deposit,
-    /// Of an authority's secret: its id in the register, to print the public key with
+    /// For an authority's secret: its id in the register, to print the public key with
     #[arg(long, value_name = "ID")]
     id: Option<String>,
-    /// Of an authority's secret: what the key is a key of, x25519 (1) or x-wing (2)
+    /// For an authority's secret: the key's suite, x25519 (1) or x-wing (2)
     #[arg(long, value_name = "SUITE", default_value = "x25519", requires = "id", value_parser = keygen::suite)]
     suite: Suite,
     #[command(flatten)]
@@ -72,7 +72,7 @@ pub struct SecretsNewArgs {
 #[command(after_long_help = "Examples:\n  \
     cloison secrets move identity file:secrets/vault/identity.secret token:secrets/vault/identity.wrapped --config vault.toml\n  \
     cloison secrets move audit credential:audit file:audit.secret\n\n\
-    The old place is left as it is: change the configuration, start, and destroy the old one when the vault serves.")]
+    The old place is unchanged: change the configuration, start the vault, and destroy the old secret when the vault serves.")]
 pub struct SecretsMoveArgs {
     /// What the secret is for
     #[arg(value_parser = kind)]
@@ -87,12 +87,12 @@ pub struct SecretsMoveArgs {
     openers: OpenersArgs,
 }
 
-/// Make the AES key in a token that wraps secrets, never to leave it
+/// Make the AES key with which a token wraps secrets; it never leaves the token
 #[derive(clap::Args)]
 #[command(
     after_long_help = "Example:\n  cloison secrets token-key --config vault.toml\n\n\
     The section [token] names the library, the token and the key. Back the token up by its maker's means before anything \
-    depends on it: what it wrapped opens with this key alone."
+    depends on it: only this key opens what it wrapped."
 )]
 pub struct TokenKeyArgs {
     #[command(flatten)]
@@ -123,18 +123,17 @@ impl OpenersArgs {
     }
 }
 
-/// What a vault's or node's configuration says of passphrase and token. Its other faults do not
-/// matter here.
+/// What a vault's or node's configuration says about passphrase and token.
 fn openers(path: &std::path::Path) -> Result<Openers, CommandError> {
     let text = read_text(path)?;
     let hint = "correct the file: `cloison check`";
     let (table, _) = DeTable::parse_recoverable(&text);
-    let is_node = table.get_ref().contains_key("authority");
-    match is_node {
-        true => NodeConfig::load(path).map(|config| config.openers),
-        false => VaultConfig::load(path).map(|config| config.openers),
-    }
-    .map_err(|error| CommandError::new(error, hint))
+    let openers = if table.get_ref().contains_key("authority") {
+        NodeConfig::load(path).map(|config| config.openers)
+    } else {
+        VaultConfig::load(path).map(|config| config.openers)
+    };
+    openers.map_err(|error| CommandError::new(error, hint))
 }
 
 fn kind(text: &str) -> Result<SecretKind, String> {
@@ -143,22 +142,25 @@ fn kind(text: &str) -> Result<SecretKind, String> {
 }
 
 fn deposit(text: &str) -> Result<Deposit, String> {
-    let (custody, at) = text.split_once(':').ok_or("a custody, `:`, and a path")?;
+    let (custody, at) = text
+        .split_once(':')
+        .ok_or("write a custody, `:`, and a path")?;
     let custody =
         Custody::parse(custody).ok_or("the custody is file, passphrase, credential or token")?;
-    match custody == Custody::Credential && !is_credential_name(at) || at.is_empty() {
-        true => Err("behind the custody stands a path, or a credential's name".into()),
-        false => Ok(Deposit {
+    if custody == Custody::Credential && !is_credential_name(at) || at.is_empty() {
+        Err("write a path or a credential's name after the custody".into())
+    } else {
+        Ok(Deposit {
             custody,
             at: at.into(),
-        }),
+        })
     }
 }
 
 /// Runs the command.
 ///
 /// # Errors
-/// Whatever keeps it from being done.
+/// Those of the command.
 pub fn run(command: SecretsCommand) -> Result<(), CommandError> {
     memory::protect(true);
     match command {
@@ -189,7 +191,7 @@ fn new(args: &SecretsNewArgs) -> Result<(), CommandError> {
     written.map_err(|error| {
         CommandError::new(
             error,
-            "choose another place; --config says which token and passphrase",
+            "choose another place; name the configuration of token and passphrase with --config",
         )
     })?;
     let at = args.to.at.display();
@@ -214,7 +216,7 @@ fn new(args: &SecretsNewArgs) -> Result<(), CommandError> {
 
 fn move_secret(args: &SecretsMoveArgs) -> Result<(), CommandError> {
     let keyring = args.openers.keyring()?;
-    let hint = "--config says which token, and where the passphrase comes from";
+    let hint = "check the place, and name the configuration of token and passphrase with --config";
     let unmoved = |error: crate::keys::file::FileError| CommandError::new(error, hint);
     let secret = match args.kind {
         kind @ (SecretKind::Segment | SecretKind::Checkpoint) => {
@@ -231,8 +233,8 @@ fn move_secret(args: &SecretsMoveArgs) -> Result<(), CommandError> {
     let back = keyring.read(&args.to, args.kind).map_err(unmoved)?;
     if back.expose() != secret.expose() {
         return Err(CommandError::new(
-            "what was read back is not what was written",
-            "do not use it: the token or disk is broken",
+            "the secret that was read back differs from the one written",
+            "do not use the new place: its token or disk is broken",
         ));
     }
     let (from, to, custody) = (
@@ -241,6 +243,6 @@ fn move_secret(args: &SecretsMoveArgs) -> Result<(), CommandError> {
         args.to.custody.as_str(),
     );
     print(format_args!(
-        "{to}: the secret is here now, in custody `{custody}`, and was read back.\n{from} is as it was."
+        "{to}: the secret is here now, in custody `{custody}`, and was read back.\n{from} is unchanged."
     ))
 }

@@ -11,13 +11,13 @@ use crate::vault::SectorAdvance;
 #[command(after_long_help = "Examples:\n  \
     cloison serve --config vault.toml\n  \
     cloison serve --config vault.toml --advance health       # once, after the register changed the sector's granularity\n\n\
-    SIGTERM ends it: what has begun is finished.")]
+    SIGTERM ends it after the requests that have begun.")]
 pub struct ServeArgs {
     /// The vault's configuration (`vault.toml`).
     #[arg(long, value_name = "FILE")]
     config: PathBuf,
     /// Open a new epoch for this sector, because the register changed its granularity, text form or
-    /// reversibility; the overlap of an epoch before ends only where it is named.
+    /// reversibility; the overlap of a previous epoch ends only if EPOCH names it.
     #[arg(long, value_name = "SECTOR[:EPOCH]", value_parser = sector_advance)]
     advance: Vec<SectorAdvance>,
     #[command(flatten)]
@@ -34,7 +34,7 @@ fn sector_advance(text: &str) -> Result<SectorAdvance, String> {
     };
     let epoch = epoch
         .parse()
-        .map_err(|_| "a sector and the epoch whose overlap ends are written health:1".to_owned())?;
+        .map_err(|_| "write a sector and the epoch whose overlap ends as health:1".to_owned())?;
     Ok(SectorAdvance {
         sector: sector.to_owned(),
         end_overlap: Some(epoch),
@@ -45,7 +45,8 @@ fn sector_advance(text: &str) -> Result<SectorAdvance, String> {
 #[derive(clap::Args)]
 #[command(
     after_long_help = "Example:\n  cloison authority serve --config node.toml\n\n\
-    SIGTERM ends it: what has begun is finished. A key in shares is sealed until its custodians come: `cloison authority unseal`."
+    SIGTERM ends it after the requests that have begun. A key in shares stays sealed until enough custodians bring theirs: `cloison \
+    authority unseal`."
 )]
 pub struct ServeNodeArgs {
     /// The node's configuration (`node.toml`).
@@ -55,14 +56,15 @@ pub struct ServeNodeArgs {
     start: StartArgs,
 }
 
-/// What both take.
+// Not a doc comment: clap would make it the description of the commands that flatten this.
+// The options that both commands take.
 #[derive(clap::Args)]
 struct StartArgs {
-    /// Take the published keys of keys-example/: for trying things out, never for a person's data.
+    /// Accept the published keys of keys-example/: for trials, never for data of real persons.
     #[arg(long)]
     allow_example_keys: bool,
-    /// Make a store where there is none, though `cloison init` has not prepared that: once, and
-    /// only if no disk is away.
+    /// Make a store although `cloison init` has not prepared one: give this once, and only if no disk
+    /// is missing.
     #[arg(long)]
     first_start: bool,
 }

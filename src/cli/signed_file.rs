@@ -1,5 +1,5 @@
 //! Files that several people sign: orders, acts, requests, statements, the register's signatures.
-//! Nobody's signature is lost when two sign at once, also after a crash.
+//! No signature is lost when two people sign at once, also after a crash.
 
 use std::fs::{self, File};
 use std::os::unix::fs::MetadataExt as _;
@@ -10,7 +10,7 @@ use crate::statement::{self, Statement};
 use crate::terminal::files::{read_text, replace_file};
 use crate::terminal::{CommandError, print};
 
-/// A file that nobody else replaces as long as this is held.
+/// A locked file: no other process replaces it while this is held.
 pub(super) struct SignedFile {
     path: PathBuf,
     text: String,
@@ -18,7 +18,7 @@ pub(super) struct SignedFile {
 }
 
 impl SignedFile {
-    /// Waits until nobody else holds the file, and reads it.
+    /// Waits for the lock, and reads the file.
     ///
     /// # Errors
     /// When it cannot be read or locked.
@@ -33,10 +33,10 @@ impl SignedFile {
                 }
                 return Err(CommandError::new(
                     format_args!("{}: cannot be locked: {error}", path.display()),
-                    "sign a copy on a local disk; signatures can be added one after the other on different machines",
+                    "sign a copy on a local disk; people can sign one after the other on different machines",
                 ));
             }
-            // Whoever held it has put a new file in its place: the lock is on the old one then.
+            // If the last holder put a new file in its place, this lock is on the old one.
             let (ours, now) = (
                 file.metadata().map_err(failed)?,
                 fs::metadata(&path).map_err(failed)?,
@@ -69,12 +69,12 @@ impl SignedFile {
 /// Shows what a file says, asks at a terminal, and adds a signature to the file. Gives its new text
 /// back.
 ///
-/// The file is not locked while the person reads. So it may have got another signature meanwhile,
-/// which stays; where it says something else than `shown`, nothing is signed.
+/// The file is not locked while the person reads. A signature that came meanwhile stays; if the
+/// content is no longer `shown`, nothing is signed.
 ///
 /// # Errors
-/// When the person does not go on, the file says something else by now, `sign` refuses, or the
-/// folder cannot be written.
+/// When the person does not agree, the content has changed, `sign` refuses, or the folder cannot be
+/// written.
 pub(super) fn countersign<S: Statement>(
     path: &Path,
     shown: &str,

@@ -1,7 +1,7 @@
 //! `cloison spec`: the conformance kit for implementers of `docs/spec.md`.
 //!
-//! It reads secrets that are made up for a test and prints every value on the way to the pseudonym.
-//! It opens no file, no socket and no vault.
+//! It reads made-up secrets and prints every intermediate value of the derivation. It opens no file,
+//! no socket and no vault.
 
 use std::io::{self, Read, Write as _};
 
@@ -76,8 +76,7 @@ pub fn run(command: SpecCommand) -> Result<(), CommandError> {
 /// Derives each JSON object of `input` and returns one line of JSON for each.
 ///
 /// # Errors
-/// What is wrong with the input, in words that repeat none of it. One bad object and there is no
-/// answer at all.
+/// What is wrong with the input, without repeating any of it. One bad object fails all of them.
 pub fn derive(input: &[u8]) -> Result<String, String> {
     let text = std::str::from_utf8(lines::without_mark(input))
         .map_err(|_| "standard input is not UTF-8")?;
@@ -86,19 +85,19 @@ pub fn derive(input: &[u8]) -> Result<String, String> {
     for (index, object) in objects.enumerate() {
         let output = object
             .map_err(|error| safe_words(&error))
-            .and_then(|object| one(object.get()));
+            .and_then(|object| derive_object(object.get()));
         let output = output.map_err(|fault| format!("input {}: {fault}", index + 1))?;
         lines.push_str(&serde_json::to_string(&output).map_err(|error| error.to_string())?);
         lines.push('\n');
     }
     if lines.is_empty() {
-        Err("there is no JSON object on standard input".into())
+        Err("standard input has no JSON object".into())
     } else {
         Ok(lines)
     }
 }
 
-fn one(object: &str) -> Result<DerivationTrace, String> {
+fn derive_object(object: &str) -> Result<DerivationTrace, String> {
     if !object.starts_with('{') {
         return Err("not a JSON object".into()); // an array of the right values in the right order would pass, too
     }
@@ -224,7 +223,7 @@ impl DerivationCase {
         })
     }
 
-    /// What the register would have made sure of.
+    /// Checks what the register guarantees elsewhere.
     fn check(&self) -> Result<(), String> {
         let id = |text: &str| Id::parse(text).is_some();
         for (member, good, rule) in [
@@ -259,7 +258,7 @@ impl DerivationCase {
     }
 }
 
-/// No scheme's canonical form has anything else, whatever its pattern.
+/// Canonical forms of every scheme have only such characters, whatever its pattern is.
 fn is_canonical(value: &str) -> bool {
     (1..=MAX_CANONICAL).contains(&value.len()) && value.bytes().all(|b| b.is_ascii_graphic())
 }

@@ -1,5 +1,5 @@
-//! `cloison statement`: make, sign and check the statements without which nothing is destroyed.
-//! None of this talks to a vault; the command that destroys brings the statement with
+//! `cloison statement`: makes, signs and checks the statements by which operators allow an act that
+//! destroys. None of this talks to a vault; the command that destroys brings the statement with
 //! `--statement`.
 
 use std::path::{Path, PathBuf};
@@ -17,7 +17,7 @@ use crate::statement::{self, Statement as _, UnverifiedStatement};
 use crate::terminal::files::read_text;
 use crate::terminal::{CommandError, print};
 
-/// Make, sign and check the statements by which operators allow what destroys
+/// Make, sign and check the statements by which operators allow destruction
 #[derive(clap::Subcommand)]
 pub enum StatementCommand {
     /// Write an unsigned statement, for operators to sign
@@ -35,7 +35,7 @@ pub enum StatementCommand {
     cloison statement new --register register.toml --own-secret health.chu-rabat.study-42:1 --out statement.jws\n  \
     cloison statement new --register register.toml --retire-epoch health:1 --out statement.jws\n  \
     cloison statement new --register register.toml --lower-clock-mark vault:2036-11-20T12:00:00Z --out statement.jws\n\n\
-    It allows one act, for seven days. Then: `cloison statement sign`, and --statement of the command that acts.")]
+    A statement allows one act, for seven days. Next: `cloison statement sign`, then --statement of the command that acts.")]
 pub struct StatementNewArgs {
     /// The register: gives the deployment's id
     #[arg(long, value_name = "FILE")]
@@ -70,7 +70,7 @@ struct StatementActArgs {
 #[derive(clap::Args)]
 #[command(after_long_help = "Example:\n  \
     cloison statement sign --key secrets/people/operator.pem --kid operator --register register.toml statement.jws\n\n\
-    Prints what is signed before it signs, and asks where it runs at a terminal.")]
+    Prints what is signed before it signs, and asks when it runs at a terminal.")]
 pub struct StatementSignArgs {
     /// The operator's own private key: Ed25519, PKCS#8 PEM, mode 0600
     #[arg(long, value_name = "FILE", env = "CLOISON_OPERATOR_KEY")]
@@ -92,7 +92,7 @@ pub struct StatementSignArgs {
 #[derive(clap::Args)]
 #[command(
     after_long_help = "Example:\n  cloison statement check statement.jws --register register.toml\n\n\
-    Only the vault knows whether it was taken already. Exit codes: 0 it allows what it says; 1 it does not."
+    Only the vault knows whether the statement was used already. Exit codes: 0 the statement is valid; 1 it is not."
 )]
 pub struct StatementCheckArgs {
     /// The statement
@@ -109,7 +109,7 @@ fn at_epoch(text: &str) -> Result<(String, u32), String> {
         text.rsplit_once(':')
             .and_then(|(sector, epoch)| Some((sector.to_owned(), epoch.parse().ok()?)))
     };
-    read().ok_or_else(|| "a sector and its epoch are written health:1".to_owned())
+    read().ok_or_else(|| "write a sector and its epoch as health:1".to_owned())
 }
 
 fn at_mark(text: &str) -> Result<(String, Timestamp), String> {
@@ -117,15 +117,13 @@ fn at_mark(text: &str) -> Result<(String, Timestamp), String> {
         text.split_once(':')
             .and_then(|(entity, mark)| Some((entity.to_owned(), mark.parse().ok()?)))
     };
-    read().ok_or_else(|| {
-        "whose mark, and the mark, are written vault:2036-11-20T12:00:00Z".to_owned()
-    })
+    read().ok_or_else(|| "write the entity and its mark as vault:2036-11-20T12:00:00Z".to_owned())
 }
 
 /// Runs the command.
 ///
 /// # Errors
-/// When something is not as it should be.
+/// When an input is not valid.
 pub fn run(command: StatementCommand) -> Result<(), CommandError> {
     match command {
         StatementCommand::New(args) => new(args),
@@ -147,7 +145,7 @@ fn new(args: StatementNewArgs) -> Result<(), CommandError> {
     let register = read_register(&args.register)?;
     let payload = DestructionPayload {
         aud: register.deployment.clone(),
-        id: uuid::Builder::from_random_bytes(crate::clock::random()).into_uuid(),
+        id: crate::clock::random_uuid(),
         destruction: args.act.destruction(&register)?,
         time: present_second()?,
     };
@@ -227,7 +225,7 @@ fn sign(args: &StatementSignArgs) -> Result<(), CommandError> {
         Some(None) => {
             return Err(CommandError::new(
                 "the register has no `key` for this operator",
-                "have one entered, signed",
+                "have the register enter one, and have it signed",
             ));
         }
         None => {
@@ -247,7 +245,7 @@ fn sign(args: &StatementSignArgs) -> Result<(), CommandError> {
             statement::sign::<DestructionPayload>(text, &args.kid, &key).map_err(|refused| {
                 CommandError::new(
                     refused,
-                    "each operator signs once; `cloison statement check` says whose signature is missing",
+                    "each operator signs once; `cloison statement check` says which signature is missing",
                 )
             })
         },
@@ -292,7 +290,10 @@ fn check(args: &StatementCheckArgs) -> Result<(), CommandError> {
                 ))?,
             }
             Err(CommandError::new(
-                format_args!("{}: it allows nothing: {refused}", args.statement.display()),
+                format_args!(
+                    "{}: the statement allows nothing: {refused}",
+                    args.statement.display()
+                ),
                 "`cloison statement new` makes one, `cloison statement sign` signs it",
             ))
         }
@@ -303,7 +304,7 @@ fn read(text: &str) -> Result<UnverifiedStatement<DestructionPayload>, CommandEr
     UnverifiedStatement::read(text).map_err(unusable)
 }
 
-/// What a statement says, to people.
+/// Shows people what a statement says.
 fn shown(payload: &DestructionPayload) -> String {
     format!(
         "  statement    {}\n  deployment   {}\n  allows to    {}\n  cannot be    undone\n  written      {}\n  good until   {}\n",

@@ -22,15 +22,15 @@ pub enum WitnessCommand {
 #[command(
     after_long_help = "Examples:\n  cloison witness serve --config witness.toml --first-start      # once\n  \
     cloison witness serve --config witness.toml\n\n\
-    It speaks C2SP tlog-witness. docs/operations.md has an example of witness.toml. What it remembers (`[state]`) must not be \
-    lost: a witness that forgets can be shown another history."
+    It speaks C2SP tlog-witness. docs/operations.md has an example of witness.toml. Do not lose its state (`[state]`): a \
+    witness that forgets would believe a rewritten log."
 )]
 pub struct WitnessServeArgs {
     /// The witness's configuration (`witness.toml`)
     #[arg(long, value_name = "FILE")]
     config: PathBuf,
-    /// Make the folder in which it remembers (`[state]`): at its first start only, and only if no
-    /// disk is away
+    /// Make the folder of its state (`[state]`): at its first start only, and only if no disk is
+    /// missing
     #[arg(long)]
     first_start: bool,
 }
@@ -63,11 +63,12 @@ pub fn run(command: WitnessCommand) -> Result<(), CommandError> {
             let verifier =
                 Verifier::new(config.name.as_str(), SignatureKind::Cosigner, key).to_string();
             let public = crate::keys::file::public_key_text(&key);
-            match args.json {
-                true => print_json(
+            if args.json {
+                print_json(
                     &serde_json::json!({"name": config.name, "public": public, "verifier": verifier}),
-                ),
-                false => print(verifier),
+                )
+            } else {
+                print(verifier)
             }
         }
     }

@@ -28,7 +28,7 @@ fn names(views: &[ShardView]) -> Result<Vec<String>, LogSourceError> {
     let shards: Option<Vec<Shard>> = views.iter().map(|view| Shard::parse(&view.shard)).collect();
     let shards = shards.filter(|shards| shards.is_sorted_by(|one, next| one < next));
     let shards = shards.ok_or_else(|| {
-        LogSourceError::Server("the shards that the server names are none".to_owned())
+        LogSourceError::Server("the server names something that is not a shard".to_owned())
     })?;
     Ok(shards.iter().map(Shard::to_string).collect())
 }

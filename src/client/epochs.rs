@@ -1,4 +1,4 @@
-//! A sector's epochs, as an operator sees and advances them.
+//! Lists and advances a sector's epochs.
 
 use serde::{Deserialize, Serialize};
 
@@ -14,7 +14,8 @@ pub struct SectorEpochs {
     pub epochs: Vec<SectorEpoch>,
 }
 
-/// One epoch of a sector. (Unlike the vault's answer it says in JSON where there is no overlap.)
+/// One epoch of a sector. (Its JSON has `overlap_until` also where there is no overlap; the vault's
+/// answer leaves it out.)
 #[derive(Debug, Deserialize, Serialize)]
 pub struct SectorEpoch {
     /// Its number.

@@ -1,5 +1,5 @@
-//! Why TLS did not come about, in words: from the alert that the server sent (RFC 8446 §6.2), or
-//! from our own verdict on its certificate.
+//! Says why a TLS handshake failed: by the alert that the server sent (RFC 8446 §6.2), or by our own
+//! verdict on its certificate.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -18,7 +18,7 @@ pub struct OwnCertificate {
     pub path: PathBuf,
     /// What the register would know its key by.
     pub digest: Option<SpkiDigest>,
-    /// From when until when it counts.
+    /// From when until when it is valid.
     pub validity: Option<Validity>,
 }
 
@@ -44,20 +44,20 @@ impl fmt::Display for OwnCertificate {
     }
 }
 
-/// Why TLS did not come about.
+/// Why a TLS handshake failed.
 #[derive(Debug, Clone, PartialEq)]
 pub enum HandshakeFault {
-    /// By the server's clock our certificate has ended, or does not count yet.
+    /// By the server's clock our certificate has expired, or is not valid yet.
     OutOfDate(Arc<OwnCertificate>),
     /// The server's register has no entry with our key.
     UnknownKey(Arc<OwnCertificate>),
     /// The server does not know who issued our certificate.
     UnknownIssuer(Arc<OwnCertificate>),
-    /// The server does not take our certificate for another reason.
+    /// The server refused our certificate for another reason.
     Certificate(Arc<OwnCertificate>, AlertDescription),
     /// The server refused for a reason that has nothing to do with our certificate.
     Alert(AlertDescription),
-    /// We do not take the server's certificate.
+    /// We refuse the server's certificate.
     Server(CertificateError),
 }
 
@@ -68,12 +68,12 @@ impl fmt::Display for HandshakeFault {
                 let Some(Validity { from, until }) = own.validity else {
                     return write!(
                         f,
-                        "by the server's clock your certificate {own} is out of date"
+                        "by the server's clock your certificate {own} is not valid"
                     );
                 };
                 write!(
                     f,
-                    "by the server's clock your certificate {own} ended on {until} (it counts from {from})"
+                    "by the server's clock your certificate {own} is not valid: it is valid from {from} until {until}"
                 )
             }
             Self::UnknownKey(own) => {
@@ -87,17 +87,16 @@ impl fmt::Display for HandshakeFault {
                 f,
                 "the server does not know who issued your certificate, {own}"
             ),
-            Self::Certificate(own, alert) => write!(
-                f,
-                "the server does not take your certificate, {own} ({alert:?})"
-            ),
+            Self::Certificate(own, alert) => {
+                write!(f, "the server refused your certificate, {own} ({alert:?})")
+            }
             Self::Alert(alert) => write!(f, "the server refused the TLS handshake ({alert:?})"),
             Self::Server(error) => match error {
                 CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
-                    f.write_str("the server's certificate has ended")
+                    f.write_str("the server's certificate has expired")
                 }
                 CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
-                    f.write_str("the server's certificate does not count yet")
+                    f.write_str("the server's certificate is not valid yet")
                 }
                 // An issuer that has the name of one in `ca`, and another key, signs badly.
                 CertificateError::UnknownIssuer | CertificateError::BadSignature => {
@@ -107,14 +106,14 @@ impl fmt::Display for HandshakeFault {
                 | CertificateError::NotValidForNameContext { .. } => {
                     f.write_str("the server's certificate is not for the host in `url`")
                 }
-                other => write!(f, "the server's certificate is not taken: {other}"),
+                other => write!(f, "the server's certificate is not valid: {other}"),
             },
         }
     }
 }
 
 impl HandshakeFault {
-    /// What an error of the connection says about TLS; nothing where it says nothing.
+    /// The fault that an error of the connection tells of, if it is one of TLS.
     pub(super) fn of(error: &ureq::Error, own: &Arc<OwnCertificate>) -> Option<Self> {
         let error = match error {
             ureq::Error::Rustls(error) => error,
@@ -152,7 +151,7 @@ impl HandshakeFault {
                 "have a new certificate issued for the same key, or set this machine's or the server's clock"
             }
             Self::UnknownKey(_) => {
-                "have a register entered and signed that lists this digest as the client's `certificate`, or use the right client file"
+                "have the register list this digest as the client's `certificate` and have it signed, or use the right client file"
             }
             Self::UnknownIssuer(_) => {
                 "have the certificate issued by an authority that the server's `client-ca` names"

@@ -50,8 +50,8 @@ pub enum LineError {
         /// What happened.
         error: ClientError,
     },
-    /// The vault's answer is not of these lines.
-    #[error("the vault answered another number of lines than it was sent")]
+    /// The vault's answer has another number of lines.
+    #[error("the vault's answer has another number of lines than the request")]
     Count {
         /// Lines answered before.
         done: u64,
@@ -121,8 +121,8 @@ impl LineTokenizer<'_> {
     }
 }
 
-/// Path and query of a tokenization. The vault refuses unknown names; here they only must not
-/// become other paths.
+/// Path and query of a tokenization. Names are encoded, so that none becomes another path or
+/// parameter; the vault refuses unknown ones.
 pub fn tokenize_path(sector: &str, scheme: &str, purpose: Option<&str>, previous: bool) -> String {
     // A part's encoding leaves no character that means something in a query, either.
     let value = |text: &str| path(&[text])[1..].to_owned();

@@ -1,5 +1,5 @@
-//! What an officer asks of the authority node: an order, and a request under it that the officer
-//! signs anew each time.
+//! An officer's calls to the authority node: an order, and a request under it that the officer signs
+//! anew for each call.
 
 use ed25519_dalek::SigningKey;
 use jiff::Timestamp;
@@ -49,7 +49,7 @@ impl From<Refusal> for OfficerCallError {
 }
 
 impl OfficerCall<'_> {
-    /// Asks who is behind the pseudonyms.
+    /// Re-identifies the pseudonyms.
     ///
     /// # Errors
     /// [`OfficerCallError`]
@@ -114,7 +114,7 @@ impl OfficerCall<'_> {
         let request = RequestPayload {
             aud: read_order(self.order)?.aud,
             order: order::digest_of(self.order)?,
-            request: uuid::Builder::from_random_bytes(crate::clock::random()).into_uuid(),
+            request: crate::clock::random_uuid(),
             sector: self.sector.to_owned(),
             list: order::list_digest(self.pseudonyms)?,
             time: now,

@@ -16,7 +16,7 @@ use crate::clock::Clock;
 use crate::code::Code;
 use crate::link::{PostedQuestion, VaultLink};
 use crate::refusal::Refusal;
-use crate::reidentify::resumed::ResumeProofs;
+use crate::resumption::ResumeProofs;
 use crate::store::Store;
 use crate::tlog::checkpoint::Checkpoint;
 use crate::tlog::path::LogResource;
@@ -27,8 +27,8 @@ use crate::tlog::witness::{CheckpointSubmission, Witness, WitnessRefusal};
 /// How old an exchange may be before the next release makes another one.
 const FRESH: Duration = Duration::from_secs(60);
 
-/// The vault, watched by the node.
-pub struct Peer {
+/// The vault as the node reaches it: asked only while its log is watched.
+pub struct WatchedVault {
     /// For releases, which may take their time.
     client: Client,
     /// For watching, which must not hold anything up.
@@ -38,12 +38,12 @@ pub struct Peer {
     store: Arc<Store>,
     clock: Arc<dyn Clock>,
     last: Mutex<Option<Instant>>,
-    /// Why the vault's log is not believed.
+    /// Why the vault's log is not trusted.
     distrust: Mutex<Option<String>>,
 }
 
 /// A checkpoint as the vault shows it.
-struct Shown {
+struct ShownCheckpoint {
     checkpoint: Checkpoint,
     note: String,
 }
@@ -55,7 +55,7 @@ fn away(what: impl Display) -> Refusal {
     )
 }
 
-impl Peer {
+impl WatchedVault {
     /// The vault at the other end of both clients; `witness` cosigns its checkpoints, `store` is
     /// the node's.
     pub fn new(
@@ -90,13 +90,13 @@ impl Peer {
             Err(why) if why.code() == Code::ProofInvalid => {
                 *self.distrusted() = Some(why.to_string())
             }
-            // It could not be looked at, so what was known of it stands.
+            // The log could not be read, so the last verdict stands.
             Err(_) => {}
         }
         looked
     }
 
-    /// Why the vault's log was not believed when it was last seen: then nothing is opened.
+    /// Why the vault's log was not trusted when it was last read; then nothing is opened.
     pub fn distrust(&self) -> Option<String> {
         self.distrusted().clone()
     }
@@ -142,9 +142,8 @@ impl Peer {
         Ok(seen.filter_map(by_shard).collect())
     }
 
-    /// The checkpoint that the vault shows for a shard; nothing of it is believed but that it is
-    /// about that shard.
-    fn shown(&self, shard: &str) -> Result<Option<Shown>, Refusal> {
+    /// The checkpoint that the vault shows for a shard, unverified; only its origin is checked.
+    fn shown(&self, shard: &str) -> Result<Option<ShownCheckpoint>, Refusal> {
         let Some(note) = self
             .watching
             .read(shard, LogResource::Checkpoint)
@@ -154,19 +153,19 @@ impl Peer {
         };
         let note = String::from_utf8(note).map_err(away)?;
         let (checkpoint, _) = Checkpoint::read(note.as_bytes()).map_err(away)?;
-        match owner_and_shard(&checkpoint.origin)
-            .is_some_and(|(_, found)| found.to_string() == shard)
+        if owner_and_shard(&checkpoint.origin).is_some_and(|(_, found)| found.to_string() == shard)
         {
-            true => Ok(Some(Shown { checkpoint, note })),
-            false => Err(away(format_args!(
+            Ok(Some(ShownCheckpoint { checkpoint, note }))
+        } else {
+            Err(away(format_args!(
                 "asked for {shard}, it shows {}",
                 checkpoint.origin
-            ))),
+            )))
         }
     }
 
-    fn cosign(&self, shard: &str, shown: Shown) -> Result<(), Refusal> {
-        let Shown {
+    fn cosign(&self, shard: &str, shown: ShownCheckpoint) -> Result<(), Refusal> {
+        let ShownCheckpoint {
             checkpoint: claimed,
             note,
         } = shown;
@@ -195,9 +194,9 @@ impl Peer {
         posted.map_err(away)
     }
 
-    /// A log that is shorter than it was, or gone, is believed where the vault proves an entry that
-    /// says so, and somebody at this node has acknowledged it.
-    fn shortened(&self, seen: &Checkpoint, shown: Option<&Shown>) -> Result<(), Refusal> {
+    /// Accepts a log that is shorter than it was, or gone, only if the vault proves an entry that says
+    /// so and an officer or custodian has acknowledged that entry at this node.
+    fn shortened(&self, seen: &Checkpoint, shown: Option<&ShownCheckpoint>) -> Result<(), Refusal> {
         let Some(resumption) = self.resumption(seen, shown)? else {
             let now = shown.map_or(0, |shown| shown.checkpoint.size);
             let why = format!(
@@ -218,7 +217,7 @@ impl Peer {
             .resume_acknowledged(&resumption.entry)
             .map_err(away)?
         {
-            // It was said when it was acknowledged, and stays so.
+            // The acknowledgement itself was logged louder.
             tracing::debug!(
                 log,
                 lost = lost.size,
@@ -241,7 +240,7 @@ impl Peer {
     fn resumption(
         &self,
         seen: &Checkpoint,
-        shown: Option<&Shown>,
+        shown: Option<&ShownCheckpoint>,
     ) -> Result<Option<Resumption>, Refusal> {
         let Some(key) = self.witness.key_of(&seen.origin) else {
             return Ok(None);
@@ -265,14 +264,14 @@ impl Peer {
     }
 }
 
-impl Peer {
-    /// Asks for what the vault hands out only while it is watched.
+impl WatchedVault {
+    /// Asks for what the vault hands out only after a recent exchange of cosignatures.
     fn watched<T>(&self, ask: impl Fn() -> Result<T, Refusal>) -> Result<T, Refusal> {
         if !self.is_fresh() {
             self.watch()?;
         }
         match ask() {
-            // The vault may have been started anew, and forgotten when it was cosigned.
+            // A vault that was restarted does not remember when it was cosigned.
             Err(refusal) if refusal.code() == Code::CosignatureMissing => {
                 self.watch()?;
                 ask()
@@ -282,7 +281,7 @@ impl Peer {
     }
 }
 
-impl VaultLink for Peer {
+impl VaultLink for WatchedVault {
     fn post(&self, question: PostedQuestion<'_>) -> Result<Vec<u8>, Refusal> {
         if question.hands_out_mappings {
             self.watched(|| self.client.post_question(question))

@@ -1,4 +1,4 @@
-//! The way to a witness (C2SP `tlog-witness`).
+//! The client of a witness (C2SP `tlog-witness`).
 
 use super::Client;
 use crate::audit::cosign::{WitnessAnswer, WitnessLink};
@@ -22,7 +22,7 @@ impl WitnessLink for Client {
                 .trim_end()
                 .parse()
                 .map(WitnessAnswer::Stale)
-                .map_err(|_| "it names no size".to_owned()),
+                .map_err(|_| "its answer has no size".to_owned()),
             422 => Err(
                 "it says that this log was rewritten or forked since it cosigned it last"
                     .to_owned(),

@@ -1,7 +1,7 @@
 //! The clock's high-water mark: the latest time that was ever acted on.
 //!
-//! It is durable, so that a restart does not forget it. A clock behind it was set back, or had run
-//! ahead before; which of the two cannot be known, and either way something that is over would be
+//! It is durable, so that a restart does not forget it. A clock behind the mark was set back, or
+//! had run ahead before. cloison cannot know which. Either way, something that has expired would be
 //! open again.
 
 use std::fmt;
@@ -43,12 +43,12 @@ impl ClockMark {
         Timestamp::from_millisecond(self.milliseconds()).unwrap_or(Timestamp::MAX)
     }
 
-    /// Raises it, where that is later.
+    /// Raises the mark, if that is later.
     pub fn raise(&self, milliseconds: i64) {
         self.0.fetch_max(milliseconds, Ordering::Relaxed);
     }
 
-    /// Lowers it to `to` where it still is at `from`; whether it was.
+    /// Lowers the mark to `to` if it is still at `from`. Returns whether it did.
     pub fn lower(&self, from: Timestamp, to: Timestamp) -> bool {
         let (from, to) = (from.as_millisecond(), to.as_millisecond());
         to < from
@@ -58,7 +58,8 @@ impl ClockMark {
                 .is_ok()
     }
 
-    /// The time for a decision that a clock set back must not revive: `now`, held against the mark.
+    /// `now`, if it is not behind the mark: the time for decisions that a clock set back must not
+    /// revive.
     ///
     /// # Errors
     /// [`ClockBehind`]
@@ -76,7 +77,7 @@ impl ClockMark {
 }
 
 impl ClockBehind {
-    /// From when on the clock is believed again, if it is not set.
+    /// When the clock is believed again if nobody sets it.
     pub fn until(&self) -> Timestamp {
         self.mark
             .checked_sub(CLOCK_TOLERANCE)

@@ -1,4 +1,5 @@
-//! The audit entries of one commit: numbered, merged where the design says so, and written.
+//! The audit entries of one commit: numbers them, merges those of single-item requests, and writes
+//! them.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -7,13 +8,13 @@ use jiff::Timestamp;
 use sha2::Sha256;
 
 use super::JobLog;
-use crate::audit::{Domain, Entry, Event, TokenizeDetails};
+use crate::audit::{AuditEntry, AuditEvent, Domain, TokenizeDetails};
 use crate::code::Code;
 use crate::pseudonym::Pseudonym;
 use crate::register::Id;
 use crate::store::{ItemTag, RowBatch, Store};
 
-/// Entries of one commit in the making.
+/// The entries of the commit under way.
 pub(super) struct GroupLog {
     first: u64,
     drafts: Vec<EntryDraft>,
@@ -25,7 +26,7 @@ pub(super) struct GroupLog {
 type SharedEntryKey = (Id, String, Domain, Option<u32>, Id, Option<Id>);
 
 enum EntryDraft {
-    Entry(Entry, Vec<ItemTag>),
+    Entry(AuditEntry, Vec<ItemTag>),
     Tokenized {
         time: Timestamp,
         entry: Box<TokenizeDetails>,
@@ -33,7 +34,7 @@ enum EntryDraft {
     },
 }
 
-/// HMAC-SHA256 over the pseudonyms answered, under a salt that lies apart and can be erased.
+/// HMAC-SHA256 over the pseudonyms answered, under a salt that is stored apart and can be erased.
 struct BatchDigest {
     salt: [u8; 16],
     mac: Hmac<Sha256>,
@@ -64,12 +65,12 @@ pub struct AnsweredPseudonyms {
 enum EntryPseudonyms {
     /// Of one item: its entry may be shared with others.
     Pseudonyms(Vec<Pseudonym>),
-    /// Of many: already digested, by the thread that had them, so that the writer need not.
+    /// Of many items: digested already by the request's thread, to spare the writer.
     Digest(Box<BatchDigest>),
 }
 
 impl AnsweredPseudonyms {
-    /// What a request of `items` items was answered with.
+    /// The pseudonyms that answered a request of `items` items.
     pub fn new(items: usize, pseudonyms: Vec<Pseudonym>) -> Self {
         let count = pseudonyms.len();
         let kept = match items {
@@ -86,7 +87,7 @@ impl AnsweredPseudonyms {
 }
 
 impl GroupLog {
-    /// A log that goes on at entry `first`.
+    /// A log that continues at entry `first`.
     pub(super) fn new(first: u64) -> Self {
         Self {
             first,
@@ -100,12 +101,12 @@ impl GroupLog {
         self.first
     }
 
-    /// What a shard begins with, before anything else.
-    pub(super) fn begin(&mut self, time: Timestamp, event: Event) {
-        self.push(EntryDraft::Entry(Entry::new(time, event), vec![]));
+    /// Adds the first entry of a shard, before any other.
+    pub(super) fn begin(&mut self, time: Timestamp, event: AuditEvent) {
+        self.push(EntryDraft::Entry(AuditEntry::new(time, event), vec![]));
     }
 
-    /// Finds a place for what a job has to say; `None` where it was only counted.
+    /// Adds a job's entry, and returns its number; `None` if the job has none or was only counted.
     pub(super) fn place(&mut self, log: JobLog, tally: &mut Tally) -> Option<u64> {
         let place = match log {
             JobLog::Nothing => return None,
@@ -171,7 +172,7 @@ impl GroupLog {
         self.drafts.len() - 1
     }
 
-    /// Puts all entries into the batch; their bytes in order.
+    /// Puts all entries into the batch. Returns their bytes, in order.
     pub(super) fn write(self, store: &Store, batch: &mut RowBatch) -> Vec<Vec<u8>> {
         let mut entries = Vec::with_capacity(self.drafts.len());
         for (index, draft) in (self.first..).zip(self.drafts) {
@@ -185,7 +186,7 @@ impl GroupLog {
                     entry.digest =
                         data_encoding::HEXLOWER.encode(&digest.mac.finalize().into_bytes());
                     (
-                        Entry::new(time, Event::Tokenize(entry)),
+                        AuditEntry::new(time, AuditEvent::Tokenize(entry)),
                         Some(digest.salt),
                         vec![],
                     )
@@ -222,9 +223,8 @@ fn shared_key(entry: &TokenizeDetails) -> SharedEntryKey {
     )
 }
 
-/// What is counted rather than logged one by one, so that no caller floods the log: refusals by
-/// actor, operation and code, an entry a second; readings of entry bundles by actor, an entry a
-/// minute.
+/// Counts events that share an entry, so that no caller floods the log: refusals by actor,
+/// operation and code, an entry a second; readings of entry bundles by actor, an entry a minute.
 #[derive(Default)]
 pub(super) struct Tally(BTreeMap<CountedEvent, PeriodCount>);
 
@@ -245,26 +245,26 @@ impl CountedEvent {
 
     fn draft(self, time: Timestamp, count: u64) -> EntryDraft {
         let event = match self {
-            CountedEvent::Refused(actor, operation, code) => Event::Refuse {
+            CountedEvent::Refused(actor, operation, code) => AuditEvent::Refuse {
                 actor,
                 operation,
                 code,
                 count,
             },
-            CountedEvent::Read(actor) => Event::Read { actor, count },
+            CountedEvent::Read(actor) => AuditEvent::Read { actor, count },
         };
-        EntryDraft::Entry(Entry::new(time, event), vec![])
+        EntryDraft::Entry(AuditEntry::new(time, event), vec![])
     }
 }
 
-/// The period that was last written down, and how many came since.
+/// The period of the last entry, and how many events came since.
 struct PeriodCount {
     period: i64,
     unwritten: u64,
 }
 
 impl Tally {
-    /// The first of a period is an entry at once; what follows in that period is counted.
+    /// Logs the first event of a period at once, and counts the others.
     fn count(&mut self, time: Timestamp, what: CountedEvent, log: &mut GroupLog) -> Option<usize> {
         let period = time.as_second().div_euclid(what.period());
         let counted = self.0.entry(what.clone()).or_insert(PeriodCount {
@@ -279,8 +279,8 @@ impl Tally {
         Some(log.push(what.draft(time, std::mem::take(&mut counted.unwritten))))
     }
 
-    /// Writes down what was only counted, once its period is over (or at the end), and forgets who
-    /// has been quiet.
+    /// Logs the counted events whose period is over, or all if this is the `last` commit, and
+    /// forgets their counts.
     pub(super) fn flush(&mut self, now: Timestamp, last: bool, log: &mut GroupLog) {
         self.0.retain(|what, counted| {
             if !last && counted.period >= now.as_second().div_euclid(what.period()) {

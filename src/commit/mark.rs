@@ -1,15 +1,16 @@
 //! Lowering the clock's high-water mark after a clock once ran ahead.
 
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 
 use jiff::Timestamp;
 use uuid::Uuid;
 
 use super::{Change, Committer};
-use crate::audit::{AuditReceipt, ClockLowerDetails, Event, StatementNote};
+use crate::audit::{AuditEvent, AuditReceipt, ClockLowerDetails, StatementNote};
 use crate::code::Code;
 use crate::register::Id;
 use crate::store::{Store, StoreError};
+use crate::system::lock::unpoisoned;
 
 /// A verified statement of two operators: the clock once ran ahead to `mark`.
 #[derive(Debug, Clone)]
@@ -23,7 +24,7 @@ pub struct LowerMark {
     pub until: i64,
     /// The statement, and who signed it.
     pub statement: StatementNote,
-    /// Who brought it.
+    /// The officer who brought it.
     pub bearer: Id,
 }
 
@@ -59,8 +60,8 @@ impl Committer {
         said: &LowerMark,
         now: Timestamp,
     ) -> Result<AuditReceipt, LowerMarkError> {
-        // Looking for the statement and noting it are one step.
-        let _one = self.lowering.lock().unwrap_or_else(PoisonError::into_inner);
+        // Reading whether the statement was used and noting that it was are one step.
+        let _one = unpoisoned(self.lowering.lock());
         if store.is_carried_out(said.until, said.id)? {
             return Err(LowerMarkError::Taken);
         }
@@ -71,15 +72,15 @@ impl Committer {
         if from.as_second() != said.mark.as_second() {
             return Err(LowerMarkError::OtherMark(from));
         }
-        let event = Event::ClockLower(Box::new(ClockLowerDetails {
+        let event = AuditEvent::ClockLower(Box::new(ClockLowerDetails {
             statement: said.statement.clone(),
             bearer: said.bearer.clone(),
             from: format!("{from:.3}"),
             to: format!("{now:.3}"),
         }));
         let (mark, until, id) = (Arc::clone(&self.mark), said.until, said.id);
-        // The writer takes the mark for its row after this. A request that the lowered mark admits
-        // commits after this one.
+        // The writer reads the mark for its row after this change. A request that the lowered mark
+        // admits commits after this one.
         let lower: Change = Box::new(move |store, batch| {
             store.put_carried_out(batch, until, id);
             mark.lower(from, now);

@@ -1,12 +1,12 @@
-//! What vault and node each keep in memory about orders: whose turn it is to commit, how many
-//! releases are under way for each authority, and which acts the register bears out.
+//! What vault and node each keep in memory about orders: the lock under which they commit, how many
+//! releases are under way for each authority, and which acts the register confirms.
 //!
-//! Everything costly (reading a text, verifying its signatures) is done before [`OrderGate::lock`];
-//! under it only what was seen is compared, counted and committed. So a caller who can only send
-//! bytes keeps no revocation waiting.
+//! Reading texts and verifying their signatures happens before [`OrderGate::lock_orders`]. Under the lock,
+//! a thread only compares, counts and commits. So a caller who sends large or worthless texts
+//! delays no revocation.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
@@ -15,14 +15,15 @@ use uuid::Uuid;
 
 use crate::id::Id;
 use crate::store::OrderKey;
+use crate::system::lock::unpoisoned;
 
 /// Most releases, reveals and migration pages that are under way for one authority at a time.
 pub const MOST_UNDER_WAY: usize = 8;
 
-/// For how long two sides may not hold the same acts before it is said: an exchange takes seconds.
+/// How long two sides may differ in their acts before that is reported: an exchange takes seconds.
 pub const OUT_OF_STEP: SignedDuration = SignedDuration::from_secs(30);
 
-/// One side's turns, places and acts.
+/// One side's commit lock, places and acts.
 #[derive(Default)]
 pub struct OrderGate {
     turn: Mutex<()>,
@@ -36,7 +37,7 @@ pub struct OrderGate {
     apart: Mutex<BTreeMap<Id, Timestamp>>,
 }
 
-/// A place among those whose request under an order is worked on; given back when dropped.
+/// A place for one request under an order. Given back when dropped.
 pub struct OrderPlace<'a> {
     gate: &'a OrderGate,
     authority: Id,
@@ -44,15 +45,15 @@ pub struct OrderPlace<'a> {
 
 impl Drop for OrderPlace<'_> {
     fn drop(&mut self) {
-        if let Some(count) = held(&self.gate.under_way).get_mut(&self.authority) {
+        if let Some(count) = unpoisoned(self.gate.under_way.lock()).get_mut(&self.authority) {
             *count -= 1;
         }
         self.gate.place_left.notify_all();
     }
 }
 
-/// The only request under an order for which the other side is asked now; others go on when it is
-/// dropped.
+/// The right to ask the other side for a request under an order. Others under the same order wait
+/// until it is dropped.
 pub struct OrderQuestion<'a> {
     gate: &'a OrderGate,
     order: OrderKey,
@@ -60,12 +61,12 @@ pub struct OrderQuestion<'a> {
 
 impl Drop for OrderQuestion<'_> {
     fn drop(&mut self) {
-        held(&self.gate.asking).remove(&self.order);
+        unpoisoned(self.gate.asking.lock()).remove(&self.order);
         self.gate.answered.notify_all();
     }
 }
 
-/// The acts of one authority that the register bears out: the digest of each, and its order.
+/// The acts of one authority that the register confirms: the digest of each, and its order.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ActSet(BTreeMap<[u8; 32], Uuid>);
 
@@ -100,23 +101,25 @@ impl ActSet {
 impl OrderGate {
     /// While the guard lives, no other thread commits a release, a reveal, a migration's page or an
     /// act.
-    pub fn lock(&self) -> MutexGuard<'_, ()> {
-        // What the lock guards lies in the store and is whole after any panic.
-        held(&self.turn)
+    pub fn lock_orders(&self) -> MutexGuard<'_, ()> {
+        // The lock guards rows in the store, which are whole after any panic.
+        unpoisoned(self.turn.lock())
     }
 
-    /// Takes a place for a request of this authority; where all are taken, waits for one as long as
-    /// `patience`.
+    /// Takes a place for a request of this authority. If all are taken, waits for one at most as
+    /// long as `patience`.
     pub fn enter(&self, authority: &Id, patience: Duration) -> Option<OrderPlace<'_>> {
         let is_full = |under_way: &mut HashMap<Id, usize>| {
             under_way
                 .get(authority)
                 .is_some_and(|count| *count >= MOST_UNDER_WAY)
         };
-        let waited = self
-            .place_left
-            .wait_timeout_while(held(&self.under_way), patience, is_full);
-        let (mut under_way, waited) = waited.unwrap_or_else(PoisonError::into_inner);
+        let waited = self.place_left.wait_timeout_while(
+            unpoisoned(self.under_way.lock()),
+            patience,
+            is_full,
+        );
+        let (mut under_way, waited) = unpoisoned(waited);
         if waited.timed_out() {
             return None;
         }
@@ -127,14 +130,15 @@ impl OrderGate {
         })
     }
 
-    /// Asks the other side for one request under an order at a time, so that its counts come in the
-    /// order in which it made them; waits as long as `patience`.
+    /// Takes the right to ask the other side for a request under an order, and waits for it at most
+    /// as long as `patience`. Only one request asks at a time, so that the other side's counts
+    /// arrive in the order in which it made them.
     pub fn ask(&self, order: OrderKey, patience: Duration) -> Option<OrderQuestion<'_>> {
         let is_asked = |asking: &mut HashSet<OrderKey>| asking.contains(&order);
-        let waited = self
-            .answered
-            .wait_timeout_while(held(&self.asking), patience, is_asked);
-        let (mut asking, waited) = waited.unwrap_or_else(PoisonError::into_inner);
+        let waited =
+            self.answered
+                .wait_timeout_while(unpoisoned(self.asking.lock()), patience, is_asked);
+        let (mut asking, waited) = unpoisoned(waited);
         if waited.timed_out() {
             return None;
         }
@@ -142,7 +146,7 @@ impl OrderGate {
         Some(OrderQuestion { gate: self, order })
     }
 
-    /// The acts of an authority; `load` finds them the first time.
+    /// The acts of an authority. `load` reads them the first time.
     ///
     /// # Errors
     /// Those of `load`.
@@ -151,9 +155,9 @@ impl OrderGate {
         authority: &Id,
         load: impl FnOnce() -> Result<ActSet, E>,
     ) -> Result<Arc<ActSet>, E> {
-        // Held while they are loaded: an act that is committed meanwhile is added after, and not
-        // forgotten.
-        let mut acts = held(&self.acts);
+        // Held while they are loaded, so that an act that is committed meanwhile is added
+        // afterwards.
+        let mut acts = unpoisoned(self.acts.lock());
         if let Some(known) = acts.get(authority) {
             return Ok(known.clone());
         }
@@ -164,14 +168,14 @@ impl OrderGate {
 
     /// Adds an act that is durable now.
     pub fn add_act(&self, authority: &Id, digest: [u8; 32], order: Uuid) {
-        if let Some(acts) = held(&self.acts).get_mut(authority) {
+        if let Some(acts) = unpoisoned(self.acts.lock()).get_mut(authority) {
             Arc::make_mut(acts).insert(digest, order);
         }
     }
 
     /// Notes whether the other side of an authority holds the same acts.
     pub fn note_step(&self, authority: &Id, is_in_step: bool, now: Timestamp) {
-        let mut apart = held(&self.apart);
+        let mut apart = unpoisoned(self.apart.lock());
         if is_in_step {
             apart.remove(authority);
         } else {
@@ -181,16 +185,12 @@ impl OrderGate {
 
     /// The authorities whose other side has not held the same acts for [`OUT_OF_STEP`] or longer.
     pub fn out_of_step(&self, now: Timestamp) -> Vec<Id> {
-        let apart = held(&self.apart);
+        let apart = unpoisoned(self.apart.lock());
         let long = apart
             .iter()
             .filter(|(_, since)| now.duration_since(**since) >= OUT_OF_STEP);
         long.map(|(authority, _)| authority.clone()).collect()
     }
-}
-
-fn held<T>(lock: &Mutex<T>) -> MutexGuard<'_, T> {
-    lock.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

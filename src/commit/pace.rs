@@ -13,9 +13,9 @@ pub(super) struct Pace {
     began: Instant,
     /// Jobs that were submitted and not answered.
     waiting: AtomicUsize,
-    /// Milliseconds since `began` at which the last commit ended, or the first job began to wait.
+    /// When the last commit finished or the first job began to wait, in milliseconds since `began`.
     mark: AtomicU64,
-    /// The writer waits for room in memory, and not for the disk.
+    /// Whether the writer waits for room in memory, and not for the disk.
     held_back: AtomicBool,
 }
 
@@ -31,14 +31,14 @@ impl Default for Pace {
 }
 
 impl Pace {
-    /// A job waits.
+    /// Counts a job that begins to wait.
     pub(super) fn enter(&self) {
         if self.waiting.fetch_add(1, Ordering::AcqRel) == 0 {
             self.set_mark();
         }
     }
 
-    /// So many jobs wait no more.
+    /// Counts jobs that wait no more.
     pub(super) fn leave(&self, jobs: usize) {
         self.set_mark();
         self.waiting.fetch_sub(jobs, Ordering::AcqRel);

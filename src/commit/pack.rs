@@ -1,5 +1,5 @@
-//! New mappings of one group of jobs on their way into chunks: what is stored already is left out,
-//! by the index, which they enter here.
+//! Packs the new mappings of one group of jobs into chunks. Enters them into the index, and leaves
+//! out those that it already knows.
 
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
@@ -13,36 +13,15 @@ use crate::store::index::{AHEAD, Partition, PartitionId, PartitionInsertions};
 use crate::store::{ChunkKey, RowBatch, Store, StoreError};
 
 impl CommitWriter {
-    /// Stores what of the new mappings is not stored yet. Full chunks stay as they come; what came
-    /// in smaller ones is put together, by partition, segment and scope.
+    /// Stores those of the mappings that are not stored yet. Full chunks stay as they came. The
+    /// records of smaller ones are combined, by partition, segment and scope.
     pub(super) fn pack(
         &mut self,
         batch: &mut RowBatch,
         mappings: Vec<NewMappings>,
         segments: &mut Vec<Arc<OpenSegment>>,
     ) -> Result<(), StoreError> {
-        let mut groups: BTreeMap<(PartitionId, SegmentId, Arc<DomainScope>), PackGroup> =
-            BTreeMap::new();
-        for new in mappings {
-            let group = groups
-                .entry((new.partition, *new.segment.id(), new.scope))
-                .or_insert_with(|| PackGroup {
-                    segment: new.segment,
-                    full: vec![],
-                    small: vec![],
-                    generation: new.generation,
-                });
-            group.generation = group.generation.min(new.generation);
-            for chunk in new.chunks {
-                if chunk.records().len() == MAX_RECORDS {
-                    &mut group.full
-                } else {
-                    &mut group.small
-                }
-                .push(chunk);
-            }
-        }
-        for ((partition, id, scope), group) in groups {
+        for ((partition, id, scope), group) in grouped(mappings) {
             let segment = group.segment.clone();
             let chunks = claim(
                 &self.store,
@@ -91,7 +70,34 @@ impl CommitWriter {
     }
 }
 
-/// Pseudonyms of the group that are stored, and whose entries have left the index's tables.
+/// Sorts mappings by partition, segment and scope.
+fn grouped(
+    mappings: Vec<NewMappings>,
+) -> BTreeMap<(PartitionId, SegmentId, Arc<DomainScope>), PackGroup> {
+    let mut groups = BTreeMap::new();
+    for new in mappings {
+        let group = groups
+            .entry((new.partition, *new.segment.id(), new.scope))
+            .or_insert_with(|| PackGroup {
+                segment: new.segment,
+                full: vec![],
+                small: vec![],
+                generation: new.generation,
+            });
+        group.generation = group.generation.min(new.generation);
+        for chunk in new.chunks {
+            if chunk.records().len() == MAX_RECORDS {
+                group.full.push(chunk);
+            } else {
+                group.small.push(chunk);
+            }
+        }
+    }
+    groups
+}
+
+/// Pseudonyms of the group that are stored and whose entries have moved from the index's tables to
+/// the disk.
 fn moved_meanwhile(
     store: &Store,
     partition: &Partition,
@@ -110,7 +116,7 @@ fn moved_meanwhile(
         .collect())
 }
 
-/// Enters mappings into the index; those that were not there yet come back in chunks, each with its
+/// Enters mappings into the index. Returns those that were not there yet, in chunks, each with its
 /// sequence.
 fn claim(
     store: &Store,
@@ -132,8 +138,8 @@ fn claim(
         (moved, generation) = (moved_meanwhile(store, partition, &group)?, present);
     };
     if partition.is_retired() {
-        // A request from the last moment of an overlap: its epoch is gone, and nothing of it is
-        // stored any more.
+        // The request came in the last moment of an overlap. Its epoch is gone, so nothing of it is
+        // stored.
         return Ok(vec![]);
     }
     moved.extend(partition.erased());
@@ -180,11 +186,12 @@ struct PackGroup {
     segment: Arc<OpenSegment>,
     full: Vec<ChunkBuilder>,
     small: Vec<ChunkBuilder>,
-    /// The index's generation before the first of them was looked up in vain.
+    /// The index's generation before the first look-up that did not find them.
     generation: u64,
 }
 
-/// Enters records under a chunk's sequence, and says the places of those that were not there yet.
+/// Enters records under a chunk's sequence. Hands `new` the places of those that were not there
+/// yet.
 fn enter(
     index: &mut PartitionInsertions<'_>,
     records: &[RecordRef],
@@ -204,7 +211,7 @@ fn enter(
     }
 }
 
-/// One chunk of records that lie in several.
+/// Combines records of several chunks into one.
 fn put_together(
     id: &SegmentId,
     scope: &DomainScope,

@@ -1,7 +1,7 @@
-//! Small chunks: those with so much room left that the keeper merges them.
+//! Small chunks, which the keeper merges.
 //!
-//! One identifier a request makes chunks of one record, or of as many as met in one commit. They
-//! cost a row each, and a row costs as much as a hundred records in a large chunk.
+//! Requests with one identifier make chunks of one record, or of as many as met in one commit. Each
+//! costs a row, and a row costs as much as a hundred records in a large chunk.
 
 use std::collections::HashMap;
 use std::sync::Mutex;
@@ -11,14 +11,15 @@ use crate::keys::DomainScope;
 use crate::seal::chunk::MAX_RECORDS;
 use crate::seal::segment::SegmentId;
 use crate::store::index::PartitionId;
+use crate::system::lock::unpoisoned;
 
 /// Chunks with fewer records are small: any two of them fit one.
 pub const SMALL: usize = MAX_RECORDS / 2;
-/// So many small chunks of one kind are merged even where they do not fill a chunk.
+/// Small chunks of one kind that are merged even if they do not fill a chunk.
 const MANY: usize = 32;
-/// After so much time without another one, what there is of a kind is merged.
+/// After so long without a new chunk of its kind, the chunks of a kind are merged.
 const QUIET: Duration = Duration::from_secs(60);
-/// How often kinds are looked through for quiet ones.
+/// How often all kinds are searched for quiet ones.
 const LOOK: Duration = Duration::from_secs(10);
 
 /// What chunks must have in common to be merged.
@@ -48,7 +49,7 @@ pub struct SmallChunks(Mutex<KnownSmallChunks>);
 #[derive(Default)]
 struct KnownSmallChunks {
     kinds: HashMap<SmallChunkKind, ChunksOfKind>,
-    /// Kinds that may have become due since the last look.
+    /// Kinds that may have become due since the last search.
     touched: Vec<SmallChunkKind>,
     looked: Option<Instant>,
 }
@@ -65,7 +66,7 @@ impl ChunksOfKind {
         enough || (self.chunks.len() >= 2 && now.saturating_duration_since(self.since) >= QUIET)
     }
 
-    /// Takes as many as fill one chunk.
+    /// Takes as many as fit into one chunk.
     fn take(&mut self) -> Vec<SmallChunk> {
         let mut records = 0;
         let fits = |small: &&SmallChunk| {
@@ -80,13 +81,13 @@ impl ChunksOfKind {
 }
 
 impl SmallChunks {
-    /// Adds a chunk, where it is a small one. It must be durable.
+    /// Adds a chunk, if it is small. It must be durable.
     pub fn add(&self, kind: &SmallChunkKind, small: SmallChunk) {
         if small.records as usize >= SMALL {
             return;
         }
         let now = Instant::now();
-        let mut all = self.0.lock().expect("no panic under this lock");
+        let mut all = unpoisoned(self.0.lock());
         let empty = || ChunksOfKind {
             chunks: vec![],
             records: 0,
@@ -104,16 +105,14 @@ impl SmallChunks {
 
     /// Forgets the chunks of a partition: they are gone.
     pub fn forget(&self, partition: PartitionId) {
-        let mut all = self.0.lock().expect("no panic under this lock");
+        let mut all = unpoisoned(self.0.lock());
         all.kinds.retain(|kind, _| kind.partition != partition);
         all.touched.retain(|kind| kind.partition != partition);
     }
 
     /// How many small chunks are known.
     pub fn len(&self) -> usize {
-        self.0
-            .lock()
-            .expect("no panic under this lock")
+        unpoisoned(self.0.lock())
             .kinds
             .values()
             .map(|chunks| chunks.chunks.len())
@@ -125,10 +124,10 @@ impl SmallChunks {
         self.len() == 0
     }
 
-    /// Takes chunks that are to be merged into one: at least two.
+    /// Takes at least two chunks that are due to be merged into one.
     pub fn take(&self) -> Option<(SmallChunkKind, Vec<SmallChunk>)> {
         let now = Instant::now();
-        let mut all = self.0.lock().expect("no panic under this lock");
+        let mut all = unpoisoned(self.0.lock());
         if all.touched.is_empty()
             && all
                 .looked

@@ -13,7 +13,7 @@ use crate::register::read::{Faults, Table};
 
 /// The secrets of a configuration: what they have in common, and which kinds of custody are among
 /// them.
-pub(super) struct Places {
+pub(super) struct SecretsSection {
     line: usize,
     folder: PathBuf,
     custody: Custody,
@@ -21,7 +21,7 @@ pub(super) struct Places {
     used: Vec<Custody>,
 }
 
-impl Places {
+impl SecretsSection {
     /// What `[secrets]` says of all of them.
     pub(super) fn read(
         table: &mut Table<'_, '_>,
@@ -71,7 +71,7 @@ impl Places {
 pub(super) fn openers(
     root: &mut Table<'_, '_>,
     folder: &Path,
-    places: Option<&Places>,
+    places: Option<&SecretsSection>,
     faults: &mut Faults,
 ) -> Option<Openers> {
     let token = optional_section(root, "token", faults, |table, faults| {

@@ -102,88 +102,47 @@ mod tests {
         assert!((64 << 20..=total / 2).contains(&half()), "{}", half());
     }
 
+    /// What a machine with 16 GiB leaves a process with these control groups.
+    fn least_of_16_gib(files: &[(&str, &str)], membership: &str) -> u64 {
+        least(Some(16 * GIB), groups(files).path(), membership)
+    }
+
     #[test]
     fn the_lesser_of_machine_and_group_wins() {
-        let unified = "0::/system.slice/cloison-vault.service\n";
-        let own = |file: &str| format!("system.slice/cloison-vault.service/{file}");
-        for (files, membership, wanted) in [
-            // No limit, by whatever name.
-            (
-                vec![(own("memory.max"), "max"), (own("memory.high"), "max")],
-                unified,
-                16 * GIB,
-            ),
-            (vec![], unified, 16 * GIB),
-            (vec![], "", 16 * GIB),
-            // Each limit by itself, and the lesser of both.
-            (
-                vec![
-                    (own("memory.max"), "2147483648"),
-                    (own("memory.high"), "max"),
-                ],
-                unified,
-                2 * GIB,
-            ),
-            (
-                vec![
-                    (own("memory.max"), "max"),
-                    (own("memory.high"), "1073741824"),
-                ],
-                unified,
-                GIB,
-            ),
-            (
-                vec![
-                    (own("memory.max"), "2147483648"),
-                    (own("memory.high"), "1073741824"),
-                ],
-                unified,
-                GIB,
-            ),
-            // A group around it.
-            (
-                vec![
-                    (own("memory.max"), "max"),
-                    ("system.slice/memory.max".into(), "3221225472"),
-                ],
-                unified,
-                3 * GIB,
-            ),
-            // More than the machine has is no limit.
-            (vec![(own("memory.max"), "68719476736")], unified, 16 * GIB),
-            // cgroup v1, without a limit and with one.
-            (
-                vec![(
-                    "memory/a/memory.limit_in_bytes".into(),
-                    "9223372036854771712",
-                )],
-                "4:memory:/a\n",
-                16 * GIB,
-            ),
-            (
-                vec![("memory/a/memory.limit_in_bytes".into(), "1073741824")],
-                "4:memory:/a\n0::/\n",
-                GIB,
-            ),
-            // A container whose own group is what it sees as the root.
-            (vec![("memory.max".into(), "1073741824")], "0::/\n", GIB),
-            (
-                vec![("memory/memory.limit_in_bytes".into(), "1073741824")],
-                "4:memory:/docker/1f\n",
-                GIB,
-            ),
-        ] {
-            let files: Vec<_> = files
-                .iter()
-                .map(|(path, text): &(String, &str)| (path.as_str(), *text))
-                .collect();
-            let root = groups(&files);
-            assert_eq!(
-                least(Some(16 * GIB), root.path(), membership),
-                wanted,
-                "{files:?} {membership:?}"
-            );
-        }
+        const MAX: &str = "system.slice/vault.service/memory.max";
+        const HIGH: &str = "system.slice/vault.service/memory.high";
+        const AROUND: &str = "system.slice/memory.max";
+        let least = |files: &[_]| least_of_16_gib(files, "0::/system.slice/vault.service\n");
+        // No limit, however it is written; more than the machine has is none either.
+        assert_eq!(least(&[]), 16 * GIB);
+        assert_eq!(least(&[(MAX, "max"), (HIGH, "max")]), 16 * GIB);
+        assert_eq!(least(&[(MAX, "68719476736")]), 16 * GIB);
+        assert_eq!(least_of_16_gib(&[], ""), 16 * GIB);
+        // Each limit by itself, and the lesser of both.
+        assert_eq!(least(&[(MAX, "2147483648"), (HIGH, "max")]), 2 * GIB);
+        assert_eq!(least(&[(MAX, "max"), (HIGH, "1073741824")]), GIB);
+        assert_eq!(least(&[(MAX, "2147483648"), (HIGH, "1073741824")]), GIB);
+        // The limit of a group around it.
+        assert_eq!(least(&[(MAX, "max"), (AROUND, "3221225472")]), 3 * GIB);
+        // A container whose own group is what it sees as the root.
+        assert_eq!(
+            least_of_16_gib(&[("memory.max", "1073741824")], "0::/\n"),
+            GIB
+        );
+    }
+
+    #[test]
+    fn the_first_version_of_control_groups_is_read() {
+        const OWN: &str = "memory/a/memory.limit_in_bytes";
+        let least = |limit, membership: &str| least_of_16_gib(&[(OWN, limit)], membership);
+        assert_eq!(least("9223372036854771712", "4:memory:/a\n"), 16 * GIB);
+        assert_eq!(least("1073741824", "4:memory:/a\n0::/\n"), GIB);
+        let container = [("memory/memory.limit_in_bytes", "1073741824")];
+        assert_eq!(least_of_16_gib(&container, "4:memory:/docker/1f\n"), GIB);
+    }
+
+    #[test]
+    fn without_any_limit_and_machine_a_guess_is_taken() {
         let root = groups(&[("memory.max", "max")]);
         assert_eq!(
             least(None, root.path(), "0::/\n"),

@@ -5,12 +5,12 @@ use std::path::{Path, PathBuf};
 
 use ed25519_dalek::VerifyingKey;
 
-use super::custody::{Places, openers, seal_times};
+use super::custody::{SecretsSection, openers, seal_times};
 use super::register::{RegisterFiles, register_files};
-use super::value::{self, Address, Count, KeyCustody, Loopback, Place};
+use super::value::{self, Address, KeyCustody, Loopback, Place};
 use super::{
     ClientConfig, ConfigError, FileKind, LimitConfig, LogConfig, Openers, TlsFiles, audit, client,
-    distinct_addresses, limits, listener, load, parse, section, tls_files,
+    distinct_addresses, limits, listener, load, parse, section, store_section, tls_files,
 };
 use crate::keys::custody::{Custody, Deposit};
 use crate::node::safe::SealTimes;
@@ -91,13 +91,9 @@ impl NodeConfig {
                 listener::<Loopback>(root, "health", faults).map(|at| (at.line, at.value.0));
             distinct_addresses(&[control, health], faults);
             let tls = tls_files(root, folder, faults);
-            let store = section(root, "store", faults, |table, faults| {
-                let path = table.required::<Place>("path", faults);
-                let reserve = table.or("reserve-mib", Count(256), faults);
-                Some((path?, (reserve?.value.0 as u64) << 20))
-            });
+            let store = store_section(root, folder, faults);
             let secrets = section(root, "secrets", faults, |table, faults| {
-                let mut places = Places::read(table, folder, faults)?;
+                let mut places = SecretsSection::read(table, folder, faults)?;
                 let audit = places.required("audit", table, faults);
                 let checkpoint = places.required("checkpoint", table, faults);
                 Some(((audit?, checkpoint?), places))
@@ -128,7 +124,7 @@ impl NodeConfig {
                 health: health?.1,
                 tls: tls?,
                 reserve: store.as_ref()?.1,
-                store: store?.0.within(folder),
+                store: store?.0,
                 audit: own.clone()?.0,
                 checkpoint: own?.1,
                 log: log?,
@@ -147,7 +143,7 @@ impl NodeConfig {
 fn authority_keys(
     root: &mut Table<'_, '_>,
     folder: &Path,
-    mut places: Option<&mut Places>,
+    mut places: Option<&mut SecretsSection>,
     faults: &mut Faults,
 ) -> Vec<AuthorityKeyPlace> {
     let mut keys: Vec<AuthorityKeyPlace> = Vec::new();

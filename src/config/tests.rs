@@ -173,60 +173,39 @@ fn every_fault_is_reported_with_its_line() {
     assert!(unknown.instead.contains("client-ca"), "{unknown:?}");
 }
 
+/// The faults of a vault's configuration in which one text stands in the place of another.
+fn faults_with(from: &str, to: &str) -> Vec<Fault> {
+    let text = vault();
+    assert!(text.contains(from), "{from}");
+    faults(&text.replacen(from, to, 1))
+}
+
 #[test]
-fn what_must_not_be() {
-    let both = |from: &str, to: &str| {
-        let text = vault();
-        assert!(text.contains(from), "{from}");
-        faults(&text.replacen(from, to, 1))
-    };
-    assert!(both("8444", "8443")[0].what.contains("another listener"));
-    assert!(
-        both("\"cndp\"\n\n", "\"nobody\"\n\n")[0]
-            .what
-            .contains("`nobody`")
-    );
-    assert!(
-        both(COMMISSION, OPERATIONS)[0]
-            .what
-            .contains("one and the same")
-    );
-    assert!(
-        both("body = \"operations\"", "body = \"cndp\"")[0]
-            .what
-            .contains("one body")
-    );
-    assert!(
-        both("id = \"commission\"", "id = \"operations\"")[0]
-            .what
-            .contains("second register key")
-    );
-    assert!(
-        both(COMMISSION, &COMMISSION.to_uppercase())[0]
-            .what
-            .contains("lower case")
-    );
-    assert!(
-        both(COMMISSION, &format!("01{}", "00".repeat(31)))[0]
-            .what
-            .contains("weak Ed25519 key")
-    );
-    assert!(
-        both("deployment = \"demo\"", "deployment = \"De mo\"")[0]
-            .what
-            .contains("not an id")
-    );
-    assert!(
-        both("[store]\npath = \"./data/vault\"\n", "")[0]
-            .what
-            .contains("no section `store`")
-    );
-    assert!(
-        both("listen = \"127.0.0.1:8443\"", "listen = \"localhost\"")[0]
-            .what
-            .contains("IP address")
-    );
-    assert_eq!(both("[store]", "[store")[0].line, 15);
+fn a_wrong_value_is_named() {
+    let weak = format!("01{}", "00".repeat(31));
+    let upper = COMMISSION.to_uppercase();
+    let no_store = "[store]\npath = \"./data/vault\"\n";
+    let (data, host) = ("\"127.0.0.1:8443\"", "\"localhost\"");
+    for (from, to, what) in [
+        ("8444", "8443", "another listener"),
+        ("\"cndp\"\n\n", "\"nobody\"\n\n", "`nobody`"),
+        (COMMISSION, OPERATIONS, "one and the same"),
+        ("body = \"operations\"", "body = \"cndp\"", "one body"),
+        ("\"commission\"", "\"operations\"", "second register key"),
+        (COMMISSION, upper.as_str(), "lower case"),
+        (COMMISSION, weak.as_str(), "weak Ed25519 key"),
+        ("\"demo\"", "\"De mo\"", "not an id"),
+        (no_store, "", "no section `store`"),
+        (data, host, "IP address"),
+    ] {
+        let faults = faults_with(from, to);
+        assert!(faults[0].what.contains(what), "{from} → {to}: {faults:?}");
+    }
+}
+
+#[test]
+fn a_broken_file_and_a_wrong_url_are_refused() {
+    assert_eq!(faults_with("[store]", "[store")[0].line, 15);
     let missing = VaultConfig::parse("", Path::new("")).unwrap_err();
     assert_eq!(missing.len(), 8, "{missing:?}");
     assert!(NodeConfig::parse(&node().replace("[[key]]", "[[keys]]"), Path::new("")).is_err());

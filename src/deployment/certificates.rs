@@ -1,8 +1,8 @@
 //! The deployment's private certificate authority and what it issues.
 //!
 //! cloison knows its peers by their keys (the register lists SHA-256 of each SubjectPublicKeyInfo),
-//! so a certificate here carries a key and its two permitted uses, and nothing is decided by its
-//! names except the host that a client dials.
+//! so a certificate here carries a key and its permitted uses. Only the host that a client dials is
+//! checked against its names.
 
 use jiff::civil::Date;
 use rcgen::{
@@ -86,7 +86,7 @@ impl CertificateAuthority {
     /// client).
     ///
     /// # Errors
-    /// When a host is no name that a certificate can carry.
+    /// When a host is not a name that a certificate can carry.
     pub fn issue(
         &self,
         name: &str,
@@ -123,7 +123,7 @@ impl CertificateAuthority {
     }
 }
 
-/// P-256: what every TLS library and every hardware token of a sector system knows.
+/// P-256, which every TLS library and every hardware token supports.
 fn new_key() -> Result<KeyPair, CommandError> {
     KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).map_err(fault)
 }
@@ -155,8 +155,5 @@ fn valid(params: &mut CertificateParams, from: Date, until: Date) {
 }
 
 fn fault(error: rcgen::Error) -> CommandError {
-    CommandError::new(
-        format_args!("a certificate could not be made: {error}"),
-        "report this as a fault of cloison",
-    )
+    CommandError::bug(format_args!("a certificate could not be made: {error}"))
 }

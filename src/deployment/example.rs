@@ -24,7 +24,7 @@ use crate::terminal::CommandError;
 /// For the head of the register.
 pub const NOTE: &str = "#\n# EXAMPLE KEYS: everybody has them. Never use them for anything real.\n";
 
-/// Whom the example order is about: nobody, a made-up card number.
+/// The card number that the example order is about: made up, and nobody's.
 const CARD: (&str, &[u8]) = ("cnie", b"AB123456");
 const SECTOR: &str = "health";
 
@@ -81,7 +81,7 @@ pub fn finish(
     for (fingerprint, path) in fingerprints {
         let _ = writeln!(list, "{}  {path}", HEXLOWER.encode(fingerprint));
     }
-    // Git keeps no empty folder, and a start makes none for the second place.
+    // Git does not keep an empty folder, and a start does not make one for the second place.
     folder.public("data/README.md", "Stores and last checkpoints come here.\n")?;
     folder.public("FINGERPRINTS", &list)
 }
@@ -93,10 +93,10 @@ fn order(
     roots: &ExampleRoots<'_>,
     today: Timestamp,
 ) -> Result<String, CommandError> {
-    let id = |text: &str| Id::parse(text).ok_or_else(|| fault(&"an id is none"));
+    let id = |text: &str| Id::parse(text).ok_or_else(|| fault(&"a made-up id is not an id"));
     let order = OrderPayload {
         aud: register.deployment.clone(),
-        id: super::register_text::version4(),
+        id: crate::clock::random_uuid(),
         authority: id(AUTHORITY)?,
         basis: LegalBasis::Judicial,
         case: "RABAT/2026/42".to_owned(),
@@ -121,10 +121,7 @@ fn order(
 }
 
 fn fault(what: &dyn std::fmt::Display) -> CommandError {
-    CommandError::new(
-        format_args!("the example order: {what}"),
-        "report this as a fault of cloison",
-    )
+    CommandError::bug(format_args!("the example order: {what}"))
 }
 
 /// The card's pseudonym in the sector's first epoch (the sector has no granularity).

@@ -9,7 +9,7 @@ use crate::keys::example::{fingerprint, fingerprint_of_spki};
 use crate::keys::file::{SecretKind, write_secret, write_signing_key};
 use crate::terminal::CommandError;
 
-/// Everything secret that one deployment has, written as it is made. What is kept here is public.
+/// Writes every secret of one deployment as it is made; keeps only what is public.
 pub struct DeploymentKeys<'a> {
     folder: &'a NewFolder,
     /// Fingerprint and path of every secret file, for `keys-example/FINGERPRINTS`.

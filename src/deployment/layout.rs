@@ -12,9 +12,9 @@ use crate::terminal::CommandError;
 /// Where the vault's root secrets lie in a deployment.
 pub const VAULT_SECRETS: &str = "secrets/vault";
 
-/// The file of a secret within its holder's folder: the same for who makes it, who names it in a
-/// configuration and who recovers it. `name` is the version of a secret that has versions, the id
-/// of an authority's, and empty for all others.
+/// The file of a secret within its holder's folder, for every place that makes, names or recovers it.
+/// `name` is the version of a secret that has versions, the id of an authority's, and empty for all
+/// others.
 pub fn secret_file(kind: SecretKind, name: &str) -> String {
     match (kind, name) {
         (SecretKind::Segment | SecretKind::Checkpoint, _) => format!("{kind}.pem"),
@@ -29,8 +29,8 @@ pub fn vault_secret(kind: SecretKind, version: &str) -> String {
     format!("{VAULT_SECRETS}/{}", secret_file(kind, version))
 }
 
-/// The folder of one deployment while it is being written. Dropped before [`Folder::finish`], it is
-/// emptied again.
+/// The folder of one deployment while it is being written. If it is dropped before
+/// [`NewFolder::finish`], it is emptied again.
 pub struct NewFolder {
     root: PathBuf,
     /// Whether we made the root itself, and so may remove it.
@@ -118,8 +118,8 @@ impl Drop for NewFolder {
         if self.finished {
             return;
         }
-        // The folder was absent or empty, so all that lies in it is ours. There is nobody left to
-        // tell of a failure.
+        // The folder was absent or empty, so everything in it is ours. A failure cannot be reported
+        // here.
         if self.ours {
             let _ = std::fs::remove_dir_all(&self.root);
         } else if let Ok(entries) = self.root.read_dir() {

@@ -3,7 +3,6 @@
 use std::fmt::Write as _;
 
 use data_encoding::HEXLOWER;
-use uuid::Uuid;
 
 /// What a deployment starts with.
 pub struct DeclaredFacts {
@@ -404,7 +403,7 @@ fn write_sectors(out: &mut String, sectors: &[DeclaredSector], today: &str) {
         line!(
             out,
             "\n[[sector]]\nuuid = \"{}\"\nname = {:?}\ntag = {:?}",
-            version4(),
+            crate::clock::random_uuid(),
             sector.name,
             sector.tag
         );
@@ -558,9 +557,4 @@ fn write_authority(out: &mut String, publics: &PublicKeys<'_>) {
 
 fn hex(bytes: &[u8; 32]) -> String {
     HEXLOWER.encode(bytes)
-}
-
-/// 16 random bytes as a version 4 UUID (RFC 9562, §5.4).
-pub fn version4() -> Uuid {
-    uuid::Builder::from_random_bytes(crate::clock::random()).into_uuid()
 }

@@ -23,7 +23,7 @@ pub(super) struct RegisterKey {
     pub(super) key: SigningKey,
 }
 
-/// What the rest of a deployment is made with.
+/// The keys and secrets from which the rest of a deployment is made.
 pub(super) struct Roots {
     pub(super) identity: IdentitySecret,
     pub(super) sector: SectorSecret,
@@ -118,7 +118,7 @@ impl Roots {
         &self,
         plan: &'p DeploymentPlan,
         today: Date,
-        certificates: Certificates,
+        certificates: CertificateDigests,
     ) -> PublicKeys<'p> {
         let public = |key: &SigningKey| public_key_text(&key.verifying_key());
         PublicKeys {
@@ -150,7 +150,7 @@ impl Roots {
 }
 
 /// SHA-256 of the public keys in the certificates that were issued.
-pub(super) struct Certificates {
+pub(super) struct CertificateDigests {
     node: [u8; 32],
     clients: Vec<[u8; 32]>,
     operators: Vec<[u8; 32]>,
@@ -159,7 +159,7 @@ pub(super) struct Certificates {
     custodians: Vec<[u8; 32]>,
 }
 
-impl Certificates {
+impl CertificateDigests {
     /// Issues them, and writes a client file for each client.
     pub(super) fn issue(
         keys: &mut DeploymentKeys<'_>,

@@ -1,4 +1,4 @@
-//! The authority's key in custodians' shares, from the beginning.
+//! Makes the authority's key in custodians' shares.
 
 use secrecy::ExposeSecret as _;
 
@@ -12,8 +12,8 @@ use crate::register::{Id, Suite};
 use crate::seal::segment::AuthorityPrivateKey;
 use crate::terminal::CommandError;
 
-/// Makes the key, its set, and each custodian's share with the identity that opens it; the key's
-/// public half is wanted, its private half is gone when the caller drops it.
+/// Makes the key, its set, and each custodian's share with the identity that opens it. The caller
+/// needs the key's public half, and wipes the private half by dropping it.
 pub(super) fn make(
     folder: &NewFolder,
     threshold: usize,
@@ -37,12 +37,7 @@ pub(super) fn make(
     for share in shares {
         let path = format!("secrets/custodians/{}", share.custodian());
         let (identity, recipient) = new_identity();
-        let fault = || {
-            CommandError::new(
-                "a new age identity is none",
-                "report this as a fault of cloison",
-            )
-        };
+        let fault = || CommandError::bug("a new age identity has no valid recipient");
         let age = seal_share(
             set.clone(),
             share,
@@ -64,10 +59,5 @@ pub(super) fn make(
 pub fn seal_share(set: ShareSet, share: Share, lock: AgeLock) -> Result<String, CommandError> {
     let sealed = passphrase::encrypt(&ShareFile { set, share }.into_json(), lock);
     let sealed = sealed.ok().and_then(|age| String::from_utf8(age).ok());
-    sealed.ok_or_else(|| {
-        CommandError::new(
-            "a share could not be encrypted",
-            "report this as a fault of cloison",
-        )
-    })
+    sealed.ok_or_else(|| CommandError::bug("a share could not be encrypted"))
 }

@@ -1,5 +1,5 @@
-//! Why an entity does not start: the one list for vault and node, because operations read it in one
-//! place (docs/operations.md, "What an error at start means").
+//! Why an entity does not start: one list for vault and node, because operators read one
+//! (docs/operations.md, "What an error at start means").
 
 use crate::audit::log::LogError;
 use crate::clock::ClockBehind;
@@ -36,7 +36,7 @@ pub enum StartError {
          start once with --advance {0}"
     )]
     TermsChanged(String),
-    /// A new epoch would end an overlap, and nobody said so.
+    /// A new epoch would end an overlap, and the start was not told to end it.
     #[error(
         "epoch {epoch} of sector {sector} is still answered beside the present one, and a new epoch ends that for good; \
          wait until its overlap is over, or start once with --advance {sector}:{epoch}"
@@ -61,7 +61,7 @@ pub enum StartError {
     /// A sector that is to have a new epoch is not in the register.
     #[error("the register knows no sector {0} to advance")]
     UnknownSector(String),
-    /// A secret version that an epoch derives from is not here.
+    /// The secret version that an epoch derives from is missing.
     #[error(
         "sector secret version {version}, from which epoch {epoch} of {sector} derives, is not here"
     )]
@@ -75,7 +75,7 @@ pub enum StartError {
     },
     /// Secrets cannot be read or made.
     #[error("sector secrets: {0}")]
-    Shelf(String),
+    SectorSecrets(String),
     /// A chunk does not open: wrong storage secret, or a damaged store.
     #[error(
         "chunk {sequence} of sector number {sector}, epoch {epoch} does not open: {source}; is this the right store secret?"
@@ -111,10 +111,10 @@ pub enum StartError {
         /// How many shares it takes.
         threshold: usize,
     },
-    /// A new epoch would begin at a time that is over.
+    /// A new epoch would begin while the clock is behind its mark.
     #[error("a sector is to have a new epoch, and {0}")]
     Clock(ClockBehind),
-    /// The log cannot be gone on with.
+    /// The log cannot be continued.
     #[error(transparent)]
     Log(LogError),
     /// The register states another key for the log's checkpoints.

@@ -1,16 +1,16 @@
 //! How an entity starts: open the store, check the register, start log and writer, log the start,
 //! wait for its checkpoint.
 //!
-//! It goes in three steps, because the vault has more to check between them: [`EntityOpening`],
-//! [`StartedEntity`], [`Entity`]. Only the last step writes: a start that fails before it has put
-//! no register in force.
+//! A start has three steps, because the vault checks more between them: [`EntityOpening`],
+//! [`StartedEntity`], [`Entity`]. Only the last one writes, so a start that fails before has put no
+//! register in force.
 
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 use super::{Entity, Role, StartError};
 use crate::audit::log::{Log, LogParts};
-use crate::audit::{Event, OpenedEpoch};
+use crate::audit::{AuditEvent, OpenedEpoch};
 use crate::clock::Clock;
 use crate::code::Code;
 use crate::commit::orders::OrderGate;
@@ -29,7 +29,7 @@ const FIRST_CHECKPOINT: Duration = Duration::from_secs(10);
 pub(crate) struct EntityOpening {
     pub(crate) register: Arc<Register>,
     pub(crate) store: Arc<Store>,
-    /// What the start changes in the store; written with the entry about the start.
+    /// What the start changes in the store. Committed together with the start's entry.
     pub(crate) batch: RowBatch,
     role: Role,
     owner: String,
@@ -149,7 +149,7 @@ impl StartedEntity {
     /// [`StartError::Audit`].
     pub(crate) fn begin(self, opened: Vec<OpenedEpoch>) -> Result<Arc<Entity>, StartError> {
         let Self { entity, batch } = self;
-        let start = Event::Start {
+        let start = AuditEvent::Start {
             entity: entity.role.name(),
             program: env!("CARGO_PKG_VERSION"),
             register_version: entity.register.version,
@@ -168,8 +168,8 @@ impl StartedEntity {
     }
 }
 
-/// Checks the register against the one that was in force and against every frozen fact; notes what
-/// is new.
+/// Checks the register against the one that was in force and against every frozen fact. Adds a new
+/// register's version and digest to the batch.
 fn accept_register(
     store: &Store,
     register: &Register,

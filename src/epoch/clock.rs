@@ -1,10 +1,10 @@
-//! Lowering the clock's high-water mark, at the vault or at a node: two operators have signed that
-//! the clock once ran ahead.
+//! Lowers the clock's high-water mark, at the vault or at a node, after two operators have signed
+//! that the clock once ran ahead.
 //!
-//! The statement names the entity, and its mark to the second: once the mark is another one, the
-//! statement allows nothing. The store never forgets that it was taken: its age is judged by a
-//! clock that is in doubt here, and an operator who sets that clock could otherwise bring an old
-//! statement again and again.
+//! The statement names the entity and its mark to the second: once the mark has changed, the
+//! statement allows nothing. The store remembers for good that it was taken. A statement's age is
+//! judged by the very clock that is in doubt, and an operator who sets that clock could otherwise
+//! use an old statement again and again.
 
 use serde::{Deserialize, Serialize};
 
@@ -17,7 +17,7 @@ use crate::entity::Entity;
 use crate::refusal::{Refusal, fault, not_logged};
 use crate::statement::Signed;
 
-/// What an operator brings.
+/// A request to lower the mark.
 #[derive(Debug, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct LowerClock {
@@ -29,18 +29,17 @@ pub struct LowerClock {
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct LoweredClock {
-    /// Where it was, RFC 3339.
+    /// The mark before, RFC 3339.
     pub from: String,
-    /// Where it is now: at what the clock shows.
+    /// The mark now: the time that the clock shows.
     pub to: String,
 }
 
 /// Lowers the mark of a vault or a node to what its clock shows, durably and logged.
 ///
 /// # Errors
-/// [`Code::StatementInvalid`], also where the clock is not behind its mark;
-/// [`Code::RequestReplayed`] for a statement that was taken; [`Code::AuditUnavailable`];
-/// [`Code::Internal`].
+/// [`Code::StatementInvalid`], also if the clock is not behind its mark; [`Code::RequestReplayed`]
+/// for a statement that was taken; [`Code::AuditUnavailable`]; [`Code::Internal`].
 pub fn lower(
     entity: &Entity,
     permit: &OperatorPermit,

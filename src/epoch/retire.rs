@@ -1,19 +1,21 @@
-//! Retiring an epoch: its sector needs it no more, and its mappings go.
+//! Retiring an epoch: its sector no longer needs it, and its mappings are deleted.
 //!
-//! A live order goes on with its own copies of what it may open ([`crate::reidentify::copies`]);
-//! nothing is asked of it.
+//! A live order keeps its own copies of the mappings that it may open
+//! ([`crate::reidentify::copies`]), so retiring does not depend on orders.
 //!
-//! Only the sector's system may retire an epoch, neither operations nor an authority: the sector
-//! alone keeps its pseudonyms. An operator signs a statement with it, so that one stolen
-//! certificate destroys nothing. The store shows the mappings no more at once; RocksDB removes them
-//! from its files at its next compaction, and until then they are as sealed as they were.
+//! Only the sector's system may retire an epoch, and neither an operator nor an authority, because
+//! only the sector knows whether it still uses the pseudonyms. An operator signs a statement as
+//! well, so that one stolen certificate destroys nothing. The store stops showing the mappings at
+//! once; RocksDB removes them from its files at its next compaction, and until then they stay
+//! sealed.
 
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::statement::{Destruction, Mandate};
 use super::{FAILED, commit};
 use crate::access::SectorPermit;
-use crate::audit::Event;
+use crate::audit::AuditEvent;
 use crate::code::Code;
 use crate::commit::Change;
 use crate::refusal::{Refusal, fault};
@@ -25,10 +27,10 @@ use crate::vault::{SectorState, Vault};
 #[schema(as = RetireEpoch)]
 #[serde(deny_unknown_fields)]
 pub struct RetireEpochRequest {
-    /// Whether only to say what would go.
+    /// Whether only to say what would be deleted.
     #[serde(default)]
     pub dry_run: bool,
-    /// Whether mappings that were never migrated go, too.
+    /// Whether to delete also mappings that were never migrated.
     #[serde(default)]
     pub unmigrated: bool,
     /// The statement that an operator signed, JWS General JSON as text. A dry run takes none.
@@ -36,7 +38,7 @@ pub struct RetireEpochRequest {
     pub statement: Option<String>,
 }
 
-/// What went with an epoch, or would go.
+/// What was deleted with an epoch, or would be.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RetiredEpoch {
@@ -44,16 +46,15 @@ pub struct RetiredEpoch {
     pub sector: String,
     /// The epoch.
     pub epoch: u32,
-    /// How many mappings go, or would; 0 where it was retired before.
+    /// How many mappings were deleted, or would be; 0 if it was retired before.
     pub mappings: u64,
     /// How many of them were never migrated.
     pub unmigrated: u64,
-    /// Whether they are gone.
+    /// Whether they were deleted.
     pub retired: bool,
 }
 
-/// Retires a closed epoch, durable and logged before it is answered. Retiring it again changes
-/// nothing.
+/// Retires a closed epoch, durably and logged before it is answered. Repeating it changes nothing.
 ///
 /// # Errors
 /// [`Code::DomainClosed`] for an epoch that the sector does not have; [`Code::EpochOpen`] for the
@@ -66,25 +67,49 @@ pub fn retire(
     how: &RetireEpochRequest,
 ) -> Result<RetiredEpoch, Refusal> {
     let state = &permit.sector;
-    // No epoch is advanced, nothing released and nothing migrated meanwhile.
-    let _changes = vault
+    // Meanwhile no epoch is advanced, nothing is released and nothing is migrated.
+    let _epochs = vault
         .epoch_changes
         .lock()
         .expect("no panic under this lock");
-    let _alone = vault.orders().lock();
+    let _orders = vault.orders().lock_orders();
     let now = vault.steady_time()?;
-    let no_such = || Refusal::new(Code::DomainClosed, "the sector has no such epoch");
-    let epoch = state.epoch(number).ok_or_else(no_such)?;
-    let sector = state.sector.name.clone();
+    let epoch = state
+        .epoch(number)
+        .ok_or_else(|| Refusal::new(Code::DomainClosed, "the sector has no such epoch"))?;
+    let mut retired = RetiredEpoch {
+        sector: state.sector.name.clone(),
+        epoch: number,
+        mappings: 0,
+        unmigrated: 0,
+        retired: true,
+    };
     if epoch.is_retired() {
-        return Ok(RetiredEpoch {
-            sector,
-            epoch: number,
-            mappings: 0,
-            unmigrated: 0,
-            retired: true,
-        });
+        return Ok(retired);
     }
+    check_closed(state, number, now)?;
+    let id = (state.number, number);
+    retired.mappings = vault.index().partition(id).entries();
+    retired.unmigrated =
+        unmigrated(vault, state, number, retired.mappings).map_err(fault(FAILED))?;
+    if how.dry_run {
+        retired.retired = false;
+        return Ok(retired);
+    }
+    check_migrated(&retired, how)?;
+    let wanted = Destruction::Epoch {
+        sector: retired.sector.clone(),
+        epoch: number,
+    };
+    let mandate = Mandate::of(vault, how.statement.as_deref(), &wanted)?;
+    commit_retirement(vault, permit, &retired, &mandate, now)?;
+    let _ = epoch.retired.set(now.as_second());
+    vault.committer().small().forget(id);
+    Ok(retired)
+}
+
+/// Refuses the current epoch, and the previous one while its overlap lasts.
+fn check_closed(state: &SectorState, number: u32, now: Timestamp) -> Result<(), Refusal> {
     let overlaps = state
         .previous(now)
         .is_some_and(|previous| previous.row.epoch == number);
@@ -94,54 +119,54 @@ pub fn retire(
             "the epoch is the current one, or its overlap lasts",
         ));
     }
-    let id = (state.number, number);
-    let partition = vault.index().partition(id);
-    let mappings = partition.entries();
-    let unmigrated = unmigrated(vault, state, number, mappings).map_err(fault(FAILED))?;
-    let retired = RetiredEpoch {
-        sector,
-        epoch: number,
+    Ok(())
+}
+
+/// Refuses to destroy mappings that were never migrated, unless the call gives them up.
+fn check_migrated(retired: &RetiredEpoch, how: &RetireEpochRequest) -> Result<(), Refusal> {
+    let RetiredEpoch {
         mappings,
         unmigrated,
-        retired: !how.dry_run,
-    };
-    if how.dry_run {
-        return Ok(retired);
-    }
-    if unmigrated > 0 && !how.unmigrated {
+        ..
+    } = retired;
+    if *unmigrated > 0 && !how.unmigrated {
         let why = format!(
             "{unmigrated} of its {mappings} mappings were never migrated, and the call does not give them up"
         );
         return Err(Refusal::new(Code::EpochUnmigrated, why));
     }
-    let wanted = Destruction::Epoch {
-        sector: retired.sector.clone(),
-        epoch: number,
-    };
-    let mandate = Mandate::of(vault, how.statement.as_deref(), &wanted)?;
-
-    let (uuid, time) = (state.sector.uuid, now.as_second());
-    let change: Change = Box::new(move |store, batch| {
-        // First: after this no thread writes rows that the batch would not take away.
-        partition.retire();
-        store.retire_epoch(batch, uuid, number, time, id);
-    });
-    let event = Event::EpochRetire {
-        client: permit.client.id.clone(),
-        sector: retired.sector.clone(),
-        epoch: number,
-        mappings,
-        unmigrated,
-        statement: mandate.note(),
-    };
-    commit(vault, event, vec![change, mandate.change()])?;
-    let _ = epoch.retired.set(time);
-    vault.committer().small().forget(id);
-    Ok(retired)
+    Ok(())
 }
 
-/// How many of an epoch's mappings no migration made a pair of. Of several migrations the one that
-/// came furthest counts.
+/// Deletes the epoch's rows and logs it, in one commit.
+fn commit_retirement(
+    vault: &Vault,
+    permit: &SectorPermit,
+    retired: &RetiredEpoch,
+    mandate: &Mandate,
+    now: Timestamp,
+) -> Result<(), Refusal> {
+    let (state, epoch) = (&permit.sector, retired.epoch);
+    let (uuid, id) = (state.sector.uuid, (state.number, epoch));
+    let partition = vault.index().partition(id);
+    let change: Change = Box::new(move |store, batch| {
+        // First: after this no thread writes rows that the batch would not delete.
+        partition.retire();
+        store.retire_epoch(batch, uuid, epoch, now.as_second(), id);
+    });
+    let event = AuditEvent::EpochRetire {
+        client: permit.client.id.clone(),
+        sector: retired.sector.clone(),
+        epoch,
+        mappings: retired.mappings,
+        unmigrated: retired.unmigrated,
+        statement: mandate.note(),
+    };
+    commit(vault, event, vec![change, mandate.change()])
+}
+
+/// How many of an epoch's mappings were not migrated. Of several migrations the one that came
+/// furthest counts.
 fn unmigrated(
     vault: &Vault,
     state: &SectorState,
@@ -149,8 +174,7 @@ fn unmigrated(
     mappings: u64,
 ) -> Result<u64, StoreError> {
     let left = |migration: MigrationRow| -> Result<u64, StoreError> {
-        // A migration goes through the chunks by their sequence: those from `next` on it has not
-        // seen.
+        // A migration reads the chunks by their sequence and has not seen those from `next` on.
         let mut is_seen = true;
         let next = ChunkKey {
             sector: state.number,
@@ -161,7 +185,7 @@ fn unmigrated(
             is_seen = false;
             Ok::<bool, StoreError>(false)
         })?;
-        // An erasure may have taken mappings that were migrated: what was not seen is one at least.
+        // An erasure may have deleted mappings that were migrated, so at least one is left to see.
         Ok(if is_seen {
             migration.skipped
         } else {

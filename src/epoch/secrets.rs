@@ -1,17 +1,17 @@
-//! Versions of the sector secret: a new one for the next epochs, and the end of one that no epoch
-//! needs.
+//! Versions of the sector secret: makes a new one for the next epochs, and destroys one that no
+//! epoch needs.
 //!
 //! An epoch keeps the version that it was opened with. So a rotation changes nothing by itself: the
 //! next epoch of each sector takes the newest version that is no epoch's own. A version is *needed*
 //! by
 //!
-//! * the epochs that answer: each sector's current one, and the one before while they overlap;
-//! * closed epochs whose mappings are kept: without it no mapping of a person could be found in
-//!   them again;
-//! * the next epochs, if it is the one that they would take.
+//! * each sector's current epoch, and the one before while they overlap;
+//! * closed epochs whose mappings are kept: without the version nobody could find a person's
+//!   mapping in them;
+//! * the next epochs, if they would take it.
 //!
-//! Retiring one that nothing needs is for good: the store keeps that it was retired, so that a copy
-//! that comes back is not taken up again.
+//! Retiring a version cannot be undone: the store remembers it, so that a restored copy of the
+//! secret is not used again.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -20,7 +20,7 @@ use serde::{Deserialize, Serialize};
 use super::statement::{Destruction, Mandate};
 use super::{FAILED, commit};
 use crate::access::OperatorPermit;
-use crate::audit::Event;
+use crate::audit::AuditEvent;
 use crate::code::Code;
 use crate::commit::Change;
 use crate::keys::SectorRootKey;
@@ -37,17 +37,17 @@ pub struct SectorSecrets {
     pub versions: Vec<SecretView>,
 }
 
-/// A version of the sector secret, as operators see it. Nothing of the secret itself.
+/// A version of the sector secret, as operators see it, without the secret itself.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SecretView {
     /// Its number.
     pub version: u32,
-    /// `here`; `missing`, where an epoch names it and the vault does not have it; or `retired`.
+    /// `here`; `missing`, if an epoch names it and the vault does not have it; or `retired`.
     pub state: String,
-    /// Whether it is one epoch's own.
+    /// Whether it belongs to one epoch only.
     pub own: bool,
-    /// What needs it; nothing does where it may be retired.
+    /// What needs it; if empty, it may be retired.
     pub needed_by: Vec<SecretNeed>,
 }
 
@@ -69,7 +69,7 @@ pub struct SecretNeed {
     pub why: String,
 }
 
-/// What to retire.
+/// A request to retire a version.
 #[derive(Debug, Clone, Serialize, Deserialize, utoipa::ToSchema)]
 #[schema(as = Retire)]
 #[serde(deny_unknown_fields)]
@@ -84,24 +84,24 @@ pub struct RetireSecretRequest {
     pub statement: Option<String>,
 }
 
-/// What became of a version.
+/// The result of retiring a version.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[schema(as = Retired)]
 #[serde(deny_unknown_fields)]
 pub struct RetiredSecret {
     /// The version.
     pub version: u32,
-    /// Whether it is retired now; not so in a dry run.
+    /// Whether it is retired now.
     pub retired: bool,
-    /// Whether the vault has destroyed it. Where it could not, it has forgotten it all the same,
-    /// and `remains` says what is left.
+    /// Whether the vault has destroyed it. If it could not, it no longer uses it all the same, and
+    /// `remains` says what is left.
     pub destroyed: bool,
     /// What is still to be destroyed by hand.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub remains: Option<String>,
 }
 
-/// Every version that is here or that an epoch names.
+/// Lists every version that the vault has or that an epoch names.
 ///
 /// # Errors
 /// [`Code::Internal`].
@@ -113,7 +113,7 @@ pub fn list(vault: &Vault, _permit: &OperatorPermit) -> Result<Vec<SecretView>, 
     views(vault).map_err(fault(FAILED))
 }
 
-/// Makes a new version, which the next epochs take; durable and logged.
+/// Makes a new version for the next epochs, durably and logged.
 ///
 /// # Errors
 /// [`Code::SecretReadOnly`]; [`Code::AuditUnavailable`]; [`Code::Internal`].
@@ -131,7 +131,7 @@ pub fn rotate(vault: &Vault, permit: &OperatorPermit) -> Result<Vec<SecretView>,
         )
     };
     let (version, secret) = vault
-        .shelf()
+        .sector_secrets()
         .create(highest)
         .map_err(|error| match &error.fault {
             FileFault::ReadOnly => read_only(),
@@ -140,7 +140,7 @@ pub fn rotate(vault: &Vault, permit: &OperatorPermit) -> Result<Vec<SecretView>,
         })?;
     commit(
         vault,
-        Event::SecretRotate {
+        AuditEvent::SecretRotate {
             operator: permit.operator.clone(),
             version,
         },
@@ -154,8 +154,8 @@ pub fn rotate(vault: &Vault, permit: &OperatorPermit) -> Result<Vec<SecretView>,
     views(vault).map_err(fault(FAILED))
 }
 
-/// Retires a version that nothing needs: logged first, then destroyed and forgotten. Retiring it
-/// again finishes what was not done, and takes no statement.
+/// Retires a version that nothing needs: logs it first, then destroys and forgets the secret.
+/// Repeating the call finishes an incomplete destruction and takes no statement.
 ///
 /// # Errors
 /// [`Code::UnknownSecret`]; [`Code::SecretNeeded`], with what needs it; those of a statement;
@@ -204,7 +204,7 @@ pub fn retire(
         all.sort_unstable();
         let note: Change = Box::new(move |store, batch| store.put_retired_secrets(batch, &all));
         let operator = permit.operator.clone();
-        let event = Event::SecretRetire {
+        let event = AuditEvent::SecretRetire {
             operator,
             version,
             statement: mandate.note(),
@@ -224,9 +224,9 @@ fn destroy(vault: &Vault, version: u32) -> RetiredSecret {
     vault
         .sector_states()
         .for_each(|sector| sector.forget(version));
-    let remains = match vault.shelf().destroy(version) {
+    let remains = match vault.sector_secrets().destroy(version) {
         Ok(()) => None,
-        // Retired before, and destroyed.
+        // It was destroyed before.
         Err(error) if is_absent(&error.fault) => None,
         Err(error) => {
             tracing::error!(%error, version, "a retired version of the sector secret could not be destroyed");
@@ -245,7 +245,7 @@ fn is_absent(fault: &FileFault) -> bool {
     matches!(fault, FileFault::Io(error) if error.kind() == std::io::ErrorKind::NotFound)
 }
 
-/// The highest version that there ever was: no number comes back.
+/// The highest version that ever existed: numbers are not used again.
 pub(super) fn highest(vault: &Vault, used: &[EpochRow]) -> Result<u32, StoreError> {
     let retired = vault.store().retired_secrets()?;
     let here = vault

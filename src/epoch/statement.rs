@@ -1,17 +1,17 @@
-//! Destruction statements: what two persons sign offline before the vault destroys something for
+//! Destruction statements, which two persons sign offline before the vault destroys something for
 //! good.
 //!
-//! A statement is JSON signed as JWS like an order (`docs/orders.md`). It names one [`Destruction`]
-//! exactly, and is good for a week and for one call, which carries it. The caller needs the right
-//! to do so as well: a certificate alone destroys nothing, and neither do two signatures in the
-//! hands of a stranger.
+//! A statement is JSON signed as JWS like an order (`docs/orders.md`). It names exactly one
+//! [`Destruction`], and is valid for a week and for one call, which carries it. The caller needs
+//! the permission as well. So a stolen certificate alone destroys nothing, and neither do two
+//! signatures without one.
 //!
 //! | act | what cannot be undone | who calls | who signs |
 //! |---|---|---|---|
 //! | `retire-secret` | a version of the sector secret is destroyed, and the pseudonyms of its epochs with it | an operator | two operators |
 //! | `own-secret` | a sector without mappings leaves an epoch for one that ends with a secret of its own | an operator | two operators |
-//! | `retire-epoch` | an epoch's mappings are taken away | the sector's client | an operator |
-//! | `lower-clock-mark` | what the clock's high-water mark closed is open again | an operator | two operators |
+//! | `retire-epoch` | an epoch's mappings are deleted | the sector's client | an operator |
+//! | `lower-clock-mark` | what the clock's high-water mark had closed is open again | an operator | two operators |
 
 use std::fmt;
 
@@ -28,12 +28,12 @@ use crate::register::{Id, Register};
 use crate::statement::{Signed, Statement, StatementFault, UnverifiedStatement};
 use crate::vault::Vault;
 
-/// How long a statement is good, in hours: two persons need time to sign.
+/// How long a statement is valid, in hours: two persons need time to sign.
 pub const VALID_HOURS: i64 = 7 * 24;
-/// How far a statement's time may lie ahead of ours, in seconds.
+/// How far a statement's time may be ahead of this entity's clock, in seconds.
 const SKEW_SECONDS: i64 = 120;
 
-/// What is done for good.
+/// An act that cannot be undone.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(tag = "act")]
 pub enum Destruction {
@@ -51,7 +51,7 @@ pub enum Destruction {
         /// The epoch that it leaves.
         from: u32,
     },
-    /// The mappings of a closed epoch are taken away.
+    /// The mappings of a closed epoch are deleted.
     #[serde(rename = "retire-epoch")]
     Epoch {
         /// Sector name.
@@ -80,7 +80,8 @@ impl Destruction {
         }
     }
 
-    /// How many operators must sign. Where the sector's client calls, it is the other person.
+    /// How many operators must sign. For `retire-epoch` the sector's client, who calls, is the
+    /// second person.
     pub const fn operators(&self) -> usize {
         match self {
             Destruction::Secret { .. }
@@ -92,7 +93,7 @@ impl Destruction {
 }
 
 impl fmt::Display for Destruction {
-    /// A sector's name comes from a file that anybody may have written: nothing of it moves a
+    /// Escapes a sector's name, which may come from an untrusted file, so that it cannot move the
     /// reader's cursor.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -124,14 +125,14 @@ impl fmt::Display for Destruction {
     }
 }
 
-/// What a statement says: its payload, member by member.
+/// The payload of a statement, member by member.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct DestructionPayload {
     /// The deployment's id.
     pub aud: Id,
     /// The statement's own id, random: UUID version 4.
     pub id: Uuid,
-    /// What is done.
+    /// The act.
     #[serde(flatten)]
     pub destruction: Destruction,
     /// When it was written; whole seconds.
@@ -142,7 +143,7 @@ impl Statement for DestructionPayload {
     const TYP: &'static str = "cloison-destruction+json";
     const NAME: &'static str = "the statement";
     const CODE: Code = Code::StatementInvalid;
-    /// Room for every signature there may be.
+    /// Room for every signature that there may be.
     const MAX_TEXT: usize = 16 << 10;
 
     fn take(members: &mut JsonObject) -> Result<Self, StatementFault> {
@@ -184,7 +185,7 @@ impl Statement for DestructionPayload {
 }
 
 impl DestructionPayload {
-    /// The last second in which it is good.
+    /// The last second in which it is valid.
     pub fn until(&self) -> Timestamp {
         self.time
             .saturating_add(SignedDuration::from_hours(VALID_HOURS))
@@ -192,7 +193,7 @@ impl DestructionPayload {
     }
 }
 
-/// The entity whose clock's mark is meant.
+/// The entity whose mark the statement is about.
 fn entity(members: &mut JsonObject) -> Result<String, StatementFault> {
     let entity = members.text("entity")?;
     if entity == "vault"
@@ -206,8 +207,8 @@ fn entity(members: &mut JsonObject) -> Result<String, StatementFault> {
     }
 }
 
-/// Checks a statement against the register and the time: form, deployment, signatures, how many
-/// persons signed. The persons are the operators who did.
+/// Checks a statement against the register and the time: form, deployment, signatures, and how many
+/// persons signed. `persons` holds the operators who signed.
 ///
 /// # Errors
 /// [`Code::StatementInvalid`], saying what does not fit.
@@ -248,8 +249,8 @@ fn invalid(why: &'static str) -> Refusal {
     DestructionPayload::refuse(why)
 }
 
-/// A statement that was checked, for the one act that it allows. To be remembered in the commit of
-/// that act.
+/// A checked statement, for the one act that it allows. That act's commit must remember it
+/// ([`Mandate::change`]).
 pub(super) struct Mandate {
     id: Uuid,
     /// When it is too old (Unix seconds).
@@ -258,8 +259,8 @@ pub(super) struct Mandate {
 }
 
 impl Mandate {
-    /// Checks that a statement allows exactly this, and was not taken before. The latter holds
-    /// under [`Vault::epoch_changes`].
+    /// Checks that a statement allows exactly this act and was not taken before. The latter holds
+    /// only under [`Vault::epoch_changes`].
     ///
     /// # Errors
     /// [`Code::StatementRequired`], [`Code::StatementInvalid`], [`Code::RequestReplayed`].
@@ -275,7 +276,7 @@ impl Mandate {
             };
             return Err(Refusal::new(Code::StatementRequired, why));
         };
-        // A statement that is too old is not good again because the clock was set back.
+        // An expired statement must not become valid again because the clock was set back.
         let Signed {
             says: payload,
             persons: signers,
@@ -285,20 +286,20 @@ impl Mandate {
             return Err(invalid("the statement is for something else"));
         }
         let (id, until) = (payload.id, payload.until().as_second());
-        match vault
+        if vault
             .store()
             .is_carried_out(until, id)
             .map_err(fault(super::FAILED))?
         {
-            false => Ok(Self { id, until, signers }),
-            true => Err(Refusal::new(
+            return Err(Refusal::new(
                 Code::RequestReplayed,
                 "the statement was taken already: sign another one",
-            )),
+            ));
         }
+        Ok(Self { id, until, signers })
     }
 
-    /// What the entry says of it.
+    /// The statement, as the log entry states it.
     pub(super) fn note(&self) -> StatementNote {
         StatementNote {
             statement: self.id.to_string(),
@@ -306,7 +307,7 @@ impl Mandate {
         }
     }
 
-    /// What the commit remembers, so that it is taken once.
+    /// Remembers in the commit that the statement was taken.
     pub(super) fn change(&self) -> Change {
         let (id, until) = (self.id, self.until);
         Box::new(move |store, batch| store.put_carried_out(batch, until, id))

@@ -3,13 +3,14 @@
 use std::sync::{Arc, MutexGuard};
 use std::time::Duration;
 
-use super::{VerifiedRequest, check_seen, enter, hex, notes, step};
+use super::{VerifiedRequest, check_seen, enter, notes, step};
 use crate::access::OfficerPermit;
 use crate::audit::origin::{cosigner_name, owner_and_shard};
-use crate::audit::{AuditReceipt, Event, LogPosition};
+use crate::audit::{AuditEvent, AuditReceipt, LogPosition};
 use crate::code::Code;
 use crate::commit::Change;
 use crate::commit::orders::{OrderPlace, OrderQuestion};
+use crate::id::hex;
 use crate::link::{VaultLink, VaultQuestion};
 use crate::node::Node;
 use crate::order::book::Book;
@@ -25,20 +26,20 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// How long a request waits for the vault's cosignature where there is no recent one.
 const WATCH_PATIENCE: Duration = Duration::from_secs(5);
 
-/// A request of an officer, while it has a place among those of the authority.
+/// An officer's request, while it holds one of the authority's places.
 pub(crate) struct NodeRequest<'n> {
     node: &'n Node,
     permit: &'n OfficerPermit,
     _place: OrderPlace<'n>,
 }
 
-/// What the vault says about what it hands out.
+/// The vault's statement about the mappings that it hands out.
 pub(crate) struct VaultStatement<'a> {
     /// SHA-256 of its register, hex.
     pub(crate) register: &'a str,
-    /// Where its entry stands in its log.
+    /// Where the vault's entry stands in its log.
     pub(crate) entry: &'a LogPosition,
-    /// That entry, with the proof that it is there.
+    /// That entry, with the proof that it is in the log.
     pub(crate) proof: &'a str,
     /// Its count under the order.
     pub(crate) used: u64,
@@ -50,8 +51,8 @@ pub(crate) trait VaultHandout {
 }
 
 impl<'n> NodeRequest<'n> {
-    /// Lets a request in while the node is unsealed and has room: the vault must not count for a
-    /// node that opens nothing. `full` is the answer while its disk is nearly full.
+    /// Admits a request while the node is unsealed and has room: the vault must not count mappings
+    /// that the node will not open. `full` is the answer while the node's disk is nearly full.
     ///
     /// # Errors
     /// [`Code::Sealed`], `full`, [`Code::AuditUnavailable`], [`Code::Overloaded`].
@@ -92,11 +93,11 @@ impl<'n> NodeRequest<'n> {
         Ok(verified)
     }
 
-    /// Lets one request under an order at a time ask the vault, so that the vault's counts come in
-    /// the order in which it made them.
+    /// Lets one request under an order at a time ask the vault, so that the node sees the vault's
+    /// counts in sequence.
     ///
     /// # Errors
-    /// [`Code::Overloaded`] when another one takes longer than [`PATIENCE`].
+    /// [`Code::Overloaded`] if another request takes longer than [`PATIENCE`].
     pub(crate) fn ask_alone(&self, order: &ActiveOrder) -> Result<OrderQuestion<'n>, Refusal> {
         self.node
             .orders()
@@ -110,8 +111,8 @@ impl<'n> NodeRequest<'n> {
             })
     }
 
-    /// Asks the vault with the digests of the node's register and of its acts; where the acts are
-    /// out of step, once more in step.
+    /// Asks the vault, with the digests of the node's register and of its acts. If the acts are out
+    /// of step, it exchanges acts and asks once more.
     ///
     /// # Errors
     /// The vault's refusal; [`Code::RegisterMismatch`]; those of [`step::get_in_step`].
@@ -141,9 +142,9 @@ impl<'n> NodeRequest<'n> {
         Ok(answer)
     }
 
-    /// Checks that the vault has provably logged an `event` about this very request, of which
-    /// `is_it` says the rest, then waits for the request's turn. Until that is committed nobody
-    /// else reveals and no act is taken. What came meanwhile counts.
+    /// Checks that the vault has provably logged an `event` about this request, whose other members
+    /// `is_it` checks, then waits for the request's turn. Until the turn is committed no other
+    /// request reveals and no act is taken. It checks again what may have changed meanwhile.
     ///
     /// # Errors
     /// [`Code::ProofInvalid`], [`Code::CosignatureMissing`]; those of [`check_seen`];
@@ -159,7 +160,8 @@ impl<'n> NodeRequest<'n> {
         let is_about =
             |entry: &serde_json::Value| is_about(entry, event, &verified) && is_it(entry);
         let proof = check_proof(node.register(), statement, is_about)?;
-        // Only now: where the vault cannot be reached, that is the answer.
+        // Checked after the vault's answer, so that a vault that does not answer is reported as
+        // such.
         check_watched(node)?;
         let orders = Book::from(node).lock_orders();
         let book = Book::from(node);
@@ -186,7 +188,7 @@ pub(super) fn sealed() -> Refusal {
     )
 }
 
-/// Nothing is opened while nobody watches this log.
+/// Refuses to open anything while the vault does not watch this node's log.
 fn check_watched(node: &Node) -> Result<(), Refusal> {
     let Some(cosigners) = node.cosigners() else {
         return Ok(());
@@ -201,7 +203,7 @@ fn check_watched(node: &Node) -> Result<(), Refusal> {
     }
 }
 
-/// Whether an entry of the vault's is the one about this very request.
+/// Whether an entry of the vault is about this request.
 fn is_about(entry: &serde_json::Value, event: &str, verified: &VerifiedRequest) -> bool {
     let says = |member: &str, wanted: &str| entry[member].as_str() == Some(wanted);
     says("event", event)
@@ -210,8 +212,8 @@ fn is_about(entry: &serde_json::Value, event: &str, verified: &VerifiedRequest) 
         && says("request", &verified.request.id().to_string())
 }
 
-/// Nothing is opened that the vault has not provably logged: the entry, under a checkpoint by the
-/// key that the register states.
+/// Checks the proof that the vault has logged the entry: under a checkpoint signed with the key
+/// that the register states.
 fn check_proof(
     register: &Register,
     statement: &VaultStatement<'_>,
@@ -246,12 +248,11 @@ fn check_proof(
     }
 }
 
-/// Compares the vault's count under an order with what this node remembers of it, before anything
-/// is opened: a vault that was rolled back would have the same limit used up twice.
+/// Compares the vault's count under an order with the count that this node remembers: a vault that
+/// was rolled back would let officers use up the same limit twice.
 ///
 /// # Errors
-/// [`Code::ProofInvalid`] when the count went down; [`Code::LimitReached`] when it is above the
-/// limit.
+/// [`Code::ProofInvalid`] if the count went down; [`Code::LimitReached`] if it is above the limit.
 fn check_count(order: &ActiveOrder, book: &Book<'_>, used: u64) -> Result<(), Refusal> {
     let before = book.life(&order.key())?.map_or(0, |life| life.used);
     if used < before {
@@ -282,7 +283,7 @@ pub(crate) struct NodeTurn<'n> {
     orders: MutexGuard<'n, ()>,
 }
 
-/// A request whose entry is durable: its order opens mappings with that receipt.
+/// A request whose log entry is durable: order and receipt open mappings.
 pub(crate) struct LoggedRequest {
     pub(crate) order: ActiveOrder,
     pub(crate) request: OfficerRequest,
@@ -291,8 +292,8 @@ pub(crate) struct LoggedRequest {
 }
 
 impl NodeTurn<'_> {
-    /// Where the vault's entry stands, the path of its proof, and the checkpoint of that: what the
-    /// node's own entry says of it.
+    /// Where the vault's entry stands, the path of its proof, and the proof's checkpoint, for the
+    /// node's own entry.
     pub(crate) fn vault_entry(&self) -> (LogPosition, Vec<String>, String) {
         let proof = &self.proof;
         (
@@ -302,14 +303,13 @@ impl NodeTurn<'_> {
         )
     }
 
-    /// Writes the node's entry, and what this use of the order writes beside the notes that every
-    /// use writes.
+    /// Commits the node's entry, the notes that every use writes, and `own_changes` of this use.
     ///
     /// # Errors
     /// [`Code::AuditUnavailable`], [`Code::Overloaded`], [`Code::Internal`].
     pub(crate) fn commit(
         self,
-        event: Event,
+        event: AuditEvent,
         tags: Vec<ItemTag>,
         own_changes: Vec<Change>,
     ) -> Result<LoggedRequest, Refusal> {

@@ -8,7 +8,7 @@ use super::{FAILED, VerifiedRequest, check_clock, check_register, check_seen, en
 use crate::access::NodePermit;
 use crate::audit::origin::cosigner_name;
 use crate::audit::shard_reader::ShardReader;
-use crate::audit::{AuditReceipt, Event, LogPosition};
+use crate::audit::{AuditEvent, AuditReceipt, LogPosition};
 use crate::code::Code;
 use crate::commit::Change;
 use crate::commit::orders::OrderPlace;
@@ -19,7 +19,7 @@ use crate::tlog::proof::inclusion;
 use crate::tlog::proof_file::ProofFile;
 use crate::vault::Vault;
 
-/// What the node says that it holds; the vault must hold the same.
+/// The register and the acts that the node holds; the vault must hold the same.
 pub(crate) struct NodeState<'a> {
     /// SHA-256 of its register, hex.
     pub(crate) register: &'a str,
@@ -27,7 +27,7 @@ pub(crate) struct NodeState<'a> {
     pub(crate) acts: &'a str,
 }
 
-/// A request under an order, while it has a place among those of its authority.
+/// A request under an order, while it holds one of its authority's places.
 pub(crate) struct VaultRequest<'v> {
     vault: &'v Vault,
     permit: &'v NodePermit,
@@ -36,7 +36,7 @@ pub(crate) struct VaultRequest<'v> {
 }
 
 impl<'v> VaultRequest<'v> {
-    /// Lets a request in, of a node that holds the same register and watches this log, while
+    /// Admits a request of a node that holds the same register and watches this log, while
     /// `check_room` finds room for it.
     ///
     /// # Errors
@@ -60,7 +60,8 @@ impl<'v> VaultRequest<'v> {
         })
     }
 
-    /// Verifies signatures, formats and digests, before other requests have to wait for it.
+    /// Verifies signatures, formats and digests, which takes long, before other requests have to
+    /// wait.
     ///
     /// # Errors
     /// [`Code::OutOfStep`]; those of `verify`.
@@ -73,9 +74,9 @@ impl<'v> VaultRequest<'v> {
         verify(&book, self.vault.committer().clock_mark())
     }
 
-    /// Waits for the request's turn. Until that is committed nobody else releases or migrates, and
-    /// no act is taken. What may have changed while it waited is checked again: an order may have
-    /// ended, an act may have come.
+    /// Waits for the request's turn. Until the turn is committed no other request releases or
+    /// migrates, and no act is taken. It checks again what may have changed while it waited: an
+    /// order may have ended, an act may have come.
     ///
     /// # Errors
     /// [`Code::ClockBehind`], [`Code::OutOfStep`]; those of [`check_seen`].
@@ -96,7 +97,7 @@ impl<'v> VaultRequest<'v> {
         })
     }
 
-    /// Refuses a node that does not hold the same acts.
+    /// Refuses to release to a node that does not hold the same acts.
     fn check_step(&self, book: &Book<'_>) -> Result<(), Refusal> {
         let authority = &self.permit.authority.id;
         if self.acts == book.digest(authority)? {
@@ -110,7 +111,7 @@ impl<'v> VaultRequest<'v> {
     }
 }
 
-/// Nothing is released to a node that does not watch this log.
+/// Refuses to release to a node that does not watch this log.
 fn check_watched(vault: &Vault, permit: &NodePermit) -> Result<(), Refusal> {
     let Some(cosigners) = vault
         .cosigners()
@@ -140,18 +141,18 @@ pub(crate) struct VaultTurn<'t> {
     orders: MutexGuard<'t, ()>,
 }
 
-/// What is written down of what is about to be handed out.
+/// What the vault commits before it hands out mappings.
 pub(crate) struct HandoutRecord {
-    pub(crate) event: Event,
+    pub(crate) event: AuditEvent,
     pub(crate) tags: Vec<ItemTag>,
-    /// What this use of the order writes beside the notes that every use writes.
+    /// What this use writes beside the notes that every use writes.
     pub(crate) changes: Vec<Change>,
-    /// The order's count by now.
+    /// The order's count so far.
     pub(crate) used: u64,
     pub(crate) rate: ReleaseRate,
 }
 
-/// The entry about what is handed out: where it stands in the log, and the proof that it does.
+/// Where the entry stands in the log, and the proof that it does.
 pub(crate) struct ProvenEntry {
     pub(crate) position: LogPosition,
     pub(crate) proof: String,
@@ -172,8 +173,8 @@ impl VaultTurn<'_> {
         )
     }
 
-    /// Commits, raises the alarm where the rate is unusual, and proves the entry. Nothing is handed
-    /// out without what comes back; `therefore` says so where nothing can be logged.
+    /// Commits, raises the alarm if the rate is unusual, and proves the entry. The vault hands out
+    /// nothing without that proof; `therefore` says what is not done if nothing can be logged.
     ///
     /// # Errors
     /// [`Code::AuditUnavailable`], [`Code::Overloaded`], [`Code::Internal`].

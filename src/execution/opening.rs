@@ -1,4 +1,4 @@
-//! Opening what the vault handed out: the one place where a sealed mapping becomes an identifier.
+//! The one place where a sealed mapping becomes an identifier.
 
 use std::sync::Arc;
 
@@ -16,10 +16,10 @@ use crate::seal::mapping::{Location, Mapping, RecordView};
 use crate::seal::record::Record;
 use crate::seal::segment::{AuthorityPrivateKey, OpenedSegment};
 
-/// The opened segments of what the vault handed out under one order.
+/// The opened segments of the mappings that the vault handed out under one order.
 ///
-/// It takes the order and the receipt of the node's own durable entry by value. So no mapping is
-/// opened without a valid order and an entry, and with one of each only once:
+/// It takes by value the order and the receipt of the node's own durable log entry. So nobody opens
+/// a mapping without a valid order and an entry, and each order and each entry serves once:
 ///
 /// ```
 /// # use std::sync::Arc;
@@ -32,7 +32,7 @@ use crate::seal::segment::{AuthorityPrivateKey, OpenedSegment};
 ///
 /// Without the entry it does not compile:
 ///
-/// ```compile_fail
+/// ```compile_fail,E0061
 /// # use std::sync::Arc;
 /// # use cloison::{audit::AuditReceipt, execution::opening::MappingOpener, node::Node};
 /// # use cloison::{order::ActiveOrder, refusal::Refusal, register::Sector};
@@ -41,7 +41,7 @@ use crate::seal::segment::{AuthorityPrivateKey, OpenedSegment};
 /// }
 /// ```
 ///
-/// Nor with an entry that has served already:
+/// Nor does it with an entry that has served already:
 ///
 /// ```compile_fail,E0382
 /// # use std::sync::Arc;
@@ -61,11 +61,11 @@ pub struct MappingOpener {
 }
 
 impl MappingOpener {
-    /// Opens the segment records (base64url); one that does not open opens no mapping.
+    /// Opens the segment records (base64url). Mappings under a record that does not open stay
+    /// closed.
     ///
     /// # Errors
-    /// [`Code::Sealed`](crate::code::Code::Sealed) when the node was sealed while the vault was
-    /// asked.
+    /// [`Code::Sealed`](crate::code::Code::Sealed) if the node was sealed while it asked the vault.
     pub fn new(
         node: &Node,
         order: ActiveOrder,
@@ -90,7 +90,7 @@ impl MappingOpener {
         &self.order
     }
 
-    /// The node's entry about it.
+    /// The number of the node's log entry about it.
     pub(crate) fn entry(&self) -> u64 {
         self.entry
     }
@@ -100,8 +100,8 @@ impl MappingOpener {
         &self.sector
     }
 
-    /// Opens a record (base64url) of a domain that is sealed under one of the segments, if it is
-    /// the one that `is_asked` means.
+    /// Opens a record (base64url) of a domain that is sealed under one of the segments, if
+    /// `is_asked` accepts it.
     pub(crate) fn mapping(
         &self,
         segment: usize,
@@ -121,8 +121,8 @@ impl MappingOpener {
     }
 }
 
-/// A segment that is signed by a pinned key, committed, sealed to this authority, and this
-/// sector's.
+/// Opens a segment that a pinned key signed, that is committed to its data key, sealed to this
+/// authority, and of this sector.
 fn open_segment(
     node: &Node,
     keys: &[&AuthorityPrivateKey],

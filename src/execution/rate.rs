@@ -1,28 +1,28 @@
-//! How much an authority asks for: bounded by the register, and an alarm before that when it is
-//! unusual.
+//! The rate at which an authority asks for pseudonyms: the register bounds it, and an unusual rate
+//! raises an alarm before that.
 //!
-//! Counted are the pseudonyms of every request that is answered, by the hour (UTC), in the commit
-//! of the release itself; so no restart resets them. A stolen quorum that stays within its orders
-//! is slowed down, and heard.
+//! Each release counts its pseudonyms by the hour (UTC), in its own commit, so that no restart
+//! resets the count. So thieves with a stolen quorum who stay within their orders are slow, and
+//! noticed.
 
 use jiff::Timestamp;
 
 use super::FAILED;
-use crate::audit::Event;
+use crate::audit::AuditEvent;
 use crate::code::Code;
 use crate::commit::Change;
 use crate::refusal::{Refusal, fault};
 use crate::register::{Authority, Id};
 use crate::store::Store;
 
-/// Hours that are looked back on for what is usual: a week.
+/// Hours from which the usual rate is computed: a week.
 const WEEK: u32 = 7 * 24;
-/// So many times its usual hour is an alarm …
+/// An hour of this many times the usual rate raises an alarm …
 const UNUSUAL: u64 = 10;
-/// … but never fewer pseudonyms than this, unless half of what the register allows is fewer.
+/// … but never with fewer pseudonyms than this, unless half of what the register allows is fewer.
 const LEAST: u64 = 1_000;
 
-/// What is counted: each has its own figure in the register and its own hours.
+/// What is counted: each kind has its own limit in the register and its own hours.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum RateKind {
     /// Pseudonyms asked for under orders that re-identify.
@@ -32,7 +32,7 @@ pub(crate) enum RateKind {
 }
 
 impl RateKind {
-    /// Under what name the hours lie in the store; no authority's id has a slash.
+    /// The name of the hours in the store; no authority's id has a slash.
     fn name(self, authority: &Id) -> String {
         match self {
             RateKind::Releases => authority.to_string(),
@@ -47,8 +47,7 @@ impl RateKind {
         }
     }
 
-    /// A migration is seldom and never usual: half of what is allowed is an alarm, and nothing
-    /// before.
+    /// Migrations are rare, so none is usual: half of what the register allows raises the alarm.
     fn threshold(self, usual: u64, limit: u64) -> u64 {
         match self {
             RateKind::Releases => threshold(usual, limit),
@@ -72,7 +71,7 @@ pub(crate) struct ReleaseRate {
 /// Adds `items` to the authority's present hour.
 ///
 /// # Errors
-/// [`Code::ReleaseRate`] when the register does not allow as many in an hour.
+/// [`Code::ReleaseRate`] if the register does not allow as many in an hour.
 pub(super) fn take_rate(
     store: &Store,
     kind: RateKind,
@@ -125,7 +124,7 @@ pub(super) fn take_rate(
     })
 }
 
-/// From how many pseudonyms in an hour on there is an alarm.
+/// The number of pseudonyms in an hour that raises the alarm.
 fn threshold(usual: u64, limit: u64) -> u64 {
     (usual.saturating_mul(UNUSUAL))
         .max(LEAST)
@@ -145,15 +144,15 @@ impl ReleaseRate {
         Box::new(move |store, batch| store.put_released(batch, &name, hour, items, &old))
     }
 
-    /// The alarm, when this release is the one that makes the hour unusual.
-    pub(crate) fn alarm(&self, now: Timestamp) -> Option<Event> {
+    /// The alarm, if this release makes the hour unusual.
+    pub(crate) fn alarm(&self, now: Timestamp) -> Option<AuditEvent> {
         let items = self.before + self.items;
         if self.before >= self.threshold || items < self.threshold {
             return None;
         }
         tracing::warn!(authority = %self.authority, items, threshold = self.threshold, "an unusual rate of releases");
         let begins = now.as_second() - now.as_second().rem_euclid(3_600);
-        Some(Event::ReleaseAlarm {
+        Some(AuditEvent::ReleaseAlarm {
             authority: self.authority.clone(),
             of: (self.kind == RateKind::Migrations).then_some("migrations"),
             hour: Timestamp::from_second(begins)

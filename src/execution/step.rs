@@ -1,13 +1,15 @@
-//! In step: vault and node bring each other what was done upon orders. The node asks, for only it
-//! can reach the other; the vault answers with what the node lacks and says what it lacks itself.
+//! Vault and node exchange the acts upon orders until both hold the same. The node asks, because
+//! only it can reach the other side; the vault answers with the acts that the node lacks and names
+//! those that it lacks itself.
 
 use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
-use super::{check_register, hex};
+use super::check_register;
 use crate::access::{BearerPermit, NodePermit};
 use crate::code::Code;
+use crate::id::{from_hex, hex};
 use crate::link::{VaultLink, VaultQuestion};
 use crate::node::Node;
 use crate::order::act::ActPayload;
@@ -19,10 +21,10 @@ use crate::register::Id;
 use crate::statement;
 use crate::vault::Vault;
 
-/// How often an exchange begins anew because an act came to one side while it was under way.
+/// How often an exchange is repeated because an act came to one side meanwhile.
 const TRIES: usize = 3;
 
-/// What the node sends: a window of its acts, and acts that the vault said it lacks.
+/// The node's part of an exchange: a window of its acts, and acts that the vault said it lacks.
 #[derive(Debug, Clone, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ActExchange {
@@ -30,10 +32,10 @@ pub struct ActExchange {
     pub register: String,
     /// The digest of all acts that the node holds ([`Book::digest`]).
     pub digest: String,
-    /// The window begins behind the act with this digest (hex); absent: with the first one.
+    /// The window begins after the act with this digest (hex); if absent, with the first act.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub after: Option<String>,
-    /// It ends with this one; absent: with the last one.
+    /// It ends with this act; if absent, with the last act.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub until: Option<String>,
     /// Digests (hex) of the acts in the window that the node holds; at most a thousand.
@@ -47,7 +49,7 @@ impl VaultQuestion for ActExchange {
     const PATH: &'static str = "/v1/acts/exchange";
 }
 
-/// What the vault answers.
+/// The vault's part of an exchange.
 #[derive(Debug, Clone, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ActExchangeAnswer {
@@ -55,11 +57,11 @@ pub struct ActExchangeAnswer {
     pub digest: String,
     /// Acts in the window that the node lacks, as they were signed; 128 KiB at most.
     pub acts: Vec<String>,
-    /// Digests (hex) of those named that the vault lacks.
+    /// Digests (hex) of the acts that the node named and the vault lacks.
     pub lacks: Vec<String>,
 }
 
-/// The vault's side: takes what the node brings, answers with what it lacks.
+/// The vault's side: takes the node's acts and answers with those that the node lacks.
 ///
 /// # Errors
 /// [`Code::RegisterMismatch`]; [`Code::MalformedBody`], [`Code::TooLarge`]; those of
@@ -101,11 +103,7 @@ pub fn exchange(
 }
 
 fn digest(text: &str) -> Result<ActDigest, Refusal> {
-    let bytes = data_encoding::HEXLOWER
-        .decode(text.as_bytes())
-        .ok()
-        .and_then(|bytes| bytes.try_into().ok());
-    bytes.ok_or_else(|| {
+    from_hex(text).ok_or_else(|| {
         Refusal::new(
             Code::MalformedBody,
             "an act's digest is 64 hexadecimal digits",
@@ -117,11 +115,12 @@ fn digests(texts: &[String]) -> Result<Vec<ActDigest>, Refusal> {
     texts.iter().map(|text| digest(text)).collect()
 }
 
-/// The node's side: exchanges until both hold the same, as the vault itself says.
+/// The node's side: repeats the exchange until the vault itself confirms that both hold the same
+/// acts.
 ///
 /// # Errors
-/// The vault's refusal, or that it does not answer; [`Code::OutOfStep`] when one side does not take
-/// what the other brings.
+/// The vault's refusal; [`Code::PeerUnavailable`]; [`Code::OutOfStep`] if one side does not take an
+/// act of the other.
 pub fn get_in_step(node: &Node, vault: &dyn VaultLink) -> Result<(), Refusal> {
     let mut equal = go_through(node, vault);
     for _ in 1..TRIES {
@@ -129,25 +128,25 @@ pub fn get_in_step(node: &Node, vault: &dyn VaultLink) -> Result<(), Refusal> {
             equal = go_through(node, vault);
         }
     }
-    let stepped = equal.and_then(|equal| match equal {
-        true => Ok(()),
-        false => Err(Refusal::new(
+    let stepped = equal.and_then(|equal| {
+        if equal {
+            return Ok(());
+        }
+        Err(Refusal::new(
             Code::OutOfStep,
             "vault or node does not take an act of the other yet; their logs say which",
-        )),
+        ))
     });
-    // Of a vault that is away, nothing is known.
-    if stepped
-        .as_ref()
-        .map_or_else(|refusal| refusal.code() != Code::PeerUnavailable, |()| true)
-    {
+    // Nothing is known of a vault that does not answer.
+    let is_away = |refusal: &Refusal| refusal.code() == Code::PeerUnavailable;
+    if !stepped.as_ref().is_err_and(is_away) {
         Book::from(node).note_step(&node.authority().id, stepped.is_ok());
     }
     stepped
 }
 
-/// Goes through all windows once; whether both hold the same after that. What one side does not
-/// take is passed over, so that it keeps nothing else from being taken.
+/// Goes through all windows once and returns whether both hold the same acts then. It skips an act
+/// that one side does not take, so that this act does not hold up the others.
 fn go_through(node: &Node, vault: &dyn VaultLink) -> Result<bool, Refusal> {
     let authority = &node.authority().id;
     let (mut after, mut bring, mut brought) = (None, vec![], BTreeSet::new());
@@ -187,7 +186,7 @@ fn question(
     })
 }
 
-/// An act upon an order that somebody brings.
+/// An act upon an order, as a caller sends it.
 #[derive(Debug, Serialize, Deserialize, utoipa::ToSchema)]
 #[schema(as = Lodge)]
 #[serde(deny_unknown_fields)]
@@ -196,14 +195,14 @@ pub struct ActText {
     pub act: String,
 }
 
-/// What came of an act that was brought to the node.
+/// The answer to an act.
 #[derive(Debug, Clone, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ActResponse {
     /// The order, as this side sees it now.
     pub order: OrderView,
     /// Whether the vault itself confirms that it holds every act that the node holds, this one
-    /// among them. Brought to the vault: false; the node takes it before it opens anything.
+    /// among them. Always false at the vault; the node takes the act before it opens anything.
     pub both: bool,
 }
 
@@ -222,8 +221,8 @@ pub fn lodge_at_vault(
     })
 }
 
-/// Takes an act at the node, and brings it to the vault at once. It is in force here also where the
-/// vault does not answer.
+/// Takes an act at the node and sends it to the vault at once. It is in force at the node even if
+/// the vault does not answer.
 ///
 /// # Errors
 /// Those of [`Book::lodge`].

@@ -26,6 +26,7 @@ use crate::audit::shard_reader::ShardReader;
 use crate::code::Code;
 use crate::commit::{Job, JobLog};
 use crate::entity::Entity;
+use crate::refusal::fault;
 use crate::store::{Shard, StoreError};
 use crate::tlog::path::LogResource;
 
@@ -143,7 +144,7 @@ async fn serve(
             &published.tree,
             published.checkpoint.size,
         );
-        shelf.read(resource).map_err(|error| internal(&error))
+        shelf.read(resource).map_err(|error| unreadable(&error))
     });
     Ok(body::reply(
         "application/octet-stream",
@@ -158,9 +159,8 @@ fn shard(log: &Log, named: Option<&str>) -> Option<Arc<PublishedCheckpoint>> {
     }
 }
 
-fn internal(error: &StoreError) -> Problem {
-    tracing::error!(%error, "the log cannot be read");
-    Problem::new(Code::Internal)
+fn unreadable(error: &StoreError) -> Problem {
+    fault("the log cannot be read")(error).code().into()
 }
 
 /// Only those who may read the log, and how much of it; others are refused, and that is logged.

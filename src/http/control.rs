@@ -11,9 +11,9 @@ use super::described::{OpenApiRouter, routes, tagged};
 use super::peer::Peer;
 use super::problem::Problem;
 use crate::access;
-use crate::epoch::{self, AdvanceEpochRequest, SectorEpochs};
-use crate::reidentify::resumed::{self, ResumeProofs};
+use crate::epoch::{self, AdvanceEpochRequest, EpochList};
 use crate::reidentify::{Release, ReleaseRequest, release};
+use crate::resumption::{self, ResumeProofs};
 use crate::vault::Vault;
 
 /// Epochs, releases, resumes.
@@ -31,7 +31,7 @@ pub(super) fn routes() -> OpenApiRouter<Arc<Vault>> {
     path = "/v1/sectors/{sector}/epochs",
     params(("sector" = String, Path, description = "Sector name")),
     responses(
-        (status = 200, description = "The epochs, oldest first", body = SectorEpochs),
+        (status = 200, description = "The epochs, oldest first", body = EpochList),
         Problem,
     ),
 )]
@@ -47,7 +47,7 @@ pub(super) async fn list_epochs(
         "epoch-list",
         permit,
         move |permit| {
-            epoch::list(&vault, permit, &sector).map(|epochs| SectorEpochs { sector, epochs })
+            epoch::list(&vault, permit, &sector).map(|epochs| EpochList { sector, epochs })
         },
     )
     .await
@@ -60,7 +60,7 @@ pub(super) async fn list_epochs(
     params(("sector" = String, Path, description = "Sector name")),
     request_body = AdvanceEpochRequest,
     responses(
-        (status = 200, description = "The epochs, oldest first", body = SectorEpochs),
+        (status = 200, description = "The epochs, oldest first", body = EpochList),
         Problem,
     ),
 )]
@@ -78,8 +78,7 @@ pub(super) async fn advance_epoch(
         permit,
         request,
         move |permit, how: AdvanceEpochRequest| {
-            epoch::advance(&vault, permit, &sector, &how)
-                .map(|epochs| SectorEpochs { sector, epochs })
+            epoch::advance(&vault, permit, &sector, &how).map(|epochs| EpochList { sector, epochs })
         },
     )
     .await
@@ -129,7 +128,7 @@ pub(super) async fn resume_proofs(State(vault): State<Arc<Vault>>, peer: Peer) -
         peer,
         "resume-proofs",
         permit,
-        move |permit| resumed::proofs(&vault, permit),
+        move |permit| resumption::proofs(&vault, permit),
     )
     .await
 }

@@ -16,9 +16,9 @@ use crate::code::Code;
 use crate::keys::shares::{Share, ShareText};
 use crate::node::safe::SharePurpose;
 use crate::reidentify::deliver::{self, SealedResponse};
-use crate::reidentify::resumed::{self, ResumeAcknowledgement, ResumedLogs};
 use crate::reidentify::reveal::{self, ReidentifyResponse};
 use crate::reidentify::{Delivery, ReidentifyRequest};
+use crate::resumption::{self, ResumeAcknowledgement, ResumedLogs};
 use crate::unseal::{SealStatus, UnsealProgress};
 
 /// Re-identification, custody, resumes.
@@ -166,7 +166,7 @@ pub(super) async fn status(State(door): State<Arc<NodeDoor>>, peer: Peer) -> Htt
 pub(super) async fn resumes(State(door): State<Arc<NodeDoor>>, peer: Peer) -> HttpAnswer {
     let permit = access::resumer(door.node.register(), &door.node.authority().id, peer.spki);
     answer(door.entity(), peer, "resume-list", permit, move |_| {
-        resumed::list(&door.node, &*door.vault)
+        resumption::list(&door.node, &*door.vault)
     })
     .await
 }
@@ -195,7 +195,7 @@ pub(super) async fn acknowledge_resume(
         permit,
         request,
         move |permit, asked: ResumeAcknowledgement| {
-            resumed::acknowledge(&door.node, permit, &asked, &*door.vault)
+            resumption::acknowledge(&door.node, permit, &asked, &*door.vault)
         },
     )
     .await

@@ -1,7 +1,8 @@
-//! Check digits: what catches a mistyped identifier before it becomes a stranger's pseudonym.
+//! Check digits: they catch a mistyped identifier before it becomes a stranger's pseudonym.
 //!
 //! All four run over the whole canonical value, which must then consist of ASCII digits, the last
-//! one being the check digit. They keep no secret: a pass says nothing but "well typed".
+//! one being the check digit. They protect no secret: a match only means that the value was typed
+//! well.
 
 use serde::{Deserialize, Serialize};
 

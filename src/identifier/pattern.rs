@@ -31,7 +31,7 @@ impl Pattern {
                     .into(),
             );
         }
-        // `All` instead of leftmost-first: "A|AB" is to match "AB" too, and only the end of the
+        // `All` instead of leftmost-first: "A|AB" must match "AB" too, and only the end of the
         // value decides.
         let table = dense::Builder::new()
             .syntax(
@@ -56,8 +56,8 @@ impl Pattern {
             .build(pattern)
             .map_err(|error| {
                 let cause = first_line(&error);
-                // The builder says so itself only of the table; of the automaton before it, the
-                // text does.
+                // The builder reports the limit by itself only for the table; for the automaton
+                // before it, only the text does.
                 if error.is_size_limit_exceeded() || cause.contains("exceeded limit") {
                     "the pattern is too large".to_owned()
                 } else {
@@ -85,8 +85,9 @@ impl Pattern {
         self.table.is_match_state(self.table.next_eoi_state(walk.0))
     }
 
-    /// Refuses a pattern with which no identifier, the empty one, or none with a check digit could
-    /// be canonical: walks all that the canonical `alphabet` can spell, to the greatest length.
+    /// Refuses a pattern that matches no canonical value, the empty one, or, where there is a check
+    /// digit, a value that is not all digits. Walks everything that the canonical `alphabet` can
+    /// spell, to the greatest length.
     pub(super) fn suits(&self, alphabet: &[u8], check: CheckDigit) -> Result<(), String> {
         if self.ends(self.start()) {
             return Err("the pattern matches the empty value".into());

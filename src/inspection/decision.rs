@@ -1,9 +1,9 @@
-//! What the commission decides on an inspection, and that it is over: statements signed with one of
-//! its register keys.
+//! The commission's decision on an inspection, and its end: statements signed with one of the
+//! commission's register keys.
 //!
 //! Decree 2-09-165, art. 17: the decision names the controller with its address, the commissioned
-//! agents, the object and the duration. The object is written twice: in words for people, and as
-//! sectors, actors and a time for the doors.
+//! agents, the object and the duration. The object is stated twice: in words for people, and as
+//! sectors, actors and a time for the program.
 
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
@@ -39,28 +39,28 @@ pub struct InspectionDecision {
     pub address: String,
     /// The commissioned agents, by name.
     pub agents: Vec<String>,
-    /// What it is about, in words.
+    /// The object, in words.
     pub object: String,
-    /// The auditors of the register to whom it opens.
+    /// The auditors of the register who get access.
     #[schema(value_type = Vec<String>)]
     pub auditors: Vec<Id>,
-    /// Sectors, exactly; none: not narrowed by sectors.
+    /// Names of the sectors, exactly; empty: any sector.
     pub sectors: Vec<String>,
-    /// Clients, organisations, authorities, officers, operators; none: not narrowed by actors.
+    /// Clients, organisations, authorities, officers, operators; empty: any actor.
     #[schema(value_type = Vec<String>)]
     pub actors: Vec<Id>,
-    /// What was logged before is not its object.
+    /// Entries before this time are not its object.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     #[schema(value_type = Option<String>)]
     pub from: Option<Timestamp>,
-    /// Nor what was logged from here on.
+    /// Entries from this time on are not its object.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     #[schema(value_type = Option<String>)]
     pub to: Option<Timestamp>,
-    /// It is open from this second …
+    /// The first second at which it is open.
     #[schema(value_type = String)]
     pub not_before: Timestamp,
-    /// … until before this one.
+    /// The first second at which it no longer is.
     #[schema(value_type = String)]
     pub not_after: Timestamp,
 }
@@ -87,7 +87,7 @@ pub(super) fn invalid(why: impl Into<std::borrow::Cow<'static, str>>) -> Refusal
     InspectionDecision::refuse(why)
 }
 
-/// Text for people: one line of 1 to `most` characters, nothing before and behind.
+/// Whether a text is one line of 1 to `most` characters without blanks around it.
 fn plain(text: &str, most: usize) -> bool {
     let count = text.chars().count();
     (1..=most).contains(&count) && text.trim() == text && !text.chars().any(char::is_control)

@@ -1,5 +1,5 @@
-//! The figures of an inspection: what the log says happened in its sectors, counted entry by entry.
-//! Everyone who has a copy of the log counts the same.
+//! The figures of an inspection: the events in its sectors, counted from the log entry by entry, so
+//! that everyone with a copy of the log counts the same.
 
 use std::collections::BTreeMap;
 
@@ -7,14 +7,14 @@ use serde::{Deserialize, Serialize};
 
 use super::object::InspectionObject;
 
-/// What happened in one sector.
+/// The figures of one sector.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SectorFigures {
-    /// Tokenization: requests …
+    /// Tokenization requests.
     pub batches: u64,
-    /// … identifiers that were answered …
+    /// Identifiers that were answered.
     pub items: u64,
-    /// … and that were rejected.
+    /// Identifiers that were rejected.
     pub rejected: u64,
     /// Re-identification, by `authority/order`: an order's id names it only within its authority.
     pub orders: BTreeMap<String, OrderFigures>,
@@ -24,12 +24,12 @@ pub struct SectorFigures {
     pub erasures: u64,
 }
 
-/// What was done under one order.
+/// The figures of one order.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OrderFigures {
     /// Its id.
     pub order: String,
-    /// Whose.
+    /// Its authority.
     pub authority: String,
     /// `judicial`, `statutory` or `force-majeure`; empty in entries of versions that did not log
     /// it.
@@ -55,19 +55,19 @@ pub struct RefusalGroup {
     pub code: String,
 }
 
-/// What happened, as far as an inspection is about it.
+/// The figures of an inspection's object.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct InspectionFigures {
     /// Entries counted.
     pub entries: u64,
     /// By sector.
     pub sectors: BTreeMap<String, SectorFigures>,
-    /// Refusals with their number. They name no sector: those of the object's actors, or of its
-    /// sectors' clients.
+    /// Refusals with their number. Refusals name no sector, so these are those of the object's
+    /// actors, or of its sectors' clients.
     pub refusals: Vec<(RefusalGroup, u64)>,
 }
 
-/// The members that are counted.
+/// The members of an entry that are counted.
 #[derive(Deserialize)]
 #[serde(default)]
 #[derive(Default)]
@@ -102,7 +102,7 @@ impl FigureCounter {
         if !object.covers(entry) {
             return;
         }
-        // What an inspection covers is an entry; members of other kinds than these count nothing.
+        // The object covers entries only, and an entry with members of other types counts nothing.
         let Ok(found) = serde_json::from_slice::<EntryFigures>(entry) else {
             return;
         };
@@ -145,7 +145,7 @@ impl FigureCounter {
         }
     }
 
-    /// What came of it.
+    /// The figures so far.
     pub fn figures(self) -> InspectionFigures {
         InspectionFigures {
             refusals: self.refusals.into_iter().collect(),

@@ -1,4 +1,4 @@
-//! The object of an inspection: which entries it covers.
+//! The object of an inspection: decides which entries it covers.
 
 use std::borrow::Cow;
 use std::collections::BTreeSet;
@@ -9,20 +9,21 @@ use serde::Deserialize;
 use super::InspectionView;
 use crate::register::Register;
 
-/// What an inspection is about, resolved against a register.
+/// The object of an inspection, resolved against a register.
 #[derive(Debug, Clone)]
 pub struct InspectionObject {
-    /// Sector names; none: any.
+    /// Sector names; empty: any.
     sectors: BTreeSet<String>,
-    /// Ids of actors; none: any.
+    /// Ids of actors; empty: any.
     actors: BTreeSet<String>,
-    /// Of entries that name no sector, those by these: the actors, or the clients of the sectors.
+    /// Entries that name no sector are covered if they are by one of these: the actors, or the
+    /// clients of the sectors.
     without_sector: BTreeSet<String>,
     from: Option<Timestamp>,
     to: Timestamp,
 }
 
-/// The members that are looked at.
+/// The members of an entry that are read.
 #[derive(Deserialize)]
 struct EntryNames<'a> {
     #[serde(borrow)]
@@ -44,7 +45,7 @@ struct EntryNames<'a> {
 }
 
 impl InspectionObject {
-    /// The object of an inspection. Nothing is covered that was logged after its end.
+    /// The object of an inspection. It does not cover entries after its end.
     pub fn of(view: &InspectionView, register: &Register) -> Self {
         let decision = &view.decision;
         let actors: BTreeSet<String> = decision.actors.iter().map(ToString::to_string).collect();
@@ -69,12 +70,12 @@ impl InspectionObject {
         }
     }
 
-    /// The first instant that it is about.
+    /// The first instant that it covers.
     pub fn from(&self) -> Option<Timestamp> {
         self.from
     }
 
-    /// Whether an entry is of this object. What is no entry is not.
+    /// Whether the object covers an entry; false for any other text.
     pub fn covers(&self, entry: &[u8]) -> bool {
         let Ok(found) = serde_json::from_slice::<EntryNames<'_>>(entry) else {
             return false;

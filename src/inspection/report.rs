@@ -1,6 +1,6 @@
-//! The annex of an inspection's minutes: what was decided, what was accessed under it, the figures
-//! of the sectors concerned, and the head of the log that bears all this out; signed with the key
-//! of the log's checkpoints.
+//! The annex of an inspection's minutes: the decision, every access under it, the figures of the
+//! sectors concerned, and the head of the log that proves them; signed with the key of the log's
+//! checkpoints.
 
 use std::sync::TryLockError;
 use std::time::Duration;
@@ -19,7 +19,7 @@ use super::{FAILED, InspectionView, Inspections, hex};
 use crate::access::AuditorPermit;
 use crate::audit::log::PublishedCheckpoint;
 use crate::audit::shard_reader::ShardReader;
-use crate::audit::{AccessDetails, AuditReceipt, Event};
+use crate::audit::{AccessDetails, AuditEvent, AuditReceipt};
 use crate::code::Code;
 use crate::entity::Entity;
 use crate::json::JsonObject;
@@ -30,9 +30,9 @@ use crate::statement::{Statement, StatementFault, UnverifiedStatement, read_unve
 use crate::store::StoreError;
 use crate::tlog::checkpoint::Checkpoint;
 
-/// What the member `format` says.
+/// The value of the member `format`.
 pub const FORMAT: &str = "cloison-inspection-report/1";
-/// Accesses that are listed one by one.
+/// The most accesses that are listed one by one.
 const MOST_LISTED: usize = 10_000;
 /// How long a report waits for the checkpoint over its own entry.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -53,24 +53,24 @@ pub struct InspectionReport {
     pub register_digest: String,
     /// When it was written.
     pub written: Timestamp,
-    /// What was decided, and how it stands.
+    /// The decision and its state.
     pub inspection: Box<InspectionView>,
     /// Every access under it, as it was logged, oldest first.
     pub accesses: Vec<LoggedAccess>,
-    /// How many more there were than are listed.
+    /// How many more accesses there were.
     pub more_accesses: u64,
-    /// What the register says of the sectors concerned.
+    /// The register's facts about the sectors concerned.
     pub sectors: Vec<SectorFacts>,
-    /// What happened in them.
+    /// Their figures.
     pub figures: InspectionFigures,
-    /// The checkpoint that covers all of it, the entry about this report included: a signed note.
+    /// The checkpoint that covers all of this, the entry about this report included: a signed note.
     pub checkpoint: String,
-    /// The last checkpoint that others cosigned, with their signatures; absent where nobody did.
+    /// The last checkpoint that others cosigned, with their signatures; absent if nobody did.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub cosigned: Option<String>,
 }
 
-/// An access, where it stands in the log.
+/// An access, with its place in the log.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct LoggedAccess {
@@ -82,23 +82,23 @@ pub struct LoggedAccess {
     pub entry: Value,
 }
 
-/// What the register says of a sector, as art. 27 and 28 ask.
+/// The register's facts about a sector, as art. 27 and 28 require.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SectorFacts {
     /// Its name.
     pub name: String,
-    /// Its identity.
+    /// Its UUID.
     pub uuid: Uuid,
     /// What was declared and decided.
     pub declaration: Declaration,
-    /// What separates domains inside it.
+    /// The granularity that separates domains inside it.
     pub granularity: Granularity,
     /// How its pseudonyms are written.
     pub text_form: String,
     /// Whether mappings are kept.
     pub reversible: bool,
-    /// For how many years.
+    /// How many years they are kept.
     pub retention_years: u32,
     /// Competent authorities: id and name.
     pub authorities: Vec<(String, String)>,
@@ -119,7 +119,7 @@ pub struct SignedReport {
     pub signature: String,
 }
 
-/// What the signature states: the payload, member by member.
+/// The payload of the signature, member by member.
 #[derive(Serialize)]
 pub struct ReportStatement {
     /// The deployment's id.
@@ -162,19 +162,19 @@ fn digest(report: &Value) -> [u8; 32] {
     Sha256::digest(serde_json::to_vec(report).unwrap_or_default()).into()
 }
 
-/// Writes the report on an inspection for one of its auditors. Before it does, it logs that it was
-/// written. It refuses before the inspection has begun; after the end it counts what was logged
-/// until then.
+/// Writes the report on an inspection for one of its auditors, and logs that first. It refuses
+/// before the inspection has begun. After the end it counts what was logged until then.
 ///
 /// # Errors
-/// [`Code::UnknownInspection`]; [`Code::InspectionRequired`] where it has not begun, or was closed
-/// before it did; [`Code::Overloaded`] while another one is written; [`Code::AuditUnavailable`].
+/// [`Code::UnknownInspection`]; [`Code::InspectionRequired`] if it has not begun, or was closed
+/// before it did; [`Code::Overloaded`] while another report is being written;
+/// [`Code::AuditUnavailable`].
 pub fn write(
     inspections: &Inspections<'_>,
     id: Uuid,
     permit: &AuditorPermit,
 ) -> Result<SignedReport, Refusal> {
-    let view = inspections.one(id, permit)?;
+    let view = inspections.inspection(id, permit)?;
     if !view.has_begun() {
         let why = "the inspection has not begun, or was closed before it did: it opens nothing";
         return Err(Refusal::new(Code::InspectionRequired, why));
@@ -196,7 +196,7 @@ pub fn write(
     inspections.signed(inspections.compose(view, entries, &head)?, &head)
 }
 
-/// What the log says of an inspection, up to a checkpoint.
+/// The log's entries about an inspection, up to a checkpoint.
 #[derive(Default)]
 struct ReportEntries {
     count: FigureCounter,
@@ -205,7 +205,7 @@ struct ReportEntries {
 }
 
 impl ReportEntries {
-    /// Goes through the log.
+    /// Reads the log.
     fn read(
         inspections: &Inspections<'_>,
         view: &InspectionView,
@@ -213,8 +213,8 @@ impl ReportEntries {
     ) -> Result<Self, Refusal> {
         let object = InspectionObject::of(view, inspections.entity.register());
         let mark = format!("\"inspection\":\"{}\"", view.decision.id);
-        // Years before the object's first instant hold nothing of it, and those before the decision
-        // no access under it.
+        // Years before the object's first instant hold no entry of it, and years before the
+        // decision no access under it.
         let first = object.from().map(|from| {
             from.min(view.entered)
                 .to_zoned(jiff::tz::TimeZone::UTC)
@@ -229,7 +229,7 @@ impl ReportEntries {
             .iter()
             .filter(|shard| may_hold(shard.tree.shard.year))
         {
-            // What came after the checkpoint that the report shows does not belong to it.
+            // Entries after the checkpoint that the report shows do not belong to it.
             let last = if shard.tree.shard == head.tree.shard {
                 head
             } else {
@@ -249,7 +249,8 @@ impl ReportEntries {
         Ok(entries)
     }
 
-    /// Lists an entry that is an access under the inspection of which `mark` is a piece.
+    /// Lists an entry if it is an access under the inspection; `mark` is a piece of every such
+    /// entry.
     fn note_access(&mut self, log: &str, index: u64, entry: &[u8], mark: &str) {
         let text = std::str::from_utf8(entry).unwrap_or_default();
         if text.contains(mark)
@@ -279,9 +280,12 @@ impl Inspections<'_> {
             asked: [].into(),
             given: 1,
         };
-        self.entity
-            .committer()
-            .record(self.now, Event::Access(Box::new(access)), vec![], vec![])
+        self.entity.committer().record(
+            self.now,
+            AuditEvent::Access(Box::new(access)),
+            vec![],
+            vec![],
+        )
     }
 
     fn compose(
@@ -349,7 +353,7 @@ impl Inspections<'_> {
     }
 }
 
-/// What register and store say of a sector.
+/// The facts of register and store about a sector.
 fn facts(entity: &Entity, sector: &Sector) -> Result<SectorFacts, StoreError> {
     let called = |id: &Id| {
         let authority = entity.register().authorities.get(id);
@@ -373,8 +377,8 @@ fn facts(entity: &Entity, sector: &Sector) -> Result<SectorFacts, StoreError> {
     })
 }
 
-/// Checks a report: its signature, by the key that `key` believes for its log, its digest, and the
-/// checkpoint in it.
+/// Checks a report: its signature under the trusted key of its log, which `key` returns; its
+/// digest; and the checkpoint in it.
 ///
 /// # Errors
 /// [`Code::InspectionInvalid`], saying what does not fit.
@@ -391,11 +395,11 @@ pub fn check(
         sha256,
     } = signature.says();
     let believed =
-        key(origin).ok_or_else(|| invalid(format!("no key is believed for the log {origin}")))?;
+        key(origin).ok_or_else(|| invalid(format!("no key is trusted for the log {origin}")))?;
     let signatures = signature.signatures(|_| Some(((), &believed)));
     if signature.claimed_signers().count() != 1 || signatures.all_good().is_err() {
         return Err(invalid(format!(
-            "the signature is not by the key that is believed for the log {origin}"
+            "the signature is not by the key that is trusted for the log {origin}"
         )));
     }
     if digest(&document.report) != *sha256 {

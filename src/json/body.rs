@@ -1,7 +1,7 @@
-//! Structs from JSON objects and from nothing else, for the bodies of requests and for files.
+//! Reads structs from JSON objects only, for the bodies of requests and for files.
 //!
-//! `serde`'s derived readers also take an array for a struct and tell its members by their place: a
-//! second spelling of every request, which no description mentions and no reader expects.
+//! `serde`'s derived readers also accept an array for a struct and identify its members by their
+//! place. That would be a second, undocumented spelling of every request.
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -13,12 +13,12 @@ use serde_json::de::Read;
 /// Reads a whole text that is one JSON object.
 ///
 /// # Errors
-/// `serde_json`'s, which may quote the text: show its place and not its words.
+/// `serde_json`'s. Its message may quote the text, so show only the place.
 pub fn read_object<'t, T: Deserialize<'t>>(text: &'t [u8]) -> Result<T, serde_json::Error> {
     match std::str::from_utf8(text) {
-        // Once over the whole is faster than once for each of many short strings.
+        // One check of the whole text is faster than one for each of many short strings.
         Ok(text) => read_from(serde_json::Deserializer::from_str(text)),
-        // Says where.
+        // This error has the place.
         Err(_) => read_from(serde_json::Deserializer::from_slice(text)),
     }
 }
@@ -34,7 +34,7 @@ fn read_from<'t, R: Read<'t>, T: Deserialize<'t>>(
 /// Reads a struct from an object: for `deserialize_with`.
 ///
 /// # Errors
-/// The deserializer's, also for what is no object.
+/// The deserializer's, also for any other kind of value.
 pub fn object<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
     deserializer: D,
 ) -> Result<T, D::Error> {
@@ -142,7 +142,7 @@ mod tests {
         ] {
             assert!(read(wrong).is_err(), "{wrong}");
         }
-        // The place is that of the fault.
+        // The error has the place of the fault.
         let error = read("{\"name\":\"a\",\n\"other\":1}").unwrap_err();
         assert_eq!((error.line(), error.column()), (2, 7));
     }

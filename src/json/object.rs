@@ -10,7 +10,7 @@ use super::JsonFault;
 const DUPLICATE: &str = "a member appears twice";
 const FOREIGN: &str = "a null, a boolean, a fraction or a negative number";
 
-/// A JSON value of the few kinds that signed texts are made of.
+/// A JSON value of the kinds that signed texts may hold.
 pub enum JsonValue {
     /// A string.
     Text(String),
@@ -22,7 +22,7 @@ pub enum JsonValue {
     Object(JsonObject),
 }
 
-/// The members of a JSON object, each there once. Take the expected ones out, then call
+/// The members of a JSON object, each of them once. Take the expected ones out, then call
 /// [`JsonObject::end`].
 #[derive(Default)]
 pub struct JsonObject(BTreeMap<String, JsonValue>);
@@ -31,13 +31,13 @@ impl JsonObject {
     /// Reads one JSON object, strictly.
     ///
     /// # Errors
-    /// [`JsonFault::Text`] with what is wrong; never with a piece of the text.
+    /// [`JsonFault::Text`], which never holds a piece of the text.
     pub fn parse(bytes: &[u8]) -> Result<Self, JsonFault> {
         match serde_json::from_slice(bytes) {
             Ok(JsonValue::Object(members)) => Ok(members),
             Ok(_) => Err(JsonFault::Text("no JSON object")),
             Err(error) => {
-                // Only our own sentences may leave: serde's quote the text.
+                // Only this room's own sentences are returned, because serde's may quote the text.
                 let said = error.to_string();
                 Err(JsonFault::Text(
                     [DUPLICATE, FOREIGN]
@@ -52,7 +52,7 @@ impl JsonObject {
     /// Takes member `name`, a string.
     ///
     /// # Errors
-    /// [`JsonFault::Member`] when it is missing or something else.
+    /// [`JsonFault::Member`] if it is missing or something else.
     pub fn text(&mut self, name: &'static str) -> Result<String, JsonFault> {
         self.maybe_text(name)?.ok_or(JsonFault::Member {
             name,
@@ -63,7 +63,7 @@ impl JsonObject {
     /// Takes member `name`, a string, if it is there.
     ///
     /// # Errors
-    /// [`JsonFault::Member`] when it is something else.
+    /// [`JsonFault::Member`] if it is something else.
     pub fn maybe_text(&mut self, name: &'static str) -> Result<Option<String>, JsonFault> {
         match self.0.remove(name) {
             Some(JsonValue::Text(text)) => Ok(Some(text)),
@@ -78,7 +78,7 @@ impl JsonObject {
     /// Takes member `name`, a whole number.
     ///
     /// # Errors
-    /// [`JsonFault::Member`] when it is missing or something else.
+    /// [`JsonFault::Member`] if it is missing or something else.
     pub fn number(&mut self, name: &'static str) -> Result<u64, JsonFault> {
         self.maybe_number(name)?.ok_or(JsonFault::Member {
             name,
@@ -89,7 +89,7 @@ impl JsonObject {
     /// Takes member `name`, a whole number, if it is there.
     ///
     /// # Errors
-    /// [`JsonFault::Member`] when it is something else.
+    /// [`JsonFault::Member`] if it is something else.
     pub fn maybe_number(&mut self, name: &'static str) -> Result<Option<u64>, JsonFault> {
         match self.0.remove(name) {
             Some(JsonValue::Number(number)) => Ok(Some(number)),
@@ -104,7 +104,7 @@ impl JsonObject {
     /// Takes member `name`, a whole number below 2³².
     ///
     /// # Errors
-    /// [`JsonFault::Member`] when it is missing or something else.
+    /// [`JsonFault::Member`] if it is missing or something else.
     pub fn small(&mut self, name: &'static str) -> Result<u32, JsonFault> {
         let fault = JsonFault::Member {
             name,
@@ -116,7 +116,7 @@ impl JsonObject {
     /// Takes member `name`, an object.
     ///
     /// # Errors
-    /// [`JsonFault::Member`] when it is missing or something else.
+    /// [`JsonFault::Member`] if it is missing or something else.
     pub fn object(&mut self, name: &'static str) -> Result<JsonObject, JsonFault> {
         self.maybe_object(name)?.ok_or(JsonFault::Member {
             name,
@@ -127,7 +127,7 @@ impl JsonObject {
     /// Takes member `name`, an object, if it is there.
     ///
     /// # Errors
-    /// [`JsonFault::Member`] when it is something else.
+    /// [`JsonFault::Member`] if it is something else.
     pub fn maybe_object(&mut self, name: &'static str) -> Result<Option<JsonObject>, JsonFault> {
         match self.0.remove(name) {
             Some(JsonValue::Object(members)) => Ok(Some(members)),
@@ -142,7 +142,7 @@ impl JsonObject {
     /// Takes member `name`, an array of objects.
     ///
     /// # Errors
-    /// [`JsonFault::Member`] when it is missing or something else.
+    /// [`JsonFault::Member`] if it is missing or something else.
     pub fn objects(&mut self, name: &'static str) -> Result<Vec<JsonObject>, JsonFault> {
         self.list(name, "must be an array of objects", |item| match item {
             JsonValue::Object(members) => Some(members),
@@ -153,15 +153,16 @@ impl JsonObject {
     /// Takes member `name`, an array of strings.
     ///
     /// # Errors
-    /// [`JsonFault::Member`] when it is missing or something else.
+    /// [`JsonFault::Member`] if it is missing or something else.
     pub fn texts(&mut self, name: &'static str) -> Result<Vec<String>, JsonFault> {
         self.list(name, "must be an array of strings", string)
     }
 
-    /// What is left, when every member is an array of strings: an object with free names.
+    /// Takes all members that are left, each an array of strings, from an object whose names are
+    /// free.
     ///
     /// # Errors
-    /// [`JsonFault::Member`] with `name`, that of this object, when one is something else.
+    /// [`JsonFault::Member`] with `name`, that of this object, if one is something else.
     pub fn into_texts_by_name(
         self,
         name: &'static str,
@@ -181,10 +182,11 @@ impl JsonObject {
             .ok_or(fault)
     }
 
-    /// Refuses what was not taken.
+    /// Refuses members that were not taken.
     ///
     /// # Errors
-    /// [`JsonFault::UnknownMember`]; the member is not named, for a name could say anything.
+    /// [`JsonFault::UnknownMember`], which does not name the member, because a name could hold
+    /// anything.
     pub fn end(self) -> Result<(), JsonFault> {
         if self.0.is_empty() {
             Ok(())
@@ -301,7 +303,7 @@ mod tests {
             r#"{"a":"1","a":"1"}"#,
             r#"{"a":{"b":"1","b":"2"}}"#,
             r#"{"a":[[{"b":1,"c":[],"b":1}]]}"#,
-            // The same name, spelt with an escape.
+            // The same name, written with an escape.
             r#"{"a":"1","\u0061":"2"}"#,
         ] {
             assert!(refused(text).contains(DUPLICATE), "{text}");

@@ -8,8 +8,8 @@
 //! | `credential` | nothing of ours: systemd keeps it, perhaps encrypted to the machine's TPM | systemd, for this service |
 //! | `token` | the secret wrapped by a key in a PKCS#11 token | the token and its PIN |
 //!
-//! A fifth, shares of an authority's key held by custodians, does not read a secret but is handed
-//! one: [`super::shares`].
+//! In a fifth kind, custodians hold shares of an authority's key and hand them to the node, which
+//! then reads no secret: [`super::shares`].
 
 mod credential;
 pub mod passphrase;
@@ -59,7 +59,7 @@ impl Custody {
         }
     }
 
-    /// The one that is spelled so.
+    /// The custody of that name.
     pub fn parse(text: &str) -> Option<Self> {
         Self::ALL
             .into_iter()
@@ -70,7 +70,7 @@ impl Custody {
 /// Where a secret, or a folder of its versions, lies.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Deposit {
-    /// In which custody.
+    /// The kind of custody.
     pub custody: Custody,
     /// The file or folder; a credential's name.
     pub at: PathBuf,
@@ -105,8 +105,8 @@ impl Deposit {
     }
 }
 
-/// What opens deposits that are more than a file. The passphrase is asked for and the token logged
-/// into at first need, once.
+/// What opens deposits that are more than a file. It asks for the passphrase, and logs into the
+/// token, once, when first needed.
 #[derive(Default)]
 pub struct Keyring {
     passphrase: Option<PassphraseSource>,
@@ -117,7 +117,7 @@ pub struct Keyring {
 }
 
 impl Keyring {
-    /// A keyring that takes the passphrase from there and uses that token.
+    /// A keyring that takes the passphrase from `passphrase` and uses `token`.
     pub fn new(passphrase: Option<PassphraseSource>, token: Option<TokenConfig>) -> Self {
         Self {
             passphrase,
@@ -126,7 +126,7 @@ impl Keyring {
         }
     }
 
-    /// The same, guarding passphrases with that much work (scrypt's N = 2^work) when it writes.
+    /// The same keyring, which protects what it writes with that much work (scrypt's N = 2^work).
     pub fn with_work(self, work: Option<u8>) -> Self {
         Self { work, ..self }
     }
@@ -134,7 +134,7 @@ impl Keyring {
     /// Reads a secret.
     ///
     /// # Errors
-    /// When it cannot be read or is not of that kind. The error says where, never what.
+    /// When it cannot be read or is not of that kind. The error names the place, never the content.
     pub fn read(&self, deposit: &Deposit, kind: SecretKind) -> Result<Key, FileError> {
         match deposit.custody {
             Custody::Token => {
@@ -172,7 +172,7 @@ impl Keyring {
     /// Writes a new secret.
     ///
     /// # Errors
-    /// When something is there, or it cannot be written; a credential never can.
+    /// When something is there already, or it cannot be written, as a credential never can.
     pub fn write(
         &self,
         deposit: &Deposit,
@@ -198,11 +198,11 @@ impl Keyring {
         file::write_private(&deposit.at, &bytes)
     }
 
-    /// Destroys what a deposit holds. Of a secret that a token wrapped this is the wrapped form,
-    /// which is all there was of it.
+    /// Destroys what a deposit holds. For a secret that a token wrapped, this is the wrapped form,
+    /// its only copy.
     ///
     /// # Errors
-    /// When there is nothing, or it cannot be destroyed; a credential never can from here.
+    /// When there is nothing, or it cannot be destroyed, as a credential never can.
     pub fn destroy(&self, deposit: &Deposit) -> Result<(), FileError> {
         match deposit.custody {
             Custody::Credential => Err(at(&deposit.at)(FileFault::ReadOnly)),
@@ -223,7 +223,7 @@ impl Keyring {
         }
     }
 
-    /// All versions of a secret, by number; never none.
+    /// All versions of a secret, by number; at least one.
     ///
     /// # Errors
     /// When one cannot be read, or there is none.
@@ -247,7 +247,7 @@ impl Keyring {
     /// Makes the token's wrapping key.
     ///
     /// # Errors
-    /// When there is no token, it has such a key, or it makes none.
+    /// When there is no token, the token has such a key already, or it refuses to make one.
     pub fn make_token_key(&self) -> Result<(), FileError> {
         let module = self
             .token
@@ -257,8 +257,7 @@ impl Keyring {
         self.token().and_then(Token::make_key).map_err(at(&module))
     }
 
-    /// What a deposit holds once it is open: a secret's line, or PEM. Of a token, nothing: it gives
-    /// keys only.
+    /// The plain text of a deposit: a secret's line, or PEM. A token has none: it gives only keys.
     fn plain(&self, deposit: &Deposit) -> Result<Zeroizing<Vec<u8>>, FileError> {
         match deposit.custody {
             Custody::File => file::read_private(&deposit.at),

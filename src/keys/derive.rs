@@ -57,13 +57,14 @@ fn keyed(key: &Key) -> HmacSha256 {
 pub struct Uti([u8; 32]);
 
 impl Uti {
-    /// The bytes, for the conformance kit and nothing else.
+    /// The bytes, for the conformance kit only.
     pub(crate) fn expose(&self) -> &[u8; 32] {
         &self.0
     }
 }
 
-/// Canonical values of one scheme whose UTIs are wanted: one arena and where each value ends in it.
+/// Canonical values of one scheme, from which to derive UTIs: one arena, and where each value ends
+/// in it.
 #[derive(Debug, Clone, Copy)]
 pub struct UtiBatch<'a> {
     /// The scheme's id.
@@ -76,7 +77,7 @@ pub struct UtiBatch<'a> {
     pub ends: &'a [u32],
 }
 
-/// Where UTIs come from: the one seam at which the identity secret may move under a second
+/// Where UTIs come from. Behind this one interface, the identity secret could move to a second
 /// administrator.
 pub trait UtiSource: Send + Sync {
     /// Appends the UTI of each value of the batch to `utis`, in order.
@@ -140,7 +141,8 @@ impl UtiSource for IdentityKeys {
 pub struct PersonKey(HmacSha256);
 
 impl PersonKey {
-    /// `H`: 16 bytes that stay inside; oppositions, freezes and tombstones are keyed by them.
+    /// `H`: 16 bytes that never leave the vault; oppositions, freezes and tombstones are keyed by
+    /// them.
     pub fn handle(&self, uti: &Uti) -> [u8; 16] {
         let tag: [u8; 32] = self
             .0
@@ -251,7 +253,7 @@ impl DomainKey {
     }
 }
 
-/// The 32 bytes of the PRF: a secret until a part of it is made public by name.
+/// The 32 bytes of the PRF: secret until a named method makes a part of it public.
 #[derive(Zeroize, ZeroizeOnDrop)]
 pub struct Prf([u8; 32]);
 
@@ -271,7 +273,7 @@ impl Prf {
     }
 }
 
-/// Eight bytes of a PRF, for nothing but the nonce of a mapping, which is stored beside its
+/// Eight bytes of a PRF, used only in the nonce of a mapping, which is stored beside its
 /// ciphertext.
 #[derive(Clone, Copy)]
 pub struct NoncePart([u8; 8]);
@@ -303,8 +305,8 @@ impl StoreKey {
     }
 }
 
-/// `K_index` and `K_place`, of one version of the storage secret: they hide pseudonyms in the index
-/// that lies on the disk, of which a thief is to learn nothing.
+/// `K_index` and `K_place`, of one version of the storage secret: they hide the pseudonyms in the
+/// index on the disk, so that a thief learns nothing from it.
 pub struct IndexKey {
     tag: ShortMac,
     place: ShortMac,
@@ -371,7 +373,7 @@ impl IndexKey {
     }
 }
 
-/// `K_audit`: tags pseudonyms so that "who resolved this person" has an answer; `K_tombstone`:
+/// `K_audit` tags pseudonyms, so that "who resolved this person" can be answered; `K_tombstone`
 /// marks those that were erased.
 pub struct AuditKey {
     tag: HmacSha256,
@@ -433,8 +435,8 @@ pub fn segment_commitment(dek: &Key) -> [u8; 32] {
     *expand(dek, b"cloison/v1/segment-commitment").expose()
 }
 
-/// What only somebody can show who opened a segment's DEK. The vault keeps its SHA-256 from when it
-/// made the segment, so that nobody without an authority's key passes for one who has it.
+/// The value that proves that its holder opened a segment's DEK. The vault keeps its SHA-256 from
+/// the segment's creation on, so that a node without an authority's key cannot claim to have one.
 pub fn segment_opening(dek: &Key) -> Key {
     expand(dek, b"cloison/v1/segment-opening")
 }

@@ -1,8 +1,8 @@
 //! The fingerprints of every secret in `keys-example/`, so that no vault runs on published keys.
 //!
 //! A fingerprint is SHA-256 over a label and the 32 raw bytes of a secret (for Ed25519 the seed),
-//! or over another label and the digest of a TLS key's SubjectPublicKeyInfo. It lets a secret be
-//! recognised, not be found.
+//! or over another label and the digest of a TLS key's SubjectPublicKeyInfo. It lets a program
+//! recognise a secret, not find it.
 
 use std::collections::HashSet;
 use std::sync::OnceLock;

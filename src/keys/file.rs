@@ -8,7 +8,7 @@
 //!
 //! Three forms: a secret of 32 bytes in one line that says what it is for ([`read_secret`]), an
 //! Ed25519 private key as PKCS#8 PEM (RFC 8410, as OpenSSL writes it; [`read_signing_key`]), and
-//! whatever TLS needs ([`read_private`]).
+//! the private files of TLS ([`read_private`]).
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read as _, Write as _};
@@ -43,7 +43,7 @@ pub struct FileError {
 /// What is wrong with a file.
 #[derive(Debug, Error)]
 pub enum FileFault {
-    /// The operating system said no.
+    /// The operating system refused.
     #[error("{0}")]
     Io(#[from] io::Error),
     /// A symbolic link, folder, pipe or device.
@@ -60,10 +60,10 @@ pub enum FileFault {
         /// The user id that runs the program.
         user: u32,
     },
-    /// More bytes than such a file has.
+    /// The file is too long.
     #[error("is longer than {0} bytes")]
     TooLong(usize),
-    /// Not the one form that such a file has.
+    /// The file does not have its one form.
     #[error("is not {0}")]
     Form(&'static str),
     /// A secret of another kind.
@@ -74,10 +74,10 @@ pub enum FileFault {
         /// What was asked for.
         wanted: SecretKind,
     },
-    /// Never overwritten.
+    /// The file exists already; nothing is overwritten.
     #[error("exists already, and is not overwritten")]
     Exists,
-    /// An age file that another passphrase opens, or none.
+    /// An age file that this passphrase does not open.
     #[error("does not open with this passphrase")]
     Passphrase,
     /// An age file that was encrypted to another recipient.
@@ -89,7 +89,7 @@ pub enum FileFault {
     /// No token is configured.
     #[error("needs a token, and there is no section [token]")]
     NoToken,
-    /// The token, or its library, said no.
+    /// The token, or its library, refused.
     #[error("the token: {0}")]
     Token(String),
     /// A wrapped secret that this token's key does not open, or not as one of this kind.
@@ -122,8 +122,8 @@ pub enum SecretKind {
     Segment,
     /// The seed of the Ed25519 key that signs the checkpoints of a log.
     Checkpoint,
-    /// From which a sector system's HPKE key pair derives, to which pairs of a migration are
-    /// sealed.
+    /// The secret from which a sector system's HPKE key pair derives; the pairs of a migration are
+    /// sealed to it.
     Migration,
 }
 
@@ -140,7 +140,7 @@ impl SecretKind {
         Self::Migration,
     ];
 
-    /// The one that is written so.
+    /// The kind of that name.
     pub fn parse(text: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|kind| kind.as_str() == text)
     }
@@ -264,11 +264,11 @@ pub fn read_private(path: &Path) -> Result<Zeroizing<Vec<u8>>, FileError> {
     read().map_err(at(path))
 }
 
-/// Looks at a private file as [`read_private`] would, without reading it. root may look at other
+/// Checks a private file as [`read_private`] does, without reading it. root may look at other
 /// users' files.
 ///
 /// # Errors
-/// What [`read_private`] would refuse it for.
+/// The fault for which [`read_private`] would refuse it.
 pub fn look_at_private(path: &Path) -> Result<(), FileError> {
     let look = || {
         let facts = std::fs::symlink_metadata(path)?;
@@ -300,7 +300,7 @@ pub(super) fn read_whole(file: &mut File) -> Result<Zeroizing<Vec<u8>>, FileFaul
 /// `limit` bytes; without a byte order mark.
 pub fn read_public(path: &Path, limit: usize) -> Result<Vec<u8>, FileError> {
     let read = || {
-        // A public file may well be a link (`current.pem`); it is the content that gets checked.
+        // A public file may be a link (`current.pem`); its content is checked instead.
         let file = OpenOptions::new()
             .read(true)
             .custom_flags(libc::O_NONBLOCK)
@@ -370,7 +370,7 @@ fn read_up_to(file: &mut File, buffer: &mut [u8]) -> Result<usize, FileFault> {
 }
 
 /// Gives the file its name only when all of it is on disk: a kill half-way leaves a hidden file
-/// that is never read, and not half a key at which the next start fails.
+/// that is never read, instead of half a key at which the next start would fail.
 fn write_new(path: &Path, bytes: &[u8], mode: u32) -> Result<(), FileFault> {
     let name = path
         .file_name()
@@ -392,14 +392,14 @@ fn write_new(path: &Path, bytes: &[u8], mode: u32) -> Result<(), FileFault> {
         named => named?,
     }
     sync_folder(path).map_err(|error| {
-        // Ours, made a moment ago: what is not sure to stay must not be used.
+        // We made this file above; a file that might not survive a crash must not be used.
         let _ = std::fs::remove_file(path);
         error.into()
     })
 }
 
-/// Destroys a private file: overwrites it, takes it away, and returns when both are durable. A disk
-/// that keeps old blocks, and every copy, is beyond this.
+/// Destroys a private file: overwrites it, removes it, and returns when both are durable. This does
+/// not reach other copies, nor old blocks that a disk keeps.
 pub(super) fn destroy_private(path: &Path) -> Result<(), FileFault> {
     let length = usize::try_from(open_plain(path)?.metadata()?.len())
         .map_or(MAX_PRIVATE, |len| len.min(MAX_PRIVATE));

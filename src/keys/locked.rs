@@ -2,14 +2,13 @@
 //! child.
 //!
 //! A small allocator of its own: anonymous pages between two guard pages, locked (`mlock`), left
-//! out of dumps (`MADV_DONTDUMP`) and zeroed in children (`MADV_WIPEONFORK`). What is in it is
-//! wiped when it is dropped; the pages are kept and used again. Where the system refuses one of
-//! these (`RLIMIT_MEMLOCK`, a filter of system calls), keys are kept all the same; [`all_locked`]
-//! and [`all_left_out`] say so, and `cloison doctor` and `/metrics` show it.
+//! out of dumps (`MADV_DONTDUMP`) and zeroed in children (`MADV_WIPEONFORK`). A value is wiped when
+//! it is dropped; its pages are kept and used again. Where the system refuses one of these
+//! (`RLIMIT_MEMLOCK`, a filter of system calls), keys are kept anyway; [`all_locked`] and
+//! [`all_left_out`] report it, and `cloison doctor` and `/metrics` show it.
 //!
 //! Every [`Key`](super::Key) lies here, and so do the states that are derived from one and kept.
-//! Copies that a computation makes on the stack do not, nor what libraries keep of their own (the
-//! TLS key, a segment's cipher).
+//! Copies on the stack do not, nor copies that libraries keep (the TLS key, a segment's cipher).
 #![expect(
     unsafe_code,
     reason = "an allocator of locked pages: pointers into its own mapping"
@@ -71,7 +70,7 @@ unsafe impl<T: Send> Send for Locked<T> {}
 unsafe impl<T: Sync> Sync for Locked<T> {}
 
 impl<T> Locked<T> {
-    /// Moves a value in. What the caller leaves of it elsewhere is the caller's to wipe.
+    /// Moves a value in. The caller wipes any copy that it leaves elsewhere.
     pub fn new(value: T) -> Self {
         const { assert!(align_of::<T>() <= SLOT && size_of::<T>() <= REGION) };
         let place = take(slots::<T>()).cast::<T>();
@@ -134,7 +133,7 @@ const fn slots<T>() -> usize {
     }
 }
 
-/// So many neighbouring slots.
+/// `count` neighbouring slots.
 fn take(count: usize) -> NonNull<u8> {
     let mut regions = REGIONS.lock().unwrap_or_else(PoisonError::into_inner);
     if let Some(place) = regions.iter_mut().find_map(|region| region.take(count)) {
@@ -148,7 +147,7 @@ fn take(count: usize) -> NonNull<u8> {
     place
 }
 
-/// Wipes slots and lets others have them.
+/// Wipes slots and makes them free again.
 ///
 /// # Safety
 /// They came from [`take`] with the same count, and are not used any more.

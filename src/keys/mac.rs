@@ -1,9 +1,8 @@
 //! HMAC-SHA256 (RFC 2104) over short messages, from precomputed states.
 //!
 //! A key is hashed into its inner and outer state once; a message of at most [`SHORT`] bytes then
-//! costs exactly two calls of the compression function, which is `sha2`'s own, and nothing around
-//! them. Longer messages take the `hmac` crate's way. That crate is also what every result is
-//! tested against.
+//! costs exactly two calls of `sha2`'s compression function and nothing more. Longer messages go
+//! through the `hmac` crate, against which the tests also check every result.
 
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
@@ -73,8 +72,8 @@ impl ShortMac {
     }
 }
 
-/// Messages that are hashed together: the inner hashes of a group first, then the outer ones. None
-/// of them waits for its neighbour, so that the processor works on several at a time.
+/// Messages that are hashed together: the inner hashes of a group first, then the outer ones. They
+/// do not depend on one another, so the processor works on several at a time.
 pub(super) struct MacBatch<'k, W> {
     key: &'k ShortMac,
     wrap: W,

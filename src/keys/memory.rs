@@ -1,18 +1,17 @@
-//! What a process does so that its keys stay in its memory: no swap, no core dump, no look from
-//! outside.
+//! Keeps a process's keys in its own memory: no swap, no core dump, no access by other processes.
 
 use super::locked;
 use crate::system::memory;
 pub use crate::system::memory::lock_limit;
 
-/// What was reached. Every field is what one wants.
+/// The protections that hold. `true` is the wanted value of every field.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Protection {
     /// The pages with keys are locked: never swapped.
     pub keys_locked: bool,
     /// The pages with keys are left out of core dumps and are empty in forked children.
     pub keys_left_out: bool,
-    /// All pages of the process are.
+    /// All pages of the process are locked.
     pub process_locked: bool,
     /// No other process of the same user may read the memory (`PR_SET_DUMPABLE` is off).
     pub undumpable: bool,
@@ -33,12 +32,12 @@ impl Protection {
 }
 
 /// Protects this process as far as the system allows: files for the owner alone, no core dumps, no
-/// debugger, keys in locked pages; with `whole` all of its pages, where the limit on locked memory
-/// leaves room for any number of them. (A vault's index has gigabytes and holds no key; a node is
-/// small and holds what it opens.)
+/// debugger, keys in locked pages; with `whole` all of its pages, if there is no limit on locked
+/// memory. (A vault's index has gigabytes and holds no key; a node is small and holds what it
+/// opens.)
 pub fn protect(whole: bool) -> Protection {
     memory::close_off();
-    // With a limit, the first allocation beyond it would fail in the midst of work.
+    // With a limit, the first allocation beyond it would fail in the middle of work.
     let process_locked = whole && lock_limit().is_none() && lock_all();
     Protection {
         process_locked,
@@ -54,7 +53,8 @@ fn lock_all() -> bool {
     locked.is_ok()
 }
 
-/// What holds at present, but for `process_locked`, which only the one who did it knows.
+/// The protections that hold now. `process_locked` is always false here: only the caller of
+/// [`protect`] knows it.
 pub fn protection() -> Protection {
     locked::probe();
     Protection {

@@ -5,8 +5,8 @@
 //! scalar `s` (a random one is, but for one in 2¹²⁸), hidden in a random polynomial of degree
 //! `threshold - 1` and blinded by a second one. The commitments to the coefficients are public, and
 //! each share is checked against them by itself, so that a bad one is named and does no harm.
-//! Pedersen's commitments hide `s` perfectly: not even who breaks discrete logarithms learns
-//! anything from them or from `threshold - 1` shares. (Feldman's publish `s·G`: to a quantum
+//! Pedersen's commitments hide `s` perfectly: an attacker who can compute discrete logarithms still
+//! learns nothing from them or from `threshold - 1` shares. (Feldman's publish `s·G`: to a quantum
 //! computer, that is `s`.)
 //!
 //! ```text
@@ -16,9 +16,9 @@
 //! digest   = SHA-256("cloison/v1/share-set" ‖ the set's canonical JSON)
 //! ```
 //!
-//! A *set* ([`ShareSet`]) is what is public of one splitting: who holds which share of what, and
-//! the commitments. It is pinned by whoever takes shares; each share names its digest, so that a
-//! share of another set is told from a bad one.
+//! A *set* ([`ShareSet`]) is the public part of one splitting: who holds which share of what, and
+//! the commitments. A node that takes shares pins it. Each share names its digest, which tells a
+//! share of another set from a bad one.
 
 mod math;
 mod text;
@@ -45,11 +45,11 @@ pub enum ShareError {
         /// How many there are to be.
         shares: usize,
     },
-    /// A custodian twice.
+    /// A custodian is named twice.
     #[error("{0} is named as custodian twice")]
     Twice(Id),
     /// Not the form of a set or a share.
-    #[error("is no {0} of cloison's")]
+    #[error("is not a {0} of cloison's")]
     Form(&'static str),
     /// A share of another set.
     #[error("the share is of another set: of another key, or of an earlier or later splitting")]
@@ -71,13 +71,13 @@ pub enum ShareError {
     /// The secret is not a scalar: 0, or one of the 2⁻¹²⁸ beyond the field.
     #[error("the secret cannot be split")]
     Unsplittable,
-    /// The shares recover something that the commitments are not of: cannot be, once each was
-    /// checked.
+    /// The shares recover a secret that does not fit the commitments; impossible once each share
+    /// was checked.
     #[error("the shares do not recover what was split")]
     Mismatch,
 }
 
-/// A secret that is split, as far as that is public.
+/// The public part of a secret that is split.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SharedSecret {
     /// What it is for.
@@ -91,7 +91,7 @@ pub struct SharedSecret {
     commitments: Vec<[u8; 33]>,
 }
 
-/// What is public of one splitting.
+/// The public part of one splitting.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ShareSet {
     /// How many shares recover the secrets.
@@ -115,7 +115,7 @@ pub struct Share {
 }
 
 impl ShareSet {
-    /// What names the set: a digest over all that is public of it.
+    /// The digest that names the set, over all of its content.
     pub fn digest(&self) -> [u8; 32] {
         Sha256::new()
             .chain_update("cloison/v1/share-set")
@@ -124,7 +124,7 @@ impl ShareSet {
             .into()
     }
 
-    /// Checks a share against the commitments, and that it is whose it says.
+    /// Checks a share against the commitments, and that it belongs to the custodian that it names.
     ///
     /// # Errors
     /// [`ShareError::Foreign`], [`ShareError::Invalid`].

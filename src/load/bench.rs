@@ -22,7 +22,7 @@ use super::local::LocalDeployment;
 use crate::config::ClientConfig;
 use crate::terminal::{CommandError, print, print_json};
 
-/// Persons that are stored before anything is measured come in requests of so many.
+/// Identifiers in each request that stores persons before the measurement.
 const PRELOAD_BATCH: u64 = 10_000;
 
 /// Measure this machine: throughput, latency, CPU time per identifier and memory of a throw-away
@@ -61,14 +61,14 @@ pub struct BenchArgs {
     /// answered
     #[arg(long, value_name = "PER SECOND")]
     rate: Option<f64>,
-    /// Meanwhile one more connection sends known persons in requests of so many, without pause, and
-    /// is not counted
+    /// Let one more connection send known persons without pause, in requests of this many; it is not
+    /// counted
     #[arg(long, value_name = "B", value_parser = clap::value_parser!(u64).range(1..=100_000))]
     beside: Option<u64>,
-    /// Measure so many times; the figures are medians then
+    /// Measure this many times; the figures are then medians
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=1000))]
     rounds: u16,
-    /// Measure re-identification instead: so many pseudonyms in one request, vault and node
+    /// Measure re-identification instead: this many pseudonyms in one request, vault and node
     /// together
     #[arg(long, value_name = "N", num_args = 0..=1, default_missing_value = "10000", conflicts_with_all = ["known", "new", "irreversible", "rate", "beside"], value_parser = clap::value_parser!(u64).range(1..=10_000))]
     reidentify: Option<u64>,
@@ -107,7 +107,7 @@ enum Workload {
     Irreversible,
 }
 
-/// What came of it: of one round, or the medians of all.
+/// The results of one round, or the medians of all.
 #[derive(Debug, Clone, serde::Serialize)]
 struct BenchOutcome {
     workload: Workload,
@@ -340,8 +340,7 @@ impl RunningVault {
 
 fn target(folder: &Path, sector: &str) -> Result<LoadTarget, CommandError> {
     let file = folder.join(format!("clients/{}.toml", deployment::CLIENT));
-    let client = ClientConfig::load(&file)
-        .map_err(|error| CommandError::new(error, "report this as a fault of cloison"))?;
+    let client = ClientConfig::load(&file).map_err(CommandError::bug)?;
     LoadTarget::new(
         &client,
         &crate::client::path(&["v1", "sectors", sector, "pseudonyms"]),

@@ -1,5 +1,4 @@
-//! `cloison demo`: the main job on one command, with real processes, real TLS and real files, on
-//! loopback.
+//! `cloison demo`: shows the main use in one command, with real processes, TLS and files on loopback.
 
 mod cards;
 mod steps;
@@ -29,7 +28,7 @@ pub struct DemoArgs {
     keep: Option<PathBuf>,
 }
 
-/// What came of it.
+/// The results.
 #[derive(Debug, serde::Serialize)]
 struct DemoOutcome {
     /// How many persons were made up.

@@ -1,5 +1,4 @@
-//! What the demo puts up and takes down again: a folder and two processes, whichever way the demo
-//! ends.
+//! The folder and the processes of a demo or benchmark, which are removed however it ends.
 
 use std::fs::File;
 use std::io::{Read as _, Write as _};
@@ -93,7 +92,7 @@ impl LocalDeployment {
             if started.elapsed() > PATIENCE {
                 return Err(CommandError::new(
                     format_args!("the {name} is not ready{}", tail(&log)),
-                    "is the machine very busy?",
+                    "try again when the machine is less busy",
                 ));
             }
             std::thread::sleep(Duration::from_millis(20));
@@ -150,7 +149,7 @@ impl LocalProcesses {
     }
 }
 
-/// Also a thread that panicked leaves processes that have to end.
+/// Ignores poisoning: after a panic, too, the processes must be ended.
 fn lock(local: &Mutex<LocalProcesses>) -> MutexGuard<'_, LocalProcesses> {
     local.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -189,7 +188,7 @@ fn on_interrupt(local: Arc<Mutex<LocalProcesses>>) -> Result<(), CommandError> {
     Ok(())
 }
 
-/// Ports on loopback that nobody uses now.
+/// Free ports on loopback.
 pub fn free_ports<const N: usize>() -> Result<[u16; N], CommandError> {
     // All at once, or the same port would come twice.
     let open = || -> std::io::Result<Vec<u16>> {

@@ -39,7 +39,7 @@ impl CaseOrder<'_> {
     pub fn sign(&self, folder: &Path, approvers: &[&str]) -> Result<String, CommandError> {
         let payload = OrderPayload {
             aud: made_up_id(self.deployment)?,
-            id: uuid::Builder::from_random_bytes(crate::clock::random()).into_uuid(),
+            id: crate::clock::random_uuid(),
             authority: made_up_id(AUTHORITY)?,
             basis: LegalBasis::Judicial,
             case: self.case.to_owned(),

@@ -1,16 +1,16 @@
-//! The authority node's step: check, ask the vault, log, open, hand back. What it opens goes to the
-//! vault and nowhere else.
+//! The authority node's step: check, ask the vault, log, open, send back. The opened identifiers go
+//! to the vault and nowhere else.
 
 use super::{
     EpochPage, EpochPageRequest, MigrateRequest, MigrateResponse, MigratedIdentifier,
     MigrationProgress, OpenedPage, entry, epochs, verify,
 };
 use crate::access::OfficerPermit;
-use crate::audit::Event;
+use crate::audit::AuditEvent;
 use crate::code::Code;
 use crate::execution::at_node::{NodeRequest, VaultHandout as _};
-use crate::execution::hex;
 use crate::execution::opening::{MappingOpener, WipedText};
+use crate::id::hex;
 use crate::link::VaultLink;
 use crate::node::Node;
 use crate::order::Continuity;
@@ -19,7 +19,7 @@ use crate::refusal::Refusal;
 /// Migrates the next page, on an officer's request.
 ///
 /// # Errors
-/// A [`Refusal`] of the whole. Nothing is lost then: the officer asks again.
+/// A [`Refusal`] of the page. Nothing is lost then: the officer asks again.
 pub fn ask(
     node: &Node,
     permit: &OfficerPermit,
@@ -60,7 +60,7 @@ pub fn ask(
     let (vault_entry, path, checkpoint) = turn.vault_entry();
     (entry.vault_entry, entry.vault_path, entry.vault_checkpoint) =
         (Some(vault_entry), path, Some(checkpoint));
-    let logged = turn.commit(Event::MigrationReveal(Box::new(entry)), vec![], vec![])?;
+    let logged = turn.commit(AuditEvent::MigrationReveal(Box::new(entry)), vec![], vec![])?;
     let (order, request_id) = (logged.order.id(), logged.request.id());
     let opener = MappingOpener::new(
         node,

@@ -9,21 +9,22 @@ use super::{
     pairs, verify,
 };
 use crate::access::NodePermit;
-use crate::audit::{Domain, Event};
+use crate::audit::{AuditEvent, Domain};
 use crate::code::Code;
 use crate::commit::Change;
 use crate::execution::at_vault::{HandoutRecord, NodeState, ProvenEntry, VaultRequest};
 use crate::execution::rate::RateKind;
-use crate::execution::{FAILED, VerifiedRequest, hex};
+use crate::execution::{FAILED, VerifiedRequest};
+use crate::id::hex;
 use crate::refusal::{Refusal, fault};
 use crate::seal::SealError;
 use crate::store::{MigrationRow, OpenPage};
 use crate::vault::Vault;
 
-/// Hands out the next page of an epoch's mappings, or the last one again where it was not taken.
+/// Hands out the next page of an epoch's mappings, or the last one again if it was not taken.
 ///
 /// # Errors
-/// A [`Refusal`] of the whole; nothing was counted then, and nothing is handed out.
+/// A [`Refusal`] of the page. Nothing was counted then, and nothing is handed out.
 pub fn hand_out(
     vault: &Vault,
     permit: &NodePermit,
@@ -40,8 +41,7 @@ pub fn hand_out(
 
     let turn = request.turn(&verified)?;
     let pair = EpochPair::open(vault, &verified.sector.name, epochs)?;
-    // What the writer has begun is over before the first chunk is read; after that nothing is
-    // merged.
+    // Merges stop and the writer finishes what it has begun before the first chunk is read.
     vault.index().partition(pair.id()).hold();
     vault.committer().settled();
     let (mut progress, slice) = next(vault, &pair, &verified)?;
@@ -53,7 +53,7 @@ pub fn hand_out(
     }
     let (page, used, order) = (progress.page, progress.handed_out, verified.order.key());
     let step: Change = Box::new(move |store, batch| store.put_migration(batch, &order, progress));
-    let event = Event::MigrationRelease(Box::new(entry(&verified, epochs, page, items)));
+    let event = AuditEvent::MigrationRelease(Box::new(entry(&verified, epochs, page, items)));
     let record = HandoutRecord {
         event,
         tags: vec![],
@@ -73,7 +73,7 @@ pub fn hand_out(
     })
 }
 
-/// The page that is next, and how far it has come with it.
+/// The next page, and the order's progress with it.
 fn next(
     vault: &Vault,
     pair: &EpochPair,
@@ -97,7 +97,8 @@ fn next(
         .map_err(fault(FAILED))?
         .unwrap_or_else(begin);
     if let Some(open) = progress.open {
-        // Killed, or lost, in between: the same again, which was counted already.
+        // The page was lost or a side was killed: hand out the same records again, which are
+        // counted already.
         let slice = pair.read(vault, progress.next, Some(open.until), open.items as usize)?;
         if slice.items > 0 {
             progress.open = Some(OpenPage {
@@ -129,7 +130,7 @@ fn next(
     Ok((progress, slice))
 }
 
-/// A page as the node gets it.
+/// The records of a page as the node gets them, with their segments.
 struct PageContent {
     runs: Vec<RecordRun>,
     segments: Vec<String>,
@@ -137,7 +138,7 @@ struct PageContent {
 
 impl PageContent {
     /// # Errors
-    /// [`Code::NoMigrationKey`] when the pairs could be sealed to no client: the page must not be
+    /// [`Code::NoMigrationKey`] if the pairs could be sealed to no client: the page must not be
     /// counted then.
     fn of(vault: &Vault, pair: &EpochPair, slice: &EpochSlice) -> Result<Self, Refusal> {
         let mut runs = Self {

@@ -1,17 +1,17 @@
-//! The sector's side of a migration: the pairs that wait for a sector system, fetched page by page
-//! and taken away when it says that it has them.
+//! The sector's side of a migration: a sector system fetches its pairs page by page, and the vault
+//! deletes them when the system says that it has them.
 //!
 //! Pairs are sealed to every sector system that may fetch them: of the sector, allowed to
-//! `migrate`, and, where the sector separates them, of the controller and with the purpose. So
-//! nobody learns of another's pseudonyms. What lies in the store is sealed; the vault cannot read
-//! it again.
+//! `migrate`, and, where the sector separates them, of the controller and with the purpose. So no
+//! system learns another's pseudonyms. The store keeps the pairs sealed; the vault cannot read them
+//! again.
 
 use data_encoding::BASE64URL_NOPAD;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::access::SectorPermit;
-use crate::audit::Event;
+use crate::audit::AuditEvent;
 use crate::code::Code;
 use crate::execution::FAILED;
 use crate::keys::DomainScope;
@@ -24,7 +24,7 @@ use crate::vault::Vault;
 /// Most pages in one answer: some ten megabytes.
 const MOST_PAGES: usize = 8;
 
-/// The sector systems to which pairs of a domain are sealed, each with its key.
+/// The sector systems to which a domain's pairs are sealed, each with its key.
 ///
 /// # Errors
 /// [`Code::NoMigrationKey`] when there is none.
@@ -66,7 +66,7 @@ pub(super) fn recipients(
     Ok(found)
 }
 
-/// A migration whose pairs wait.
+/// A migration with pairs to fetch.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct WaitingMigration {
@@ -76,7 +76,7 @@ pub struct WaitingMigration {
     pub order: String,
     /// The epoch of the old pseudonyms.
     pub from: u32,
-    /// The epoch of the new ones.
+    /// The epoch of the new pseudonyms.
     pub to: u32,
     /// How many pages wait.
     pub pages: u64,
@@ -84,7 +84,7 @@ pub struct WaitingMigration {
     pub pairs: u64,
 }
 
-/// The migrations whose pairs wait for a sector system in one sector.
+/// The migrations with pairs for a sector system to fetch, in one sector.
 #[derive(Debug, Clone, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct WaitingMigrations {
@@ -102,7 +102,7 @@ pub struct SealedPages {
     pub order: String,
     /// In the order of their numbers.
     pub pages: Vec<SealedPage>,
-    /// Whether there are more behind them.
+    /// Whether more pages follow.
     pub more: bool,
 }
 
@@ -126,7 +126,7 @@ pub struct PairsAcknowledgement {
     pub page: u32,
 }
 
-/// What was taken away.
+/// What was deleted.
 #[derive(Debug, Clone, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct PairsRemoved {
@@ -136,8 +136,8 @@ pub struct PairsRemoved {
     pub pairs: u64,
 }
 
-/// Goes through the pages of this client that are of the permit's sector: one order's from a page
-/// on, or all. Goes on as long as `each` says so.
+/// Visits this client's pages in the permit's sector, either of all orders or of one order from a
+/// page on, as long as `each` returns true.
 fn each(
     vault: &Vault,
     permit: &SectorPermit,
@@ -163,7 +163,7 @@ fn each(
     damaged.map_or(Ok(()), |error| Err(fault(FAILED)(error)))
 }
 
-/// The migrations whose pairs wait.
+/// The migrations with pairs to fetch.
 ///
 /// # Errors
 /// [`Code::Internal`].
@@ -202,14 +202,14 @@ pub fn list(vault: &Vault, permit: &SectorPermit) -> Result<WaitingMigrations, R
 pub struct NamedOrder {
     /// Its id.
     pub id: Uuid,
-    /// Its authority; needed only where pairs of two authorities' orders wait under one id.
+    /// Its authority; needed only if pairs of two authorities' orders wait under one id.
     pub authority: Option<Id>,
 }
 
-/// The order of that name of which pairs wait for this client; nothing where none do.
+/// The named order, if pairs of it wait for this client.
 ///
 /// # Errors
-/// [`Code::UnknownOrder`] where the id alone names orders of two authorities.
+/// [`Code::UnknownOrder`] if the id alone names orders of two authorities.
 fn find(
     vault: &Vault,
     permit: &SectorPermit,
@@ -227,19 +227,18 @@ fn find(
     };
     orders.retain(|key| key.id == named.id && is_authority(key));
     let order = orders.pop();
-    match orders.is_empty() {
-        true => Ok(order),
-        false => {
-            let why = "pairs of two authorities' orders of this id wait: name the `authority` in the query";
-            Err(Refusal::new(Code::UnknownOrder, why))
-        }
+    if !orders.is_empty() {
+        let why =
+            "pairs of two authorities' orders of this id wait: name the `authority` in the query";
+        return Err(Refusal::new(Code::UnknownOrder, why));
     }
+    Ok(order)
 }
 
-/// Pages behind `after`, logged before they go out.
+/// Fetches the pages after `after`, logged before they go out.
 ///
 /// # Errors
-/// [`Code::UnknownOrder`] where nothing waits of that order; [`Code::AuditUnavailable`].
+/// [`Code::UnknownOrder`] if no pairs of that order wait; [`Code::AuditUnavailable`].
 pub fn fetch(
     vault: &Vault,
     permit: &SectorPermit,
@@ -288,10 +287,11 @@ pub fn fetch(
     })
 }
 
-/// Takes away the pages up to `last`, which the sector system has.
+/// Deletes the pages up to `last`, which the sector system has. Repeating the call deletes nothing
+/// and is no error.
 ///
 /// # Errors
-/// [`Code::AuditUnavailable`]. Doing it again takes away nothing and is no error.
+/// [`Code::AuditUnavailable`].
 pub fn acknowledge(
     vault: &Vault,
     permit: &SectorPermit,
@@ -340,7 +340,7 @@ fn note(
     pages: &[PairsHead],
     changes: Vec<crate::commit::Change>,
 ) -> Result<(), Refusal> {
-    let event = Event::MigrationPairs {
+    let event = AuditEvent::MigrationPairs {
         client: permit.client.id.clone(),
         sector: permit.sector.sector.name.clone(),
         order: order.id.to_string(),

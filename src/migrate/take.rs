@@ -1,9 +1,10 @@
-//! The vault's second step: identifiers back, new pseudonyms, new mappings, pairs for the sector.
+//! The vault's second step: takes the identifiers back, derives the new pseudonyms, stores the new
+//! mappings and the pairs for the sector.
 //!
-//! The node is not believed: from each identifier the vault derives the old pseudonym again, and
-//! one that is not the record's ends the page. So nobody plants another person behind a new
-//! pseudonym, and who has a stolen certificate of the node tries one guess a request that an
-//! officer must sign.
+//! The vault does not believe the node: it derives the old pseudonym of each identifier again, and
+//! ends the page at the first one that is not the record's. So nobody plants another person behind
+//! a new pseudonym, and a thief with the node's certificate tries one guess for each request that an
+//! officer signs.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -15,7 +16,7 @@ use super::{
     EpochPair, EpochSlice, MigratedIdentifier, MigrationProgress, OpenedPage, check_room, pairs,
 };
 use crate::access::NodePermit;
-use crate::audit::Event;
+use crate::audit::AuditEvent;
 use crate::code::Code;
 use crate::commit::{Change, Job, NewMappings, Pending};
 use crate::execution::{FAILED, check_clock, check_register, enter};
@@ -34,8 +35,8 @@ use crate::vault::Vault;
 /// Takes the identifiers of a page that was handed out.
 ///
 /// # Errors
-/// A [`Refusal`] of the whole. [`Code::MappingInvalid`] where an identifier is not the one behind
-/// its record: the page must then be asked for again.
+/// A [`Refusal`] of the page. [`Code::MappingInvalid`] if an identifier is not the one behind its
+/// record: the node must then ask for the page again.
 pub fn take(
     vault: &Vault,
     permit: &NodePermit,
@@ -47,51 +48,21 @@ pub fn take(
     let _orders = Book::from(vault).lock_orders();
     let book = Book::from(vault);
     check_clock(&book, vault.committer().clock_mark())?;
-    let AwaitedPage {
-        order,
-        sector,
-        mut progress,
-        open,
-    } = AwaitedPage::of(&book, &permit.authority.id, opened)?;
-    let pair = EpochPair::open(
-        vault,
-        &sector,
-        Continuity {
-            from: progress.from,
-            to: progress.to,
-        },
-    )?;
-    let slice = pair.read(vault, progress.next, Some(open.until), open.items as usize)?;
-
-    // A page that keeps what it counted, and that only a new request opens again.
-    let closed = MigrationRow {
-        open: Some(OpenPage {
-            request: Uuid::nil(),
-            ..open
-        }),
-        ..progress
+    let page = AwaitedPage::of(&book, &permit.authority.id, opened)?;
+    let pair = EpochPair::open(vault, &page.sector, page.epochs())?;
+    let (until, items) = (page.open.until, page.open.items as usize);
+    let slice = pair.read(vault, page.progress.next, Some(until), items)?;
+    let made = PagePairs::derive(vault, &pair, &slice, &opened.identifiers, book.now())?;
+    let Some(made) = made else {
+        return Err(close(vault, page));
     };
-    let Some(groups) = group(&slice, &opened.identifiers)? else {
-        return Err(give_up(vault, order, closed));
-    };
-    let mut made = PagePairs::default();
-    for ((scope, scheme), group) in &groups {
-        if !made.derive(vault, &pair, scope, scheme, group, book.now())? {
-            return Err(give_up(vault, order, closed));
-        }
-    }
-    let migrated = made.count;
-    let skipped = slice.items as u64 - migrated;
-    progress.open = None;
-    // What the order no longer allows is left where it is, and is what is left.
-    progress.next = open.until - u32::from(slice.is_cut);
-    progress.migrated += migrated;
-    progress.skipped += skipped;
-    let event = Event::Migrate {
+    let (migrated, skipped) = (made.count, slice.items as u64 - made.count);
+    let progress = page.progress_after(&slice, migrated, skipped);
+    let event = AuditEvent::Migrate {
         authority: permit.authority.id.clone(),
         order: opened.order.to_string(),
         request: opened.request.to_string(),
-        sector,
+        sector: page.sector,
         from: progress.from,
         to: progress.to,
         page: opened.page,
@@ -99,12 +70,9 @@ pub fn take(
         skipped,
     };
     let changes = vec![
-        made.pairs(&pair, &order, opened.page, &progress)?,
-        step(order, progress),
+        seal_pairs(made.lines, &pair, &page.order, opened.page)?,
+        put_progress(page.order, progress),
     ];
-    let unavailable = |code| {
-        Refusal::new(code, "the new mappings could not be stored; ask again").come_back_in(1)
-    };
     let job = Job {
         mappings: made.mappings,
         ..Job::entry(book.now(), event, vec![], changes)
@@ -113,15 +81,16 @@ pub fn take(
         .committer()
         .submit(job)
         .and_then(Pending::wait)
-        .map_err(unavailable)?;
+        .map_err(|code| {
+            Refusal::new(code, "the new mappings could not be stored; ask again").come_back_in(1)
+        })?;
     vault
         .migrated
         .fetch_add(migrated, std::sync::atomic::Ordering::Relaxed);
-    told(vault, &pair, &progress, migrated, skipped)
+    report(vault, &pair, &progress, migrated, skipped)
 }
 
-/// A page that was handed out under an order that still stands, and whose identifiers have not come
-/// yet.
+/// A page that was handed out under an order that still stands, and not taken yet.
 struct AwaitedPage {
     order: OrderKey,
     sector: String,
@@ -130,11 +99,11 @@ struct AwaitedPage {
 }
 
 impl AwaitedPage {
-    /// The page that a node brings identifiers for.
+    /// The page for which a node sends identifiers.
     ///
     /// # Errors
     /// [`Code::UnknownOrder`], [`Code::OrderRevoked`], [`Code::OrderSuspended`],
-    /// [`Code::OrderExpired`]; [`Code::RequestInvalid`] when another page is awaited, or none.
+    /// [`Code::OrderExpired`]; [`Code::RequestInvalid`] if the vault awaits another page, or none.
     fn of(book: &Book<'_>, authority: &Id, opened: &OpenedPage) -> Result<Self, Refusal> {
         let unknown = || {
             Refusal::new(
@@ -149,7 +118,7 @@ impl AwaitedPage {
             .migration(&order)
             .map_err(fault(FAILED))?
             .ok_or_else(unknown)?;
-        // What came since the page was handed out counts.
+        // An act may have come since the page was handed out.
         book.stands(authority, opened.order)?;
         if book.now() >= life.not_after {
             return Err(Refusal::new(
@@ -157,15 +126,15 @@ impl AwaitedPage {
                 "the order ended while it was being executed",
             ));
         }
-        let awaited =
+        let is_awaited =
             |open: &OpenPage| open.request == opened.request && progress.page == opened.page;
-        let foreign = || {
+        let other_page = || {
             Refusal::new(
                 Code::RequestInvalid,
                 "the vault waits for no such page; ask for it again",
             )
         };
-        let open = progress.open.filter(awaited).ok_or_else(foreign)?;
+        let open = progress.open.filter(is_awaited).ok_or_else(other_page)?;
         let sector = life.sectors.first().ok_or_else(unknown)?.clone();
         Ok(Self {
             order,
@@ -174,10 +143,41 @@ impl AwaitedPage {
             open,
         })
     }
+
+    fn epochs(&self) -> Continuity {
+        Continuity {
+            from: self.progress.from,
+            to: self.progress.to,
+        }
+    }
+
+    /// The progress once this page is taken. If the order allows no more than a part of the last
+    /// chunk, the next page begins with that chunk again.
+    fn progress_after(&self, slice: &EpochSlice, migrated: u64, skipped: u64) -> MigrationRow {
+        MigrationRow {
+            open: None,
+            next: self.open.until - u32::from(slice.is_cut),
+            migrated: self.progress.migrated + migrated,
+            skipped: self.progress.skipped + skipped,
+            ..self.progress
+        }
+    }
+
+    /// The progress with this page closed: what it counted stays, and only a new request opens it
+    /// again.
+    fn closed(&self) -> MigrationRow {
+        MigrationRow {
+            open: Some(OpenPage {
+                request: Uuid::nil(),
+                ..self.open
+            }),
+            ..self.progress
+        }
+    }
 }
 
-/// How far it has come.
-fn told(
+/// How far the migration has come.
+fn report(
     vault: &Vault,
     pair: &EpochPair,
     progress: &MigrationRow,
@@ -196,13 +196,14 @@ fn told(
     })
 }
 
-fn step(order: OrderKey, progress: MigrationRow) -> Change {
+fn put_progress(order: OrderKey, progress: MigrationRow) -> Change {
     Box::new(move |store, batch| store.put_migration(batch, &order, progress))
 }
 
-/// Closes the page durably; the refusal goes out only after that.
-fn give_up(vault: &Vault, order: OrderKey, closed: MigrationRow) -> Refusal {
-    match vault.committer().change_unlogged(step(order, closed)) {
+/// Closes a page durably; the refusal goes out only after that.
+fn close(vault: &Vault, page: AwaitedPage) -> Refusal {
+    let change = put_progress(page.order.clone(), page.closed());
+    match vault.committer().change_unlogged(change) {
         Ok(()) => Refusal::new(
             Code::MappingInvalid,
             "an identifier is not the one behind its record; ask again",
@@ -218,7 +219,7 @@ fn give_up(vault: &Vault, order: OrderKey, closed: MigrationRow) -> Refusal {
 type IdentifierGroup<'a> = Vec<(Pseudonym, &'a str)>;
 type IdentifierGroups<'a> = BTreeMap<(DomainScope, Id), IdentifierGroup<'a>>;
 
-/// The identifiers by domain and scheme; `None` where they do not fit the page.
+/// Groups the identifiers by domain and scheme; `None` if they do not fit the page.
 fn group<'a>(
     slice: &EpochSlice,
     identifiers: &'a [Option<MigratedIdentifier>],
@@ -246,18 +247,41 @@ fn group<'a>(
     Ok(Some(groups))
 }
 
-/// What a page comes to.
+/// The new mappings of a page, and the pairs of old and new pseudonyms for the sector.
 #[derive(Default)]
 struct PagePairs {
     mappings: Vec<NewMappings>,
     count: u64,
-    /// By recipient (client id): its key, the lines, how many.
-    lines: BTreeMap<Id, ([u8; 32], Vec<u8>, u32)>,
+    lines: PairLines,
 }
 
+/// By recipient (client id): its key, the lines, how many.
+type PairLines = BTreeMap<Id, ([u8; 32], Vec<u8>, u32)>;
+
 impl PagePairs {
-    /// Derives the pairs of one domain and scheme; whether every old pseudonym is the record's.
+    /// Derives the pairs of a page; `None` if an identifier is not the one behind its record.
     fn derive(
+        vault: &Vault,
+        pair: &EpochPair,
+        slice: &EpochSlice,
+        identifiers: &[Option<MigratedIdentifier>],
+        now: Timestamp,
+    ) -> Result<Option<Self>, Refusal> {
+        let Some(groups) = group(slice, identifiers)? else {
+            return Ok(None);
+        };
+        let mut made = Self::default();
+        for ((scope, scheme), group) in &groups {
+            if !made.add(vault, pair, scope, scheme, group, now)? {
+                return Ok(None);
+            }
+        }
+        Ok(Some(made))
+    }
+
+    /// Derives the pairs of one domain and scheme. Returns false if an old pseudonym is not the
+    /// record's.
+    fn add(
         &mut self,
         vault: &Vault,
         pair: &EpochPair,
@@ -323,38 +347,36 @@ impl PagePairs {
         self.count += group.len() as u64;
         Ok(true)
     }
+}
 
-    /// Seals the lines to each recipient; what the commit writes.
-    fn pairs(
-        &mut self,
-        pair: &EpochPair,
-        order: &OrderKey,
-        page: u32,
-        progress: &MigrationRow,
-    ) -> Result<Change, Refusal> {
-        let mut rows = vec![];
-        for (client, (key, lines, pairs)) in std::mem::take(&mut self.lines) {
-            let head = PairsHead {
-                sector: pair.state.sector.uuid,
-                order: order.id,
-                from: progress.from,
-                to: progress.to,
-                page,
-                pairs,
-            };
-            let sealed = seal(head, &key, &lines).map_err(fault(FAILED))?;
-            rows.push((
-                client,
-                PairsRow {
-                    order: order.clone(),
-                    page,
-                    sealed,
-                },
-            ));
-        }
-        Ok(Box::new(move |store, batch| {
-            rows.iter()
-                .for_each(|(client, row)| store.put_pairs(batch, client.as_str(), row));
-        }))
+/// Seals the lines to each recipient: what the commit writes.
+fn seal_pairs(
+    lines: PairLines,
+    pair: &EpochPair,
+    order: &OrderKey,
+    page: u32,
+) -> Result<Change, Refusal> {
+    let mut rows = vec![];
+    for (client, (key, lines, pairs)) in lines {
+        let head = PairsHead {
+            sector: pair.state.sector.uuid,
+            order: order.id,
+            from: pair.from.row.epoch,
+            to: pair.to.row.epoch,
+            page,
+            pairs,
+        };
+        let sealed = seal(head, &key, &lines).map_err(fault(FAILED))?;
+        let row = PairsRow {
+            order: order.clone(),
+            page,
+            sealed,
+        };
+        rows.push((client, row));
     }
+    Ok(Box::new(move |store, batch| {
+        for (client, row) in &rows {
+            store.put_pairs(batch, client.as_str(), row);
+        }
+    }))
 }

@@ -1,12 +1,12 @@
 //! The node's keys: sealed, being unsealed, open.
 //!
-//! A key in shares is not here until its custodians have brought enough of them; a key in another
-//! custody was here from the start. Sealing wipes both. A request that opens mappings holds the
-//! safe for as long as that takes, so that no key is left anywhere once sealing has returned. This
-//! module only keeps the keys; [`crate::unseal`] decides and logs.
+//! A key in shares is missing until its custodians have brought enough of them. A key in another
+//! custody is here from the start. Sealing wipes both. A request that opens mappings holds the safe
+//! meanwhile, so no key is left anywhere once sealing has returned. This module only holds the
+//! keys; [`crate::unseal`] decides and logs.
 
 use std::collections::BTreeMap;
-use std::sync::{Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
+use std::sync::{Mutex, MutexGuard, RwLock, RwLockReadGuard};
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
@@ -14,13 +14,14 @@ use jiff::Timestamp;
 use crate::keys::shares::{Share, ShareSet};
 use crate::register::Id;
 use crate::seal::segment::AuthorityPrivateKey;
+use crate::system::lock::unpoisoned;
 
 /// When shares are forgotten and keys in shares sealed again.
 #[derive(Debug, Clone, Copy)]
 pub struct SealTimes {
-    /// A key in shares that was not used for so long is sealed.
+    /// A key in shares is sealed after it was not used for so long.
     pub idle: Duration,
-    /// Shares are forgotten so long after the first, if not enough have come by then.
+    /// Shares are forgotten so long after the first, unless enough have come by then.
     pub forget: Duration,
 }
 
@@ -45,7 +46,8 @@ pub struct KeySafe {
 /// All keys, and how often they were sealed.
 pub(crate) struct KeySlots {
     pub(crate) keys: Vec<KeySlot>,
-    /// Goes up with each sealing: an unsealing that began before a sealing must not end after it.
+    /// Goes up with each sealing, so that an unsealing that began before a sealing cannot end after
+    /// it.
     pub(crate) sealings: u64,
 }
 
@@ -79,8 +81,7 @@ pub(crate) struct GatheredShares {
     pub(crate) since: TwoClockMoment,
 }
 
-/// A moment, by two clocks: the one that stands still while the machine sleeps, and the one that
-/// can be set back.
+/// A moment on two clocks: one stands still while the machine sleeps, the other can be set back.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct TwoClockMoment {
     steady: Instant,
@@ -95,7 +96,7 @@ impl TwoClockMoment {
         }
     }
 
-    /// How long ago, by whichever clock says more.
+    /// How long ago it was, by the clock that says more.
     pub(crate) fn elapsed(&self, now: Timestamp) -> Duration {
         let wall = Duration::try_from(now.duration_since(self.wall)).unwrap_or_default();
         self.steady.elapsed().max(wall)
@@ -167,11 +168,11 @@ impl KeySafe {
         work(&keys)
     }
 
-    /// Wipes every key, or only those in shares, and all shares brought so far; whether there was
-    /// any key.
+    /// Wipes every key, or only those in shares, and all shares brought so far. Returns whether
+    /// there was any key.
     pub(crate) fn seal(&self, only_shared: bool) -> bool {
         let had = {
-            let mut slots = self.slots.write().unwrap_or_else(PoisonError::into_inner);
+            let mut slots = unpoisoned(self.slots.write());
             slots.sealings += 1;
             let mut wiped = false;
             for slot in slots
@@ -188,8 +189,8 @@ impl KeySafe {
         had
     }
 
-    /// Puts a key in its slot, unless there was a sealing since `sealings` was read; whether it is
-    /// in.
+    /// Puts a key in its slot, unless there was a sealing since `sealings` was read. Returns
+    /// whether it did.
     pub(crate) fn put(
         &self,
         place: usize,
@@ -197,7 +198,7 @@ impl KeySafe {
         sealings: u64,
         now: Timestamp,
     ) -> bool {
-        let mut slots = self.slots.write().unwrap_or_else(PoisonError::into_inner);
+        let mut slots = unpoisoned(self.slots.write());
         if slots.sealings != sealings {
             return false;
         }
@@ -208,21 +209,18 @@ impl KeySafe {
 
     /// How long no key was used.
     pub(crate) fn idle(&self, now: Timestamp) -> Duration {
-        self.used
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .elapsed(now)
+        unpoisoned(self.used.lock()).elapsed(now)
     }
 
     pub(crate) fn slots(&self) -> RwLockReadGuard<'_, KeySlots> {
-        self.slots.read().unwrap_or_else(PoisonError::into_inner)
+        unpoisoned(self.slots.read())
     }
 
     pub(crate) fn ceremony(&self) -> MutexGuard<'_, Ceremony> {
-        self.ceremony.lock().unwrap_or_else(PoisonError::into_inner)
+        unpoisoned(self.ceremony.lock())
     }
 
     fn touch(&self, now: Timestamp) {
-        *self.used.lock().unwrap_or_else(PoisonError::into_inner) = TwoClockMoment::at(now);
+        *unpoisoned(self.used.lock()) = TwoClockMoment::at(now);
     }
 }

@@ -1,4 +1,4 @@
-//! Acts upon orders: what the authority's approvers sign to stop an order, to let it go on, or to
+//! Acts upon orders: the authority's approvers sign them to stop an order, to let it go on, or to
 //! close its review.
 //!
 //! An act is JSON signed as JWS like an order. **It does not matter who brings it, and bringing it
@@ -12,8 +12,8 @@
 //! | `resume` | a quorum of the authority, as for an order that is not force majeure | lifts the suspensions that it names |
 //! | `close-review` | see [`may_close`] | closes the review that force majeure opened |
 //!
-//! One person may stop an order: a wrong stop costs time, a missing one costs a person's identity.
-//! Only a quorum may let it go on, because only a quorum may order.
+//! One person may stop an order, because a wrong stop costs time and a missing one costs a person's
+//! identity. Only a quorum may let it go on, because only a quorum may order.
 
 use std::collections::BTreeSet;
 
@@ -30,13 +30,13 @@ use crate::register::{Id, Register};
 use crate::statement::members::{as_hex_list, digest};
 use crate::statement::{BadSignature, Signed, Statement, StatementFault, UnverifiedStatement};
 
-/// What an act does.
+/// The kind of an act.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum ActKind {
     /// Ends the order for good.
     Revoke,
-    /// Stops it until that is lifted.
+    /// Stops it until the suspension is lifted.
     Suspend,
     /// Lifts suspensions.
     Resume,
@@ -63,12 +63,12 @@ impl ActKind {
     }
 }
 
-/// What an act says: its payload, member by member.
+/// The payload of an act, member by member.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct ActPayload {
     /// The deployment's id.
     pub aud: Id,
-    /// What is done.
+    /// The kind of the act.
     pub act: ActKind,
     /// The order's authority, whose approvers sign.
     pub authority: Id,
@@ -88,8 +88,8 @@ impl Statement for ActPayload {
     const TYP: &'static str = "cloison-act+json";
     const NAME: &'static str = "the act";
     const CODE: Code = Code::ActInvalid;
-    /// Room for every signature there may be and many suspensions. Sides keep acts for good, also
-    /// those that a stolen node makes up.
+    /// Room for every signature that there may be and for many suspensions. A bound is needed
+    /// because sides keep acts for good, even those that a stolen node sends.
     const MAX_TEXT: usize = 16 << 10;
 
     fn take(members: &mut JsonObject) -> Result<Self, StatementFault> {
@@ -126,26 +126,26 @@ fn lifts(texts: &[String]) -> Result<Vec<[u8; 32]>, StatementFault> {
     Ok(digests.into_iter().collect())
 }
 
-/// An act that its signers may do as far as the register tells.
+/// An act that its signers may do by the register.
 pub type SignedAct = Signed<ActPayload, Signer>;
 
-/// What the register makes of an act.
+/// The result of judging an act by the register.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ActVerdict {
     /// Those who signed may do it.
     Good(SignedAct),
-    /// The register cannot say so: it does not know a signer, or too few have signed for what is
-    /// done. It may have been good under an earlier register. Why comes with it:
-    /// [`Code::ActInvalid`] or [`Code::OrderQuorum`].
+    /// The register does not confirm it: it does not have a signer, or too few have signed. The act
+    /// may have been valid under an earlier register. The refusal says why: [`Code::ActInvalid`] or
+    /// [`Code::OrderQuorum`].
     Unproven(Refusal),
 }
 
-/// Judges an act by the register alone, so that two sides with one register judge it alike. A stop
-/// is never refused because of a time: neither its own nor ours.
+/// Judges an act by the register alone, so that two sides with one register judge it alike. No act
+/// is refused because of its time or the clock's, so that a stop always counts.
 ///
 /// # Errors
-/// [`Code::ActInvalid`] for what nobody honest hands on: form, deployment, authority, a signature
-/// that does not verify under the key that the register has for its signer.
+/// [`Code::ActInvalid`] for an act that no honest caller sends: wrong form, deployment or
+/// authority, or a signature that does not verify under its signer's key in the register.
 pub fn judge_act(text: &str, register: &Register) -> Result<ActVerdict, Refusal> {
     let act = UnverifiedStatement::<ActPayload>::read(text)?;
     act.is_for(&register.deployment)?;
@@ -169,7 +169,7 @@ pub fn judge_act(text: &str, register: &Register) -> Result<ActVerdict, Refusal>
     })
 }
 
-/// Whether enough have signed for what is done.
+/// Checks that enough persons have signed for the kind of act.
 fn may_do(act: &SignedAct, quorum: usize) -> Result<(), Refusal> {
     match act.says.act {
         ActKind::Resume => {
@@ -183,10 +183,10 @@ fn may_do(act: &SignedAct, quorum: usize) -> Result<(), Refusal> {
     }
 }
 
-/// The act, where it is good.
+/// Judges an act and returns it if the register confirms it.
 ///
 /// # Errors
-/// Those of [`judge_act`], and why it is not good.
+/// Those of [`judge_act`], and why the register does not confirm it.
 pub fn check_act(text: &str, register: &Register) -> Result<SignedAct, Refusal> {
     match judge_act(text, register)? {
         ActVerdict::Good(act) => Ok(act),
@@ -194,10 +194,9 @@ pub fn check_act(text: &str, register: &Register) -> Result<SignedAct, Refusal> 
     }
 }
 
-/// Whether these persons may close the review of an order that those signed: a second body must
-/// have looked, and a person who had no part in the order. That is so when one of them is of a body
-/// that did not sign the order at all; or, where the authority has no such body, when they are of
-/// two bodies and at least one of them did not sign it.
+/// Whether `reviewers` may close the review of an order that `ordered` signed. Either one of them
+/// belongs to a body that did not sign the order; or, if the authority has no such body, they
+/// belong to two bodies and at least one of them did not sign it.
 pub fn may_close(reviewers: &[Signer], ordered: &[Signer]) -> bool {
     let new_body = |signer: &Signer| ordered.iter().all(|other| other.body != signer.body);
     let new_person = |signer: &Signer| ordered.iter().all(|other| other.id != signer.id);

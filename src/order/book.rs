@@ -1,14 +1,13 @@
-//! The book that each side keeps of orders: their lives, and the acts upon them. The same code for
-//! the vault and for the authority node, over each one's own register, store and clock.
+//! The book of orders that each side keeps: their lives, and the acts upon them. Vault and node run
+//! the same code over their own register, store and clock.
 //!
-//! A row of an act is its text as it was signed, and what it did. What it did stays in force on the
-//! side that took it, whatever a later register says of its signers. Nothing is kept that the
-//! register does not bear out: neither what fails under a key that it has nor what an unknown
-//! signer has signed. (Earlier versions kept the latter, as rows that do nothing; such a row is
-//! replaced when a good text over the same payload comes, for an act is what was signed *and* by
-//! whom.)
+//! An act's row holds its text as it was signed, and its effect. The effect stays in force on the
+//! side that took the act, even if a later register no longer has its signers. A side keeps no act
+//! that the register does not confirm: neither one whose signature fails nor one of an unknown
+//! signer. (Earlier versions kept the latter, as rows without effect. Such a row is replaced when a
+//! valid text over the same payload comes.)
 //!
-//! How two sides come to hold the same acts: [`step`].
+//! [`step`] makes both sides hold the same acts.
 
 pub mod step;
 
@@ -24,20 +23,21 @@ use super::Signer;
 use super::act::{ActKind, SignedAct, check_act, may_close};
 use super::life::{AppliedAct, OrderLife, OrderView, is_reviewed, stopped};
 use crate::access::BearerPermit;
-use crate::audit::{Event, OrderActDetails};
+use crate::audit::{AuditEvent, OrderActDetails};
 use crate::clock::day_of;
 use crate::code::Code;
 use crate::commit::orders::{ActSet, OrderGate};
 use crate::commit::{Change, Committer, Job};
 use crate::entity::Entity;
+use crate::id::hex;
 use crate::refusal::{Refusal, fault, not_logged};
 use crate::register::{Id, Register};
 use crate::store::{ActRow, OrderKey, Store};
 
-/// Acts upon one order that are taken at a door. A revocation is always taken.
+/// The most acts upon one order that a side takes from callers. A revocation is always taken.
 const MOST_ACTS: usize = 64;
-/// Acts of one signer upon orders that were never seen here that are taken at a door in a day.
-/// Anybody can make up an id, and what is taken is kept for good.
+/// The most acts that a side takes from callers in a day, by signer, upon orders that it never saw.
+/// A signer can invent ids, and acts are kept for good.
 pub const MOST_UNKNOWN: usize = 100;
 
 /// One side's book, at one instant.
@@ -54,7 +54,7 @@ pub struct Book<'a> {
 struct StoredAct {
     /// The act as it was signed.
     text: String,
-    /// What it did; absent only in rows of earlier versions, which do nothing.
+    /// Its effect; absent only in rows of earlier versions, which have none.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     done: Option<AppliedAct>,
 }
@@ -65,12 +65,8 @@ impl<'a, E: Deref<Target = Entity>> From<&'a E> for Book<'a> {
     }
 }
 
-/// What the log says of a fault of ours here.
+/// The context of an internal error in the log.
 const FAILED: &str = "the book of orders failed";
-
-fn hex(bytes: &[u8]) -> String {
-    data_encoding::HEXLOWER.encode(bytes)
-}
 
 fn stored(row: &ActRow) -> Result<StoredAct, Refusal> {
     serde_json::from_slice(&row.value).map_err(|_| fault(FAILED)("an act does not read back"))
@@ -105,10 +101,10 @@ impl<'a> Book<'a> {
 
     /// While the guard lives, no other thread releases, reveals or takes an act.
     pub fn lock_orders(&self) -> MutexGuard<'a, ()> {
-        self.gate.lock()
+        self.gate.lock_orders()
     }
 
-    /// What was done upon an order of an authority.
+    /// The acts upon an order that are in force.
     ///
     /// # Errors
     /// [`Code::Internal`].
@@ -172,8 +168,8 @@ impl<'a> Book<'a> {
             .collect()
     }
 
-    /// All orders of one authority, or of all; those with a review to close first, then the latest
-    /// used.
+    /// All orders of one authority, or of all authorities; first those with a review to close, then
+    /// the latest used.
     ///
     /// # Errors
     /// [`Code::Internal`].
@@ -233,14 +229,13 @@ impl<'a> Book<'a> {
         ))
     }
 
-    /// Takes an act that was brought to this side, durably and logged. Bringing it again does
-    /// nothing.
+    /// Takes an act from a caller, durably and logged. Repeating it does nothing.
     ///
     /// # Errors
     /// Those of [`check_act`]; [`Code::OrderAuthority`] for an act of another authority;
     /// [`Code::OrderRevoked`] for a `resume` of a revoked order; [`Code::UnknownOrder`] and
-    /// [`Code::ActInvalid`] for a review that is not there, not yet over, or not these signers' to
-    /// close; [`Code::ActRate`]; [`Code::AuditUnavailable`].
+    /// [`Code::ActInvalid`] for a review that does not exist, that cannot be closed yet, or that
+    /// these signers may not close; [`Code::ActRate`]; [`Code::AuditUnavailable`].
     pub fn lodge(&self, text: &str, permit: &BearerPermit) -> Result<OrderView, Refusal> {
         let act = check_act(text, self.register)?;
         if permit
@@ -255,7 +250,7 @@ impl<'a> Book<'a> {
         }
         self.committer.admit().map_err(Refusal::unavailable)?;
         let (authority, order) = (act.says.authority.clone(), act.says.order);
-        // Its signatures are verified before anybody has to wait.
+        // Verifies the signatures of the stored acts before others have to wait for the lock.
         self.borne_out(&authority)?;
         let orders = self.lock_orders();
         let before = self.view(&authority, order)?;
@@ -275,8 +270,7 @@ impl<'a> Book<'a> {
         self.view(&authority, order)
     }
 
-    /// Whether the order itself was seen here: used, or lodged, which pins its payload. Then nobody
-    /// made up its id.
+    /// Whether the order itself was seen here, used or lodged. Then its id was not invented.
     pub(super) fn was_seen(&self, order: &OrderKey) -> Result<bool, Refusal> {
         let is_pinned = || {
             self.store
@@ -327,16 +321,14 @@ impl<'a> Book<'a> {
                 "the order may still be used: its review is closed when it is over or revoked",
             );
         }
-        match may_close(signers, &life.signers) {
-            true => Ok(()),
-            false => Err(Refusal::new(
-                Code::OrderQuorum,
-                "a review is closed by a body that did not sign the order, or by two bodies with somebody who did not",
-            )),
+        if may_close(signers, &life.signers) {
+            return Ok(());
         }
+        Err(Refusal::new(
+            Code::OrderQuorum,
+            "a review is closed by a body that did not sign the order, or by two bodies with somebody who did not",
+        ))
     }
-
-    // --- writing ------------------------------------------------------------------------------------------------------
 
     /// Keeps acts, durably and logged. To be called under [`Book::lock_orders`].
     fn keep(&self, acts: Vec<SignedAct>, bearer: &str) -> Result<(), Refusal> {
@@ -400,13 +392,13 @@ impl<'a> Book<'a> {
             Box::new(move |store, batch| store.put_order_act(batch, authority.as_str(), &row));
         Ok(Job::entry(
             self.now,
-            Event::OrderAct(Box::new(entry)),
+            AuditEvent::OrderAct(Box::new(entry)),
             vec![],
             vec![change],
         ))
     }
 
-    /// How many acts upon such orders each signer brought today.
+    /// Counts the acts that each signer brought today, upon orders that `counts` accepts.
     fn counted_today(
         &self,
         authority: &Id,
@@ -433,7 +425,7 @@ impl<'a> Book<'a> {
     }
 }
 
-/// Acts of a day, by signer.
+/// The number of acts of one day, by signer.
 #[derive(Default)]
 struct ActsOfDay(HashMap<Id, usize>);
 
@@ -441,7 +433,7 @@ impl ActsOfDay {
     /// Adds an act.
     ///
     /// # Errors
-    /// [`Code::ActRate`] when one of its signers has `most` already.
+    /// [`Code::ActRate`] if one of its signers has `most` already.
     fn add(&mut self, act: &SignedAct, most: usize) -> Result<(), Refusal> {
         let has_most = |signer: &Signer| self.0.get(&signer.id).is_some_and(|count| *count >= most);
         if act.persons.iter().any(has_most) {
@@ -457,7 +449,7 @@ impl ActsOfDay {
     }
 }
 
-/// Whether a revocation is among the acts that the register bears out.
+/// Whether a revocation is among the acts that the register confirms.
 fn is_revoked(done: &[AppliedAct], acts: &ActSet) -> bool {
     let digest = |done: &AppliedAct| {
         data_encoding::HEXLOWER

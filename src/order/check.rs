@@ -1,5 +1,5 @@
-//! Checking an order: one step a rule, in a fixed order, so that a refused order always has the
-//! same code.
+//! Checks an order: one step for each rule, in a fixed sequence, so that a refused order always
+//! gets the same code.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
@@ -17,7 +17,7 @@ use crate::statement::{SignatureCheck, Statement, UnverifiedStatement};
 
 type UnverifiedOrder = UnverifiedStatement<OrderPayload>;
 
-/// What a step looks at.
+/// The facts that the steps check.
 struct OrderFacts<'a> {
     order: UnverifiedOrder,
     signatures: SignatureCheck<Signer>,
@@ -67,8 +67,8 @@ const STEPS: [(&str, OrderStep); 7] = [
 /// The first rule that it breaks, in this order: [`Code::OrderMalformed`], [`Code::OrderAudience`],
 /// [`Code::OrderAuthority`], [`Code::OrderSignature`], [`Code::OrderQuorum`], [`Code::OrderRule`],
 /// [`Code::UnknownSector`] or [`Code::Irreversible`] or [`Code::OrderAuthority`] (of a sector),
-/// [`Code::OrderNotYetValid`], [`Code::OrderExpired`], and the code of a listed pseudonym that is
-/// none.
+/// [`Code::OrderNotYetValid`], [`Code::OrderExpired`], and the code of a listed text that is not a
+/// pseudonym.
 pub fn check(text: &str, register: &Register, now: Timestamp) -> Result<ActiveOrder, Refusal> {
     let order = UnverifiedOrder::read(text)?;
     deployment(order.says(), register)?;
@@ -83,8 +83,8 @@ pub fn check(text: &str, register: &Register, now: Timestamp) -> Result<ActiveOr
 /// How long before it is valid an order may be lodged, in days.
 pub const LODGE_DAYS: i64 = 30;
 
-/// The same for an order that is shown before it is used: one that is not valid yet is judged as of
-/// the second from which it is, if that is at most [`LODGE_DAYS`] away.
+/// Makes the same checks for an order that is lodged before it is used. An order that is not valid
+/// yet is checked as of its first valid second, if that is at most [`LODGE_DAYS`] away.
 ///
 /// # Errors
 /// As [`check()`].
@@ -104,12 +104,12 @@ pub fn check_ahead(
 pub struct OrderFinding {
     /// The step's name.
     pub name: &'static str,
-    /// What came of it; `None`: not reached, for an earlier one failed that it rests on.
+    /// Its result; `None` if it was not made because an earlier step that it depends on failed.
     pub result: Option<Result<(), Refusal>>,
 }
 
 /// Makes every check of [`check`] and reports each, for people who want to know all that is wrong.
-/// Permits nothing.
+/// It permits nothing.
 pub fn examine(text: &str, register: &Register, now: Timestamp) -> Vec<OrderFinding> {
     let mut findings: Vec<OrderFinding> = ["form", "deployment", "authority"]
         .into_iter()
@@ -133,8 +133,8 @@ pub fn examine(text: &str, register: &Register, now: Timestamp) -> Vec<OrderFind
     findings
 }
 
-/// What the register says of an order that is still to be written and signed: every rule that it
-/// breaks, whether it is well formed or not. Signatures are not asked for, nor the time.
+/// Checks an order that is still to be signed against the register: returns every rule that it
+/// breaks, even if it is not well formed. Signatures and the time are not checked.
 pub fn forbidden(
     payload: &OrderPayload,
     register: &Register,
@@ -153,7 +153,7 @@ pub fn forbidden(
     broken
 }
 
-/// Makes every check after the form, and tells what came of each.
+/// Makes every check after the form, and reports each.
 fn judge(
     order: UnverifiedOrder,
     register: &Register,
@@ -174,7 +174,7 @@ fn judge(
     }
 }
 
-/// Several faults of one kind in one refusal, which has the code of the first.
+/// Joins several faults of one kind into one refusal, with the code of the first.
 fn all_of(faults: Vec<Refusal>) -> Result<(), Refusal> {
     let Some(first) = faults.first().map(Refusal::code) else {
         return Ok(());
@@ -215,8 +215,8 @@ pub(super) fn signers_of<S: Statement>(
     })
 }
 
-/// One bad signature spoils the order, even where the others would do: the person who added it
-/// meant something by it.
+/// One bad signature makes the order invalid, even if the others would suffice, because somebody
+/// tampered with it.
 fn signatures(facts: &OrderFacts<'_>) -> Result<(), Refusal> {
     if facts.signatures.bad.is_none() {
         return Ok(());
@@ -289,7 +289,8 @@ fn limit(facts: &OrderFacts<'_>) -> Result<(), Refusal> {
         facts.authority.statutory_limit,
     ) {
         (PseudonymScope::Listed(_), _, _) => Ok(()),
-        // The epoch is the list, and a limit must bound it: the form sees to both.
+        // An order for continuity covers an epoch and must have a limit: its form makes sure of
+        // both.
         (PseudonymScope::AtMost(_), LegalBasis::Continuity(_), _) => Ok(()),
         (PseudonymScope::AtMost(_), LegalBasis::Statutory { .. }, None) => Err(rule(
             "the register does not allow this authority an order that lists no pseudonyms",
@@ -325,7 +326,7 @@ fn named(facts: &OrderFacts<'_>) -> Result<BTreeMap<String, Arc<Sector>>, Refusa
     all_of(faults).map(|()| sectors)
 }
 
-/// The sector that stands `number`th in the order, if the authority may have its mappings opened.
+/// The sector that is `number`th in the order, if the authority may have its mappings opened.
 fn open_to(facts: &OrderFacts<'_>, number: usize, name: &str) -> Result<Arc<Sector>, Refusal> {
     let Some(sector) = facts.register.sector(name) else {
         return Err(Refusal::new(

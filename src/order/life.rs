@@ -1,5 +1,5 @@
-//! The life of an order, as vault and node each store it: what is known of it, and the state that
-//! follows from that, from the acts upon it and from the time.
+//! The life of an order, as vault and node each store it: its facts and uses, and the state that
+//! follows from these, from the acts upon it and from the time.
 //!
 //! ```text
 //! drafted ──▶ active ──▶ exhausted ──▶ expired
@@ -23,7 +23,7 @@ use super::{ActiveOrder, LegalBasis, PseudonymScope, Signer};
 use crate::code::Code;
 use crate::register::Id;
 
-/// Where an order stands.
+/// The state of an order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum OrderState {
@@ -33,7 +33,7 @@ pub enum OrderState {
     Active,
     /// Stopped until every suspension is lifted.
     Suspended,
-    /// Every pseudonym that it allows was asked for; those may be asked for again.
+    /// As many pseudonyms as it allows were asked for; the same may be asked for again.
     Exhausted,
     /// Its time is over.
     Expired,
@@ -55,7 +55,7 @@ impl OrderState {
     }
 }
 
-/// When an order was used, and by whom.
+/// A use of an order.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct OrderUse {
@@ -67,11 +67,11 @@ pub struct OrderUse {
     pub officer: Id,
 }
 
-/// What a side stores of an order that was used.
+/// The facts and uses that a side stores of an order.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct OrderLife {
-    /// Whose it is.
+    /// Its authority.
     #[schema(value_type = String)]
     pub authority: Id,
     /// `judicial`, `statutory`, `force-majeure` or `continuity`.
@@ -93,20 +93,20 @@ pub struct OrderLife {
     pub limit: u64,
     /// How many of them were asked for.
     pub used: u64,
-    /// Valid from …
+    /// The first second at which it is valid.
     #[schema(value_type = String)]
     pub not_before: Timestamp,
-    /// … until before.
+    /// The first second at which it no longer is.
     #[schema(value_type = String)]
     pub not_after: Timestamp,
     /// Who may execute it.
     #[schema(value_type = Vec<String>)]
     pub officers: Vec<Id>,
-    /// Before this the persons concerned are not told.
+    /// Before this time the persons concerned are not told.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     #[schema(value_type = Option<String>)]
     pub inform_after: Option<Timestamp>,
-    /// Who signed it, as it was first used.
+    /// Who had signed it when it was first used.
     pub signers: Vec<Signer>,
     /// Its first use.
     pub first: OrderUse,
@@ -123,8 +123,8 @@ pub struct OrderLife {
 }
 
 impl OrderLife {
-    /// The life of an order after another use; `before` is what was stored, `used` how many
-    /// pseudonyms were asked for by now.
+    /// The life of an order after another use. `before` is the stored life; `used` is how many
+    /// pseudonyms were asked for so far.
     pub fn after_use(
         before: Option<Self>,
         order: &ActiveOrder,
@@ -224,19 +224,19 @@ pub struct OrderView {
     /// Its authority.
     #[schema(value_type = String)]
     pub authority: Id,
-    /// Where it stands now.
+    /// Its state now.
     pub state: OrderState,
-    /// Whether its use has to be reviewed and was not.
+    /// Whether its use has to be reviewed and was not reviewed yet.
     pub review_due: bool,
-    /// What is known from its use; absent where there were only acts upon it.
+    /// Its facts and uses; absent if there were only acts upon it.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub life: Option<OrderLife>,
-    /// What was done upon it, oldest first as it was received.
+    /// The acts upon it, in the sequence in which they were received.
     pub acts: Vec<AppliedAct>,
 }
 
 impl OrderView {
-    /// Puts together what is known of an order.
+    /// Combines the life of an order and the acts upon it.
     pub fn new(
         id: Uuid,
         authority: Id,
@@ -262,7 +262,7 @@ impl OrderView {
     }
 }
 
-/// Whether the acts stop an order: the code of the refusal.
+/// The code of the refusal, if the acts stop an order.
 pub fn stopped(acts: &[AppliedAct]) -> Option<Code> {
     if acts.iter().any(|done| done.act == ActKind::Revoke) {
         return Some(Code::OrderRevoked);
@@ -270,7 +270,7 @@ pub fn stopped(acts: &[AppliedAct]) -> Option<Code> {
     (!suspensions(acts).is_empty()).then_some(Code::OrderSuspended)
 }
 
-/// The suspensions that nothing has lifted.
+/// The suspensions that no act has lifted.
 pub fn suspensions(acts: &[AppliedAct]) -> Vec<&AppliedAct> {
     let lifted: BTreeSet<&String> = acts.iter().flat_map(|done| &done.lifts).collect();
     acts.iter()
@@ -278,7 +278,7 @@ pub fn suspensions(acts: &[AppliedAct]) -> Vec<&AppliedAct> {
         .collect()
 }
 
-/// Whether the review of an order was closed by those who may.
+/// Whether persons who may do so closed the review of an order.
 pub fn is_reviewed(life: &OrderLife, acts: &[AppliedAct]) -> bool {
     acts.iter()
         .any(|done| done.act == ActKind::CloseReview && may_close(&done.by, &life.signers))
@@ -308,7 +308,7 @@ pub struct Orders {
 const MOST_LISTED: usize = 10_000;
 
 impl Orders {
-    /// These orders, as far as one answer has room for them.
+    /// As many of these orders as one answer has room for.
     pub fn of(mut orders: Vec<OrderView>) -> Self {
         let more = orders.len().saturating_sub(MOST_LISTED);
         orders.truncate(MOST_LISTED);

@@ -1,4 +1,4 @@
-//! What an order says: its payload, member by member. `docs/orders.md` states the same for other
+//! The payload of an order, member by member. `docs/orders.md` states the same for other
 //! implementers.
 
 use std::borrow::Cow;
@@ -15,8 +15,8 @@ use crate::register::Id;
 use crate::statement::members::{is_reference, repeats};
 use crate::statement::{Statement, StatementFault};
 
-/// The payload of an order. Once read it is well formed; whether the register allows it is for
-/// [`super::check()`] to say.
+/// The payload of an order. Once read it is well formed; [`super::check()`] decides whether the
+/// register allows it.
 #[derive(Clone, PartialEq, Eq, Serialize)]
 pub struct OrderPayload {
     /// The deployment's id.
@@ -25,11 +25,11 @@ pub struct OrderPayload {
     pub id: Uuid,
     /// The authority whose approvers sign.
     pub authority: Id,
-    /// On what legal ground.
+    /// The legal ground.
     pub basis: LegalBasis,
     /// The case reference: `[A-Z0-9/.-]{1,40}`.
     pub case: String,
-    /// What for: a code, so that it can be logged without naming anybody.
+    /// The purpose: a code, so that it can be logged without naming a person.
     pub purpose: Id,
     /// Names of the sectors, exactly as written and never their descendants; at least one, each
     /// once.
@@ -37,13 +37,13 @@ pub struct OrderPayload {
     /// Which pseudonyms.
     #[serde(flatten)]
     pub scope: PseudonymScope,
-    /// Valid from this second on …
+    /// The first second at which it is valid.
     pub not_before: Timestamp,
-    /// … and until before this one.
+    /// The first second at which it no longer is.
     pub not_after: Timestamp,
     /// Who may execute it; at least one, each once.
     pub officers: Vec<Id>,
-    /// Before this second nobody tells the persons concerned that they were resolved under it.
+    /// Before this second the persons concerned are not told that they were re-identified under it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub inform_after: Option<Timestamp>,
 }
@@ -67,11 +67,12 @@ pub enum LegalBasis {
         /// Inside or outside the State.
         security: SecuritySide,
     },
-    /// A sector must follow an epoch: its pseudonyms are migrated, and no identifier is shown.
+    /// A sector needs the pseudonyms of its new epoch: they are migrated, and no identifier is
+    /// shown.
     Continuity(Continuity),
 }
 
-/// From which epoch of the order's one sector to which.
+/// The old and the new epoch of the order's one sector.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct Continuity {
     /// The epoch to leave, at least 1.
@@ -80,7 +81,7 @@ pub struct Continuity {
     pub to: u32,
 }
 
-/// Of which side of the State's security force majeure speaks.
+/// The side of the State's security that force majeure concerns.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum SecuritySide {
@@ -103,10 +104,10 @@ impl SecuritySide {
 /// Which pseudonyms an order opens.
 #[derive(Clone, PartialEq, Eq, Serialize)]
 pub enum PseudonymScope {
-    /// Exactly these: sector → pseudonyms in the sector's text form.
+    /// Exactly these pseudonyms, by sector, in the sector's text form.
     #[serde(rename = "pseudonyms")]
     Listed(BTreeMap<String, Vec<String>>),
-    /// Any of its sectors, but at most so many.
+    /// Any pseudonyms of its sectors, but at most this many.
     #[serde(rename = "limit")]
     AtMost(u64),
 }
@@ -168,8 +169,8 @@ impl Statement for OrderPayload {
 }
 
 impl OrderPayload {
-    /// Every rule that it breaks, of those that need no register and no type expresses. Says which
-    /// member is wrong, counted from 1, and never what stands in it.
+    /// Every broken rule of those that need no register and that no type expresses. States which
+    /// member is wrong, counted from 1, and never its value.
     pub fn faults(&self) -> Vec<Cow<'static, str>> {
         let mut faults: Vec<Cow<'static, str>> = vec![];
         if !is_reference(&self.case) {
@@ -209,7 +210,7 @@ impl OrderPayload {
     }
 
     fn faults_of_times(&self, faults: &mut Vec<Cow<'static, str>>) {
-        // Written as a whole second, or it would not read back.
+        // A time with a fraction would not read back.
         for (time, fault) in [
             (self.not_before, "`not_before` has a fraction"),
             (self.not_after, "`not_after` has a fraction"),
@@ -232,8 +233,8 @@ impl OrderPayload {
         }
     }
 
-    /// Every sector has its list and every list its sector: nobody signs for more or less than is
-    /// written.
+    /// Every sector has its list and every list its sector, so that nobody signs for more or less
+    /// than they read.
     fn faults_of_scope(&self, faults: &mut Vec<Cow<'static, str>>) {
         let lists = match &self.scope {
             PseudonymScope::AtMost(0) => return faults.push("`limit` is 0".into()),
@@ -346,9 +347,10 @@ mod tests {
         ] {
             let text = GOOD.replace(from, to);
             // Continuity goes with a limit.
-            let text = match to.contains("continuity") {
-                true => text.replace(r#""pseudonyms":{"health":["p1","p2"]}"#, r#""limit":5"#),
-                false => text,
+            let text = if to.contains("continuity") {
+                text.replace(r#""pseudonyms":{"health":["p1","p2"]}"#, r#""limit":5"#)
+            } else {
+                text
             };
             let text = if from.is_empty() {
                 GOOD.to_owned()
@@ -361,9 +363,20 @@ mod tests {
         }
     }
 
+    /// Every departure from [`GOOD`] is refused, and the refusal does not quote it.
+    fn assert_refused(departures: &[(&str, &str)]) {
+        for (from, to) in departures {
+            assert!(GOOD.contains(from), "{from}");
+            let text = GOOD.replacen(from, to, 1);
+            let refusal = OrderPayload::read(text.as_bytes()).expect_err(&text);
+            assert_eq!(refusal.code(), Code::OrderMalformed, "{text}");
+            assert!(!refusal.to_string().contains("sante1"), "{refusal}");
+        }
+    }
+
     #[test]
-    fn every_departure_is_refused_without_quoting_it() {
-        for (from, to) in [
+    fn audience_and_id_have_one_form() {
+        assert_refused(&[
             (r#""aud":"demo""#, r#""aud":"Demo""#),
             (r#""aud":"demo","#, ""),
             (r#""aud":"demo""#, r#""aud":["demo"]"#),
@@ -380,6 +393,12 @@ mod tests {
                 "7f4df9b1-77f5-4fb6-9a4e-0f2a8a5b6c3d",
                 "urn:uuid:7f4df9b1-77f5-4fb6-9a4e-0f2a8a5b6c3d",
             ),
+        ]);
+    }
+
+    #[test]
+    fn a_legal_basis_has_exactly_its_members() {
+        assert_refused(&[
             (
                 r#"{"kind":"judicial"}"#,
                 r#"{"kind":"judicial","article":"1"}"#,
@@ -400,7 +419,8 @@ mod tests {
                 r#"{"kind":"force-majeure","security":"both"}"#,
             ),
             (r#"{"kind":"judicial"}"#, r#"["judicial"]"#),
-            // All of these also have a list of pseudonyms, which continuity has not.
+            // All of these also have a list of pseudonyms, which an order for continuity must not
+            // have.
             (
                 r#"{"kind":"judicial"}"#,
                 r#"{"kind":"continuity","from":1,"to":2}"#,
@@ -410,6 +430,12 @@ mod tests {
                 r#"{"kind":"continuity","from":1}"#,
             ),
             (r#"{"kind":"judicial"}"#, r#""judicial""#),
+        ]);
+    }
+
+    #[test]
+    fn case_and_scope_stay_within_their_bounds() {
+        assert_refused(&[
             ("RABAT/2026-17.A", "Rabat"),
             ("RABAT/2026-17.A", ""),
             (
@@ -437,6 +463,12 @@ mod tests {
             (r#""pseudonyms":{"health":["p1","p2"]}"#, r#""limit":"3""#),
             (r#""pseudonyms":{"health":["p1","p2"]}"#, r#""limit":1.5"#),
             (r#""pseudonyms":{"health":["p1","p2"]}"#, r#""limit":null"#),
+        ]);
+    }
+
+    #[test]
+    fn times_and_officers_have_one_form() {
+        assert_refused(&[
             ("2026-11-22T09:00:00Z", "2026-11-22T10:00:00+01:00"),
             ("2026-11-22T09:00:00Z", "2026-11-22T09:00:00.5Z"),
             ("2026-11-22T09:00:00Z", "2026-11-22t09:00:00z"),
@@ -455,13 +487,7 @@ mod tests {
             (r#"["karim"]"#, "[]"),
             (r#"["karim"]"#, r#"["karim","karim"]"#),
             (r#"["karim"]"#, r#"["Karim"]"#),
-        ] {
-            assert!(GOOD.contains(from), "{from}");
-            let text = GOOD.replacen(from, to, 1);
-            let refusal = OrderPayload::read(text.as_bytes()).expect_err(&text);
-            assert_eq!(refusal.code(), Code::OrderMalformed, "{text}");
-            assert!(!refusal.to_string().contains("sante1"), "{refusal}");
-        }
+        ]);
     }
 
     #[test]

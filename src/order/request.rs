@@ -1,7 +1,7 @@
 //! The officer's signed request: who asks for which pseudonyms under which order, and when.
 //!
 //! An order says what may be opened; the request says that a named officer wants it opened now. A
-//! node that is stolen or lies cannot ask in the officer's place: the vault checks the same
+//! stolen or lying node cannot ask in the officer's place, because the vault checks the same
 //! signature.
 
 use ed25519_dalek::SigningKey;
@@ -18,10 +18,10 @@ use crate::register::{Id, Register};
 use crate::statement::members::as_hex;
 use crate::statement::{self, BadSignature, Statement, StatementFault, UnverifiedStatement};
 
-/// How far a request's time may lie from ours, either way, in seconds.
+/// How far a request's time may be from this side's clock, either way, in seconds.
 pub const FRESH_SECONDS: i64 = 120;
 
-/// What an officer asks for: the request's payload, member by member.
+/// The payload of an officer's request, member by member.
 #[derive(Debug, Clone, Serialize)]
 pub struct RequestPayload {
     /// The deployment's id.
@@ -36,7 +36,7 @@ pub struct RequestPayload {
     /// The pseudonyms' digest, from [`list_digest`].
     #[serde(serialize_with = "as_hex")]
     pub list: [u8; 32],
-    /// When; whole seconds count.
+    /// When it was signed; only whole seconds count.
     pub time: Timestamp,
 }
 
@@ -61,8 +61,8 @@ impl Statement for RequestPayload {
     }
 }
 
-/// A request whose signature and contents were checked: a named officer asks, now, for exactly
-/// this.
+/// A request whose signature and contents were checked: a named officer asks now for exactly this
+/// list.
 ///
 /// Neither `Clone` nor constructible outside this room.
 #[derive(Debug)]
@@ -73,7 +73,7 @@ pub struct OfficerRequest {
 }
 
 impl OfficerRequest {
-    /// The request's id, for the audit entry and against replays.
+    /// The request's id, for the log entry and against replays.
     pub fn id(&self) -> Uuid {
         self.says.request
     }
@@ -108,7 +108,7 @@ impl OfficerRequest {
 /// length, then the bytes.
 ///
 /// # Errors
-/// [`Code::RequestInvalid`] when a text is longer than 65 535 bytes, which no pseudonym is.
+/// [`Code::RequestInvalid`] if a text is longer than 65 535 bytes, which no pseudonym is.
 pub fn list_digest<T: AsRef<str>>(pseudonyms: &[T]) -> Result<[u8; 32], Refusal> {
     let mut hash = Sha256::new();
     for text in pseudonyms {
@@ -124,7 +124,7 @@ pub fn list_digest<T: AsRef<str>>(pseudonyms: &[T]) -> Result<[u8; 32], Refusal>
 /// A request signed by `officer`: JWS General JSON with one signature.
 ///
 /// # Errors
-/// [`Code::RequestInvalid`] when it would be longer than [`crate::jws::MAX_TEXT`].
+/// [`Code::RequestInvalid`] if it would be longer than [`crate::jws::MAX_TEXT`].
 pub fn sign_request(
     request: RequestPayload,
     officer: &Id,
@@ -143,9 +143,9 @@ pub fn sign_request(
 /// the time.
 ///
 /// # Errors
-/// [`Code::RequestInvalid`] when it is not of the strict form, not signed by exactly one of the
+/// [`Code::RequestInvalid`] if it is not of the strict form, not signed by exactly one of the
 /// order's officers, not fresh, or for another deployment, order, sector or list;
-/// [`Code::OutOfScope`] when the order does not name the sector.
+/// [`Code::OutOfScope`] if the order does not name the sector.
 pub fn check_request(
     text: &str,
     order: &ActiveOrder,
@@ -175,7 +175,7 @@ pub fn check_request(
     Ok(OfficerRequest { says, officer })
 }
 
-/// The one officer who signed, if the order names the officer and the signature verifies.
+/// The one officer who signed, if the order names them and the signature verifies.
 fn signer(
     request: &UnverifiedStatement<RequestPayload>,
     order: &ActiveOrder,

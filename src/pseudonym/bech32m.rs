@@ -149,8 +149,8 @@ impl Bech32mWriter {
     }
 }
 
-/// Whether a byte is a data character: one look, where a search through the 32 was a sixth of a
-/// re-identification.
+/// Whether a byte is a data character: one look-up, because a search through the 32 took a sixth of
+/// a re-identification's time.
 static IN_CHARSET: [bool; 256] = {
     let (mut table, mut at) = ([false; 256], 0);
     while at < CHARSET.len() {
@@ -221,7 +221,7 @@ mod tests {
         String::from_utf8(out).unwrap()
     }
 
-    /// Any data characters under a sound checksum: for what only a buggy or hostile writer makes.
+    /// Any data characters under a sound checksum: as only a buggy or hostile writer makes.
     fn sound(tag: &str, values: &[u8]) -> String {
         let hrp = Hrp::parse(tag).unwrap();
         let values = values.iter().map(|&v| Fe32::try_from(v).unwrap());

@@ -21,7 +21,7 @@ const MOST_RELEASES: u64 = 100_000_000;
 
 pub(super) fn check(file: &RegisterFile, faults: &mut Faults) {
     let mut ids = Unique::new("authority id");
-    // A segment names the key and not the authority, so both must be one over all authorities.
+    // A segment names the key and not the authority, so both must be unique over all authorities.
     let (mut key_ids, mut keys) = (
         Unique::new("authority key id"),
         Unique::new("authority key"),
@@ -37,7 +37,7 @@ pub(super) fn check(file: &RegisterFile, faults: &mut Faults) {
     }
 }
 
-/// The stated suite is one that there is, and the one that the key is of.
+/// The stated suite must exist, and must be the suite of the key.
 fn suite(key: &KeyEntry, faults: &mut Faults) {
     let Some(stated) = &key.suite else { return };
     let Some(suite) = Suite::from_number(stated.value) else {

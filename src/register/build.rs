@@ -13,8 +13,8 @@ use super::frozen;
 use super::read::At;
 use super::value::SealingKey;
 use super::{
-    Approver, Authority, AuthorityKey, Client, Custodian, Declaration, Granularity, Id, Officer,
-    Operator, Organisation, Quota, Register, RightsOfficer, Sector, SpkiDigest,
+    Approver, Authority, AuthorityKey, Custodian, Declaration, Granularity, Id, Officer, Operator,
+    Organisation, Quota, Register, RegisteredClient, RightsOfficer, Sector, SpkiDigest,
 };
 use crate::identifier::Scheme;
 
@@ -98,8 +98,8 @@ fn organisation(entry: OrganisationEntry) -> Option<(Id, Organisation)> {
     ))
 }
 
-fn client(entry: ClientEntry) -> Option<(SpkiDigest, Arc<Client>)> {
-    let client = Client {
+fn client(entry: ClientEntry) -> Option<(SpkiDigest, Arc<RegisteredClient>)> {
+    let client = RegisteredClient {
         id: value_of(entry.id)?,
         organisation: value_of(entry.organisation)?,
         sectors: values(entry.sectors).map(|name| name.0).collect(),

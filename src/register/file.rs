@@ -18,13 +18,13 @@ use crate::identifier::{CheckDigit, LetterCase};
 pub(super) type MaybeAt<T> = Option<At<T>>;
 
 /// Pseudonyms that an authority may ask for in an hour, where the register does not say: more than
-/// a court needs, and weeks of asking away from a country.
+/// a court needs; at this rate, a whole country would take weeks.
 const RELEASES_PER_HOUR: u64 = 100_000;
 /// Mappings that an authority may migrate in an hour, where the register does not say. No person
 /// sees an identifier then.
 const MIGRATIONS_PER_HOUR: u64 = 10_000_000;
-/// Days for which tags are evidence, where the register does not say: a year's inspections find
-/// what the year before left.
+/// Days for which tags are evidence, where the register does not say: a yearly inspection still
+/// finds the traces of the year before.
 const EVIDENCE_DAYS: u64 = 365;
 
 pub(super) struct RegisterFile {
@@ -185,8 +185,8 @@ pub(super) struct OfficerEntry {
     pub(super) sealing_key: MaybeAt<AgeRecipient>,
 }
 
-/// Reads the file; wrong values, missing and unknown fields go to `faults`, and so does every
-/// syntax error, with which the rest could only be guessed at (`None`).
+/// Reads the file. Wrong values and missing or unknown fields go to `faults`. So does a syntax
+/// error, after which the rest could only be guessed: the result is then `None`.
 pub(super) fn read(text: &str, faults: &mut Faults) -> Option<RegisterFile> {
     let (document, errors) = DeTable::parse_recoverable(text);
     for error in errors {
@@ -194,7 +194,7 @@ pub(super) fn read(text: &str, faults: &mut Faults) -> Option<RegisterFile> {
         faults.push(
             line,
             format!("not TOML: {}", error.message().replace('\n', " ")),
-            "what TOML takes here",
+            "valid TOML",
         );
     }
     if faults.count() > 0 {
@@ -360,7 +360,7 @@ fn sector(table: &mut Table<'_, '_>, faults: &mut Faults) -> SectorEntry {
         granularity.finish(faults);
     }
     let reversible = table.required("reversible", faults);
-    // Without mappings there is nothing to keep, and nothing to say about how long.
+    // Without mappings there is nothing to keep, so no retention is stated.
     let kept = reversible
         .as_ref()
         .is_none_or(|reversible: &At<bool>| reversible.value);

@@ -1,6 +1,6 @@
-//! What may never change once it was used (design §4), because pseudonyms derive from it: the store
-//! keeps the digest of each fact from its first use on, and a register that says otherwise is
-//! refused.
+//! The facts that must not change after their first use (design §4), because pseudonyms derive from
+//! them. The store keeps the digest of each fact from its first use on, and a register that states
+//! it differently is refused.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -14,11 +14,11 @@ use crate::identifier::{LetterCase, Scheme};
 
 /// One frozen fact of a register.
 ///
-/// | key | over which value the digest is |
+/// | key | the value under the digest |
 /// |---|---|
 /// | `sector/UUID/parent` | the parent's UUID, empty for a top-level sector |
 /// | `sector/UUID/tag` | the tag |
-/// | `tag/TAG` | the UUID of the sector that has it: so a sector's own UUID cannot change unseen |
+/// | `tag/TAG` | the UUID of the sector that has it: so a sector's own UUID cannot change unnoticed |
 /// | `organisation/ID`, `purpose/CODE` | nothing but the key: it must stay there |
 /// | `scheme/ID` | pattern, separators in ascending order, check digit; then `keep`, where the case of letters is kept |
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -35,7 +35,8 @@ impl FrozenFact {
     fn new(key: String, values: &[&[u8]], line: usize) -> Self {
         let mut hash = Sha256::new();
         for part in std::iter::once(key.as_bytes()).chain(values.iter().copied()) {
-            // Patterns may be longer than two bytes of length can say, so this LP has eight.
+            // A pattern may be longer than a two-byte length can state, so this LP has an
+            // eight-byte length.
             hash.update((part.len() as u64).to_be_bytes());
             hash.update(part);
         }
@@ -130,7 +131,7 @@ fn scheme_fact(id: &At<Id>, schemes: &BTreeMap<Id, Arc<Scheme>>) -> Option<Froze
 }
 
 impl Register {
-    /// All facts of this register that may not change once they were used.
+    /// All facts of this register that must not change after their first use.
     pub fn frozen_facts(&self) -> Vec<FrozenFact> {
         self.frozen.clone()
     }

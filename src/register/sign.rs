@@ -3,8 +3,8 @@
 //!
 //! `register.jws` is a JWS of type `cloison-register+json` whose payload names deployment, version
 //! and SHA-256 of the register file's bytes. Who may sign is pinned in each side's own
-//! configuration, never in the register itself. Whether the version went back or a frozen fact
-//! changed, only a store can tell: see [`Register::changed_facts`].
+//! configuration, never in the register itself. Only a store can tell whether the version went back
+//! or a frozen fact changed: see [`Register::changed_facts`].
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -26,7 +26,7 @@ pub const TYP: &str = "cloison-register+json";
 /// The most bytes that a register file may have.
 pub const MAX_FILE: u64 = 4 << 20;
 
-/// What is known about a register beforehand, from hand to hand.
+/// What each side knows about a register in advance, from its own configuration.
 #[derive(Debug, Clone)]
 pub struct Pins {
     /// The deployment that the register must be for.
@@ -102,7 +102,7 @@ pub enum SignatureFault {
     /// Not a JWS of the strict form.
     #[error("not a register's signatures: {0}")]
     Malformed(#[from] JwsError),
-    /// A JWS, but over something else than a register.
+    /// A JWS, but over something that is not a register.
     #[error("the payload is not a register's: an id as `aud`, a version, a SHA-256")]
     Payload,
     /// Signed for another deployment.
@@ -229,8 +229,8 @@ pub fn open(file: &Path, signatures: &Path, pins: &Pins) -> Result<Register, Ope
 
 /// Verifies signatures over a register file's bytes and says what they state.
 ///
-/// Signatures by keys that are not pinned count for nothing and harm nothing, so that a new
-/// register key can sign before everybody has pinned it.
+/// Signatures by keys that are not pinned are ignored, so that a new register key can sign before
+/// everyone has pinned it.
 ///
 /// # Errors
 /// [`SignatureFault`].

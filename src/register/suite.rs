@@ -1,4 +1,4 @@
-//! The suites that an authority's key may be of.
+//! The suites that an authority's key may have.
 
 use std::fmt;
 
@@ -8,8 +8,8 @@ use std::fmt;
 pub enum Suite {
     /// Suite 1: DHKEM(X25519, HKDF-SHA256).
     X25519,
-    /// Suite 2: X-Wing (draft-connolly-cfrg-xwing-kem), which is X25519 and ML-KEM-768 at once: who
-    /// keeps segments today for a quantum computer tomorrow has to break both.
+    /// Suite 2: X-Wing (draft-connolly-cfrg-xwing-kem), which is X25519 and ML-KEM-768 at once: an
+    /// attacker who keeps segments today for a quantum computer tomorrow must break both.
     XWing,
 }
 

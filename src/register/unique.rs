@@ -27,7 +27,7 @@ impl<K: Ord + Clone> Unique<K> {
     }
 
     /// Takes note of a value of `owner` ("an approver"); a fault if it has an owner already. The
-    /// value itself is not repeated: lines say enough, and for keys they say more.
+    /// fault gives lines and not the value, which says more even for keys.
     pub(super) fn note(&mut self, found: &MaybeAt<K>, owner: &str, faults: &mut Faults) {
         let Some(found) = found else { return };
         match self.first.get(&found.value) {

@@ -1,6 +1,6 @@
-//! The register as a whole: what no single entry shows. Names are unique and resolve, the sectors
-//! are a tree, a key belongs to one person and a certificate to one system, and an order can reach
-//! its quorum, but never through one body alone.
+//! The register as a whole: the faults that no single entry shows. Names are unique and resolve,
+//! the sectors are a tree, a key belongs to one person and a certificate to one system, and an
+//! order can reach its quorum, but never through one body alone.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -61,8 +61,8 @@ pub(super) fn within(
     }
 }
 
-/// The bounds of `evidence-days`: the record of who looked at whom outlasts an inspection, and not
-/// the person.
+/// The bounds of `evidence-days`: the record of who looked at whom must outlast an inspection, but
+/// not the person.
 const LEAST_EVIDENCE: u64 = 30;
 const MOST_EVIDENCE: u64 = 3_650;
 

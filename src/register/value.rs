@@ -239,8 +239,8 @@ fn mlkem_is_reduced(key: &[u8]) -> bool {
     key.len() == 1184 && key[..1152].chunks_exact(3).all(three)
 }
 
-/// An X25519 recipient of age (`age1…`, bech32, lower case): what answers to an officer are sealed
-/// to.
+/// An X25519 recipient of age (`age1…`, bech32, lower case): answers to an officer are sealed to
+/// it.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct AgeRecipient(pub(super) String);
 

@@ -1,10 +1,10 @@
-//! An order's own copies. When the vault first sees a valid order that lists pseudonyms, the sealed
-//! mappings of all of them are copied into the order's rows, in that commit; one that has no
-//! mapping then is copied when it is asked for and has one. An order with a limit and no list keeps
-//! what was asked for. Releases are made from the copies.
+//! An order's own copies. When the vault first sees a valid order that lists pseudonyms, it copies
+//! their sealed mappings into the order's rows, in that commit. A pseudonym without a mapping then
+//! is copied when it is asked for and has one. An order with a limit and no list gets copies of
+//! what is asked for. Releases are made from the copies.
 //!
-//! So erasures, retired epochs and sweeps ask no order: the mapping goes, and the order goes on
-//! with its copy until it is over or revoked ([`end`]). A copy is the mapping as it was sealed,
+//! So erasures, retired epochs and sweeps need not regard orders: the mapping goes, and the order
+//! uses its copy until it is over or revoked ([`end`]). A copy is the mapping as it was sealed,
 //! wrapped once more under the present storage key; it names its segment, which stays in the store,
 //! and so is renewed with all others ([`crate::renewal`]).
 
@@ -26,7 +26,7 @@ use crate::seal::segment::SegmentId;
 use crate::store::{CopiesRow, CopyRow, OrderKey, copy_location};
 use crate::vault::{SectorState, StartError, Vault};
 
-/// A mapping as it is handed out: sealed to the authority, with where it lay.
+/// A mapping as it is handed out: sealed to the authority, with its place.
 pub(super) struct SealedMapping {
     pub(super) epoch: u32,
     pub(super) segment: SegmentId,
@@ -76,11 +76,11 @@ fn unwrap(
         .map_err(StartError::Copy)
 }
 
-/// What was found for a pseudonym: its mapping, or why there is none.
+/// By pseudonym: its mapping, or why there is none.
 pub(super) type MappingsFound = HashMap<ParsedPseudonym, Result<SealedMapping, Code>>;
 
 /// The copies of an order: those that it has, and those that it gets now. To be made and committed
-/// while nobody else releases or erases
+/// under the lock that keeps others from releasing and erasing
 /// ([`Book::lock_orders`](crate::order::book::Book::lock_orders)).
 pub(super) struct Copies<'v> {
     vault: &'v Vault,
@@ -107,13 +107,13 @@ impl<'v> Copies<'v> {
         })
     }
 
-    /// Whether all that the order lists was looked for before.
+    /// Whether every listed pseudonym was looked up before.
     pub(super) fn are_whole(&self) -> bool {
         self.row.whole
     }
 
-    /// The mappings of pseudonyms of a sector: from the order's copies, and from the store where it
-    /// has none. Those are copied.
+    /// Looks up pseudonyms of a sector in the order's copies, then in the store. Mappings found in
+    /// the store are copied.
     pub(super) fn look_up(
         &mut self,
         state: &SectorState,
@@ -132,7 +132,8 @@ impl<'v> Copies<'v> {
         Ok(found)
     }
 
-    /// Copies all that the order lists and that it has no copy of, where that was not done before.
+    /// Copies the mappings of all listed pseudonyms that have no copy yet, unless that was done
+    /// before.
     pub(super) fn complete(&mut self) -> Result<(), Refusal> {
         if std::mem::replace(&mut self.row.whole, true) {
             return Ok(());
@@ -184,7 +185,7 @@ impl<'v> Copies<'v> {
             .tag(state.sector.uuid, &parsed.pseudonym)
     }
 
-    /// The order's own copy, whatever became of the mapping and its epoch.
+    /// The order's own copy, even if the mapping or its epoch is gone.
     fn own(
         &self,
         state: &SectorState,
@@ -202,8 +203,8 @@ impl<'v> Copies<'v> {
         SealedMapping::of(&chunk, epoch, &parsed.pseudonym).map_err(StartError::Copy)
     }
 
-    /// Copies the mappings that are stored and hands them to `each`; why the others have none comes
-    /// back.
+    /// Copies the mappings that are stored and hands them to `each`; returns why the others have
+    /// none.
     fn copy(
         &mut self,
         state: &SectorState,

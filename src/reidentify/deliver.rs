@@ -1,7 +1,7 @@
-//! Answers sealed to the officer's own key, so that identities lie in clear neither on the node's
-//! disk nor on the officer's way to it. The form is that of age (age-encryption.org/v1), so that
-//! any age tool opens it; the key is the one that the register has for the officer who signed the
-//! request, never one that the request names.
+//! Answers sealed to the officer's own key, so that identifiers are in clear neither on the node's
+//! disk nor on the connection. An answer is an age file (age-encryption.org/v1), so that any age
+//! tool opens it. The key is the one that the register has for the officer who signed the request,
+//! never one that the request names.
 
 use std::io::Write as _;
 
@@ -18,7 +18,7 @@ use crate::node::Node;
 use crate::refusal::{Refusal, fault};
 use crate::register::Id;
 
-/// A sealed answer, and what can be said of it in clear.
+/// A sealed answer, with its counts in clear.
 #[derive(Debug, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SealedResponse {
@@ -26,7 +26,7 @@ pub struct SealedResponse {
     pub order: String,
     /// Sector name.
     pub sector: String,
-    /// The node's entry about it.
+    /// The number of the node's log entry about it.
     pub entry: u64,
     /// How many pseudonyms were asked for.
     pub items: u64,
@@ -53,8 +53,8 @@ fn key(node: &Node, officer: &Id) -> Result<age::x25519::Recipient, Refusal> {
     })
 }
 
-/// Executes an officer's request and seals the answer. Nothing is asked of the vault when there is
-/// no key to seal to.
+/// Executes an officer's request and seals the answer. Without a key to seal to, the node does not
+/// ask the vault.
 ///
 /// # Errors
 /// [`Code::NoDeliveryKey`], and those of [`ask`].
@@ -81,7 +81,7 @@ pub fn ask_sealed(
     })
 }
 
-/// The JSON goes piece by piece into the cipher; no clear copy of it is made.
+/// Writes the JSON piece by piece into the cipher, so that no clear copy of it is made.
 fn seal(revealed: &ReidentifyResponse, key: &age::x25519::Recipient) -> std::io::Result<String> {
     let recipients = std::iter::once(key as &dyn age::Recipient);
     let encryptor = age::Encryptor::with_recipients(recipients).map_err(std::io::Error::other)?;

@@ -1,6 +1,6 @@
-//! Lodging an order: showing it to the vault before it is used, so that the vault copies what it
-//! lists ([`super::copies`]). The answer says that the order is valid, and nothing about what is
-//! stored.
+//! Lodging an order: the vault sees it before its first use and copies the mappings of the
+//! pseudonyms that it lists ([`super::copies`]). The answer says that the order is valid, and
+//! nothing about the store.
 
 use std::time::Duration;
 
@@ -9,16 +9,18 @@ use uuid::Uuid;
 
 use super::copies::Copies;
 use crate::access::BearerPermit;
-use crate::audit::{Event, OrderLodgeDetails};
+use crate::audit::{AuditEvent, OrderLodgeDetails};
 use crate::code::Code;
 use crate::commit::{Change, Committer};
-use crate::execution::{FAILED, check_clock, enter, hex};
+use crate::execution::{FAILED, check_clock, enter};
+use crate::id::hex;
 use crate::link::{VaultLink, VaultQuestion};
 use crate::node::Node;
 use crate::order::book::Book;
 use crate::order::life::stopped;
 use crate::order::{LodgeableOrder, check_ahead};
 use crate::refusal::{Refusal, fault, not_logged};
+use crate::register::Id;
 use crate::vault::Vault;
 
 /// An order that is lodged.
@@ -34,7 +36,7 @@ impl VaultQuestion for OrderText {
     const PATH: &'static str = "/v1/orders";
 }
 
-/// That an order was lodged: the same whatever the vault has of what it lists.
+/// Confirms that an order was lodged. The answer does not depend on which mappings the vault has.
 #[derive(Debug, Clone, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct LodgedOrder {
@@ -43,8 +45,8 @@ pub struct LodgedOrder {
     pub order: Uuid,
 }
 
-/// Takes an order at the vault and copies what it lists, durably and logged. Bringing it again does
-/// nothing.
+/// Takes an order at the vault and copies the mappings that it lists, durably and logged. Repeating
+/// it does nothing.
 ///
 /// # Errors
 /// Those of [`check_ahead`]; [`Code::OrderAuthority`], [`Code::OrderConflict`],
@@ -58,7 +60,7 @@ pub fn at_vault(vault: &Vault, permit: &BearerPermit, text: &str) -> Result<Lodg
         .transpose()?;
     let book = Book::from(vault);
     let order = checked(&book, permit, text, committer.clock_mark())?;
-    // From finding the mappings to the commit of their copies nobody erases them.
+    // No erasure may come between finding the mappings and the commit of their copies.
     let _orders = book.lock_orders();
     stands(&book, &order)?;
     let lodged = LodgedOrder { order: order.id() };
@@ -71,10 +73,10 @@ pub fn at_vault(vault: &Vault, permit: &BearerPermit, text: &str) -> Result<Lodg
     Ok(lodged)
 }
 
-/// Takes an order at the authority's node and brings it to the vault.
+/// Takes an order at the authority's node and sends it to the vault.
 ///
 /// # Errors
-/// As [`at_vault`], and that the vault does not answer.
+/// As [`at_vault`]; [`Code::PeerUnavailable`].
 pub fn at_node(
     node: &Node,
     permit: &BearerPermit,
@@ -95,7 +97,7 @@ pub fn at_node(
     Ok(lodged)
 }
 
-/// What text, register and time tell.
+/// Makes the checks that need text, register and time only.
 fn checked(
     book: &Book<'_>,
     permit: &BearerPermit,
@@ -104,21 +106,18 @@ fn checked(
 ) -> Result<LodgeableOrder, Refusal> {
     check_clock(book, clock_mark)?;
     let order = check_ahead(text, book.register(), book.now())?;
-    match permit
-        .authority
-        .as_ref()
-        .is_some_and(|own| own != order.authority())
-    {
-        true => Err(Refusal::new(
+    let is_anothers = |own: &Id| own != order.authority();
+    if permit.authority.as_ref().is_some_and(is_anothers) {
+        return Err(Refusal::new(
             Code::OrderAuthority,
             "the order is another authority's",
-        )),
-        false => Ok(order),
+        ));
     }
+    Ok(order)
 }
 
-/// What was seen and done before. A suspended order keeps what it may open once the suspension is
-/// lifted.
+/// Makes the checks that depend on earlier uses and acts. A suspended order may be lodged: it needs
+/// its copies once the suspension is lifted.
 fn stands(book: &Book<'_>, order: &LodgeableOrder) -> Result<(), Refusal> {
     let pinned = book
         .store()
@@ -156,7 +155,7 @@ fn commit(
     changes.push(Box::new(move |store, batch| {
         store.put_order_digest(batch, &key, &digest)
     }));
-    let event = Event::OrderLodge(Box::new(entry));
+    let event = AuditEvent::OrderLodge(Box::new(entry));
     committer
         .record(book.now(), event, vec![], changes)
         .map(drop)

@@ -7,12 +7,13 @@ use data_encoding::BASE64URL_NOPAD;
 use super::copies::{Copies, MappingsFound};
 use super::{ReidentifyRequest, Release, ReleaseRequest, ReleasedItem, entry, mappings, verify};
 use crate::access::NodePermit;
-use crate::audit::{Domain, Event, salted};
+use crate::audit::{AuditEvent, Domain, salted};
 use crate::code::Code;
 use crate::commit::Change;
 use crate::execution::at_vault::{HandoutRecord, NodeState, ProvenEntry, VaultRequest};
 use crate::execution::rate::RateKind;
-use crate::execution::{FAILED, VerifiedRequest, hex};
+use crate::execution::{FAILED, VerifiedRequest};
+use crate::id::hex;
 use crate::pseudonym::ParsedPseudonym;
 use crate::refusal::{Refusal, fault};
 use crate::seal::segment::SegmentId;
@@ -22,7 +23,7 @@ use crate::vault::Vault;
 /// Releases the sealed mappings that a node asks for under an order.
 ///
 /// # Errors
-/// A [`Refusal`] of the whole; nothing was counted then, and nothing is handed out.
+/// A [`Refusal`] of the whole request. Nothing was counted then, and nothing is handed out.
 pub fn release(
     vault: &Vault,
     permit: &NodePermit,
@@ -61,7 +62,7 @@ pub fn release(
     let ReleasedMappings { items, segments } =
         ReleasedMappings::of(vault, &found, &items).map_err(fault(FAILED))?;
     let tags = salted(tags);
-    let event = Event::Release(Box::new(entry(&verified, asked, mappings(&items), &tags)));
+    let event = AuditEvent::Release(Box::new(entry(&verified, asked, mappings(&items), &tags)));
     let order = verified.order.key();
     let pairs: Change = Box::new(move |store, batch| {
         new_pairs
@@ -90,7 +91,7 @@ pub fn release(
     })
 }
 
-/// An item that the order opens, with its tag; or why it does not.
+/// A pseudonym that the order opens, with its tag; or why it does not.
 type TaggedItem = Result<(ParsedPseudonym, [u8; 16]), Code>;
 
 /// Reads the pseudonyms that are asked for.
@@ -110,17 +111,17 @@ fn read(vault: &Vault, verified: &VerifiedRequest, asked: &ReidentifyRequest) ->
         .collect()
 }
 
-/// The items after scope and limit, and what must be counted for them.
+/// The items after the checks of scope and limit, and what they add to the count.
 struct CountedItems {
     items: Vec<Result<ParsedPseudonym, Code>>,
     tags: Vec<[u8; 16]>,
     new_pairs: Vec<[u8; 16]>,
-    /// Distinct pairs of the order by now.
+    /// Distinct pairs of the order so far.
     used: u64,
 }
 
-/// Counts distinct (order, pseudonym) pairs, whatever the answer will be; asking again is not
-/// counted again.
+/// Counts distinct (order, pseudonym) pairs, whatever the answer will be. A repeated pseudonym is
+/// not counted again.
 fn count(
     vault: &Vault,
     verified: &VerifiedRequest,
@@ -157,7 +158,8 @@ fn count(
     Ok(counted)
 }
 
-/// What is handed out, one for each item asked for, and the segments that it is sealed under.
+/// The items to hand out, one for each pseudonym asked for, and the segments that they are sealed
+/// under.
 struct ReleasedMappings {
     items: Vec<ReleasedItem>,
     segments: Vec<String>,

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{ReidentifyRequest, Release, ReleaseRequest, ReleasedItem, entry, mappings, verify};
 use crate::access::OfficerPermit;
-use crate::audit::{Event, salted};
+use crate::audit::{AuditEvent, salted};
 use crate::code::Code;
 use crate::commit::Change;
 use crate::execution::at_node::{NodeRequest, VaultHandout as _};
@@ -17,20 +17,20 @@ use crate::node::Node;
 use crate::refusal::{Refusal, fault};
 use crate::seal::mapping::{Mapping, RecordView};
 
-/// What an officer gets.
+/// The answer to an officer.
 #[derive(Debug, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct ReidentifyResponse {
     /// Order id.
     pub order: String,
     /// Sector name.
     pub sector: String,
-    /// The node's entry about it.
+    /// The number of the node's log entry about it.
     pub entry: u64,
     /// One for each pseudonym asked for, in order.
     pub items: Vec<RevealedItem>,
 }
 
-/// One answer: who, or why not.
+/// The answer for one pseudonym: the identifier, or why there is none.
 #[derive(Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(untagged)]
 pub enum RevealedItem {
@@ -46,7 +46,7 @@ pub enum RevealedItem {
         /// The day the identifier was first seen in this domain, `YYYY-MM-DD`.
         first_seen: String,
     },
-    /// Nothing, and why.
+    /// No identifier, and why.
     Refused {
         /// The pseudonym as it was asked for.
         pseudonym: String,
@@ -68,7 +68,7 @@ impl std::fmt::Debug for RevealedItem {
 /// Executes an officer's request: checks, asks the vault, logs, opens.
 ///
 /// # Errors
-/// A [`Refusal`] of the whole; nothing was opened then.
+/// A [`Refusal`] of the whole request. Nothing was opened then.
 pub fn ask(
     node: &Node,
     permit: &OfficerPermit,
@@ -104,7 +104,7 @@ pub fn ask(
     let (vault_entry, path, checkpoint) = turn.vault_entry();
     (entry.vault_entry, entry.vault_path, entry.vault_checkpoint) =
         (Some(vault_entry), path, Some(checkpoint));
-    let logged = turn.commit(Event::Reveal(Box::new(entry)), tags, vec![pairs])?;
+    let logged = turn.commit(AuditEvent::Reveal(Box::new(entry)), tags, vec![pairs])?;
     let opener = MappingOpener::new(
         node,
         logged.order,
@@ -115,9 +115,8 @@ pub fn ask(
     Ok(reveal(&opener, asked, &release))
 }
 
-/// The tags of what is asked for, and what this reveal adds to the node's own count under the
-/// order: so a vault that was rolled back does not have the node open beyond a limit that it knows
-/// is used up.
+/// The tags of the pseudonyms, and what this reveal adds to the node's own count under the order.
+/// With its own count the node refuses to open beyond the limit even if the vault was rolled back.
 ///
 /// # Errors
 /// [`Code::LimitReached`].
@@ -143,7 +142,7 @@ fn count(
             .audit_key()
             .tag(verified.sector.uuid, &parsed.pseudonym);
         tags.push(tag);
-        // What the vault did not count is not counted here.
+        // The node counts only what the vault counted.
         if !matches!(
             item,
             ReleasedItem::Refused {

@@ -1,5 +1,5 @@
 //! The node's side: opens data keys with the keys that it holds, seals them to the keys that the
-//! register lists, proves its own.
+//! register lists, and proves that its own keys open them.
 
 use std::collections::BTreeSet;
 
@@ -10,9 +10,10 @@ use super::{
     RenewalTask, SegmentAnswer, SegmentQuestion,
 };
 use crate::access::RenewPermit;
-use crate::audit::{Event, SegmentAction, SegmentsDetails};
+use crate::audit::{AuditEvent, SegmentAction, SegmentsDetails};
 use crate::code::Code;
-use crate::execution::{check_register, hex};
+use crate::execution::check_register;
+use crate::id::hex;
 use crate::link::VaultLink;
 use crate::node::Node;
 use crate::refusal::{Refusal, not_logged};
@@ -20,7 +21,8 @@ use crate::register::{AuthorityKey, Sector};
 use crate::seal::record::Record;
 use crate::seal::segment::{AuthorityPrivateKey, prove, rewrap};
 
-/// Works on one page: asks the vault, logs, opens, brings back what was made.
+/// Works on one page: asks the vault for it, logs, opens the data keys, sends the result to the
+/// vault.
 ///
 /// # Errors
 /// [`Code::Sealed`] when the node lacks a key that the task needs; the vault's refusals;
@@ -55,7 +57,7 @@ pub fn step(
         return Ok(step);
     }
 
-    // Before a single data key is opened.
+    // Logged before the first data key is opened.
     note_opening(node, permit, asked.task, page.segments.len())?;
     let mut done = SegmentAnswer {
         register,
@@ -73,7 +75,7 @@ pub fn step(
     Ok(step)
 }
 
-/// Writes down that segments are about to be opened.
+/// Logs that segments are about to be opened.
 fn note_opening(
     node: &Node,
     permit: &RenewPermit,
@@ -97,9 +99,12 @@ fn note_opening(
         segments: segments as u64,
         recipients: 0,
     };
-    let recorded =
-        node.committer()
-            .record(node.now(), Event::Segments(Box::new(entry)), vec![], vec![]);
+    let recorded = node.committer().record(
+        node.now(),
+        AuditEvent::Segments(Box::new(entry)),
+        vec![],
+        vec![],
+    );
     recorded.map(drop).map_err(not_logged("nothing is opened"))
 }
 
@@ -136,7 +141,7 @@ fn work_on(
     }
 }
 
-/// Has the vault drop recipients that the register no longer lists; no key is needed for that.
+/// Has the vault drop recipients that the register no longer lists. The node needs no key for that.
 ///
 /// # Errors
 /// The vault's refusals.
@@ -157,8 +162,8 @@ fn sealed(why: &str) -> Refusal {
     Refusal::new(Code::Sealed, why.to_owned())
 }
 
-/// To seal anew takes one key at least; to prove, every key that the register lists for this
-/// authority.
+/// Refuses a task for which the node lacks a key: `rewrap` needs at least one key, `prove` every
+/// key that the register lists for this authority.
 fn check_held(node: &Node, task: RenewalTask) -> Result<(), Refusal> {
     let held: BTreeSet<String> = node.safe().open(node.now(), |keys| {
         keys.iter().map(|key| key.id().to_owned()).collect()
@@ -203,7 +208,7 @@ fn seal_anew(
     step: &mut RenewalStep,
     done: &mut SegmentAnswer,
 ) {
-    // Not what the vault says is lacking: what the node's own register lists.
+    // The node's own register says which keys are lacking, not the vault.
     let lacking: Vec<&AuthorityKey> = (node.register().recipients(sector).map(|(_, key)| key))
         .filter(|key| record.recipient(key.id.as_str()).is_none())
         .collect();
@@ -238,7 +243,7 @@ fn seal_anew(
 
 fn prove_own(keys: &[&AuthorityPrivateKey], record: &Record, done: &mut SegmentAnswer) {
     let tried: Vec<_> = keys.iter().map(|key| (key, prove(record, key))).collect();
-    // Who cannot open it at all has nothing to say about it.
+    // A node that cannot open the segment at all cannot prove anything about it.
     let Some(opening) = tried.iter().find_map(|(_, opened)| opened.as_ref().ok()) else {
         return;
     };

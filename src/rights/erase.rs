@@ -1,7 +1,6 @@
-//! Erasure: of the pseudonyms that two rights officers name, the mappings, the salts and the tags
-//! that are old enough are destroyed, in one commit with the entry that says so. The log's tree
-//! stays as it is, and nothing in it can be held against a guess any more once the last tag is old
-//! enough.
+//! Erasure: two rights officers name pseudonyms, and one commit destroys their mappings, salts and
+//! tags that are old enough, and logs it. The log's tree stays as it is. Once the last tag is
+//! destroyed, nothing in it can confirm a guess any more.
 //!
 //! | what | how |
 //! |---|---|
@@ -10,14 +9,13 @@
 //! | the tags of `release`, `reveal` and `look-up` entries | deleted with their salts when they are `evidence-days` old ([`super::traces`]) |
 //! | the tag in an order's count | a random value takes its place when the order is over for so long: the count stays |
 //!
-//! An erasure asks no order: what a live order needs it has as a copy of its own. And it says
-//! nothing of what was there, neither in its answer nor in its entry: that would tell of orders
-//! that may not be told yet.
+//! An erasure does not depend on orders, because a live order has its own copies. Neither its
+//! answer nor its entry says what was there, because that could reveal orders that must stay secret
+//! for now.
 //!
-//! What stays is a tombstone, under a key of its own: those who hold the audit secret *and* the
-//! pseudonym can tell by it that the pseudonym was erased, and nothing else. It keeps the mapping
-//! from being stored again. The request's id stays too, so that each side carries the request out
-//! once.
+//! A tombstone stays, under a key of its own. It tells only that a pseudonym was erased, and only
+//! to a holder of the audit secret *and* the pseudonym. It prevents the mapping from being stored
+//! again. The request's id stays too, so that each side carries the request out once.
 
 mod chunks;
 
@@ -33,7 +31,7 @@ use super::FAILED;
 use super::request::{ErasureRequest, check};
 use super::traces::TraceSide;
 use crate::access::RightsPermit;
-use crate::audit::{EraseDetails, Event, LogPosition};
+use crate::audit::{AuditEvent, EraseDetails, LogPosition};
 use crate::code::Code;
 use crate::commit::{Change, Committer};
 use crate::keys::AuditKey;
@@ -45,7 +43,7 @@ use crate::statement::Signed;
 use crate::store::{RowBatch, Store};
 use crate::vault::Vault;
 
-/// A request to erase that somebody brings.
+/// A request to erase, as a caller sends it.
 #[derive(Debug, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 #[schema(as = Brought)]
@@ -54,7 +52,7 @@ pub struct ErasureText {
     pub request: String,
 }
 
-/// That an erasure was carried out on one side: the same whatever was there.
+/// Confirms that an erasure was carried out on one side. It does not depend on what was there.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ErasureReceipt {
@@ -107,23 +105,23 @@ fn checked(
     Ok((erasure, officers, sector))
 }
 
-/// Refuses a request that was carried out here already: one officer alone could otherwise bring it
-/// again and again, for as long as it is good, and have destroyed what came since. It holds only
+/// Refuses a request that was carried out here already. Otherwise one officer alone could bring it
+/// again as long as it is valid, and destroy what was stored since. The answer holds only
 /// under [`Book::lock_orders`](crate::order::book::Book::lock_orders).
-fn seen(store: &Store, erasure: &ErasureRequest) -> Result<(), Refusal> {
-    match store
+fn check_not_carried_out(store: &Store, erasure: &ErasureRequest) -> Result<(), Refusal> {
+    if store
         .is_carried_out(erasure.until(), erasure.id)
         .map_err(fault(FAILED))?
     {
-        true => Err(Refusal::new(
+        return Err(Refusal::new(
             Code::RequestReplayed,
             "the request was carried out here already; sign another one",
-        )),
-        false => Ok(()),
+        ));
     }
+    Ok(())
 }
 
-/// What both sides write down with an erasure: the request, and that the files are to be scrubbed.
+/// What both sides store with an erasure: the request's id, and that the files have to be scrubbed.
 fn note(store: &Store, batch: &mut RowBatch, erasure: &ErasureRequest) {
     store.put_carried_out(batch, erasure.until(), erasure.id);
     store.put_scrub_due(batch, erasure.id);
@@ -144,7 +142,12 @@ fn commit(
         sector: erasure.sector.clone(),
         bearer: permit.officer.id.clone(),
     };
-    let recorded = committer.record(now, Event::Erase(Box::new(erased)), vec![], vec![change]);
+    let recorded = committer.record(
+        now,
+        AuditEvent::Erase(Box::new(erased)),
+        vec![],
+        vec![change],
+    );
     let receipt = recorded.map_err(not_logged("nothing is erased"))?;
     Ok(ErasureReceipt {
         request: erasure.id,
@@ -166,8 +169,8 @@ pub fn at_vault(
     let now = vault.steady_time()?;
     let (erasure, officers, sector) = checked(text, vault.register(), permit, now)?;
     vault.committer().admit().map_err(Refusal::unavailable)?;
-    // Before the long way as well: a repeated request is to cost nothing.
-    seen(vault.store(), &erasure)?;
+    // Checked before the long scan as well, so that a repeated request costs nothing.
+    check_not_carried_out(vault.store(), &erasure)?;
     let state = vault
         .sector(&sector.name)
         .ok_or("a sector of the register has no state")
@@ -180,29 +183,30 @@ pub fn at_vault(
     };
     let tombstones: HashSet<[u8; 16]> = wanted.iter().map(tombstone).collect();
     let named: Vec<ParsedPseudonym> = wanted.into_iter().map(|(parsed, _)| parsed).collect();
-    // The long way through the log before anybody has to wait …
+    // The long scan of the log runs before others have to wait for the lock …
     let domains = chunks::domains(vault, &chunks::read(vault, &state, &named)?)?;
     let (mut salts, end) = chunks::salts(vault, &sector.name, &domains, None)?;
     let side = TraceSide::of(vault);
     let pairs = side.pairs(&tags)?;
-    // … and what came since while nothing is released and no entry of the index is on its way.
+    // … and a short one covers what came since, under the lock and after the writer has settled.
     let _orders = side.book.lock_orders();
     let _pause = vault.pause_keeper();
-    seen(vault.store(), &erasure)?;
+    check_not_carried_out(vault.store(), &erasure)?;
     // A commit that has begun may bring one of the mappings.
     if !vault.committer().settled() {
         return Err(Refusal::unavailable(Code::AuditUnavailable));
     }
     let found = chunks::read(vault, &state, &named)?;
     salts.extend(chunks::salts(vault, &sector.name, &domains, Some(end))?.0);
-    // Of a mapping that came since, the log was not gone through yet.
+    // For a mapping that came since, the log was not scanned yet.
     let late = chunks::beyond(chunks::domains(vault, &found)?, &domains);
     salts.extend(chunks::salts(vault, &sector.name, &late, None)?.0);
     let traces = side.traces(&tags, pairs)?;
     let (index, cipher, written) = (vault.shared_index(), vault.shared_cipher(), erasure.clone());
     let (tell, told) = channel();
     let change: Change = Box::new(move |store, batch| {
-        // First: a batch that is already prepared finds the pseudonyms in the index or among these.
+        // First: a batch that is already prepared then finds the pseudonyms in the index or among
+        // the tombstones.
         state.add_tombstones(&tombstones);
         tombstones.iter().for_each(|tombstone| {
             store.put_tombstone(batch, sector.uuid, tombstone, now.as_second())
@@ -212,7 +216,7 @@ pub fn at_vault(
             .iter()
             .for_each(|entry| store.delete_salt(batch, *entry));
         traces.destroy(store, batch);
-        // The request that waits for it may have ended.
+        // The request that waits for this may have ended.
         let _ = tell.send(chunks::rewrite(store, batch, &index, &cipher, found));
     });
     let receipt = commit(vault.committer(), change, &erasure, officers, permit, now)?;
@@ -234,12 +238,12 @@ pub fn at_node(node: &Node, permit: &RightsPermit, text: &str) -> Result<Erasure
         .into_iter()
         .map(|(_, tag)| tag)
         .collect();
-    // Before the long way through the pairs as well: a repeated request is to cost nothing.
-    seen(node.store(), &erasure)?;
+    // Checked before the long scan of the pairs as well, so that a repeated request costs nothing.
+    check_not_carried_out(node.store(), &erasure)?;
     let side = TraceSide::of(node);
     let pairs = side.pairs(&tags)?;
     let _orders = side.book.lock_orders();
-    seen(node.store(), &erasure)?;
+    check_not_carried_out(node.store(), &erasure)?;
     let traces = side.traces(&tags, pairs)?;
     let written = erasure.clone();
     let change: Change = Box::new(move |store, batch| {

@@ -1,5 +1,5 @@
-//! The signed request to erase: two rights officers of the sector say, over their names, whose
-//! traces are to be destroyed.
+//! The signed request to erase: two rights officers of the sector name the pseudonyms whose traces
+//! have to be destroyed.
 
 use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
@@ -19,7 +19,7 @@ pub const MOST_AGE_HOURS: i64 = 30 * 24;
 /// Officers who must sign.
 pub const SIGNERS: usize = 2;
 
-/// What is asked.
+/// The payload of a request to erase, member by member.
 #[derive(Clone, PartialEq, Eq, Serialize)]
 pub struct ErasureRequest {
     /// The deployment's id.
@@ -72,15 +72,15 @@ impl Statement for ErasureRequest {
 }
 
 impl ErasureRequest {
-    /// From when on it is too old to be carried out (Unix seconds): until then it must be
-    /// remembered that it was.
+    /// When it becomes too old to be carried out (Unix seconds); until then a side must remember
+    /// that it was carried out.
     pub(super) fn until(&self) -> i64 {
         self.time.as_second() + MOST_AGE_HOURS * 3_600
     }
 }
 
 /// Checks a request: two rights officers of its sector signed it, for this deployment, and not long
-/// ago. The persons are those who signed.
+/// ago. `persons` holds those who signed.
 ///
 /// # Errors
 /// [`Code::RightsInvalid`], saying what does not fit; [`Code::UnknownSector`].

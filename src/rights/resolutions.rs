@@ -1,9 +1,9 @@
-//! A person's view: who resolved a pseudonym, when and on what ground. By the tags beside the
-//! vault's `release` entries, so that the log itself names nobody. What an order asks to be told
-//! later is left out until then, and nothing says that it is.
+//! A person's view: who had a pseudonym resolved, when and on what ground. It is found by the tags
+//! beside the vault's `release` entries, so that the log itself names nobody. If an order delays
+//! the notice, its resolutions are left out until then without a hint.
 //!
-//! An index leads from a tag, and from an order, to its entries: a look-up costs what it finds,
-//! whatever the log holds and however often was looked before.
+//! An index leads from a tag, and from an order, to its entries. So the cost of a look-up depends
+//! on what it finds, and not on the size of the log or on earlier look-ups.
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, PoisonError};
@@ -14,7 +14,7 @@ use uuid::Uuid;
 
 use super::FAILED;
 use crate::access::RightsPermit;
-use crate::audit::{Event, LookUpDetails, origin, salted, tags_root};
+use crate::audit::{AuditEvent, LookUpDetails, origin, salted, tags_root};
 use crate::clock::day_of;
 use crate::code::Code;
 use crate::commit::Change;
@@ -26,11 +26,11 @@ use crate::vault::Vault;
 
 /// Pseudonyms in one look-up, at most.
 pub const MOST_ASKED: usize = 1_000;
-/// Look-ups of one officer on one day (UTC), at most: an officer looks for persons who ask, and
-/// browses nobody.
+/// Look-ups of one officer on one day (UTC), at most: an officer looks up persons who ask, and must
+/// not browse.
 pub const MOST_LOOK_UPS: u64 = 50;
 
-/// What a rights officer asks: about pseudonyms, or about an order.
+/// A rights officer's question about pseudonyms, or about an order.
 #[derive(Clone, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ResolutionQuestion {
@@ -54,13 +54,13 @@ impl std::fmt::Debug for ResolutionQuestion {
     }
 }
 
-/// A resolution: a release of the vault's to an authority.
+/// A resolution: a release of the vault to an authority.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Resolution {
     /// When, RFC 3339.
     pub time: String,
-    /// Whose order it was.
+    /// The order's authority.
     pub authority: String,
     /// The officer who asked.
     pub officer: String,
@@ -71,7 +71,7 @@ pub struct Resolution {
     pub basis: String,
     /// Case reference.
     pub case: String,
-    /// The log that says so: the origin of its checkpoints.
+    /// The log that holds the entry: the origin of its checkpoints.
     pub log: String,
     /// The entry's number in it, for `cloison audit prove`.
     pub index: u64,
@@ -81,7 +81,7 @@ pub struct Resolution {
 #[derive(Clone, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ItemResolutions {
-    /// The pseudonym as it was asked about; absent where it was an order.
+    /// The pseudonym as it was asked about; absent if the question was about an order.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pseudonym: Option<String>,
     /// Why there is no answer.
@@ -109,7 +109,7 @@ impl ItemResolutions {
     }
 }
 
-/// What a rights officer gets.
+/// The answer to a rights officer.
 #[derive(Clone, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct PersonResolutions {
@@ -119,8 +119,8 @@ pub struct PersonResolutions {
     pub items: Vec<ItemResolutions>,
 }
 
-/// Says who resolved the pseudonyms, or what was resolved under the order; the look-up is logged
-/// before it is answered.
+/// Finds who had the pseudonyms resolved, or what was resolved under the order. The look-up is
+/// logged before it is answered.
 ///
 /// # Errors
 /// [`Code::UnknownSector`] also for a sector that is not the officer's; [`Code::EmptyBatch`],
@@ -131,9 +131,9 @@ pub fn look_up(
     asked: &ResolutionQuestion,
 ) -> Result<PersonResolutions, Refusal> {
     let sector = admitted(vault, permit, asked)?;
-    // A day whose look-ups are used up does not come back with the clock.
+    // A used-up day must not come back when the clock is set back.
     let (officer, now) = (&permit.officer.id, vault.steady_time()?);
-    // From reading the count to the commit that counts on.
+    // Held from reading the count to the commit that raises it.
     let _alone = vault
         .look_ups
         .lock()
@@ -163,9 +163,10 @@ pub fn look_up(
         found: items.iter().map(|item| item.resolutions.len() as u64).sum(),
         tags: tags_root(&tags),
     };
-    let recorded = vault
-        .committer()
-        .record(now, Event::LookUp(Box::new(entry)), tags, vec![count]);
+    let recorded =
+        vault
+            .committer()
+            .record(now, AuditEvent::LookUp(Box::new(entry)), tags, vec![count]);
     recorded.map_err(not_logged("nothing is shown"))?;
     Ok(PersonResolutions {
         sector: asked.sector.clone(),
@@ -173,7 +174,7 @@ pub fn look_up(
     })
 }
 
-/// The sector that is asked about, where the question is one and the sector the officer's.
+/// The sector of the question, if the question is valid and the sector is the officer's.
 fn admitted<'v>(
     vault: &'v Vault,
     permit: &RightsPermit,
@@ -211,8 +212,8 @@ fn admitted<'v>(
     Ok(sector)
 }
 
-/// What counts one more look-up of an officer on that day; just after midnight it stays the new
-/// day, whatever the clock does.
+/// Counts one more look-up of an officer on that day. Just after midnight it stays the new day,
+/// even if the clock steps back.
 fn counted(vault: &Vault, officer: &Id, now: Timestamp) -> Result<Change, Refusal> {
     let (day, officer) = (
         day_of(now.max(vault.committer().mark().time())),
@@ -241,7 +242,7 @@ struct ResolutionReader<'a> {
     trees: Vec<TreeRow>,
 }
 
-/// The members of a `release` that are shown.
+/// The members of a `release` entry that are shown.
 #[derive(Deserialize)]
 #[serde(default)]
 #[derive(Default)]
@@ -257,7 +258,7 @@ struct ReleaseEntry {
 }
 
 impl ResolutionReader<'_> {
-    /// The resolutions of pseudonyms, in order, and the tags of those that are some.
+    /// The resolutions of pseudonyms, in order, and the tags of the valid ones.
     fn about(
         &self,
         sector: &Sector,
@@ -274,7 +275,7 @@ impl ResolutionReader<'_> {
                         .store()
                         .tag_places(TagKind::Resolution, &tag)
                         .map_err(fault(FAILED))?;
-                    // A person who is named twice in a request was resolved once.
+                    // A person whom a request names twice was resolved once.
                     let entries: BTreeSet<u64> = places.iter().map(|place| place.entry).collect();
                     Ok(self.resolutions(entries, &sector.name)?)
                 }
@@ -307,7 +308,7 @@ impl ResolutionReader<'_> {
         found.filter_map(Result::transpose).collect()
     }
 
-    /// The resolution that an entry is about, if it is one of that sector and may be told.
+    /// The resolution that an entry states, if it is of that sector and may be told.
     fn resolution(&self, number: u64, sector: &str) -> Result<Option<Resolution>, Refusal> {
         let found = self
             .vault
@@ -349,7 +350,7 @@ impl ResolutionReader<'_> {
         }))
     }
 
-    /// Whether an order asks that nobody be told yet.
+    /// Whether an order delays the notice at this time.
     fn is_delayed(&self, authority: &str, order: &str) -> Result<bool, Refusal> {
         let Ok(order) = Uuid::try_parse(order) else {
             return Ok(false);
@@ -362,11 +363,11 @@ impl ResolutionReader<'_> {
     }
 }
 
-/// How far the times of neighbouring entries may be out of order, in minutes: an entry says when
-/// its request arrived.
+/// How far the times of neighbouring entries may be out of order, in minutes: an entry has the time
+/// when its request arrived.
 const SLACK_MINUTES: i64 = 60;
 
-/// The number of an entry before which none says a time from `since` on.
+/// The number of an entry before which all entries are older than `since`.
 pub(super) fn first_since(store: &Store, since: Timestamp) -> Result<u64, Refusal> {
     #[derive(Deserialize)]
     struct EntryTime {
@@ -384,9 +385,10 @@ pub(super) fn first_since(store: &Store, since: Timestamp) -> Result<u64, Refusa
         let middle = low + (high - low) / 2;
         let entry = store.audit_from(middle, 1).map_err(fault(FAILED))?.pop();
         let time = entry.and_then(|(_, entry)| serde_json::from_slice::<EntryTime>(&entry).ok());
-        match time.is_some_and(|found| found.time < since) {
-            true => low = middle + 1,
-            false => high = middle,
+        if time.is_some_and(|entry| entry.time < since) {
+            low = middle + 1;
+        } else {
+            high = middle;
         }
     }
     Ok(low)

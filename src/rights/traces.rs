@@ -1,10 +1,9 @@
-//! The traces of a person beside the log: the tags of entries about them, and the tags by which
-//! orders count.
+//! The traces of a person beside the log: the tags of entries about them, and the tags that orders
+//! count.
 //!
-//! They are evidence of who looked at whom, rights officers among them, and so nobody destroys one
-//! before it is as old as the register's `evidence-days` say. An erasure destroys those that are
-//! old enough and notes the day for the others; what is due is destroyed beside the requests
-//! ([`destroy_due`]).
+//! They prove who looked at whom, rights officers included, so no trace is destroyed before it is
+//! `evidence-days` of the register old. An erasure destroys those that are old enough and stores
+//! the day for the others; a background task destroys them when they are due ([`destroy_due`]).
 
 use std::collections::HashSet;
 
@@ -18,14 +17,14 @@ use crate::order::book::Book;
 use crate::refusal::{Refusal, fault};
 use crate::store::{OrderKey, RowBatch, Store, TagKind, TagPlace};
 
-/// How much longer a young trace waits: the times of entries may be out of order by an hour, and
-/// what is not old enough then would wait for as long again.
+/// How much longer a young trace waits: the times of entries may be out of order by an hour, and a
+/// trace that is too young at its day would wait for the whole time again.
 const MARGIN: SignedDuration = SignedDuration::from_hours(24);
 
 /// An order and a tag that it counts.
 pub(super) type CountedPair = (OrderKey, [u8; 16]);
 
-/// One side, as far as traces lie there.
+/// The parts of a vault or a node that hold traces.
 pub(super) struct TraceSide<'a> {
     pub(super) book: Book<'a>,
     pub(super) committer: &'a Committer,
@@ -35,7 +34,7 @@ pub(super) struct TraceSide<'a> {
 }
 
 impl<'a> TraceSide<'a> {
-    /// That of a vault or a node, now.
+    /// The parts of a vault or a node, now.
     pub(super) fn of(entity: &'a Entity) -> Self {
         let evidence = SignedDuration::from_hours(24 * i64::from(entity.register().evidence_days));
         Self {
@@ -46,10 +45,10 @@ impl<'a> TraceSide<'a> {
         }
     }
 
-    /// The orders that count some of these tags, each with the tag. It goes through all pairs there
-    /// are, so ask before [`Book::lock_orders`] has anybody wait. A pair that comes later is of an
-    /// order that is live, which keeps it; and the tag beside the entry, which comes with it, is
-    /// young: so it is looked at again.
+    /// The orders that count some of these tags, each with the tag. This reads all pairs, so call
+    /// it before [`Book::lock_orders`] makes others wait. A pair that comes later belongs to a live
+    /// order, which keeps it. The tag beside its entry is young then, so the pair is examined again
+    /// later.
     pub(super) fn pairs(&self, wanted: &HashSet<[u8; 16]>) -> Result<Vec<CountedPair>, Refusal> {
         let mut pairs = vec![];
         let each = |order, tag| {
@@ -64,8 +63,8 @@ impl<'a> TraceSide<'a> {
         Ok(pairs)
     }
 
-    /// The traces of tags, of which these are the pairs: which of them are old enough to be
-    /// destroyed, and which tags have younger ones. It holds only under [`Book::lock_orders`].
+    /// The traces of tags, given their pairs: which of them are old enough to be destroyed, and
+    /// which tags have younger ones. The result holds only under [`Book::lock_orders`].
     pub(super) fn traces(
         &self,
         wanted: &HashSet<[u8; 16]>,
@@ -91,7 +90,7 @@ impl<'a> TraceSide<'a> {
             }
         }
         for (order, tag) in pairs {
-            // Another erasure may have replaced it since, and the count must not rise.
+            // Another erasure may have replaced the pair since, and the count must not rise.
             if !store.has_order_pair(&order, &tag).map_err(fault(FAILED))? {
                 continue;
             }
@@ -99,13 +98,14 @@ impl<'a> TraceSide<'a> {
                 .book
                 .life(&order)?
                 .map_or(Timestamp::MAX, |life| life.not_after);
-            match ended < before {
-                true => traces.pairs.push((order, tag)),
-                false => traces.keep(&tag, true),
+            if ended < before {
+                traces.pairs.push((order, tag));
+            } else {
+                traces.keep(&tag, true);
             }
         }
-        // Whatever is there now is old enough then, but for what an order still counts by: that is
-        // looked at again.
+        // By then all present traces are old enough, except those that an order still counts by:
+        // the next pass looks at these again.
         traces.due = (self.book.now() + self.evidence + MARGIN).as_second();
         Ok(traces)
     }
@@ -118,7 +118,7 @@ pub(super) struct PersonTraces {
     pairs: Vec<CountedPair>,
     /// Tags with traces that are not old enough.
     young: HashSet<[u8; 16]>,
-    /// When those are looked at again (Unix seconds).
+    /// When those are examined again (Unix seconds).
     due: i64,
 }
 
@@ -129,7 +129,7 @@ impl PersonTraces {
         }
     }
 
-    /// Destroys those that are old enough, and notes when to look at the others.
+    /// Destroys those that are old enough, and stores when to examine the others.
     pub(super) fn destroy(&self, store: &Store, batch: &mut RowBatch) {
         self.tags
             .iter()
@@ -143,8 +143,8 @@ impl PersonTraces {
     }
 }
 
-/// Destroys the traces of persons erased at a vault or a node that have grown old enough since; how
-/// many tags were looked at.
+/// Destroys the traces of erased persons that have become old enough, at a vault or a node. Returns
+/// how many tags it examined.
 ///
 /// # Errors
 /// [`Code::Internal`](crate::code::Code::Internal),
@@ -163,17 +163,14 @@ pub fn destroy_due(entity: &Entity) -> Result<usize, Refusal> {
     let pairs = side.pairs(&tags)?;
     let _orders = side.book.lock_orders();
     let traces = side.traces(&tags, pairs)?;
-    let (count, id) = (
-        due.len(),
-        uuid::Builder::from_random_bytes(crate::clock::random()).into_uuid(),
-    );
+    let (count, id) = (due.len(), crate::clock::random_uuid());
     let change: Change = Box::new(move |store, batch| {
         due.iter()
             .for_each(|due| store.delete_erasure_due(batch, due));
         traces.destroy(store, batch);
         store.put_scrub_due(batch, id);
     });
-    // The erasure itself was logged, and that this follows is the law's.
+    // The erasure itself was logged, and this follows from it by law.
     side.committer
         .change_unlogged(change)
         .map_err(Refusal::unavailable)?;

@@ -5,7 +5,8 @@
 //! row       = format(1) ‖ store key version(u32be) ‖ nonce(24, random) ‖ XChaCha20-Poly1305(K_store, nonce, plaintext, aad = row key)
 //! ```
 //!
-//! Records are sorted by pseudonym, so that the row does not tell in which order a list was sent.
+//! Records are sorted by pseudonym, so that the row does not reveal the order in which a list was
+//! sent.
 
 use std::collections::BTreeMap;
 
@@ -39,7 +40,7 @@ impl ChunkCipher {
     /// A cipher over all versions that are here; the highest one wraps.
     ///
     /// # Panics
-    /// When there is no version; such a configuration is refused before.
+    /// When there is no version; such a configuration is refused earlier.
     pub fn new(keys: impl IntoIterator<Item = (u32, StoreKey)>) -> Self {
         let keys: BTreeMap<_, _> = keys.into_iter().collect();
         let current = *keys
@@ -100,8 +101,8 @@ impl ChunkCipher {
 }
 
 /// XChaCha20-Poly1305 (draft-irtf-cfrg-xchacha-03, section 2.3) by the faster of our two libraries,
-/// which has no name for it: ChaCha20-Poly1305 under the key that HChaCha20 makes of the nonce's
-/// first 16 bytes. The other one unwraps.
+/// which does not offer it by name: ChaCha20-Poly1305 under the key that HChaCha20 makes of the
+/// nonce's first 16 bytes. The other library unwraps.
 fn x_seal(key: &StoreKey, nonce: &[u8; 24], aad: &[u8], message: &mut [u8]) -> [u8; TAG] {
     let (first, last) = nonce.split_first_chunk::<16>().expect("16 of 24");
     let subkey = Zeroizing::new(hchacha::<R20>(key.expose().into(), first.into()));
@@ -185,7 +186,7 @@ impl ChunkBuilder {
         &self.bytes[record.offset as usize..][..record.len.into()]
     }
 
-    /// Leaves out the records that `keep` does not keep; it is asked in order.
+    /// Removes the records for which `keep` returns false; it is called in order.
     pub fn retain(&mut self, mut keep: impl FnMut(&Pseudonym) -> bool) {
         let mut end = self.records_at;
         let bytes = &mut self.bytes;

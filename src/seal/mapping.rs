@@ -25,7 +25,7 @@ use crate::pseudonym::Pseudonym;
 const HEAD: usize = 16 + 12;
 const TAG: usize = 16;
 
-/// Where a mapping belongs, all but the pseudonym: the same for a whole batch.
+/// Where a mapping belongs, without the pseudonym: the same for a whole batch.
 #[derive(Debug, Clone)]
 pub struct Location(Vec<u8>);
 
@@ -172,7 +172,7 @@ impl<'a> RecordView<'a> {
         out
     }
 
-    /// Opens the mapping at the place where it is said to lie.
+    /// Opens the mapping at the place where it is stored.
     ///
     /// # Errors
     /// [`SealError::Open`] when it does not open there; [`SealError::Format`] when the plaintext is

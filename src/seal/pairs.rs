@@ -25,7 +25,7 @@ const FORMAT: u8 = 1;
 const HEAD: usize = 1 + 16 + 16 + 4 * 4;
 const ENC: usize = 32;
 
-/// What can be said of a page of pairs in clear.
+/// The facts of a page of pairs that stand in clear.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PairsHead {
     /// The sector.

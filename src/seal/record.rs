@@ -1,4 +1,4 @@
-//! The record of a segment: what is stored, signed by the vault.
+//! The record of a segment: its stored form, signed by the vault.
 //!
 //! ```text
 //! segment   = format(1) ‖ id(16) ‖ sector UUID(16) ‖ opened-at(u64be, Unix seconds) ‖ commitment(32)
@@ -62,7 +62,7 @@ impl Recipient {
             && self.ct.len() == SEALED_DEK
     }
 
-    /// SHA-256 of its bytes in a record, 32 bytes: what a proof that it opens is about.
+    /// SHA-256 of its bytes in a record: a proof that the recipient opens refers to this.
     pub fn digest(&self) -> [u8; 32] {
         let mut bytes = vec![];
         self.write(&mut bytes);
@@ -110,7 +110,7 @@ impl Record {
         }
     }
 
-    /// Reads a record and does not look who signed it: to count, not to open or to sign.
+    /// Reads a record without checking its signature: for counting, not for opening or signing.
     ///
     /// # Errors
     /// [`SealError::Format`].

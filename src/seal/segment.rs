@@ -98,7 +98,7 @@ impl OpenSegment {
         self.stored.load(Ordering::Acquire)
     }
 
-    /// Says that the record is durably in the store.
+    /// Notes that the record is durably in the store.
     pub fn mark_stored(&self) {
         self.stored.store(true, Ordering::Release);
     }
@@ -147,7 +147,7 @@ impl OpenedSegment {
         Self::of(&Record::read(record, pinned)?, key)
     }
 
-    /// The same of a record whose signature was checked.
+    /// Opens a record whose signature was checked before.
     ///
     /// # Errors
     /// [`SealError`]: not sealed to `key`, does not open, wrong commitment.
@@ -191,8 +191,8 @@ pub fn rewrap(
         .collect()
 }
 
-/// Opens a segment with a key, and keeps nothing but what shows it: 32 bytes, of which the vault
-/// knows the SHA-256.
+/// Opens a segment with a key and keeps only the proof of it: 32 bytes whose SHA-256 the vault
+/// knows.
 ///
 /// # Errors
 /// As [`OpenedSegment::open`].
@@ -200,7 +200,7 @@ pub fn prove(record: &Record, key: &AuthorityPrivateKey) -> Result<Key, SealErro
     open_dek(record, key).map(|(dek, _)| segment_opening(&dek))
 }
 
-/// Whether those bytes show that a segment was opened, of which the vault kept that digest.
+/// Whether `shown` proves that the segment was opened for which the vault kept `digest`.
 pub fn is_opening(shown: &[u8], digest: &[u8; 32]) -> bool {
     Sha256::digest(shown).as_slice() == digest
 }

@@ -1,5 +1,6 @@
-//! Descriptors: every connection takes one, and so does every file of the store. A server that runs
-//! out of them can neither answer nor write, so it makes sure of them before it opens anything.
+//! File descriptors: every connection takes one, and so does every file of the store. A server
+//! without a free descriptor can neither answer nor write. So it checks before it opens anything
+//! that they suffice.
 
 use crate::config::LimitConfig;
 use crate::http::Limits;
@@ -11,15 +12,14 @@ use crate::terminal::CommandError;
 /// open to every local user.
 pub(super) const HEALTH_CONNECTIONS: usize = 32;
 
-/// What else a process has open: its logs, its sockets, signals, connections to the other side and
-/// to witnesses.
+/// Other descriptors of a process: logs, listening sockets, signals, connections to the other side
+/// and to witnesses.
 const OTHERS: usize = 64;
 
-/// Raises the limit on open files as far as this process may, and refuses where `listeners`
-/// listeners under these limits and a store could need more.
+/// Raises the limit on open files as far as this process may. Refuses if `listeners` listeners
+/// under these limits and a store could need more.
 ///
-/// # Errors
-/// When the limit is too low; the message says how many it takes.
+/// # Errors When the limit is too low. The message says how many files are needed.
 pub(super) fn secure(listeners: usize, limits: &LimitConfig) -> Result<(), CommandError> {
     let unknown = |error| {
         CommandError::new(

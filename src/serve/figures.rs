@@ -1,16 +1,16 @@
-//! What `/metrics` says of the vault's mappings.
+//! The figures about the vault's mappings on `/metrics`.
 //!
-//! Everybody on the machine may read it, a client's accomplice too. A figure that one request moves
-//! would tell them what the request did: whether a person was known. So all of this is shown in
-//! whole steps and brought up to date once an hour, at once.
+//! Everybody on the machine may read them, also a client's accomplice. A figure that changes with
+//! one request would tell them whether that request's person was known. So these figures are
+//! rounded down to whole steps, and all are updated together, once an hour.
 
 use std::sync::atomic::Ordering;
 
 use crate::metrics::{CoarseCounter, CoarseGauge, MEBIBYTE, PERSONS, Registry};
 use crate::vault::Vault;
 
-/// The figures that move with persons.
-pub(super) struct Figures {
+/// The figures that change with the number of persons.
+pub(super) struct PersonFigures {
     mappings: CoarseGauge,
     moved: CoarseGauge,
     small: CoarseGauge,
@@ -22,8 +22,8 @@ pub(super) struct Figures {
     migrated: CoarseCounter,
 }
 
-impl Figures {
-    /// Nothing is shown yet.
+impl PersonFigures {
+    /// Registers the figures, all zero.
     pub(super) fn new(registry: &Registry) -> Self {
         let persons = |name, help| registry.coarse_gauge(name, help, PERSONS);
         let bytes = |name, help| registry.coarse_gauge(name, help, MEBIBYTE);
@@ -62,7 +62,7 @@ impl Figures {
         }
     }
 
-    /// Brings all of them up to date; to be called by the hour.
+    /// Updates all figures. Call it once an hour.
     pub(super) fn show(&self, vault: &Vault) {
         self.mappings.set(vault.index().len());
         self.moved.set(vault.index().moved());

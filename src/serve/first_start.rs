@@ -12,14 +12,14 @@ use crate::keys::file::write_public;
 use crate::store::{FirstStart, Store};
 use crate::terminal::CommandError;
 
-/// In the folder of a witness, so that it is never empty.
+/// A file for a witness's folder, so that the folder is never empty.
 const WITNESS_NOTE: (&str, &str) = (
     "README",
     "A witness remembers here what it has cosigned: a file for each log. Without this folder it does not start.\n",
 );
 
-/// Permits the start to make a store where there is none, if that was prepared. It is not permitted
-/// where the second place holds a checkpoint: then there was a store.
+/// Permits the start to make a store where there is none, if a first start was prepared. Refuses if
+/// the second place holds a checkpoint: then there was a store.
 ///
 /// # Errors
 /// When there is no store and no first start was prepared, or a first start is asked for of a store
@@ -44,8 +44,8 @@ pub(super) fn permit(
     }
 }
 
-/// Takes the permission back, because the store is there and durable: a later start that does not
-/// find it makes no other.
+/// Takes the permission back once the store is durable, so that a later start that does not find
+/// the store refuses.
 ///
 /// # Errors
 /// When the note cannot be removed.
@@ -60,7 +60,7 @@ pub(super) fn end(first: FirstStart) -> Result<(), CommandError> {
     })
 }
 
-/// The folder in which a witness remembers; made at its first start only.
+/// Checks the folder in which a witness remembers. Makes it at the first start only.
 ///
 /// # Errors
 /// When it is missing or empty and no first start is asked for, or is there and one is; when it

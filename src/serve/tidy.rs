@@ -1,5 +1,5 @@
-//! What is destroyed beside the requests: the copies of orders that are over or revoked, and the
-//! traces of erased persons once they are old enough.
+//! Background tasks that destroy: the copies of orders that are over or revoked, and the traces of
+//! erased persons once they are old enough.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -12,25 +12,25 @@ use crate::rights::traces;
 use crate::store::Store;
 use crate::vault::Vault;
 
-/// How often it is looked for.
+/// How often a task looks for something to destroy.
 const EVERY: Duration = Duration::from_secs(5);
 
-/// How often the bytes of destroyed copies are cleared out of the files: orders that end together
-/// cost one clearing.
+/// Shortest rest between two clearings of destroyed copies' bytes: orders that end together cost
+/// one clearing.
 const CLEAR_EVERY: Duration = Duration::from_secs(60);
 /// Longest rest between two clearings.
 const LONGEST_REST: Duration = Duration::from_secs(3_600);
-/// A clearing rests so many times as long as it took, as on a disk that is full.
+/// The rest after a clearing, in multiples of the time that it took: a slow disk gets longer rests.
 const REST: u32 = 9;
 
-/// At the vault, until the task is ended.
+/// The vault's tasks, until they are aborted.
 pub(super) async fn vault(vault: Arc<Vault>) {
     let store = vault.store().clone();
     tokio::join!(clear_copies(store), destroy(vault));
 }
 
-/// From the start on: a process that ended between destroying copies and clearing the files left
-/// that to this one.
+/// Clears the bytes of destroyed copies out of the files. Begins at once, because the previous
+/// process may have ended before it cleared them.
 async fn clear_copies(store: Arc<Store>) {
     loop {
         let (store, begun) = (store.clone(), Instant::now());
@@ -62,7 +62,7 @@ async fn destroy(vault: Arc<Vault>) {
     }
 }
 
-/// At an authority's node, until the task is ended.
+/// The node's task, until it is aborted.
 pub(super) async fn node(node: Arc<Node>) {
     loop {
         tokio::time::sleep(EVERY).await;
@@ -81,7 +81,7 @@ fn traced(done: Result<usize, Refusal>, store: &Arc<Store>) {
     }
 }
 
-/// Says what was done; whether anything was.
+/// Logs what was done. Returns whether anything was.
 fn said(done: Result<usize, Refusal>, what: &str) -> bool {
     match done {
         Ok(0) => false,

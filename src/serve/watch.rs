@@ -1,4 +1,4 @@
-//! Who watches whose log while the servers run: witnesses ours, vault and node each other's.
+//! Watches logs while the servers run: witnesses watch ours, vault and node each other's.
 
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
@@ -12,7 +12,7 @@ use crate::audit::cosign::{CosignatureQuorum, Cosigner, Cosigners, WitnessLink, 
 use crate::audit::log::{Log, LogParts};
 use crate::audit::origin::TrustedLogKey;
 use crate::audit::origin::cosigner_name;
-use crate::client::peer::Peer;
+use crate::client::peer::WatchedVault;
 use crate::client::{Client, Timeouts};
 use crate::clock::{ClockBehind, SystemClock};
 use crate::config::{LogConfig, NodeConfig, VaultConfig, WatcherConfig};
@@ -30,18 +30,18 @@ use crate::tlog::note::{SignatureKind, Verifier};
 use crate::tlog::witness::Witness;
 use crate::vault::Vault;
 
-/// How long who watches may let us wait.
+/// How long a witness may let us wait.
 const PATIENCE: Timeouts = Timeouts {
     connect: Duration::from_secs(5),
     step: Duration::from_secs(10),
 };
-/// How often the node watches the vault's log without being asked for anything.
+/// How often the node watches the vault's log while no request comes.
 const EVERY: Duration = Duration::from_secs(60);
 
-/// And how soon again where it could not.
+/// How soon the node tries again after a failure.
 const AGAIN: Duration = Duration::from_secs(5);
 
-/// What a log is opened with.
+/// The parts that a log is opened with.
 pub(super) fn log_parts(key: SigningKey, config: &LogConfig) -> LogParts {
     LogParts {
         second: config.second.clone().map(CheckpointFile::new),
@@ -49,7 +49,7 @@ pub(super) fn log_parts(key: SigningKey, config: &LogConfig) -> LogParts {
     }
 }
 
-/// Says on `/readyz` what keeps the log from being published or believed.
+/// Shows on `/readyz` what keeps the log from being published or cosigned.
 fn say(log: &Log, cosigners: &Cosigners, readiness: &Readiness) {
     match log.trouble() {
         Some(why) => readiness.set("audit", format!("no checkpoint can be published: {why}")),
@@ -100,9 +100,9 @@ fn cosigners(
     Ok((cosigners, asking))
 }
 
-/// The folder that remembers what was last cosigned of the other side's log. It is made with the
-/// store: a store that has none lost it, and by an empty one any history of the other side's would
-/// be the first that was ever seen.
+/// The folder that remembers what was last cosigned of the other side's log. It is made together
+/// with the store, so a store without it has lost it. An empty folder would accept any history of
+/// the other side as the first one seen.
 ///
 /// # Errors
 /// When it is lost, or cannot be made.
@@ -123,7 +123,7 @@ pub(super) fn memory(config: &LogConfig, store: &Path) -> Result<PathBuf, Comman
     Ok(folder)
 }
 
-/// Says where the witnesses that are asked are not those that the register states.
+/// Warns where the configured witnesses are not those that the register states.
 fn compare_witnesses(register: &Register, config: &LogConfig) {
     for asked in config
         .witnesses
@@ -142,8 +142,8 @@ fn compare_witnesses(register: &Register, config: &LogConfig) {
     }
 }
 
-/// Who cosigns an entity's log, and what it cosigns itself: with witnesses, and with the other
-/// sides that the register states.
+/// Those who cosign an entity's log (the witnesses, and the other sides that the register states),
+/// and the witness by which the entity cosigns the other sides' logs.
 struct Cosigning {
     witness: Witness,
     cosigners: Arc<Cosigners>,
@@ -151,7 +151,7 @@ struct Cosigning {
 }
 
 impl Cosigning {
-    /// `ask` gives the way to another side, where this one dials.
+    /// `ask` makes the client for another side, if this side dials.
     fn start(
         entity: &Entity,
         config: &LogConfig,
@@ -205,12 +205,12 @@ pub(super) fn vault(
     ))
 }
 
-/// The node's side of the same: it dials, for both.
+/// The same for a node. The node dials, for both directions.
 pub(super) fn node(
     node: &Node,
     config: &NodeConfig,
     memory: PathBuf,
-) -> Result<(Arc<Peer>, Arc<Cosigners>, WitnessThread), CommandError> {
+) -> Result<(Arc<WatchedVault>, Arc<Cosigners>, WitnessThread), CommandError> {
     let failed = |error| CommandError::new(error, "check [vault] in the configuration");
     let watching = || Client::with_timeouts(&config.vault, PATIENCE).map_err(failed);
     let ask = || Ok(Some(Box::new(watching()?) as Box<dyn WitnessLink>));
@@ -220,7 +220,7 @@ pub(super) fn node(
         asking,
     } = Cosigning::start(node, &config.log, memory, ask)?;
     let releases = Client::new(&config.vault).map_err(failed)?;
-    let peer = Peer::new(
+    let peer = WatchedVault::new(
         releases,
         watching()?,
         witness,
@@ -230,18 +230,20 @@ pub(super) fn node(
     Ok((Arc::new(peer), cosigners, asking))
 }
 
-/// Whoever finds the node ready may count on the vault's log being watched, if the vault is there.
-pub(super) async fn first(peer: Arc<Peer>) {
+/// Watches the vault's log once before the node is ready, so that a ready node has checked the log
+/// of a vault that answers.
+pub(super) async fn first(peer: Arc<WatchedVault>) {
     if let Ok(Err(why)) = tokio::task::spawn_blocking(move || peer.watch()).await {
         tracing::info!(%why, "the vault's log is not watched yet");
     }
 }
 
-/// Says on `/readyz` what keeps the disk from taking what is to be logged.
+/// Shows on `/readyz` whether the disk is short of space or hangs.
 fn say_disk(is_short: bool, stalled: Option<Duration>, readiness: &Readiness) {
-    match is_short {
-        true => readiness.set("space", "the disk is nearly full: requests are refused"),
-        false => readiness.clear("space"),
+    if is_short {
+        readiness.set("space", "the disk is nearly full: requests are refused");
+    } else {
+        readiness.clear("space");
     }
     match stalled {
         Some(since) => {
@@ -255,8 +257,8 @@ fn say_disk(is_short: bool, stalled: Option<Duration>, readiness: &Readiness) {
     }
 }
 
-/// Says on `/readyz`, in the log and on `/metrics` that the clock stands behind what was already
-/// seen, and until when that matters.
+/// Shows on `/readyz`, in the log and on `/metrics` whether the clock is behind the latest time
+/// that was acted on, and until when that matters.
 fn say_clock(steady: Result<jiff::Timestamp, ClockBehind>, readiness: &Readiness, gauge: &Gauge) {
     let was_behind = readiness.has("clock");
     match steady {
@@ -277,9 +279,9 @@ fn say_clock(steady: Result<jiff::Timestamp, ClockBehind>, readiness: &Readiness
     }
 }
 
-/// Looks each second whether the paths of store and second place still lead to what this process
-/// has there. If not, what it acknowledges would be lost: it ends. Beside the task, because a disk
-/// that hangs would hold it up.
+/// Checks each second that the paths of store and second place still lead to this process's files.
+/// If they do not, ends the process, because what it acknowledges would be lost. Runs on a blocking
+/// thread, because the disk may hang.
 pub(super) async fn keep_place(entity: Arc<Entity>, readiness: Arc<Readiness>) {
     loop {
         let (looking, readiness) = (entity.clone(), readiness.clone());
@@ -300,9 +302,9 @@ pub(super) async fn keep_place(entity: Arc<Entity>, readiness: Arc<Readiness>) {
     }
 }
 
-/// Says on `/readyz` and in the log which authorities' vault and node do not hold the same acts
-/// upon orders. Where it is the only thing that a side is for, as at the node, it is not ready; the
-/// vault goes on tokenizing.
+/// Shows on `/readyz` and in the log for which authorities vault and node do not hold the same acts
+/// upon orders. The node, which serves nothing but orders, is then not ready. The vault goes on
+/// tokenizing.
 fn say_step(apart: &[Id], is_node: bool, said: &mut bool, readiness: &Readiness) {
     let named: Vec<_> = apart.iter().map(Id::as_str).collect();
     let what = (!apart.is_empty()).then(|| {
@@ -322,7 +324,7 @@ fn say_step(apart: &[Id], is_node: bool, said: &mut bool, readiness: &Readiness)
     }
 }
 
-/// What is said of an entity each second: on `/readyz`, in the log, on `/metrics`.
+/// Shows an entity's state each second: on `/readyz`, in the log, on `/metrics`.
 pub(super) struct EntityWatch {
     entity: Arc<Entity>,
     cosigners: Arc<Cosigners>,
@@ -353,8 +355,8 @@ impl EntityWatch {
         }
     }
 
-    /// Looks at disk, clock, log and the other sides; of how many authorities vault and node do not
-    /// hold the same acts.
+    /// Checks disk, clock, log and the other sides. Returns for how many authorities vault and node
+    /// do not hold the same acts.
     pub(super) fn look(&mut self) -> usize {
         let (entity, readiness) = (&*self.entity, &*self.readiness);
         entity.watch_space(self.reserve);
@@ -376,8 +378,8 @@ impl EntityWatch {
     }
 }
 
-/// The node watches the vault's log and its own disk, and says how it stands with them.
-pub(super) async fn keep(node: Arc<Node>, peer: Arc<Peer>, mut watch: EntityWatch) {
+/// The node's watch over the vault's log and over itself, until the task is aborted.
+pub(super) async fn keep(node: Arc<Node>, peer: Arc<WatchedVault>, mut watch: EntityWatch) {
     let watching = async {
         let mut was_unwatched = false;
         loop {
@@ -400,7 +402,7 @@ pub(super) async fn keep(node: Arc<Node>, peer: Arc<Peer>, mut watch: EntityWatc
     let saying = async {
         for beat in 0_u64.. {
             if beat.is_multiple_of(3_600) {
-                // What an erasure destroyed: the last scrub may not have come to its end.
+                // Repeats a scrub that did not finish.
                 scrub(node.store().clone());
             }
             watch.look();

@@ -1,6 +1,5 @@
-//! Looks at the folders that a server is going to write in, before it makes anything: on a
-//! read-only file system, or in a folder that is another user's, a start ends before there is half
-//! a store.
+//! Checks the folders that a server will write in, before it makes anything: on a read-only file
+//! system, or in another user's folder, the start ends before it leaves half a store.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -9,21 +8,19 @@ use crate::config::LogConfig;
 use crate::system;
 use crate::terminal::CommandError;
 
-/// What to do about it.
 const HINT: &str = "nothing was made. Name a folder that this user may write in: the units in ops/ write below /var/lib only \
                     (docs/operations.md, \"As a service\")";
 
 /// Checks the store's folder, the second place of the last checkpoint, and where the other side's
 /// checkpoints are kept.
 ///
-/// # Errors
-/// The first that cannot be written.
+/// # Errors For the first place that cannot be written.
 pub(super) fn check(store: &Path, log: &LogConfig) -> Result<(), CommandError> {
     may_fill("[store] path", store)?;
     may_fill("[audit] cosigned", &cosigned(log, store))?;
     match &log.second {
-        // Its folder has to be there: an empty one in place of another disk's would be taken for a
-        // first start.
+        // Its folder must exist. Without it the other disk is not mounted, and a new folder would
+        // look like a first start.
         Some(second) => may_write("[audit] second", folder_of(second)),
         None => Ok(()),
     }
@@ -42,7 +39,7 @@ fn folder_of(path: &Path) -> &Path {
         .unwrap_or(Path::new("."))
 }
 
-/// A folder that is there, or that can be made with those above it.
+/// Checks a folder, or its closest parent that exists.
 fn may_fill(what: &str, folder: &Path) -> Result<(), CommandError> {
     let mut there = folder;
     while !there.exists() && there != Path::new(".") {
@@ -61,7 +58,7 @@ fn may_write(what: &str, folder: &Path) -> Result<(), CommandError> {
             io::ErrorKind::ReadOnlyFilesystem
             | io::ErrorKind::PermissionDenied
             | io::ErrorKind::NotADirectory => CommandError::new(message, HINT),
-            // Another disk or machine may come.
+            // A disk or a remote machine may come back.
             _ => CommandError::temporary(message, HINT),
         }
     })

@@ -1,5 +1,5 @@
-//! The members of statements by type: each value has one canonical spelling, and every other one is
-//! refused.
+//! The members of statements, by type: each value has one canonical spelling, and every other
+//! spelling is refused.
 
 use std::collections::BTreeSet;
 
@@ -18,7 +18,7 @@ impl JsonObject {
     /// Takes member `name`, an id.
     ///
     /// # Errors
-    /// [`JsonFault`] when it is missing or something else.
+    /// [`JsonFault`] if it is missing or something else.
     pub fn id(&mut self, name: &'static str) -> Result<Id, JsonFault> {
         Id::parse(&self.text(name)?).ok_or(JsonFault::Value { name, fault: NO_ID })
     }
@@ -26,7 +26,7 @@ impl JsonObject {
     /// Takes member `name`, an array of ids.
     ///
     /// # Errors
-    /// [`JsonFault`] when it is missing or something else.
+    /// [`JsonFault`] if it is missing or something else.
     pub fn ids(&mut self, name: &'static str) -> Result<Vec<Id>, JsonFault> {
         let ids = self
             .texts(name)?
@@ -42,7 +42,7 @@ impl JsonObject {
     /// Takes member `name`, a reason: an id that names nobody.
     ///
     /// # Errors
-    /// [`JsonFault`] when it is missing or something else.
+    /// [`JsonFault`] if it is missing or something else.
     pub fn reason(&mut self, name: &'static str) -> Result<Id, JsonFault> {
         let fault = JsonFault::Value {
             name,
@@ -54,7 +54,7 @@ impl JsonObject {
     /// Takes member `name`, a UUID of any version (RFC 9562 §4, lower case with hyphens).
     ///
     /// # Errors
-    /// [`JsonFault`] when it is missing or something else.
+    /// [`JsonFault`] if it is missing or something else.
     pub fn uuid(&mut self, name: &'static str) -> Result<Uuid, JsonFault> {
         let fault = JsonFault::Value {
             name,
@@ -66,7 +66,7 @@ impl JsonObject {
     /// Takes member `name`, a random UUID (version 4).
     ///
     /// # Errors
-    /// [`JsonFault`] when it is missing or something else.
+    /// [`JsonFault`] if it is missing or something else.
     pub fn random_uuid(&mut self, name: &'static str) -> Result<Uuid, JsonFault> {
         let fault = JsonFault::Value {
             name,
@@ -80,7 +80,7 @@ impl JsonObject {
     /// Takes member `name`, a whole second in UTC (RFC 3339, `Z`).
     ///
     /// # Errors
-    /// [`JsonFault`] when it is missing or something else.
+    /// [`JsonFault`] if it is missing or something else.
     pub fn time(&mut self, name: &'static str) -> Result<Timestamp, JsonFault> {
         self.maybe_time(name)?.ok_or(JsonFault::Member {
             name,
@@ -91,7 +91,7 @@ impl JsonObject {
     /// Takes member `name`, a whole second in UTC, if it is there.
     ///
     /// # Errors
-    /// [`JsonFault`] when it is something else.
+    /// [`JsonFault`] if it is something else.
     pub fn maybe_time(&mut self, name: &'static str) -> Result<Option<Timestamp>, JsonFault> {
         let Some(text) = self.maybe_text(name)? else {
             return Ok(None);
@@ -109,7 +109,7 @@ impl JsonObject {
     /// Takes member `name`, a SHA-256 in hex.
     ///
     /// # Errors
-    /// [`JsonFault`] when it is missing or something else.
+    /// [`JsonFault`] if it is missing or something else.
     pub fn digest(&mut self, name: &'static str) -> Result<[u8; 32], JsonFault> {
         digest(&self.text(name)?).ok_or(JsonFault::Value {
             name,
@@ -145,13 +145,13 @@ pub fn as_hex_list<S: Serializer>(digests: &[[u8; 32]], serializer: S) -> Result
     serializer.collect_seq(digests.iter().map(|digest| HEXLOWER.encode(digest)))
 }
 
-/// Whether a text is a reference of a court's or the commission's: `[A-Z0-9/.-]{1,40}`.
+/// Whether a text is a reference of a court or of the commission: `[A-Z0-9/.-]{1,40}`.
 pub fn is_reference(text: &str) -> bool {
     let plain = |b: u8| b.is_ascii_uppercase() || b.is_ascii_digit() || b"/.-".contains(&b);
     (1..=40).contains(&text.len()) && text.bytes().all(plain)
 }
 
-/// Whether a list has an item twice.
+/// Whether a list holds an item twice.
 pub fn repeats<T: Ord>(items: &[T]) -> bool {
     let mut seen = BTreeSet::new();
     !items.iter().all(|item| seen.insert(item))

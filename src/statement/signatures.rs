@@ -1,16 +1,16 @@
-//! Who signed: each person once. A person is a key: those who use one key under two `kid`s are one
-//! person.
+//! Verifies signatures and counts each person once. Persons are counted by key: one key under two
+//! `kid`s is one person.
 
 use ed25519_dalek::VerifyingKey;
 
 use crate::jws::UnverifiedJws;
 
-/// A signature that counts for nobody.
+/// A signature that does not count.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum BadSignature {
-    /// Its signer is known, and it does not verify under that signer's key.
+    /// Its signer is known, but it does not verify under that signer's key.
     Forged(String),
-    /// Nothing is known of its signer, so nothing can be said of it.
+    /// Its signer is unknown, so it cannot be verified.
     Unknown(String),
 }
 
@@ -23,18 +23,17 @@ impl BadSignature {
     }
 }
 
-/// What came of verifying all signatures of a text.
+/// The result of verifying all signatures of a text.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SignatureCheck<P> {
-    /// What is known of each person who signed, in the order of their first signatures.
+    /// The record of each person who signed, in the order of their first signatures.
     pub persons: Vec<P>,
-    /// The first forged signature; where none is forged, the first by an unknown signer.
+    /// The first forged signature; if none is forged, the first by an unknown signer.
     pub bad: Option<BadSignature>,
 }
 
 impl<P> SignatureCheck<P> {
-    /// Verifies every signature. `signer` says by a `kid` what is known of its signer, and the
-    /// signer's key.
+    /// Verifies every signature. `signer` returns the signer's record and key for a `kid`.
     pub fn of<'k>(
         jws: &UnverifiedJws,
         signer: impl Fn(&str) -> Option<(P, &'k VerifyingKey)>,
@@ -61,10 +60,10 @@ impl<P> SignatureCheck<P> {
         }
     }
 
-    /// The persons who signed, where every signature is good.
+    /// The persons who signed, if every signature is good.
     ///
     /// # Errors
-    /// The signature that is not.
+    /// The first bad signature.
     pub fn all_good(self) -> Result<Vec<P>, BadSignature> {
         match self.bad {
             None => Ok(self.persons),

@@ -34,8 +34,7 @@ impl Store {
         self.each_chunk_but(|_| None, each)
     }
 
-    /// The same without those that `skip` leads past: where it names a later key, the chunks before
-    /// that are not read.
+    /// The same, but where `skip` names a later key, the chunks before that key are not read.
     ///
     /// # Errors
     /// The first error of the engine or of `each`.
@@ -52,8 +51,7 @@ impl Store {
         })
     }
 
-    /// Goes through the chunks of a partition from a sequence on, for as long as `each` wants
-    /// another one.
+    /// Goes through the chunks of a partition from a sequence on, as long as `each` returns true.
     ///
     /// # Errors
     /// The first error of the engine or of `each`.

@@ -8,6 +8,7 @@ mod below;
 mod bound;
 mod table;
 
+use crate::system::lock::unpoisoned;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
@@ -20,12 +21,12 @@ use table::IndexTable;
 /// Which partition: sector number and epoch.
 pub type PartitionId = (u32, u32);
 
-/// How many look-ups or insertions fetch their memory together. A processor that has to look up
-/// where a page of memory lies waits there, but looks up several pages at a time: so the fetches of
-/// a block stand one behind the other.
+/// How many look-ups or insertions fetch their memory together. A processor waits for the address
+/// of a memory page, but can resolve several pages at a time. So a block issues all its fetches
+/// before it uses the first.
 pub const AHEAD: usize = 64;
 
-/// Which chunk holds each mapping, for every partition.
+/// The index: which chunk holds each mapping, for every partition.
 pub struct Index {
     partitions: RwLock<HashMap<PartitionId, Arc<Partition>>>,
     blinding: Option<Arc<dyn IndexBlinding>>,
@@ -44,8 +45,9 @@ impl Default for Index {
 }
 
 impl Index {
-    /// An index whose tables take `bytes`: what is more goes to the store, behind the `blinding`.
-    /// It knows what lies there already; what lies there under another key is forgotten.
+    /// An index whose tables take at most `bytes`. Further entries go to the store, hidden by the
+    /// `blinding`. Entries that lie in the store already are known; those made under another key
+    /// are forgotten.
     ///
     /// # Errors
     /// [`StoreError`] when the store does not say what lies there.
@@ -84,27 +86,20 @@ impl Index {
         Ok(index)
     }
 
-    /// The partition of a sector's epoch; made when it is not there yet.
+    /// The partition of a sector's epoch. Makes it if it is missing.
     pub fn partition(&self, id: PartitionId) -> Arc<Partition> {
-        if let Some(found) = self
-            .partitions
-            .read()
-            .expect("no panic under this lock")
-            .get(&id)
-        {
+        if let Some(found) = unpoisoned(self.partitions.read()).get(&id) {
             return found.clone();
         }
-        self.partitions
-            .write()
-            .expect("no panic under this lock")
+        unpoisoned(self.partitions.write())
             .entry(id)
             .or_insert_with(|| Arc::new(Partition::new(id, self.blinding.clone())))
             .clone()
     }
 
-    /// All partitions there are.
+    /// All partitions.
     pub fn partitions(&self) -> Vec<(PartitionId, Arc<Partition>)> {
-        let partitions = self.partitions.read().expect("no panic under this lock");
+        let partitions = unpoisoned(self.partitions.read());
         partitions
             .iter()
             .map(|(id, partition)| (*id, partition.clone()))
@@ -113,9 +108,7 @@ impl Index {
 
     /// Mappings that the index knows, over all partitions.
     pub fn len(&self) -> u64 {
-        self.partitions
-            .read()
-            .expect("no panic under this lock")
+        unpoisoned(self.partitions.read())
             .values()
             .map(|p| p.entries())
             .sum()
@@ -126,35 +119,31 @@ impl Index {
         self.len() == 0
     }
 
-    /// How many of them lie in the store and not in memory.
+    /// Mappings whose entries lie in the store and not in memory.
     pub fn moved(&self) -> u64 {
-        self.partitions
-            .read()
-            .expect("no panic under this lock")
+        unpoisoned(self.partitions.read())
             .values()
             .map(|p| p.1.moved())
             .sum()
     }
 
-    /// Bytes that its tables take.
+    /// Bytes that the tables take.
     pub fn bytes(&self) -> u64 {
-        self.partitions
-            .read()
-            .expect("no panic under this lock")
+        unpoisoned(self.partitions.read())
             .values()
             .map(|p| p.bytes())
             .sum()
     }
 }
 
-/// The index of one sector's epoch: tables, and what lies below them.
+/// The index of one sector's epoch: tables in memory, and the entries below them.
 pub struct Partition(RwLock<PartitionTables>, LowerLevel);
 
 /// One table for each first byte.
 struct PartitionTables {
     tables: Vec<IndexTable>,
-    /// Entries of each. Apart, because each insertion changes it: look-ups on other cores would
-    /// wait for the cache line.
+    /// Entries of each table. Not in the table, because each insertion changes the count, and
+    /// look-ups on other cores would wait for the cache line.
     used: Vec<usize>,
 }
 
@@ -200,23 +189,23 @@ impl Partition {
 
     /// A view for many look-ups under one lock.
     pub fn read(&self) -> PartitionView<'_> {
-        PartitionView(self.0.read().expect("no panic under this lock"))
+        PartitionView(unpoisoned(self.0.read()))
     }
 
     /// A view for many insertions under one lock.
     pub fn write(&self) -> PartitionInsertions<'_> {
-        PartitionInsertions(self.0.write().expect("no panic under this lock"))
+        PartitionInsertions(unpoisoned(self.0.write()))
     }
 
     /// How many mappings it knows.
     pub fn entries(&self) -> u64 {
-        // Both at once: entries move between them.
-        let tables = self.0.read().expect("no panic under this lock");
+        // Both under one lock, because entries move between them.
+        let tables = unpoisoned(self.0.read());
         tables.used.iter().map(|used| *used as u64).sum::<u64>() + self.1.len()
     }
 
     fn bytes(&self) -> u64 {
-        let tables = self.0.read().expect("no panic under this lock");
+        let tables = unpoisoned(self.0.read());
         tables.tables.iter().map(IndexTable::bytes).sum::<u64>() + self.1.frozen_bytes()
     }
 }
@@ -225,7 +214,7 @@ impl Partition {
 pub struct PartitionView<'a>(RwLockReadGuard<'a, PartitionTables>);
 
 impl PartitionView<'_> {
-    /// The chunk that holds the pseudonym's mapping, where the tables have it; see
+    /// The chunk that holds the pseudonym's mapping, if the tables have it; see
     /// [`Partition::locate`].
     pub fn get(&self, pseudonym: &[u8; 16]) -> Option<u32> {
         self.0.of(pseudonym).get(pseudonym)
@@ -236,14 +225,14 @@ impl PartitionView<'_> {
         self.0.of(pseudonym).contains(pseudonym)
     }
 
-    /// Starts fetching what tells whether the pseudonym is there, so that a later look-up need not
-    /// wait for memory.
+    /// Starts fetching the pseudonym's tags, so that a later look-up need not wait for memory.
     #[inline]
     pub fn prefetch(&self, pseudonym: &[u8; 16]) {
         self.0.of(pseudonym).prefetch(pseudonym);
     }
 
-    /// Starts fetching the pseudonym's entry, once the other has come.
+    /// Starts fetching the pseudonym's entry. Call it after [`Self::prefetch`] has had time to
+    /// finish.
     #[inline]
     pub fn prefetch_entry(&self, pseudonym: &[u8; 16]) {
         self.0.of(pseudonym).prefetch_entry(pseudonym);
@@ -254,12 +243,12 @@ impl PartitionView<'_> {
 pub struct PartitionInsertions<'a>(RwLockWriteGuard<'a, PartitionTables>);
 
 impl PartitionInsertions<'_> {
-    /// Enters a pseudonym unless it is there; whether it was entered.
+    /// Enters a pseudonym unless it is there. Returns whether it was entered.
     pub fn insert(&mut self, pseudonym: &[u8; 16], chunk: u32) -> bool {
         self.0.insert(pseudonym, chunk)
     }
 
-    /// Starts fetching what the insertions of a block will need; see [`AHEAD`].
+    /// Starts fetching the memory that the insertions of a block need; see [`AHEAD`].
     #[inline]
     pub fn prefetch<'p>(&self, block: impl Iterator<Item = &'p [u8; 16]> + Clone) {
         block

@@ -16,7 +16,7 @@ impl Store {
         RocksEngine::is_there(path)
     }
 
-    /// Whether there is none: not even files of one that is damaged.
+    /// Whether there is no store, not even files of a damaged one.
     pub(super) fn is_absent(path: &Path) -> bool {
         RocksEngine::is_absent(path)
     }
@@ -30,8 +30,7 @@ impl Store {
         Self::open_with(path, owner, 1 << 20)
     }
 
-    /// The same, with so many bytes of memory for blocks and filters of the index that lies on the
-    /// disk.
+    /// The same, with `cache` bytes of memory for blocks and filters of the index on the disk.
     ///
     /// # Errors
     /// As [`Store::open`].
@@ -46,8 +45,8 @@ impl Store {
         Ok(store)
     }
 
-    /// Opens a store for reading its log and nothing else: a backup, or beside the process that
-    /// writes it. Nothing is written.
+    /// Opens a store to read its log and nothing else: a backup, or one that another process has
+    /// open. Writes nothing.
     ///
     /// # Errors
     /// [`StoreError`]: no store, one without a tree (an older version's), or the engine cannot read it.
@@ -55,7 +54,7 @@ impl Store {
         Ok(Self::over(RocksEngine::open_for_reading(path)?, path, None))
     }
 
-    /// A store over an open engine; one that does not watch its place takes no writes.
+    /// A store over an open engine. Without a place to watch it takes no writes.
     fn over(engine: RocksEngine, path: &Path, place: Option<StorePlace>) -> Self {
         Self {
             engine,
@@ -71,8 +70,8 @@ impl Store {
     /// store.
     fn claim(&self, owner: &str) -> Result<(), StoreError> {
         let Some(format) = self.meta::<u32>(b"format")? else {
-            // The first row after these two is a log entry: with one of those, this is no new store
-            // but a damaged one.
+            // The first row after these two is a log entry. A store that has one and no format is
+            // damaged, not new.
             if self.last_audit()?.is_some() {
                 return Err(META.corrupt());
             }

@@ -1,24 +1,25 @@
 //! Takes back the disk space of deleted chunks: merged into others, erased, or of a retired epoch.
 //!
-//! RocksDB can do it in any compaction, by moving what is alive out of the oldest blob files,
-//! whether or not there is anything to take back. For rows that are written once and kept that is a
-//! quarter of the store, written again and again. So it is told to only while enough is gone.
+//! RocksDB can do so in any compaction, by moving live chunks out of the oldest blob files, even if
+//! these hold nothing deleted. For rows that are written once and kept, that would rewrite a
+//! quarter of the store again and again. So the store turns this on only while enough is deleted.
 
 use std::sync::atomic::Ordering;
 
 use super::{Store, StoreError};
 
-/// Compactions begin to move chunks when so much of the blob files is gone, in percent,
+/// Compactions begin to move chunks when more than this share of the blob files is deleted, in
+/// percent.
 const BEGIN: u64 = 25;
-/// and stop when no more than that is.
+/// They stop when no more than this share is deleted, in percent.
 const END: u64 = 10;
-/// Below so many bytes it is not worth it.
+/// Least bytes of deleted chunks that are worth it.
 const WORTH: u64 = 64 << 20;
 
 impl Store {
-    /// Lets compactions move chunks out of blob files while enough in them is gone; whether they do
-    /// now. To be called now and then: while a scrub is under way, which has them all moved, it
-    /// does nothing.
+    /// Lets compactions move chunks out of blob files while enough in them is deleted. Returns
+    /// whether they do. Call it every few seconds. Does nothing during a scrub, which has all
+    /// chunks moved.
     ///
     /// # Errors
     /// [`StoreError::Engine`]

@@ -1,5 +1,5 @@
-//! Rows in RocksDB, in this process: the one file that names its types for rows. What RocksDB needs
-//! besides is in the files below: opening, options, clearing files.
+//! Rows in RocksDB: the only file that uses its types for rows. Opening, options and clearing files
+//! are in the modules below.
 
 mod direct;
 mod files;
@@ -17,11 +17,11 @@ use rocksdb::{
 
 use super::StoreError;
 use super::columns::{CHUNK, ColumnName};
-use super::rows::{RowEngine, ScanRange, ScanStep};
+use super::rows::{RawRow, RowEngine, ScanRange, ScanStep};
 
 /// Keys that are read in one call: RocksDB holds a block for each until it returns.
 const TOGETHER: usize = 256;
-/// The file that is being written before RocksDB takes it; no ending that RocksDB knows.
+/// The file that is written before RocksDB takes it in. RocksDB does not know this ending.
 const INCOMING: &str = "index.incoming";
 /// How far a scan of all chunks reads ahead.
 const AHEAD: usize = 4 << 20;
@@ -30,7 +30,7 @@ const AHEAD: usize = 4 << 20;
 pub struct RocksEngine {
     db: DB,
     path: PathBuf,
-    /// Of the column `index`, bounded; all others have RocksDB's own.
+    /// The bounded cache of the column `index`. All other columns use RocksDB's own.
     cache: Cache,
 }
 
@@ -44,7 +44,7 @@ impl RowBatch {
         self.0.is_empty()
     }
 
-    /// Bytes of what there is to write.
+    /// Bytes of the changes.
     pub(super) fn size(&self) -> usize {
         self.0.size_in_bytes()
     }
@@ -76,7 +76,7 @@ impl RowEngine for RocksEngine {
         Ok(())
     }
 
-    fn last(&self, column: ColumnName) -> Result<Option<(Vec<u8>, Vec<u8>)>, StoreError> {
+    fn last(&self, column: ColumnName) -> Result<Option<RawRow>, StoreError> {
         let row = self
             .db
             .iterator_cf(self.column(column), IteratorMode::End)
@@ -138,7 +138,7 @@ impl RowEngine for RocksEngine {
         let written = || -> Result<(), rocksdb::Error> {
             let options = options::of_column(column, &self.cache);
             let file = self.path.join(INCOMING);
-            // One that a crash left behind.
+            // A crash may have left one behind.
             let _ = std::fs::remove_file(&file);
             let mut writer = SstFileWriter::create(&options);
             writer.open(&file)?;
@@ -199,7 +199,7 @@ impl RocksEngine {
 }
 
 fn failed(path: &Path, source: rocksdb::Error) -> StoreError {
-    // RocksDB has one kind for all errors of input and output: only its words tell.
+    // RocksDB has one kind for all errors of input and output, so only the message tells.
     let full = source.kind() == ErrorKind::IOError
         && source.to_string().contains("No space left on device");
     StoreError::Engine {

@@ -22,6 +22,9 @@ use super::StoreError;
 use super::columns::{ColumnName, PARTITIONED};
 use super::index::PartitionId;
 
+/// A row as an engine keeps it: key and value.
+pub type RawRow = (Vec<u8>, Vec<u8>);
+
 /// Keeps rows; the module's page says what it guarantees.
 pub trait RowEngine: Send + Sync {
     /// Changes that are committed together.
@@ -48,7 +51,7 @@ pub trait RowEngine: Send + Sync {
     ///
     /// # Errors
     /// What the engine says.
-    fn last(&self, column: ColumnName) -> Result<Option<(Vec<u8>, Vec<u8>)>, StoreError>;
+    fn last(&self, column: ColumnName) -> Result<Option<RawRow>, StoreError>;
 
     /// Hands `each` the key and value of every row in the range, in the order of their keys, until
     /// it says [`ScanStep::Stop`].

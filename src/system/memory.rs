@@ -18,8 +18,8 @@ pub fn of_machine() -> Option<u64> {
     Some(facts.totalram.saturating_mul(u64::from(facts.mem_unit)))
 }
 
-/// Files for the owner alone, no core dumps, and no other process of the same user that reads the
-/// memory: as far as the system allows.
+/// Makes new files readable by the owner alone, forbids core dumps, and keeps other processes of
+/// the same user from reading the memory: as far as the system allows.
 pub fn close_off() {
     let none = libc::rlimit {
         rlim_cur: 0,

@@ -47,7 +47,7 @@ pub fn limit(resource: LimitedResource) -> io::Result<ResourceLimit> {
     })
 }
 
-/// Raises the limit on open files as far as this process may; what it is then.
+/// Raises the limit on open files as far as this process may. Returns the new limit.
 ///
 /// # Errors
 /// What the operating system says.
@@ -62,8 +62,8 @@ pub fn raise_open_files() -> io::Result<u64> {
     Ok(most)
 }
 
-/// From now on a write beyond the limit on file sizes fails, and SIGHUP does nothing, instead of
-/// either ending the process without a word.
+/// Ignores SIGXFSZ and SIGHUP, which end a process by default: a write beyond the limit on file
+/// sizes then fails instead.
 pub fn ignore_file_size_and_hangup() {
     // SAFETY: takes plain values.
     unsafe { libc::signal(libc::SIGXFSZ, libc::SIG_IGN) };
@@ -77,7 +77,8 @@ pub fn exit_at_once(status: i32) -> ! {
     unsafe { libc::_exit(status) }
 }
 
-/// Asks a child that was not waited for yet to end (SIGTERM): until then its id is its own.
+/// Sends SIGTERM to a child. `Child` holds the id until it is waited for, so no other process has
+/// it.
 pub fn terminate(child: &std::process::Child) {
     if let Ok(id) = libc::pid_t::try_from(child.id()) {
         // SAFETY: `kill` takes any numbers.

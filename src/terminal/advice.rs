@@ -14,8 +14,7 @@ pub(super) fn advice(code: Code) -> &'static str {
 const ADVICE: &[(&[Code], &str)] = &[
     (
         &[Code::UnknownClient],
-        "have the digest entered in the register as this client's, or use the right \
-            client file",
+        "have the register list this digest for the client, or use the right client file",
     ),
     (
         &[Code::Forbidden],
@@ -56,11 +55,11 @@ const ADVICE: &[(&[Code], &str)] = &[
     ),
     (
         &[Code::Irreversible],
-        "this sector keeps no mappings, so there is nothing to go back to",
+        "this sector keeps no mappings, so its pseudonyms cannot be re-identified",
     ),
     (
         &[Code::OrderQuorum],
-        "have it signed by another approver, of another body: `cloison order sign`",
+        "have an approver of another body sign it: `cloison order sign`",
     ),
     (
         &[Code::OrderNotYetValid],
@@ -91,7 +90,7 @@ const ADVICE: &[(&[Code], &str)] = &[
     ),
     (
         &[Code::LimitReached],
-        "the order allows no more pseudonyms: a new order is needed",
+        "the order allows no more pseudonyms: ask for a new order",
     ),
     (
         &[Code::RegisterMismatch],
@@ -99,12 +98,12 @@ const ADVICE: &[(&[Code], &str)] = &[
     ),
     (
         &[Code::Sealed],
-        "the custodians unseal it: `cloison authority unseal`",
+        "have the custodians unseal it: `cloison authority unseal`",
     ),
     (
         &[Code::ShareInvalid],
-        "bring the share file that was made for you, over your own client file; is it \
-            damaged?",
+        "bring the share file that was made for you, with your own client file, and check \
+            that it is not damaged",
     ),
     (
         &[Code::ShareForeign],
@@ -121,7 +120,7 @@ const ADVICE: &[(&[Code], &str)] = &[
     ),
     (
         &[Code::UnknownOrder],
-        "check the id: `cloison order list` has the orders that were seen there",
+        "check the id: `cloison order list` lists the orders that were seen there",
     ),
     (
         &[Code::ActInvalid],
@@ -129,16 +128,15 @@ const ADVICE: &[(&[Code], &str)] = &[
     ),
     (
         &[Code::RequestReplayed],
-        "each request is answered once: run the command again, or have a new file signed",
+        "run the command again, or have a new file signed: each request is answered once",
     ),
     (
         &[Code::ReleaseRate],
-        "come back when the hour is over, or have the authority's rate in the register \
-            raised",
+        "try again when the hour is over, or have the register raise the authority's rate",
     ),
     (
         &[Code::ActRate],
-        "another approver signs it, or bring it tomorrow",
+        "have another approver sign it, or bring it tomorrow",
     ),
     (
         &[Code::OutOfStep],
@@ -155,11 +153,11 @@ const ADVICE: &[(&[Code], &str)] = &[
     ),
     (
         &[Code::EpochRetired],
-        "its sector has retired it: there is nothing left to go back to",
+        "its sector has retired it: its pseudonyms cannot be re-identified any more",
     ),
     (
         &[Code::EpochNotCurrent],
-        "`cloison epoch list` says where the sector stands: name that with --from",
+        "`cloison epoch list` shows the sector's epoch: name it with --from",
     ),
     (
         &[Code::EpochOverlaps],
@@ -193,15 +191,15 @@ const ADVICE: &[(&[Code], &str)] = &[
     ),
     (
         &[Code::UnknownInspection],
-        "check the id: `cloison audit inspection list` has those that were entered there",
+        "check the id: `cloison audit inspection list` lists those that were entered there",
     ),
     (
         &[Code::LookUpLimit],
-        "come back tomorrow (UTC), or have another rights officer look",
+        "try again tomorrow (UTC), or have another rights officer look them up",
     ),
     (
         &[Code::RightsInvalid],
-        "two rights officers of the sector sign it: `cloison rights erase --help`",
+        "have two rights officers of the sector sign it: `cloison rights erase --help`",
     ),
     (
         &[Code::UnknownSecret],
@@ -223,7 +221,7 @@ const ADVICE: &[(&[Code], &str)] = &[
     ),
     (
         &[Code::PeerUnavailable],
-        "the other side (vault or node) does not answer: see its log and /readyz",
+        "see the log and /readyz of the other side (vault or node)",
     ),
     (
         &[Code::ProofInvalid],
@@ -237,8 +235,8 @@ const ADVICE: &[(&[Code], &str)] = &[
     ),
     (
         &[Code::ClockBehind],
-        "set the server's clock right; if it once ran ahead, docs/operations.md says \
-            what to do",
+        "correct the server's clock; if it once ran ahead, docs/operations.md says what to \
+            do",
     ),
     (&[Code::Internal], "see the server's log"),
 ];

@@ -24,9 +24,9 @@ impl CommandError {
         }
     }
 
-    /// A failure that can only be a fault in cloison itself (exit code 1).
+    /// A failure that can only be a bug of cloison (exit code 1).
     pub fn bug(message: impl Display) -> Self {
-        Self::new(message, "report this as a fault of cloison")
+        Self::new(message, "report this as a bug of cloison")
     }
 
     /// A wrong command line (exit code 2).
@@ -45,8 +45,8 @@ impl CommandError {
         }
     }
 
-    /// Two copies of one log contradict each other (exit code 4): scripts must not take it for a
-    /// failure like any other.
+    /// Two copies of one log contradict each other (exit code 4, so that scripts can tell it from
+    /// other failures).
     pub fn contradiction(message: impl Display, hint: impl Display) -> Self {
         Self {
             exit: 4,
@@ -63,7 +63,7 @@ impl CommandError {
         }
     }
 
-    /// The reader of our output has gone (`… | head`): there is nobody to tell.
+    /// The reader of our output has gone (`… | head`), so nothing is reported.
     pub(super) fn unheard() -> Self {
         Self {
             message: String::new(),
@@ -101,7 +101,7 @@ impl CommandError {
     /// Writes message and hint to standard error; the code to exit with.
     pub fn report(&self) -> ExitCode {
         if !self.message.is_empty() {
-            // Standard error may be closed, too; then the exit code has to do.
+            // Standard error may be closed, too; then the exit code alone tells.
             let _ = writeln!(
                 io::stderr(),
                 "error: {}\n hint: {}",

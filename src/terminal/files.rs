@@ -1,4 +1,4 @@
-//! Files that commands read, write once, and replace.
+//! Text files that commands read, and files that they replace.
 
 use std::fs::{self, File};
 use std::io::Read as _;
@@ -6,9 +6,9 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
 use super::CommandError;
-use crate::keys::file::write_private;
+use crate::files::put_in_place;
 
-/// Reads a text file of at most 2 MiB; a byte order mark is no part of it.
+/// Reads a text file of at most 2 MiB, without its byte order mark.
 ///
 /// # Errors
 /// When it cannot be read, is longer, or is not UTF-8.
@@ -33,37 +33,19 @@ pub fn read_text(path: &Path) -> Result<String, CommandError> {
     })
 }
 
-/// Puts new bytes in the place of a file, which keeps its mode, or makes it (0644). Never follows a
-/// link beside it.
+/// Replaces a file, which keeps its mode, or makes it (0644).
 ///
 /// # Errors
-/// When the folder cannot be written; the file is as it was then.
+/// As [`put_in_place`].
 pub fn replace_file(path: &Path, bytes: &[u8]) -> Result<(), CommandError> {
+    let mode = fs::metadata(path).map_or(0o644, |before| before.permissions().mode() & 0o7777);
     let mut name = path.file_name().unwrap_or_default().to_owned();
     name.push(format!(
         ".{:016x}.new",
         u64::from_be_bytes(crate::clock::random())
     ));
-    let beside = path.with_file_name(name);
-    write_private(&beside, bytes)
-        .map_err(|error| CommandError::new(error, "check the path and the disk"))?;
-    let put = || {
-        let mode = fs::metadata(path).map_or(fs::Permissions::from_mode(0o644), |before| {
-            before.permissions()
-        });
-        fs::set_permissions(&beside, mode)?;
-        fs::rename(&beside, path)?;
-        let folder = path
-            .parent()
-            .filter(|folder| !folder.as_os_str().is_empty())
-            .unwrap_or(Path::new("."));
-        File::open(folder)?.sync_all()
-    };
-    put().map_err(|error| {
-        // Ours, made a moment ago; it is gone if the rename came through.
-        let _ = fs::remove_file(&beside);
-        CommandError::file(path, &error)
-    })
+    put_in_place(&path.with_file_name(name), path, bytes, mode)
+        .map_err(|error| CommandError::file(path, &error))
 }
 
 #[cfg(test)]

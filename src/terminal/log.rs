@@ -1,8 +1,8 @@
 //! A server's log: lines on standard error, as much as `CLOISON_LOG` asks for.
 //!
-//! `CLOISON_LOG` rules over our own lines and over nobody else's. At `trace` the HTTP client's
-//! library prints what goes over the wire, pseudonyms included, so of libraries only warnings and
-//! errors are let through, whatever is asked for.
+//! `CLOISON_LOG` applies to our own lines only. At `trace` the library of the HTTP client prints what
+//! goes over the wire, pseudonyms included; so only warnings and errors of libraries are printed,
+//! whatever `CLOISON_LOG` asks for.
 
 use std::io::{self, IsTerminal as _};
 
@@ -21,7 +21,7 @@ pub fn start() {
         .with_writer(io::stderr)
         .with_ansi(io::stderr().is_terminal())
         .with_filter(wanted.and(filter_fn(may_be_logged)));
-    // It fails where a log was begun already, which then goes on.
+    // It fails when a log was already begun, which then goes on.
     let _ = tracing_subscriber::registry().with(lines).try_init();
 }
 

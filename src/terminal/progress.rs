@@ -32,7 +32,7 @@ pub fn line_progress(bar: &ProgressBar) -> impl FnMut(u64, &LineTotals) {
 /// Says on standard error, beside a bar, why lines are sent again, and after how long.
 pub fn say_wait(bar: &ProgressBar) -> impl Fn(&ClientError, Duration) {
     |error, pause| {
-        // Standard error may be closed; then nobody waits for a word.
+        // Standard error may be closed; the work goes on all the same.
         let say = || {
             writeln!(
                 io::stderr(),

@@ -1,5 +1,5 @@
-//! The way to a server from the command line, and what a failed request means to the person at the
-//! keyboard.
+//! Opens the client of a server for a command, and turns a failed request into an error with a
+//! remedy.
 
 use std::path::Path;
 
@@ -13,8 +13,8 @@ use crate::client::{Client, ClientError};
 use crate::clock::{Clock as _, SystemClock};
 use crate::config::ClientConfig;
 
-/// Reads a client file and what it names: the server's address, and the certificate and key to go
-/// there with.
+/// Reads a client file and the files that it names: the server's address, and the certificate and key
+/// to show there.
 ///
 /// # Errors
 /// When the file, or one that it names, cannot be read or is not what it should be, or the
@@ -30,7 +30,7 @@ pub fn open_client(file: &Path) -> Result<Client, CommandError> {
     {
         Some(Err(fault)) => Err(CommandError::new(
             format_args!("your certificate {own} {fault}"),
-            "have a new one issued for the same key; or, if it is this machine's clock that is wrong, set that",
+            "have a new one issued for the same key, or set this machine's clock if it is wrong",
         )),
         _ => Ok(client),
     }

@@ -99,7 +99,7 @@ impl Checkpoint {
     }
 }
 
-/// Why a checkpoint is not believed.
+/// Why a checkpoint does not verify.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum CheckpointError {
     /// Not a signed note, or a forged one.
@@ -109,11 +109,11 @@ pub enum CheckpointError {
     #[error("its text is not a checkpoint (origin, size, root)")]
     Text,
     /// The log's key did not sign it.
-    #[error("no signature of it is by the key that is believed for {origin} (it claims: {})", claimed.join(", "))]
+    #[error("no signature of it is by the key that is trusted for {origin} (it claims: {})", claimed.join(", "))]
     Unsigned {
         /// The log that it names.
         origin: String,
-        /// Who is said to have signed it.
+        /// The names in its signature lines.
         claimed: Vec<String>,
     },
 }
@@ -155,7 +155,7 @@ mod tests {
     }
 
     #[test]
-    fn texts_that_are_none() {
+    fn texts_that_are_not_checkpoints() {
         let good = "o\n1\nCQkJCQkJCQkJCQkJCQkJCQkJCQkJCQkJCQkJCQkJCQk=\n";
         assert!(Checkpoint::parse(good).is_some());
         assert!(Checkpoint::parse(&format!("{good}extension\n")).is_some());

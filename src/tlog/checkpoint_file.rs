@@ -1,6 +1,7 @@
-//! A file that holds the last checkpoint of a log and is changed by compare-and-swap, so that two
-//! writers of one log, or a store from a backup, are noticed: a log's second place, on another disk
-//! than its store's, and a witness's memory.
+//! A file that holds the last checkpoint of a log and changes only by compare-and-swap. It reveals
+//! two writers of one log, and a store that was restored from a backup. A log's second place is
+//! such a file, on another disk than its store; a witness remembers each log in one. Callers say in
+//! their own messages which of these it is.
 
 use std::fs::{self, OpenOptions};
 use std::io;
@@ -14,12 +15,11 @@ use crate::system;
 #[derive(Debug, thiserror::Error)]
 pub enum CheckpointFileError {
     /// It cannot be read or written.
-    #[error("the last checkpoint that is kept in {0}: {1}")]
+    #[error("the checkpoint file {0}: {1}")]
     Io(PathBuf, io::Error),
     /// Another process changed it.
     #[error(
-        "the last checkpoint that is kept in {0} is not the one that was last put there: it was deleted, or another process \
-         extends the same log"
+        "the checkpoint in {0} is not the one that was last put there: it was deleted, or another process writes to it"
     )]
     Changed(PathBuf),
 }
@@ -28,13 +28,13 @@ pub enum CheckpointFileError {
 #[derive(Debug, Clone)]
 pub struct CheckpointFile {
     path: PathBuf,
-    /// The device that its folder lay on at first: where a disk is unmounted, an empty folder of
-    /// another one is left.
+    /// The device of its folder when this value was made. After an unmount, an empty folder on
+    /// another device is left in its place.
     device: Option<u64>,
 }
 
 impl CheckpointFile {
-    /// At that path; its folder must exist, and the disk that it is on be mounted.
+    /// The file at that path. Its folder must exist, and the folder's disk must be mounted.
     pub fn new(path: PathBuf) -> Self {
         let device = device(&path);
         Self { path, device }
@@ -45,7 +45,7 @@ impl CheckpointFile {
         &self.path
     }
 
-    /// What is there.
+    /// The content; `None` if there is no file.
     ///
     /// # Errors
     /// [`CheckpointFileError::Io`]
@@ -57,32 +57,32 @@ impl CheckpointFile {
         }
     }
 
-    /// What is there. An empty place is believed only while its folder is on the disk that it was
-    /// on at first.
+    /// The content. A missing file counts as absent only while its folder is on the same device as
+    /// at first.
     fn held(&self) -> Result<Option<Vec<u8>>, CheckpointFileError> {
         let found = self.load()?;
         let now = device(&self.path);
         let is_away = now.is_none() || self.device.is_some_and(|first| Some(first) != now);
         if found.is_none() && is_away {
-            return Err(self.io(io::Error::other("the disk that it was on is away")));
+            return Err(self.io(io::Error::other("the disk that it was on is not mounted")));
         }
         Ok(found)
     }
 
-    /// Puts `new` there if `old` is what is there; durable on return.
+    /// Replaces the content `old` with `new`; durable on return.
     ///
     /// # Errors
-    /// [`CheckpointFileError::Changed`] where something else is there, [`CheckpointFileError::Io`],
-    /// also where its disk is away.
+    /// [`CheckpointFileError::Changed`] if the content is not `old`; [`CheckpointFileError::Io`],
+    /// also if its disk is not mounted.
     pub fn swap(&self, old: Option<&[u8]>, new: &[u8]) -> Result<(), CheckpointFileError> {
-        // Before anything is made in the folder of a disk that is away.
+        // Checked first, so that nothing is created in the folder of an unmounted disk.
         self.held()?;
         let name = |end: &str| {
             let mut name = self.path.file_name().unwrap_or_default().to_owned();
             name.push(end);
             self.path.with_file_name(name)
         };
-        // The lock is on a file of its own: the checkpoint's is replaced.
+        // The lock is a file of its own, because the checkpoint's file is replaced.
         let mut options = OpenOptions::new();
         options
             .write(true)
@@ -100,10 +100,11 @@ impl CheckpointFile {
         put_in_place(&name(".new"), &self.path, new, 0o600).map_err(|error| self.io(error))
     }
 
-    /// Whether `wanted` is what is there.
+    /// Whether the content is `wanted`.
     ///
     /// # Errors
-    /// [`CheckpointFileError::Io`]: it cannot be reached, because its disk is away, perhaps for a while.
+    /// [`CheckpointFileError::Io`]: it cannot be reached, for example because its disk is not
+    /// mounted.
     pub fn still_holds(&self, wanted: &[u8]) -> Result<bool, CheckpointFileError> {
         Ok(self.held()?.is_some_and(|found| found == wanted))
     }

@@ -20,7 +20,7 @@ pub enum NoteError {
     /// Not the form of a signed note.
     #[error("it is not a signed note")]
     Malformed,
-    /// A signature by a known key is not that key's over this text.
+    /// A signature that names a known key does not verify over this text.
     #[error("the signature by {0} does not verify: it is forged, or the text was changed")]
     Forged(String),
     /// Not a verifier key.
@@ -28,7 +28,7 @@ pub enum NoteError {
     Key,
 }
 
-/// What a key signs with.
+/// What a key signs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SignatureKind {
     /// A log, its own checkpoints.
@@ -150,7 +150,7 @@ pub fn cosign(name: &str, key: &SigningKey, text: &str, time: u64) -> String {
     )
 }
 
-/// What a cosignature is over (`tlog-cosignature`, Ed25519 signed message).
+/// The bytes that a cosignature signs (`tlog-cosignature`, Ed25519 signed message).
 fn cosigned(text: &str, time: u64) -> Vec<u8> {
     format!("cosignature/v1\ntime {time}\n{text}").into_bytes()
 }
@@ -163,7 +163,7 @@ fn line(name: &str, kind: SignatureKind, key: &SigningKey, signature: &[u8]) -> 
     )
 }
 
-/// A note as it came. No signature is checked before [`SignedNote::time_of`] or
+/// A note as it was received. No signature is checked before [`SignedNote::time_of`] or
 /// [`SignedNote::is_signed_by`] is called.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SignedNote<'a> {
@@ -181,7 +181,7 @@ struct NoteSignature<'a> {
 }
 
 impl<'a> SignedNote<'a> {
-    /// Takes a note apart.
+    /// Parses a note.
     ///
     /// # Errors
     /// [`NoteError::Malformed`]
@@ -369,7 +369,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_note() {
+    fn what_is_not_a_note() {
         let line = sign("n", &SigningKey::from_bytes(&[1; 32]), "t\n");
         let good = format!("t\n\n{line}");
         SignedNote::parse(good.as_bytes()).unwrap();

@@ -5,20 +5,20 @@ use super::tree::{Hash, TILE_HEIGHT, TileId, node_hash, tree_hash};
 
 /// Where the tiles of a tree come from.
 pub trait TileReader {
-    /// Why a tile cannot be had.
+    /// Why a tile cannot be read.
     type Error;
 
     /// The first `count` hashes at least of a tile that exists in the tree.
     ///
     /// # Errors
-    /// When it cannot be had.
+    /// When it cannot be read.
     fn tile(&mut self, id: TileId, count: usize) -> Result<std::rc::Rc<Vec<Hash>>, Self::Error>;
 }
 
 /// The path from leaf `index` to the root of a tree of `size` leaves, the leaf's sibling first.
 ///
 /// # Errors
-/// What [`TileReader::tile`] says.
+/// Those of [`TileReader::tile`].
 ///
 /// # Panics
 /// When the tree has no such leaf.
@@ -48,7 +48,7 @@ pub fn inclusion<T: TileReader>(
 /// one is empty or both are the same.
 ///
 /// # Errors
-/// What [`TileReader::tile`] says.
+/// Those of [`TileReader::tile`].
 ///
 /// # Panics
 /// When the old tree is the larger one.

@@ -1,5 +1,5 @@
 //! Proof files (C2SP `tlog-proof`): one entry, its inclusion proof and the checkpoint, in one text.
-//! With the log's key anyone can check it. The entry stands in the `extra` line.
+//! With the log's key anyone can check it. The `extra` line holds the entry.
 
 use std::fmt::Write as _;
 
@@ -19,7 +19,7 @@ const MAX_PATH: usize = 63;
 /// Why a proof file does not prove its entry.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ProofError {
-    /// It has not the form of a proof file.
+    /// It does not have the form of a proof file.
     #[error("it is not a proof file (c2sp.org/tlog-proof@v1)")]
     Malformed,
     /// The log's key did not sign its checkpoint.
@@ -37,7 +37,7 @@ pub enum ProofError {
     },
 }
 
-/// A proof file, taken apart and not believed yet.
+/// A parsed proof file that has not been checked yet.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ProofFile {
     /// The entry.
@@ -68,7 +68,7 @@ impl ProofFile {
     /// Reads a file's text.
     ///
     /// # Errors
-    /// [`ProofError::Malformed`]; one without the entry in it is of no use and counts as that.
+    /// [`ProofError::Malformed`]; also for a file without the entry in it.
     pub fn parse(text: &str) -> Result<Self, ProofError> {
         let read = || {
             let (head, checkpoint) = text.split_once("\n\n")?;

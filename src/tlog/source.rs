@@ -76,7 +76,7 @@ pub trait LogSource {
     }
 }
 
-/// Reads a tile or bundle of that width, from a wider one where it is gone itself.
+/// Reads a tile or bundle of that width, or the beginning of a wider one if it no longer exists.
 ///
 /// # Errors
 /// [`LogSourceError`]
@@ -106,7 +106,7 @@ pub fn read_or_wider(
     Ok(Some(found))
 }
 
-/// The entries of a bundle; `None` where lengths and bytes do not fit.
+/// The entries of a bundle; `None` if lengths and bytes do not fit.
 pub fn split_bundle(mut bundle: &[u8]) -> Option<Vec<&[u8]>> {
     let mut entries = vec![];
     while !bundle.is_empty() {
@@ -127,7 +127,7 @@ pub struct SourceTiles<'s> {
 }
 
 impl<'s> SourceTiles<'s> {
-    /// Those of the tree of `size` entries.
+    /// The tiles of the tree of `size` entries.
     pub fn new(source: &'s dyn LogSource, shard: &'s str, size: u64) -> Self {
         Self {
             source,

@@ -3,8 +3,8 @@
 //!
 //! A [`MerkleTree`] remembers only its right edge: for each tile level the hashes of the tile that
 //! is not full yet, and the roots of the perfect subtrees that the leaves fall into (one for each
-//! one bit of the size). To append a leaf costs one node hash on average, to tell the root one for
-//! each of those subtrees.
+//! one bit of the size). Appending a leaf costs one node hash on average; computing the root costs
+//! one for each of those subtrees.
 
 use sha2::{Digest, Sha256};
 
@@ -91,13 +91,13 @@ pub fn tile_bytes(hashes: &[Hash]) -> Vec<u8> {
     hashes.concat()
 }
 
-/// The hashes of a tile; `None` where the length fits no hashes.
+/// The hashes of a tile; `None` if the length is not a multiple of 32.
 pub fn tile_hashes(bytes: &[u8]) -> Option<Vec<Hash>> {
     let (hashes, rest) = bytes.as_chunks::<32>();
     rest.is_empty().then(|| hashes.to_vec())
 }
 
-/// The right edge of a tree: enough to append to it and to tell its root.
+/// The right edge of a tree: enough to append to it and to compute its root.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct MerkleTree {
     size: u64,
@@ -145,7 +145,7 @@ impl MerkleTree {
         }
     }
 
-    /// Appends a leaf (its hash). `full` gets each tile that this completes.
+    /// Appends a leaf (its hash). `full` is called with each tile that this completes.
     pub fn push(&mut self, leaf: Hash, mut full: impl FnMut(TileId, &[Hash])) {
         self.enter(0, leaf);
         let (mut hash, mut ones, mut level) = (leaf, self.size, 0);

@@ -1,6 +1,6 @@
-//! The check of one log, from the signed root down to each of its entries, so that what does not
-//! fit is found where it is: every tile is held against the hash that its parent has of it, every
-//! entry against its leaf. Memory stays flat: one tile for each level, one bundle.
+//! Checks one log from the signed root down to each of its entries. Every tile is compared with its
+//! hash in the parent tile, and every entry with its leaf, so that each finding names its place.
+//! Memory stays flat: one tile for each level, one bundle.
 
 use std::fmt;
 
@@ -15,7 +15,7 @@ use super::tree::{self, Hash, MerkleTree, TILE_WIDTH, TileId, leaf_hash, tree_ha
 /// Entries between two reports of progress.
 const STEP: u64 = 4_096;
 
-/// Something that is not as it should be.
+/// Something that is wrong with a log.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct LogFinding {
     /// Where: an entry, a tile, the checkpoint.
@@ -32,21 +32,21 @@ impl fmt::Display for LogFinding {
 
 /// What a walk reports to, in the order of the log.
 pub trait LogVisitor {
-    /// An entry that is the logged one, and its number.
+    /// An entry that matches its leaf, and its number.
     fn entry(&mut self, index: u64, entry: &[u8]);
 
-    /// The log contains the checkpoint seen before that covers so many entries.
+    /// The log contains the checkpoint of `size` entries that was seen before.
     fn contains(&mut self, size: u64);
 
-    /// Something is not as it should be.
+    /// Something is wrong.
     fn finding(&mut self, finding: LogFinding);
 
-    /// So many entries were walked.
+    /// `walked` entries have been checked.
     fn progress(&mut self, walked: u64);
 }
 
-/// Walks through the log under `head`, a checkpoint that is believed, and holds it against
-/// checkpoints of it that were `seen` before.
+/// Walks through the log under `head`, a verified checkpoint, and compares it with checkpoints of
+/// it that were `seen` before.
 ///
 /// # Errors
 /// [`LogSourceError`] when the log cannot be read at all; everything else is a finding.
@@ -81,15 +81,15 @@ struct Walk<'w> {
     visitor: &'w mut dyn LogVisitor,
 }
 
-/// A bundle of entries, and what is known of it from above.
+/// A bundle of entries, and what the tiles above say about it.
 struct Bundle<'t> {
     index: u64,
     width: u16,
     /// Its tile, where there is one.
     tile: Option<&'t [Hash]>,
     /// Whether the tile is that of the signed tree.
-    is_believed: bool,
-    /// The hash that the tile's parent has of it, where the parent is believed.
+    is_verified: bool,
+    /// The tile's hash in its parent, if the parent is verified.
     expected: Option<&'t Hash>,
 }
 
@@ -118,7 +118,7 @@ impl Walk<'_> {
                         index: id.index,
                         width,
                         tile,
-                        is_believed: is_rooted,
+                        is_verified: is_rooted,
                         expected: None,
                     };
                     self.entries(&bundle)?;
@@ -139,11 +139,11 @@ impl Walk<'_> {
         Ok(())
     }
 
-    /// A full tile and all that is below it; `expected` is what its parent has of it, where the
-    /// parent is believed.
+    /// Checks a full tile and everything below it; `expected` is its hash in the parent, if the
+    /// parent is verified.
     fn below(&mut self, id: TileId, expected: Option<&Hash>) -> Result<(), LogSourceError> {
         let tile = self.tile(id, TILE_WIDTH as u16)?;
-        let is_believed = match (&tile, expected) {
+        let is_verified = match (&tile, expected) {
             (Some(tile), Some(expected)) => tree_hash(tile) == *expected,
             _ => false,
         };
@@ -153,11 +153,11 @@ impl Walk<'_> {
                 index: id.index,
                 width: TILE_WIDTH as u16,
                 tile,
-                is_believed,
+                is_verified,
                 expected,
             });
         };
-        if expected.is_some() && tile.is_some() && !is_believed {
+        if expected.is_some() && tile.is_some() && !is_verified {
             self.find(
                 tile_name(id),
                 "is not the tile of this tree: its hashes do not give the hash that its parent has",
@@ -171,14 +171,14 @@ impl Walk<'_> {
             self.below(
                 below,
                 tile.as_ref()
-                    .filter(|_| is_believed)
+                    .filter(|_| is_verified)
                     .map(|tile| &tile[place]),
             )?;
         }
         Ok(())
     }
 
-    /// Holds the entries of a bundle against their tile.
+    /// Compares the entries of a bundle with their tile.
     fn entries(&mut self, bundle: &Bundle<'_>) -> Result<(), LogSourceError> {
         let resource = LogResource::Entries(bundle.index, bundle.width);
         let first = bundle.index * TILE_WIDTH as u64;
@@ -203,19 +203,19 @@ impl Walk<'_> {
         };
         let leaves: Vec<Hash> = entries.iter().map(|entry| leaf_hash(entry)).collect();
         self.compare_bundle(bundle, &leaves);
-        let believed = bundle.tile.filter(|_| bundle.is_believed);
+        let verified = bundle.tile.filter(|_| bundle.is_verified);
         for (place, (entry, leaf)) in entries
             .iter()
             .zip(&leaves)
             .enumerate()
             .take(bundle.width.into())
         {
-            if believed.is_none_or(|tile| tile.get(place) == Some(leaf)) {
+            if verified.is_none_or(|tile| tile.get(place) == Some(leaf)) {
                 self.visitor.entry(first + place as u64, entry);
             }
         }
-        // Checkpoints seen before are held against what is signed.
-        let signed = believed.unwrap_or(&leaves);
+        // Checkpoints seen before are compared with the signed leaves.
+        let signed = verified.unwrap_or(&leaves);
         signed
             .iter()
             .take(bundle.width.into())
@@ -229,14 +229,14 @@ impl Walk<'_> {
             index,
             width,
             tile,
-            is_believed,
+            is_verified,
             expected,
         } = bundle;
         let resource = LogResource::Entries(index, width);
         let first = index * TILE_WIDTH as u64;
         match tile {
-            Some(tile) if is_believed => self.compare_leaves(resource, first, leaves, tile),
-            // Entries and tile against what is above both.
+            Some(tile) if is_verified => self.compare_leaves(resource, first, leaves, tile),
+            // The tile is not verified: the hash in its parent decides.
             Some(_) if expected.is_some_and(|expected| tree_hash(leaves) == *expected) => {
                 let id = TileId { level: 0, index };
                 self.find(
@@ -284,12 +284,12 @@ impl Walk<'_> {
             let logged_at = found.and_then(|found| tile.iter().position(|leaf| leaf == found));
             let what = match (found, wanted) {
                 (None, _) => "is missing: the log has it, these files do not".to_owned(),
-                (Some(_), None) => "stands here and was never logged".to_owned(),
+                (Some(_), None) => "stands here but was never logged".to_owned(),
                 (Some(found), Some(_)) if shift && tile.get(place + 1) == Some(found) => {
-                    "was taken out: what followed it stands in its place".to_owned()
+                    "was removed: the next entry stands in its place".to_owned()
                 }
                 (Some(_), Some(wanted)) if shift && leaves.get(place + 1) == Some(wanted) => {
-                    "was put in: what stood here follows it".to_owned()
+                    "was inserted: the entry that belongs here follows it".to_owned()
                 }
                 (Some(_), Some(_)) if logged_at.is_some() => {
                     format!(
@@ -306,7 +306,7 @@ impl Walk<'_> {
                 }
             };
             self.find(format!("entry {entry} ({resource})"), what);
-            // Behind an entry that is gone or too many everything is out of step.
+            // After a missing or an extra entry, every later entry is shifted.
             if shift {
                 break;
             }
@@ -347,7 +347,7 @@ impl Walk<'_> {
         }
     }
 
-    /// Holds entries, edge tiles and checkpoint against one another.
+    /// Compares entries, edge tiles and checkpoint with one another.
     fn conclude(&mut self, edge: &[Vec<Hash>], is_rooted: bool) {
         let missing = self.head.size.saturating_sub(self.tree.size());
         if missing > 0 {
@@ -411,13 +411,13 @@ impl Walk<'_> {
             let name = LogResource::Tile(id, width);
             self.find(
                 where_to,
-                format!("differs from {name}, and the tree gives not the root that was signed"),
+                format!("differs from {name}, and the tree does not give the signed root"),
             );
         }
         tiles_differ
     }
 
-    /// A tile's hashes; where it is missing or damaged, that is found.
+    /// A tile's hashes; `None`, with a finding, if it is missing or damaged.
     fn tile(&mut self, id: TileId, width: u16) -> Result<Option<Vec<Hash>>, LogSourceError> {
         let resource = LogResource::Tile(id, width);
         let Some(bytes) = read_or_wider(self.source, self.shard, resource)? else {
@@ -448,7 +448,7 @@ fn tile_name(id: TileId) -> String {
     LogResource::Tile(id, TILE_WIDTH as u16).to_string()
 }
 
-/// What a root looks like to people.
+/// A root as people see it.
 fn shown(root: &Hash) -> String {
     BASE64.encode(root)
 }

@@ -22,12 +22,13 @@ use super::tree::{Hash, empty_root};
 /// The most lines of a consistency proof.
 pub const MAX_PROOF: usize = 63;
 
-/// Files in the folder from which on only logs are begun that [`KnownLogs::may_begin`] allows.
+/// From this many files in the folder on, the witness begins only logs that
+/// [`KnownLogs::may_begin`] allows.
 const MANY: usize = 1024;
 
 /// The logs that a witness knows.
 pub trait KnownLogs: Send + Sync {
-    /// The key by which a log is believed; `None` where the witness does not watch it.
+    /// The key that verifies a log's checkpoints; `None` if the witness does not watch the log.
     fn key_of(&self, origin: &str) -> Option<VerifyingKey>;
 
     /// Whether a log of this name may begin now. A witness that remembers many logs refuses others:
@@ -76,13 +77,13 @@ impl CheckpointSubmission {
 /// Why a witness does not cosign a checkpoint.
 #[derive(Debug, thiserror::Error)]
 pub enum WitnessRefusal {
-    /// It has not the form of a submission, or its old size is the larger one (400).
+    /// It does not have the form of a submission, or its old size is the larger one (400).
     #[error("this is not a submission of a checkpoint")]
     Malformed,
     /// A log that this witness does not watch (404).
     #[error("this witness does not watch the log {0}")]
     UnknownLog(String),
-    /// A shard of another time, or one too many of its year, where many are remembered (404).
+    /// A shard of another time, or of too high a part, while many logs are remembered (404).
     #[error(
         "this witness remembers too many logs to begin {0}, which is of another time or has too many parts"
     )]
@@ -93,7 +94,7 @@ pub enum WitnessRefusal {
     /// The witness remembers another size (409).
     #[error("the last cosigned checkpoint of this log covers {0} entries")]
     Stale(u64),
-    /// The log did not only grow (422).
+    /// The log was changed and not only extended (422).
     #[error(
         "the checkpoint over {new} entries does not continue the one over {old}: the log was rewritten or forked"
     )]
@@ -103,8 +104,8 @@ pub enum WitnessRefusal {
         /// Entries under the new one.
         new: u64,
     },
-    /// It cannot be remembered (500).
-    #[error("what was cosigned cannot be remembered: {0}")]
+    /// The witness cannot store it (500).
+    #[error("the witness cannot keep what it cosigned: {0}")]
     State(#[from] CheckpointFileError),
 }
 
@@ -115,8 +116,8 @@ pub struct Witness {
     logs: Box<dyn KnownLogs>,
     /// A file for each log, with its last cosigned checkpoint.
     folder: PathBuf,
-    /// What this process has put into each file, by origin, so that a folder that is emptied under
-    /// it is noticed. Held for the whole of a submission: comparing and storing are one step.
+    /// What this process wrote to each file, by origin, so that an emptied folder is noticed.
+    /// Locked for a whole submission: comparing and storing are one step.
     kept: Mutex<BTreeMap<String, String>>,
 }
 
@@ -137,7 +138,7 @@ impl Witness {
         }
     }
 
-    /// The key by which others know its cosignatures.
+    /// The key that verifies its cosignatures.
     pub fn verifier(&self) -> Verifier {
         Verifier::new(
             self.name.as_str(),
@@ -146,10 +147,10 @@ impl Witness {
         )
     }
 
-    /// Checks a submission and cosigns it; the signature lines.
+    /// Checks a submission and cosigns it; returns the signature lines.
     ///
     /// # Errors
-    /// [`WitnessRefusal`]; nothing was cosigned or remembered then.
+    /// [`WitnessRefusal`]; in that case nothing was cosigned or remembered.
     pub fn add_checkpoint(
         &self,
         submission: &CheckpointSubmission,
@@ -206,7 +207,7 @@ impl Witness {
         Ok(line)
     }
 
-    /// The key that is believed for a log.
+    /// The key that is trusted for a log.
     pub fn key_of(&self, origin: &str) -> Option<VerifyingKey> {
         self.logs.key_of(origin)
     }
@@ -226,7 +227,7 @@ impl Witness {
     /// The last cosigned checkpoint of every log that is still watched.
     ///
     /// # Errors
-    /// [`CheckpointFileError`], also where one that this process has put there is gone.
+    /// [`CheckpointFileError`], also if a checkpoint that this process stored is gone.
     pub fn all_remembered(&self) -> Result<Vec<Checkpoint>, CheckpointFileError> {
         let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
         let unusable = |error: io::Error| CheckpointFileError::Io(self.folder.clone(), error);

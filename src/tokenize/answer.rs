@@ -1,22 +1,22 @@
-//! What a batch is answered with, before it is written as JSON or text.
+//! The answer to a batch, before it is written as JSON or text.
 
 use crate::audit::Domain;
 use crate::code::Code;
 use crate::pseudonym::{Pseudonym, TextWriter};
 
-/// The pseudonyms of a batch. To be shown only when the job that came with them is durable.
+/// The pseudonyms of a batch. To be shown only once the job that came with them is durable.
 pub struct TokenizedBatch {
     /// Sector name.
     pub sector: String,
-    /// The domain answered in.
+    /// The domain of the pseudonyms.
     pub domain: Domain,
     /// Pseudonyms of the accepted identifiers, in order.
     pub pseudonyms: Vec<Pseudonym>,
     /// How the sector writes them.
     pub writer: TextWriter,
-    /// The previous epoch's, where they were asked for and its overlap lasts.
+    /// The previous epoch's pseudonyms, if the client asked for them and the overlap lasts.
     pub previous: Option<PreviousPseudonyms>,
-    /// Rejected identifiers: place in the request, and why. In order.
+    /// Rejected identifiers in order: place in the request, and why.
     pub errors: Vec<(u32, Code)>,
 }
 
@@ -31,8 +31,8 @@ pub struct PreviousPseudonyms {
 }
 
 impl TokenizedBatch {
-    /// Goes through the items of the request in order: the place among the accepted ones, or why it
-    /// was rejected.
+    /// Visits the items of the request in order: each one's place among the accepted ones, or why
+    /// it was rejected.
     pub fn each(&self, mut item: impl FnMut(Result<usize, Code>)) {
         let mut errors = self.errors.iter().peekable();
         let mut place = 0;

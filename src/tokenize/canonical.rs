@@ -14,19 +14,18 @@ pub(crate) struct CanonicalBatch {
     values: IdentifierArena,
     /// Where each value ends in the arena.
     ends: Vec<u32>,
-    /// Rejected items: place in the request, and why. In order.
+    /// Rejected items in order: place in the request, and why.
     pub(super) errors: Vec<(u32, Code)>,
 }
 
-/// Identifiers, one behind the other; wiped on drop. Of what it might have held and did not, the
-/// memory is never touched.
+/// Identifiers, one after the other; wiped on drop. The unused part of the memory is never touched.
 struct IdentifierArena(Vec<u8>);
 
 impl IdentifierArena {
-    /// Bytes behind the last value that one which was rejected in the end may have left.
+    /// Bytes that a rejected last value may have left after the accepted ones.
     const REJECTED: usize = 18 * crate::identifier::MAX_RAW;
 
-    /// Room for so many values. It never grows: a reallocation would leave identifiers behind in
+    /// Room for `count` values. It never grows, because a reallocation would leave identifiers in
     /// freed memory.
     fn for_values(count: usize) -> Self {
         Self(Vec::with_capacity(
@@ -68,7 +67,7 @@ impl CanonicalBatch {
         batch
     }
 
-    /// A batch of values that are canonical already, because the vault sealed them as such.
+    /// A batch of canonical values that come from sealed mappings.
     pub(crate) fn of<'a>(values: impl ExactSizeIterator<Item = &'a str>) -> Self {
         let mut batch = Self::with_room(values.len());
         for value in values {

@@ -25,7 +25,7 @@ pub(crate) struct BatchDerivation<'a> {
     pub(crate) state: &'a SectorState,
     pub(crate) scheme: &'a Id,
     pub(crate) batch: &'a CanonicalBatch,
-    /// Those of the batch's values, in order.
+    /// The UTIs of the batch's values, in order.
     pub(crate) utis: &'a [Uti],
     pub(crate) now: Timestamp,
 }
@@ -43,7 +43,7 @@ impl BatchDerivation<'_> {
     /// to `mappings`.
     ///
     /// # Errors
-    /// [`Code::DomainClosed`] where the epoch's secret was destroyed; [`Code::Internal`].
+    /// [`Code::DomainClosed`] if the epoch's secret was destroyed; [`Code::Internal`].
     pub(crate) fn in_domain(
         &self,
         domain: &OpenDomain,
@@ -57,7 +57,7 @@ impl BatchDerivation<'_> {
         }
         let partition = (self.state.number, epoch.row.epoch);
         let index = self.vault.index().partition(partition);
-        // Before the look-up: the writer looks again where entries have left the tables since.
+        // Read before the look-up: the writer looks up again what may have left the tables since.
         let generation = index.generation();
         let (pseudonyms, mut unstored) =
             self.derive_and_look_up(&key, epoch.terms.text_form, &index);
@@ -77,7 +77,7 @@ impl BatchDerivation<'_> {
         Ok(pseudonyms)
     }
 
-    /// The pseudonyms, where no mapping is stored.
+    /// Derives the pseudonyms of an epoch that stores no mappings.
     fn derive(&self, key: &DomainKey, form: TextForm) -> Vec<Pseudonym> {
         let mut pseudonyms = Vec::with_capacity(self.utis.len());
         let mut prfs: Vec<Prf> = Vec::with_capacity(AHEAD);
@@ -89,8 +89,8 @@ impl BatchDerivation<'_> {
         pseudonyms
     }
 
-    /// The pseudonyms, and the mappings that the index's tables do not have. Each block's slots are
-    /// fetched while the next block is hashed.
+    /// Derives the pseudonyms and finds the mappings that the index's tables do not have. The slots
+    /// of each block are prefetched while the next block is hashed.
     fn derive_and_look_up(
         &self,
         key: &DomainKey,
@@ -118,7 +118,7 @@ impl BatchDerivation<'_> {
         (pseudonyms, unstored)
     }
 
-    /// Leaves out what the index on the disk has.
+    /// Removes the mappings that the index on the disk has.
     fn drop_stored_on_disk(
         &self,
         index: &Partition,
@@ -140,7 +140,7 @@ impl BatchDerivation<'_> {
         Ok(())
     }
 
-    /// Leaves out the mappings of persons that were erased: they are not stored again.
+    /// Removes the mappings of persons that were erased: they must not be stored again.
     fn drop_erased(&self, unstored: &mut Vec<UnstoredMapping>) {
         let Some(tombstones) = self.state.tombstones() else {
             return;
@@ -163,8 +163,8 @@ impl BatchDerivation<'_> {
         if let Some(chunks) = self.seal_under(&segment, domain, &mut unstored) {
             return Ok((segment, chunks));
         }
-        // The segment has no counters left for so many, or others took them a moment ago: one of
-        // our own has.
+        // The segment has too few counters left, perhaps because others took them just now; a fresh
+        // segment has enough.
         let segment = self
             .state
             .fresh_segment(register, signer, self.now)
@@ -175,7 +175,7 @@ impl BatchDerivation<'_> {
         Ok((segment, chunks))
     }
 
-    /// Seals mappings into chunks; `None` when the segment has not that many counters left.
+    /// Seals mappings into chunks; `None` if the segment has too few counters left.
     fn seal_under(
         &self,
         segment: &OpenSegment,
@@ -197,8 +197,8 @@ impl BatchDerivation<'_> {
         let size = sealer.record_size(self.batch.mean_length());
         let mut chunks = Vec::with_capacity(unstored.len().div_ceil(MAX_RECORDS));
         for run in unstored.chunks_mut(MAX_RECORDS) {
-            // Sorted before they are sealed: neither the row nor its nonces tell in which order a
-            // list was sent.
+            // Sorted before they are sealed, so that neither the row nor its nonces tell the order
+            // of the request.
             run.sort_unstable_by_key(|mapping| u128::from_be_bytes(*mapping.pseudonym.as_bytes()));
             let mut chunk =
                 ChunkBuilder::new(segment.id(), &domain.scope, run.len(), run.len() * size);
@@ -213,7 +213,8 @@ impl BatchDerivation<'_> {
     }
 }
 
-/// Keeps those of the last pseudonyms, whose PRF outputs are `prfs`, that the tables do not have.
+/// Adds the last pseudonyms, whose PRF outputs are `prfs`, to `unstored` if the tables do not have
+/// them.
 fn keep_unstored(
     view: &PartitionView<'_>,
     pseudonyms: &[Pseudonym],

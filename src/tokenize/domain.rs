@@ -1,4 +1,4 @@
-//! Which domain a batch is answered in.
+//! The domain in which a batch is answered.
 
 use std::sync::Arc;
 
@@ -15,7 +15,7 @@ use crate::refusal::Refusal;
 use crate::register::PeriodLength;
 use crate::vault::{Epoch, SectorState};
 
-/// Epoch and period, where a client names them.
+/// Epoch and period, if the client names them.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct DomainRequest {
     /// The epoch.
@@ -24,7 +24,8 @@ pub struct DomainRequest {
     pub period: Option<String>,
 }
 
-/// The time of a request, and the mark that it is held against where the domain goes by the clock.
+/// The time of a request, and the clock's high-water mark that it is checked against if the domain
+/// depends on the clock.
 #[derive(Clone, Copy)]
 pub(super) struct RequestTime<'m> {
     pub(super) now: Timestamp,
@@ -32,8 +33,8 @@ pub(super) struct RequestTime<'m> {
 }
 
 impl RequestTime<'_> {
-    /// The time for a decision that a clock set back must not revive: which period it is, whether
-    /// an overlap lasts.
+    /// The time for decisions about periods and overlaps, which a clock that was set back must not
+    /// reopen.
     fn steady(self) -> Result<Timestamp, ClockBehind> {
         self.mark.steady(self.now)
     }
@@ -46,18 +47,18 @@ pub(crate) struct OpenDomain {
 }
 
 impl OpenDomain {
-    /// The domain as answers and entries give it.
+    /// The domain as answers and log entries state it.
     pub(super) fn named(&self) -> Domain {
         Domain::of(&self.scope, self.epoch.row.epoch)
     }
 }
 
-/// The domain that the request is answered in.
+/// Finds the domain in which the request is answered.
 ///
 /// # Errors
-/// [`Code::DomainClosed`] for an epoch or period that is not open; [`Code::UnknownPurpose`] where
-/// the sector separates purposes and none was named; [`Code::ClockBehind`] where a period or an
-/// overlap would be told by a clock behind its mark.
+/// [`Code::DomainClosed`] for an epoch or period that is not open; [`Code::UnknownPurpose`] if the
+/// sector separates purposes and the client names none; [`Code::ClockBehind`] if a period or an
+/// overlap depends on a clock that is behind its mark.
 pub(super) fn open(
     state: &SectorState,
     permit: &TokenizePermit,
@@ -80,7 +81,7 @@ pub(super) fn open(
     Ok(OpenDomain { epoch, scope })
 }
 
-/// The previous epoch's domain, where the client wants its pseudonyms too and its overlap lasts.
+/// The previous epoch's domain, if the client wants its pseudonyms too and its overlap lasts.
 pub(super) fn previous(
     state: &SectorState,
     permit: &TokenizePermit,
@@ -91,7 +92,7 @@ pub(super) fn previous(
     if !options.previous {
         return Ok(None);
     }
-    // A destroyed epoch has no pseudonyms any more; that is no reason to refuse the present one's.
+    // A destroyed epoch has no pseudonyms any more, but the present epoch's are still answered.
     let wanted =
         |epoch: &Arc<Epoch>| epoch.row.epoch != current.epoch.row.epoch && epoch.key.is_some();
     let now = time.steady()?;
@@ -154,7 +155,8 @@ fn period_of(length: PeriodLength, now: Timestamp) -> String {
     }
 }
 
-/// A named period that is open: the present one, or the one before it while its grace lasts.
+/// Accepts a named period if it is open: the present one, or the one before it while its grace
+/// lasts.
 fn open_period(
     length: PeriodLength,
     named: &str,

@@ -1,4 +1,5 @@
-//! What the store sees of pseudonyms in the index that it keeps: tags under a key of the vault's.
+//! Hides pseudonyms in the index that the store keeps: the store sees tags under a key that only
+//! the vault has.
 
 use crate::keys::IndexKey;
 use crate::store::index::{IndexBlinding, PartitionId};

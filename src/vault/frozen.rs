@@ -1,4 +1,5 @@
-//! What a first use freezes: see [`crate::register::Register::facts_used_by`].
+//! Freezes the facts of the register that a first use depends on: see
+//! [`crate::register::Register::facts_used_by`].
 
 use std::collections::HashSet;
 use std::sync::{Arc, RwLock};
@@ -7,6 +8,7 @@ use uuid::Uuid;
 
 use crate::commit::Change;
 use crate::register::{Id, Register, Sector};
+use crate::system::lock::unpoisoned;
 
 /// Combinations whose facts are frozen in the store.
 #[derive(Default)]
@@ -15,8 +17,8 @@ pub(crate) struct FrozenFacts(Arc<RwLock<HashSet<FirstUse>>>);
 type FirstUse = (Uuid, Id, Id, Option<Id>);
 
 impl FrozenFacts {
-    /// What must be written when `sector` takes identifiers of `scheme` from `organisation` for
-    /// `purpose`, where that is its first time since the start. Writing a fact again is harmless.
+    /// The facts to write when `sector` takes identifiers of `scheme` from `organisation` for
+    /// `purpose`, if this is the first time since the start. Writing a fact again is harmless.
     pub(crate) fn first_use(
         &self,
         register: &Register,
@@ -31,12 +33,7 @@ impl FrozenFacts {
             organisation.clone(),
             purpose.cloned(),
         );
-        if self
-            .0
-            .read()
-            .expect("no panic under this lock")
-            .contains(&used)
-        {
+        if unpoisoned(self.0.read()).contains(&used) {
             return vec![];
         }
         let keys = register.facts_used_by(sector, scheme, organisation, purpose);
@@ -50,11 +47,8 @@ impl FrozenFacts {
             facts
                 .iter()
                 .for_each(|fact| store.put_frozen(batch, &fact.key, &fact.digest));
-            // Only now: a job that was turned away wrote nothing.
-            known
-                .write()
-                .expect("no panic under this lock")
-                .insert(used);
+            // Only in the commit, because a job that was turned away writes nothing.
+            unpoisoned(known.write()).insert(used);
         })]
     }
 }

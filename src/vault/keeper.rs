@@ -1,38 +1,38 @@
-//! The keeper: a thread that keeps the index within its bound and merges small chunks, beside the
-//! requests.
+//! The keeper: a thread that keeps the index within its bound of memory and merges small chunks.
 //!
-//! It is the only one that freezes and moves tables, and while it merges it moves nothing: so a
-//! merge never meets an entry that is on its way.
+//! No other thread freezes and moves tables, and the keeper does not do so while it merges. So a
+//! merge never meets an entry that is being moved.
 
 mod merge;
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use crate::entity::Entity;
 use crate::seal::chunk::ChunkCipher;
 use crate::store::index::Index;
+use crate::system::lock::unpoisoned;
 
-/// How often it looks whether there is something to do.
+/// How often it looks for work.
 const LOOK: Duration = Duration::from_millis(100);
-/// After a merge it rests so many times as long as that took: a merge takes a tenth of a processor
-/// at most.
+/// The rest after a merge, in multiples of the time that it took: merging takes at most a tenth of
+/// a processor.
 const REST: u32 = 9;
 /// Longest rest.
 const LONGEST: Duration = Duration::from_secs(1);
-/// How often it looks what of the disk could be taken back.
+/// How often it looks for disk space to reclaim.
 const RECLAIM: Duration = Duration::from_secs(10);
 
-/// What it works on.
+/// What the keeper works on.
 pub(super) struct KeeperParts {
     pub(super) entity: Arc<Entity>,
     pub(super) index: Arc<Index>,
     pub(super) cipher: Arc<ChunkCipher>,
 }
 
-/// What it has done since the start.
+/// What the keeper has done since the start.
 #[derive(Debug, Default)]
 pub struct KeeperCounts {
     /// Index entries moved from memory to the store.
@@ -41,7 +41,7 @@ pub struct KeeperCounts {
     pub merged: AtomicU64,
 }
 
-/// The thread; ended when this is dropped.
+/// The keeper's thread, which ends when this is dropped.
 pub(super) struct Keeper {
     index: Arc<Index>,
     /// Held while entries are moved or chunks merged.
@@ -80,8 +80,9 @@ impl Keeper {
     }
 
     pub(super) fn pause(&self) -> PauseGuard<'_> {
-        let busy = self.busy.lock().unwrap_or_else(PoisonError::into_inner);
-        // The writer must not wait for room now: the holder of this guard waits for the writer.
+        let busy = unpoisoned(self.busy.lock());
+        // The writer must not wait for the keeper now, because the holder of this guard waits for
+        // the writer.
         self.index.set_kept(false);
         PauseGuard {
             index: &self.index,
@@ -94,7 +95,7 @@ impl Keeper {
     }
 }
 
-/// Nothing is moved or merged while this lives.
+/// The keeper moves and merges nothing while this guard lives.
 pub(crate) struct PauseGuard<'k> {
     index: &'k Index,
     _busy: MutexGuard<'k, ()>,
@@ -123,7 +124,7 @@ struct KeeperThread {
     counts: Arc<KeeperCounts>,
 }
 
-/// However the keeper ended, the writer waits for it no more.
+/// Tells the writer that the keeper is gone, however it ended.
 impl Drop for KeeperThread {
     fn drop(&mut self) {
         self.parts.index.set_kept(false);
@@ -148,7 +149,7 @@ impl KeeperThread {
         while !self.stops() {
             index.sleep_keeper(rest);
             rest = LOOK;
-            let _busy = self.busy.lock().unwrap_or_else(PoisonError::into_inner);
+            let _busy = unpoisoned(self.busy.lock());
             if index.is_over() {
                 match index.relieve(store, || !self.stops() && committer.settled()) {
                     Ok(moved) => drop(self.counts.moved.fetch_add(moved, Ordering::Relaxed)),
@@ -165,7 +166,7 @@ impl KeeperThread {
                 continue;
             };
             let begun = Instant::now();
-            // The writer must not wait for room now: the merge waits for the writer.
+            // The writer must not wait for the keeper now, because the merge waits for the writer.
             index.set_kept(false);
             let merged = merge::merge(&self.parts, &kind, &chunks);
             index.set_kept(true);

@@ -1,5 +1,5 @@
-//! Quotas in items a second and a day, for an organisation over all its certificates. Identifier
-//! spaces are small: an unthrottled client could enumerate its sector.
+//! Quotas in items a second and a day. They hold for an organisation with all its certificates.
+//! Identifier spaces are small: without quotas a client could enumerate its sector.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -11,6 +11,7 @@ use crate::clock::{ClockMark, day_of};
 use crate::commit::DayCount;
 use crate::register::{Id, Quota, Register};
 use crate::store::{Store, StoreError};
+use crate::system::lock::unpoisoned;
 
 /// How many seconds' worth of items a bucket holds.
 const BURST_SECONDS: u64 = 10;
@@ -18,13 +19,13 @@ const BURST_SECONDS: u64 = 10;
 /// The counts of all organisations.
 pub struct Quotas {
     buckets: BTreeMap<Id, Mutex<Bucket>>,
-    /// A clock that was set back brings no day back on which a quota was used up.
+    /// So that a clock that was set back does not bring back a day whose quota is used up.
     mark: Arc<ClockMark>,
 }
 
 struct Bucket {
     quota: Quota,
-    /// Items that may be sent now, in thousandths; below zero after a request larger than the
+    /// Items that may be sent now, in thousandths. Below zero after a request larger than the
     /// bucket.
     level: i64,
     /// When `level` was brought up to date (Unix milliseconds).
@@ -32,10 +33,10 @@ struct Bucket {
     today: Arc<DayCount>,
 }
 
-/// The quota is used up; try again after so many seconds.
+/// The quota is used up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Exceeded {
-    /// Whole seconds, at least one.
+    /// After how many seconds to try again, at least one.
     pub retry_after: u32,
 }
 
@@ -64,11 +65,10 @@ impl Quotas {
         })
     }
 
-    /// Takes `items` out of the organisation's quota; the day's count comes back, to be written
-    /// with the request.
+    /// Takes `items` out of the organisation's quota. Returns the day's count, to be written with
+    /// the request.
     ///
-    /// # Errors
-    /// `Exceeded`, and nothing is taken then.
+    /// # Errors [`QuotaExceeded`]. Nothing is taken then.
     pub fn take(
         &self,
         organisation: &Id,
@@ -80,11 +80,11 @@ impl Quotas {
                 retry_after: 86_400,
             });
         };
-        let mut bucket = bucket.lock().expect("no panic under this lock");
+        let mut bucket = unpoisoned(bucket.lock());
         bucket.refill(now);
         let day = day_of(now.max(self.mark.time()));
         if day != bucket.today.day {
-            // Back only where the mark was lowered: what was used stays used.
+            // A day goes back only if the mark was lowered. What was used stays used.
             let used = if day > bucket.today.day {
                 0
             } else {
@@ -100,8 +100,7 @@ impl Quotas {
             });
         }
         let price = thousandths(items);
-        // A request larger than the whole bucket passes when the bucket is full, and leaves it in
-        // debt.
+        // A request larger than the bucket passes when the bucket is full, and leaves a debt.
         let needed = price.min(capacity(bucket.quota));
         if bucket.level < needed {
             let missing = needed.saturating_sub(bucket.level);

@@ -1,8 +1,8 @@
-//! The index, made again from the chunks at every start.
+//! Rebuilds the index from the chunks at every start.
 //!
-//! One thread reads, the others open chunks and enter their pseudonyms. Entries that were moved to
-//! the store are not entered again, and chunks all of whose entries were moved are not even read.
-//! Where there are more than the memory may take, tables are moved meanwhile.
+//! One thread reads chunks, the others open them and enter their pseudonyms. Entries that were
+//! moved to the store are not entered again, and chunks whose entries were all moved are not read.
+//! When the index exceeds its memory, its tables are moved to the store meanwhile.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -17,12 +17,13 @@ use crate::metrics::{PERSONS, coarse};
 use crate::seal::chunk::ChunkCipher;
 use crate::store::index::{AHEAD, Index, Partition, PartitionId};
 use crate::store::{ChunkKey, Store, StoreError};
+use crate::system::lock::unpoisoned;
 
-/// Chunks that a thread takes at once.
+/// Chunks in a portion, which one thread takes at once.
 const TOGETHER: usize = 16;
-/// Such portions that wait for a thread.
+/// Portions that may wait for a thread.
 const WAITING: usize = 8;
-/// Threads at most: one reader does not feed more.
+/// Most threads: one reader cannot feed more.
 const MOST_THREADS: usize = 8;
 /// How often the progress is reported.
 const TELL: Duration = Duration::from_millis(100);
@@ -34,15 +35,14 @@ struct RebuildWork<'a> {
     cipher: &'a ChunkCipher,
     index: &'a Index,
     small: &'a SmallChunks,
-    /// Portions sent and not worked off yet.
+    /// Portions that were sent and are not in the index yet.
     open: AtomicU64,
     mappings: AtomicU64,
     failed: Mutex<Option<StartError>>,
     has_failed: AtomicBool,
 }
 
-/// Fills the index and sets each partition's next sequence; the small chunks that were met come
-/// back.
+/// Fills the index and sets each partition's next sequence. Returns the small chunks.
 ///
 /// # Errors
 /// The first chunk that does not open; [`StoreError`].
@@ -71,15 +71,15 @@ pub(super) fn rebuild(
         for _ in 0..threads {
             scope.spawn(|| work.run(&receiver));
         }
-        // Moved in, so that the threads end with it.
+        // `read` takes the sender, so that the threads end when it returns.
         read(store, &work, sender, progress)
     });
-    let failed = work.failed.into_inner().expect("no panic under this lock");
+    let failed = unpoisoned(work.failed.into_inner());
     failed.map_or(read, Err)?;
     Ok(small)
 }
 
-/// Reads what must be read, and hands it out.
+/// Reads the chunks that have entries in memory, and hands them out.
 fn read(
     store: &Store,
     work: &RebuildWork<'_>,
@@ -93,7 +93,7 @@ fn read(
         .map(|(id, p)| (id, unread(&p)))
         .collect();
     for (id, partition) in work.index.partitions() {
-        // Also where the chunks below it are gone: a sequence is never given twice.
+        // Also if the chunks below it are gone, because no sequence is given twice.
         partition.set_sequence(
             partition
                 .moved_below()
@@ -135,7 +135,7 @@ fn read(
         }
         if told.elapsed() >= TELL {
             told = Instant::now();
-            // Every user of this machine may read it.
+            // Rounded, because every user of this machine may read it.
             let mappings = coarse(work.mappings.load(Ordering::Relaxed), PERSONS);
             progress(format!(
                 "rebuilding the index: {mappings} mappings, {chunks} of about {total} chunks"
@@ -151,7 +151,7 @@ fn read(
     Ok(())
 }
 
-/// The first chunk that has entries which were not moved.
+/// The first chunk with entries that were not moved.
 fn unread(partition: &Partition) -> u32 {
     partition.moved_below().into_iter().min().unwrap_or(0)
 }
@@ -163,7 +163,7 @@ impl RebuildWork<'_> {
         portion: &mut Portion,
     ) -> Result<(), StartError> {
         if self.has_failed.load(Ordering::Relaxed) {
-            // Any error does: that of the thread is the one that is told.
+            // A placeholder: `rebuild` returns the thread's error.
             return Err(StoreError::Corrupt("chunk").into());
         }
         self.open.fetch_add(1, Ordering::AcqRel);
@@ -173,7 +173,7 @@ impl RebuildWork<'_> {
         Ok(())
     }
 
-    /// Waits until all that was handed out is in the index.
+    /// Waits until every portion that was handed out is in the index.
     fn drain(&self) {
         while self.open.load(Ordering::Acquire) > 0 {
             std::thread::sleep(Duration::from_micros(200));
@@ -183,7 +183,7 @@ impl RebuildWork<'_> {
     fn run(&self, receiver: &Mutex<Receiver<Portion>>) {
         let mut last: Option<(PartitionId, Arc<Partition>, [u32; 256])> = None;
         loop {
-            let next = receiver.lock().expect("no panic under this lock").recv();
+            let next = unpoisoned(receiver.lock()).recv();
             let Ok(portion) = next else { return };
             for (key, row) in portion {
                 if self.has_failed.load(Ordering::Relaxed) {
@@ -199,10 +199,7 @@ impl RebuildWork<'_> {
                     }
                 };
                 if let Err(error) = self.enter(key, row, partition, moved) {
-                    self.failed
-                        .lock()
-                        .expect("no panic under this lock")
-                        .get_or_insert(error);
+                    unpoisoned(self.failed.lock()).get_or_insert(error);
                     self.has_failed.store(true, Ordering::Release);
                 }
             }
@@ -217,13 +214,13 @@ impl RebuildWork<'_> {
         partition: &Partition,
         moved: &[u32; 256],
     ) -> Result<(), StartError> {
-        let chunk = open_chunk(&self.cipher, key, row)?;
+        let chunk = open_chunk(self.cipher, key, row)?;
         let mut pseudonyms = Vec::with_capacity(crate::seal::chunk::MAX_RECORDS);
         let mut records = 0;
         for record in chunk.records() {
             let pseudonym = *record.map_err(bad_chunk(key))?.pseudonym.as_bytes();
             records += 1;
-            // What was moved since the thread looked is of earlier chunks.
+            // Entries that were moved since `moved` was read are of earlier chunks.
             if key.sequence >= moved[usize::from(pseudonym[0])] {
                 pseudonyms.push(pseudonym);
             }

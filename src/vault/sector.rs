@@ -15,11 +15,12 @@ use crate::register::{Granularity, PeriodLength, Register, Sector, TextForm};
 use crate::seal::SealError;
 use crate::seal::segment::OpenSegment;
 use crate::store::{EpochRow, RowBatch, Store, StoreError};
+use crate::system::lock::unpoisoned;
 
-/// What only a new epoch may change.
+/// The terms of an epoch, which only a new epoch may change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Terms {
-    /// What separates domains.
+    /// What separates the sector's domains.
     pub granularity: Granularity,
     /// How pseudonyms are written.
     pub text_form: TextForm,
@@ -83,17 +84,17 @@ impl Terms {
 pub struct Epoch {
     /// As stored.
     pub row: EpochRow,
-    /// Its terms.
+    /// The terms of the epoch.
     pub terms: Terms,
     /// The sector's key under the epoch's secret version; `None` where that version was destroyed.
     pub key: Option<SectorTreeKey>,
-    /// When its sector retired it (Unix seconds): its mappings are gone.
+    /// When its sector retired it (Unix seconds). Its mappings are gone then.
     pub retired: OnceLock<i64>,
 }
 
 impl Epoch {
-    /// Whether a pseudonym written so can be of this epoch: a text form belongs to the epochs that
-    /// had it.
+    /// Whether a pseudonym in this form can be of this epoch: it must have the epoch's text form,
+    /// and name no other epoch.
     pub(crate) fn writes(&self, parsed: &ParsedPseudonym) -> bool {
         let is_named = parsed
             .epoch_mod_32
@@ -122,10 +123,7 @@ pub struct SectorState {
 impl SectorState {
     /// All epochs, oldest first; never empty.
     pub fn epochs(&self) -> Arc<Vec<Arc<Epoch>>> {
-        self.epochs
-            .read()
-            .expect("no panic under this lock")
-            .clone()
+        unpoisoned(self.epochs.read()).clone()
     }
 
     /// The epoch of that number.
@@ -136,7 +134,7 @@ impl SectorState {
             .cloned()
     }
 
-    /// The epoch that new answers carry.
+    /// The epoch of new pseudonyms.
     pub fn current(&self) -> Arc<Epoch> {
         self.epochs().last().expect("a sector has an epoch").clone()
     }
@@ -165,9 +163,9 @@ impl SectorState {
             .ok()
     }
 
-    /// Makes an epoch the current one; it is durable already.
+    /// Makes an epoch the current one. It must be durable.
     pub(crate) fn advance(&self, epoch: Epoch) {
-        let mut epochs = self.epochs.write().expect("no panic under this lock");
+        let mut epochs = unpoisoned(self.epochs.write());
         let mut next = epochs.as_ref().clone();
         next.push(Arc::new(epoch));
         *epochs = Arc::new(next);
@@ -175,7 +173,7 @@ impl SectorState {
 
     /// Forgets the keys of the epochs that derive from a version of the sector secret.
     pub(crate) fn forget(&self, version: u32) {
-        let mut epochs = self.epochs.write().expect("no panic under this lock");
+        let mut epochs = unpoisoned(self.epochs.write());
         let without = |epoch: &Arc<Epoch>| {
             if epoch.row.secret_version != version {
                 return epoch.clone();
@@ -190,7 +188,7 @@ impl SectorState {
         *epochs = Arc::new(epochs.iter().map(without).collect());
     }
 
-    /// The segment to seal under now; a new one where the last is over.
+    /// The segment to seal under now: a new one if the last is over.
     ///
     /// # Errors
     /// [`SealError::PublicKey`] when an authority's key is not one of its suite.
@@ -200,7 +198,7 @@ impl SectorState {
         signer: &SigningKey,
         now: Timestamp,
     ) -> Result<Arc<OpenSegment>, SealError> {
-        let mut current = self.segment.lock().expect("no panic under this lock");
+        let mut current = unpoisoned(self.segment.lock());
         if let Some(segment) = current.as_ref().filter(|segment| !segment.is_over(now)) {
             return Ok(segment.clone());
         }
@@ -209,7 +207,7 @@ impl SectorState {
         Ok(segment)
     }
 
-    /// A segment of its own, for a batch that the present one has no counters left for.
+    /// Opens a new segment, for a batch that the present one has too few counters left for.
     pub(crate) fn fresh_segment(
         &self,
         register: &Register,
@@ -217,7 +215,7 @@ impl SectorState {
         now: Timestamp,
     ) -> Result<Arc<OpenSegment>, SealError> {
         let segment = self.open_segment(register, signer, now)?;
-        *self.segment.lock().expect("no panic under this lock") = Some(segment.clone());
+        *unpoisoned(self.segment.lock()) = Some(segment.clone());
         Ok(segment)
     }
 
@@ -239,21 +237,21 @@ impl SectorState {
         )?))
     }
 
-    /// The tombstones of pseudonyms that were erased and are not to be stored again; nothing where
-    /// there are none.
+    /// The tombstones of erased pseudonyms, which must not be stored again. `None` if there are
+    /// none.
     pub(crate) fn tombstones(&self) -> Option<Arc<HashSet<[u8; 16]>>> {
-        let tombstones = self.tombstones.read().expect("no panic under this lock");
+        let tombstones = unpoisoned(self.tombstones.read());
         (!tombstones.is_empty()).then(|| tombstones.clone())
     }
 
     /// Adds the tombstones of pseudonyms that are being erased.
     pub(crate) fn add_tombstones(&self, erased: &HashSet<[u8; 16]>) {
-        let mut tombstones = self.tombstones.write().expect("no panic under this lock");
+        let mut tombstones = unpoisoned(self.tombstones.write());
         *tombstones = Arc::new(tombstones.union(erased).copied().collect());
     }
 
     pub(super) fn sweep(&self, now: Timestamp) {
-        let mut current = self.segment.lock().expect("no panic under this lock");
+        let mut current = unpoisoned(self.segment.lock());
         if current.as_ref().is_some_and(|segment| segment.is_over(now)) {
             *current = None;
         }
@@ -265,15 +263,15 @@ impl SectorState {
 pub struct SectorAdvance {
     /// Its name.
     pub sector: String,
-    /// The epoch whose overlap ends with that.
+    /// The epoch whose overlap the new epoch may end.
     pub end_overlap: Option<u32>,
 }
 
 /// Sectors at run time, by name.
 pub(super) type Sectors = HashMap<String, Arc<SectorState>>;
 
-/// The run-time state of every sector of the register, and the epochs that had to be opened. What
-/// the store needs for them goes into `batch`.
+/// Loads every sector of the register, and opens the epochs that are missing. Adds their rows to
+/// `batch`.
 pub(super) fn load_all(
     store: &Store,
     register: &Register,
@@ -332,7 +330,7 @@ pub(super) fn load_all(
     Ok((sectors, opened))
 }
 
-/// What a start loads the epochs of all sectors by.
+/// What a start needs to load the epochs of all sectors.
 struct EpochLoader<'a> {
     roots: &'a HashMap<u32, SectorRootKey>,
     advance: &'a [SectorAdvance],
@@ -344,8 +342,7 @@ struct EpochLoader<'a> {
 }
 
 impl EpochLoader<'_> {
-    /// The row of the epoch that has the register's terms, and the epoch whose overlap ends with
-    /// it.
+    /// The row of a new epoch with the register's terms, and the epoch whose overlap it ends.
     fn next(
         &self,
         sector: &Sector,
@@ -363,7 +360,7 @@ impl EpochLoader<'_> {
         ))
     }
 
-    /// A sector's epochs, with their keys where these are here.
+    /// A sector's epochs, with the keys whose secrets are here.
     fn load(&self, sector: &Sector, rows: Vec<EpochRow>) -> Result<Vec<Arc<Epoch>>, StoreError> {
         let mut epochs = Vec::with_capacity(rows.len());
         for row in rows {
@@ -384,8 +381,8 @@ impl EpochLoader<'_> {
         row.map(|(.., time)| *time)
     }
 
-    /// The epoch whose overlap ends as a start opens the next one: only where the start was told
-    /// so.
+    /// The epoch whose overlap ends when a start opens the next one. An error unless the start was
+    /// told to end it.
     fn overlap_to_end(
         &self,
         sector: &Sector,
@@ -417,7 +414,8 @@ impl EpochLoader<'_> {
 /// Refuses a sector with an epoch whose text form the register does not name, or without the key of
 /// its current epoch.
 fn check_epochs(sector: &Sector, epochs: &[Arc<Epoch>]) -> Result<(), StartError> {
-    // The node has only the register to know the forms by: what it cannot parse, no order can name.
+    // A node knows the forms from the register alone. No order can name a pseudonym that the node
+    // cannot parse.
     let told =
         |form: TextForm| form == sector.text_form || sector.former_text_forms.contains(&form);
     let named = |epoch: &&Arc<Epoch>| epoch.terms.reversible && !epoch.is_retired();
@@ -466,8 +464,8 @@ pub(crate) fn next_row(
     }
 }
 
-/// The version that the next epochs without a secret of their own share: the newest here that is no
-/// epoch's own. `used` are the epochs of all sectors.
+/// The version that new epochs without a secret of their own share: the newest one here that is not
+/// an epoch's own. `used` are the epochs of all sectors.
 pub(crate) fn shared_version(here: &HashMap<u32, SectorRootKey>, used: &[EpochRow]) -> u32 {
     let own: HashSet<u32> = used
         .iter()

@@ -1,6 +1,6 @@
-//! Looking stored mappings up: find the chunk, unwrap it, and look again until the commits under
-//! way have settled. Releases, orders' copies and erasures look here; merges, migrations and the
-//! start, which go through whole chunks, open them here.
+//! Looks up stored mappings: finds the chunk, unwraps it, and looks again until the commits under
+//! way have settled. Releases, orders' copies and erasures look up here. Merges, migrations and the
+//! start, which go through whole chunks, open these here.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -11,10 +11,10 @@ use crate::seal::SealError;
 use crate::seal::chunk::{Chunk, ChunkCipher};
 use crate::store::{ChunkKey, Store, StoreError};
 
-/// How often a chunk that is not there is looked for again.
+/// How often a missing chunk is looked for again.
 const MOST_LOOKS: usize = 16;
 
-/// For `map_err`: says which chunk does not open.
+/// For `map_err`: names the chunk that does not open.
 pub(crate) fn bad_chunk(key: ChunkKey) -> impl Fn(SealError) -> StartError + Copy {
     let ChunkKey {
         sector,
@@ -61,14 +61,13 @@ pub(crate) fn stored_chunk(
 pub(crate) struct AbsentMappings {
     /// Why there is none.
     pub(crate) codes: HashMap<ParsedPseudonym, Code>,
-    /// Those whose chunk the index names and the store did not have, however often it was looked
-    /// for.
+    /// Those whose chunk the index names and the store did not have at any look.
     pub(crate) missing: Vec<ParsedPseudonym>,
 }
 
 impl Vault {
-    /// Looks up the mappings of pseudonyms of a sector. Each chunk that holds some of them is
-    /// handed over with these; one that was looked for again may come twice, with others.
+    /// Looks up the mappings of pseudonyms of a sector. Hands each chunk that holds some of them to
+    /// `each`, with these. A chunk may come twice, with other pseudonyms.
     ///
     /// # Errors
     /// [`StartError::Store`]; [`StartError::Chunk`] for a chunk that does not open.
@@ -81,8 +80,8 @@ impl Vault {
         let mut absent = AbsentMappings::default();
         let mut missing = self.look(state, wanted, &mut absent.codes, &mut each)?;
         // The index names a chunk just before the commit that stores it, and a merge may have moved
-        // the records since: once the commits under way are over, another look settles it, unless
-        // the chunk was merged once more. A chunk that is still not there holds nothing that was
+        // the records since. Once the commits under way are over, another look finds them, unless
+        // the chunk was merged once more. A chunk that is still missing holds no mapping that was
         // answered.
         for _ in 0..MOST_LOOKS {
             if missing.is_empty() || !self.committer().settled() {
@@ -93,7 +92,7 @@ impl Vault {
         Ok(AbsentMappings { missing, ..absent })
     }
 
-    /// Looks once; what the index knows and the store does not have comes back.
+    /// Looks once. Returns the pseudonyms that the index knows and the store does not have.
     fn look(
         &self,
         state: &SectorState,
@@ -140,7 +139,7 @@ impl Vault {
         {
             return Ok(Err(Code::PseudonymMalformed));
         }
-        // The newest epoch first: that is where most questions are about.
+        // The newest epoch first, because most look-ups are of it.
         for epoch in epochs.iter().rev().filter(|epoch| epoch.writes(parsed)) {
             if epoch.is_retired() {
                 retired = true;
@@ -158,7 +157,7 @@ impl Vault {
             }
         }
         Ok(Err(match (known, retired) {
-            // A form that does not name its epoch may be of either.
+            // A form that does not name its epoch may be of a retired epoch, too.
             (true, _) => Code::NoMapping,
             (false, true) => Code::EpochRetired,
             (false, false) => Code::PseudonymUnknownEpoch,

@@ -26,12 +26,12 @@ fn section<'p>(page: &'p str, event: &str) -> &'p str {
         .unwrap_or(rest.len())]
 }
 
-/// The events of the source: the variants of `audit::Event`, as they are written.
+/// The events of the source: the variants of `audit::AuditEvent`, as they are written.
 fn events() -> BTreeSet<String> {
     let source =
         fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("src/audit/event.rs"))
             .unwrap();
-    let body = &source[source.find("pub enum Event {").unwrap()..];
+    let body = &source[source.find("pub enum AuditEvent {").unwrap()..];
     let body = &body[..body.find("\n}").unwrap()];
     let variants = body
         .lines()

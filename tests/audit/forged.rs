@@ -67,14 +67,14 @@ fn a_deleted_and_an_inserted_entry() {
         let what = if n % 256 == 255 || n == size - 1 {
             "is missing"
         } else {
-            "was taken out"
+            "was removed"
         };
         only(&found, &format!("entry {n} (tile/entries/"), what);
         log.edit(n, |entries| {
             entries.insert(n as usize % 256, entry(1_000_000))
         });
         let found = log.findings();
-        let what = if n == size - 1 { "was" } else { "was put in" };
+        let what = if n == size - 1 { "was" } else { "was inserted" };
         only(&found, &format!("entry {n} (tile/entries/"), what);
     }
 }
@@ -199,7 +199,7 @@ fn another_origin() {
     only(
         &findings(&log.verify_with(&wanted)),
         "checkpoint",
-        "of the log cloison/other/vault/2026, for which no key is believed",
+        "of the log cloison/other/vault/2026, for which no key is trusted",
     );
     // A year in another's place.
     let years = tempfile::tempdir().unwrap();
@@ -239,7 +239,7 @@ fn another_key_and_a_damaged_signature() {
     only(
         &findings(&log.verify_with(&wanted)),
         "checkpoint",
-        "no signature of it is by the key that is believed for",
+        "no signature of it is by the key that is trusted for",
     );
     let note = String::from_utf8(log.checkpoint()).unwrap();
     fs::write(log.file("checkpoint"), note.replace("\n10\n", "\n11\n")).unwrap();

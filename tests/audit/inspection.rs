@@ -361,7 +361,7 @@ fn an_inspection_opens_its_object_and_nothing_else() {
         "--key",
         super::live::OTHER_KEY,
     ];
-    assert!(said(&run(&world, &other_key)).contains("is not by the key that is believed"));
+    assert!(said(&run(&world, &other_key)).contains("is not by the key that is trusted"));
 
     // Closed by the commission alone; then nothing more opens, and the annex is there still.
     let close = [

@@ -370,7 +370,7 @@ fn after_an_erasure_the_log_verifies_the_mapping_is_gone_and_the_evidence_is_not
         "--client",
         "clients/rights-1.toml",
     ];
-    assert!(said(&erase(&world, &wrong)).contains("no rights officer of the sector"));
+    assert!(said(&erase(&world, &wrong)).contains("signer is not"));
     let [key, kid] = by("rights-2");
     assert!(
         erase(&world, &["sign", "erase.jws", &key, &kid])

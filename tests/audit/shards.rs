@@ -6,7 +6,7 @@ use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use cloison::audit::Event;
+use cloison::audit::AuditEvent;
 use cloison::audit::log::{KnownLoss, Log, LogError, LogParts};
 use cloison::audit::origin::TrustedLogKey;
 use cloison::audit::source::StoreSource;
@@ -104,7 +104,7 @@ impl Writing {
     fn write(&self, count: u64) -> Shard {
         let mut last = None;
         for n in 0..count {
-            let event = Event::Refuse {
+            let event = AuditEvent::Refuse {
                 actor: format!("client-{n}"),
                 operation: "tokenize",
                 code: Code::Forbidden,
@@ -377,7 +377,7 @@ fn a_lost_second_place_is_not_taken_for_a_first_use() {
     let why = refused.to_string();
     assert!(
         why.contains(
-            "has nothing, and this log has published at least 30 entries of cloison/test/vault/2026"
+            "is empty, but this log has published at least 30 entries of cloison/test/vault/2026"
         ),
         "{why}"
     );
@@ -474,10 +474,10 @@ fn an_empty_mount_point_is_a_disk_that_is_away_and_not_one_that_forgot() {
             .log
             .trouble()
             .unwrap()
-            .contains("the disk that it was on is away")
+            .contains("the disk that it was on is not mounted")
     );
     // Nothing is published, and nothing made in the empty folder; that is no fork.
-    let event = || Event::Refuse {
+    let event = || AuditEvent::Refuse {
         actor: "x".into(),
         operation: "tokenize",
         code: Code::Forbidden,
@@ -579,7 +579,7 @@ fn two_writers_of_one_log_are_noticed() {
     CheckpointFile::new(second)
         .swap(Some(&last), b"another writer's")
         .unwrap();
-    let event = || Event::Refuse {
+    let event = || AuditEvent::Refuse {
         actor: "x".into(),
         operation: "tokenize",
         code: Code::Forbidden,
@@ -600,7 +600,7 @@ fn two_writers_of_one_log_are_noticed() {
             .log
             .trouble()
             .unwrap()
-            .contains("another process extends the same log")
+            .contains("another process writes to it")
     );
     assert!(
         first
@@ -621,7 +621,7 @@ fn an_unwritable_second_place_holds_checkpoints_back_and_nothing_else() {
     let writing = open(&store, "2026-11-22T12:00:00Z", Some(&second), false).unwrap();
     writing.write(2);
     std::fs::rename(&place, folder.path().join("gone")).unwrap();
-    let event = Event::Refuse {
+    let event = AuditEvent::Refuse {
         actor: "x".into(),
         operation: "tokenize",
         code: Code::Forbidden,

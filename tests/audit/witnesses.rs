@@ -327,7 +327,7 @@ fn a_vault_that_lost_entries_is_noticed_by_the_node_which_opens_again_when_that_
     assert!(
         failed
             .to_string()
-            .contains("has nothing, and this log has published"),
+            .contains("is empty, but this log has published"),
         "{failed}"
     );
     let told = world.cloison(&[

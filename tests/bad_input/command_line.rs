@@ -192,7 +192,7 @@ fn officers() {
         failed(
             &reidentify(&watch, nonsense, &own),
             1,
-            "this is not an order",
+            "is not an order",
             &secrets,
         );
     }

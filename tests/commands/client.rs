@@ -429,7 +429,7 @@ fn without_a_terminal_nothing_is_done_for_good_but_with_yes() {
         let said = text(&output.stderr);
         assert_eq!(output.status.code(), Some(2), "{command:?}: {said}");
         assert!(
-            said.contains("Nobody is at a terminal") && said.contains("--yes"),
+            said.contains("There is no terminal") && said.contains("--yes"),
             "{command:?}: {said}"
         );
     }
@@ -497,7 +497,7 @@ fn a_statement_is_made_signed_by_two_operators_and_taken() {
     fails(&new(&["--retire-epoch", "health"], "wrong.jws"), "health:1");
     done(&new(&["--own-secret", &own], "own.jws"), "leave epoch 1");
     let check = [&["statement", "check", "own.jws"], &register[..]].concat();
-    fails(&check, "0 of 2 operators");
+    fails(&check, "0 of 2 signatures");
     let signs = |kid: &str, person: &str| {
         let key = format!("secrets/people/{person}.pem");
         cloison(
@@ -516,10 +516,10 @@ fn a_statement_is_made_signed_by_two_operators_and_taken() {
     assert!(signs("judge-1", "judge-1").1.contains("no such operator"));
     let (code, said) = signs("operator", "operator");
     assert!(
-        code == Some(0) && said.contains("leave epoch 1") && said.contains("1 of 2 operators"),
+        code == Some(0) && said.contains("leave epoch 1") && said.contains("1 of 2 signatures"),
         "{said}"
     );
-    fails(&check, "1 of 2 operators");
+    fails(&check, "1 of 2 signatures");
     assert!(
         signs("operator", "operator")
             .1

@@ -89,7 +89,62 @@ fn every_block_of_every_page_runs_or_says_why_not() {
         );
         run += page.run.len();
     }
-    assert!(run >= 20, "only {run} blocks were found");
+    assert!(run >= 19, "only {run} blocks were found");
+}
+
+/// The pages of the repository, each with its text.
+fn pages() -> Vec<(String, String)> {
+    let docs = root().join("docs").read_dir().unwrap();
+    let docs = docs.map(|entry| entry.unwrap().path());
+    let docs = docs.filter(|path| path.extension().is_some_and(|end| end == "md"));
+    let tops = ["README.md", "CONTRIBUTING.md", "SECURITY.md"].map(|name| root().join(name));
+    let named = |path: PathBuf| {
+        let text = fs::read_to_string(&path).unwrap();
+        (path.file_name().unwrap().to_str().unwrap().to_owned(), text)
+    };
+    docs.chain(tops).map(named).collect()
+}
+
+#[test]
+fn every_file_that_a_page_names_exists() {
+    let exists =
+        |path: &str| root().join(path).exists() || root().join(format!("{path}.rs")).exists();
+    let mut wrong = vec![];
+    for (page, text) in pages() {
+        let is_part = |c: char| c.is_ascii_alphanumeric() || "_-./".contains(c);
+        for word in text.split(|c| !is_part(c)) {
+            let path = word.trim_end_matches(['.', '/']);
+            let of_ours = ["src/", "tests/", "docs/", "ops/", "benches/"];
+            // What ends so goes on with a `*` or a brace.
+            let is_whole = !path.ends_with('-');
+            if of_ours.iter().any(|folder| path.starts_with(folder)) && is_whole && !exists(path) {
+                wrong.push(format!("{page}: {path}"));
+            }
+        }
+        // In testing.md a heading has the folders that its table is about.
+        let mut folders: Vec<&str> = vec![];
+        for line in text.lines() {
+            let mut quoted = line.split('`').skip(1).step_by(2);
+            if line.starts_with('#') {
+                folders = quoted.filter(|word| word.starts_with("tests/")).collect();
+            } else if line.starts_with("| `") && !folders.is_empty() {
+                let first = line.split('|').nth(1).unwrap();
+                quoted = first.split('`').skip(1).step_by(2);
+                let lacks = |file: &&str| {
+                    file.ends_with(".rs")
+                        && !folders
+                            .iter()
+                            .any(|folder| exists(&format!("{folder}/{file}")))
+                };
+                wrong.extend(quoted.filter(lacks).map(|file| format!("{page}: {file}")));
+            }
+        }
+    }
+    assert!(
+        wrong.is_empty(),
+        "pages name what is not there:\n{}",
+        wrong.join("\n")
+    );
 }
 
 #[test]

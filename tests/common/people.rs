@@ -18,7 +18,7 @@ pub const NO_ACTS: &str = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca4959
 
 /// A random UUID (version 4).
 pub fn uuid4() -> Uuid {
-    uuid::Builder::from_random_bytes(cloison::clock::random()).into_uuid()
+    cloison::clock::random_uuid()
 }
 
 /// Now, in whole seconds, which is what orders are written in.

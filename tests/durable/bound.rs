@@ -159,7 +159,7 @@ fn a_new_storage_secret() {
     let answered = store(&vault, 0..30_000);
     drop(vault);
     let open = |secrets| {
-        let home = cloison::vault::Home {
+        let home = cloison::vault::VaultHome {
             store: world.store(),
             index_memory: world.memory,
         };

@@ -24,7 +24,7 @@ use cloison::seal::chunk::ChunkCipher;
 use cloison::statement::{self, Statement as _};
 use cloison::store::{OrderKey, copy_location};
 use cloison::tlog::note::{self, SignatureKind, Verifier};
-use cloison::vault::{Home, Vault};
+use cloison::vault::{Vault, VaultHome};
 use jiff::SignedDuration;
 use rocksdb::{DB, IteratorMode, Options};
 use serde_json::{Value, json};
@@ -568,7 +568,7 @@ fn a_start_brings_copies_under_the_present_storage_key() {
             .store
             .push((2, StoreSecret(Key::take(&mut [2; 32]))));
         secrets.store.retain(|(version, _)| first || *version == 2);
-        let home = Home {
+        let home = VaultHome {
             store: world.store(),
             index_memory: u64::MAX,
         };

@@ -66,7 +66,7 @@ pub fn texts(vault: &Vault, pseudonyms: &[Pseudonym]) -> Vec<String> {
 pub fn request(vault: &Vault, pseudonyms: Vec<String>) -> String {
     let erasure = ErasureRequest {
         aud: vault.register().deployment.clone(),
-        id: uuid::Builder::from_random_bytes(cloison::clock::random()).into_uuid(),
+        id: cloison::clock::random_uuid(),
         sector: "health".into(),
         pseudonyms,
         reason: id("request"),

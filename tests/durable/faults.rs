@@ -8,7 +8,7 @@ use std::process::Command;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use cloison::audit::Event;
+use cloison::audit::AuditEvent;
 use cloison::code::Code;
 use cloison::commit::Change;
 use cloison::store::StoreError;
@@ -432,8 +432,8 @@ fn a_fault_in_the_writer_is_heard() {
     assert_eq!(vault.index().len(), 1);
 }
 
-fn start_event() -> Event {
-    Event::Refuse {
+fn start_event() -> AuditEvent {
+    AuditEvent::Refuse {
         actor: "nobody".into(),
         operation: "test",
         code: Code::Internal,

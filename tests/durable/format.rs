@@ -10,7 +10,7 @@ use std::sync::Arc;
 use chacha20poly1305::aead::{Aead, KeyInit, Payload as Sealed};
 use chacha20poly1305::{Key as CipherKey, XChaCha20Poly1305, XNonce};
 use cloison::access;
-use cloison::audit::Event;
+use cloison::audit::AuditEvent;
 use cloison::audit::log::LogParts;
 use cloison::clock::FixedClock;
 use cloison::code::Code;
@@ -35,7 +35,7 @@ use cloison::seal::segment::AuthorityPrivateKey;
 use cloison::statement::{self, Statement as _};
 use cloison::store::{MigrationRow, OpenPage, OrderKey, PairsRow, RowBatch, Store};
 use cloison::tokenize;
-use cloison::vault::{Home, Vault, VaultSecrets};
+use cloison::vault::{Vault, VaultHome, VaultSecrets};
 use data_encoding::HEXLOWER;
 use ed25519_dalek::{Signature, SigningKey};
 use hkdf::Hkdf;
@@ -108,7 +108,7 @@ fn write(path: &Path) -> Vec<u8> {
         log: LogParts::new(SigningKey::from_bytes(&[8; 32])),
     };
     // No memory for the index: what it has goes to the disk at once.
-    let home = Home {
+    let home = VaultHome {
         store: path.to_owned(),
         index_memory: 0,
     };
@@ -625,7 +625,7 @@ fn tiles_byte_for_byte() {
     };
     let clock = Arc::new(FixedClock::at(now()));
     let vault = Vault::open(
-        &Home::unbounded(&path),
+        &VaultHome::unbounded(&path),
         fixed_register(),
         secrets,
         &[],
@@ -635,7 +635,7 @@ fn tiles_byte_for_byte() {
     )
     .unwrap();
     for n in 0..256 {
-        let event = Event::Refuse {
+        let event = AuditEvent::Refuse {
             actor: n.to_string(),
             operation: "tokenize",
             code: Code::Forbidden,

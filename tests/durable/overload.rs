@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use cloison::audit::Event;
+use cloison::audit::AuditEvent;
 use cloison::code::Code;
 use cloison::commit::{Change, Job};
 use cloison::tokenize;
@@ -101,7 +101,7 @@ fn what_waits_for_the_writer_is_bounded() {
     let world = world::World::new();
     let vault = world.open();
     let (free, held) = std::sync::mpsc::channel::<()>();
-    let refused = |code| Event::Refuse {
+    let refused = |code| AuditEvent::Refuse {
         actor: "nobody".into(),
         operation: "test",
         code,

@@ -38,7 +38,7 @@ use cloison::seal::segment::AuthorityPrivateKey;
 use cloison::statement::{self, Statement as _};
 use cloison::store::StoreError;
 use cloison::tokenize::{self, TokenizeOptions, TokenizedBatch};
-use cloison::vault::{Home, StartError, Vault, VaultSecrets};
+use cloison::vault::{StartError, Vault, VaultHome, VaultSecrets};
 use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -336,7 +336,7 @@ impl World {
         register: Register,
         poisoned: Box<dyn FnOnce(&StoreError) + Send>,
     ) -> Result<Vault, StartError> {
-        let home = Home {
+        let home = VaultHome {
             store: self.store(),
             index_memory: self.memory,
         };
@@ -475,7 +475,7 @@ pub fn advance(vault: &Vault, sector: &str, own_secret: bool) -> Vec<EpochView> 
 pub fn statement(vault: &Vault, destruction: Destruction) -> String {
     let payload = DestructionPayload {
         aud: id("durable"),
-        id: uuid::Builder::from_random_bytes(cloison::clock::random()).into_uuid(),
+        id: cloison::clock::random_uuid(),
         destruction,
         time: Timestamp::from_second(vault.now().as_second()).unwrap(),
     };
@@ -494,7 +494,7 @@ pub fn statement(vault: &Vault, destruction: Destruction) -> String {
 pub fn order(now: Timestamp, sector: &str, scope: PseudonymScope, basis: LegalBasis) -> String {
     let payload = OrderPayload {
         aud: id("durable"),
-        id: uuid::Builder::from_random_bytes(cloison::clock::random()).into_uuid(),
+        id: cloison::clock::random_uuid(),
         authority: id(AUTHORITY),
         basis,
         case: "RABAT/2026/1".into(),
@@ -549,7 +549,7 @@ pub fn asked(
     let request = RequestPayload {
         aud: id("durable"),
         order: order::digest_of(order).unwrap(),
-        request: uuid::Builder::from_random_bytes(cloison::clock::random()).into_uuid(),
+        request: cloison::clock::random_uuid(),
         sector: sector.to_owned(),
         list: order::list_digest(pseudonyms).unwrap(),
         time: now,

@@ -4,7 +4,6 @@
 #[path = "../common/mod.rs"]
 mod common;
 
-#[allow(dead_code)]
 #[path = "../common/actors.rs"]
 mod actors;
 mod attacks;

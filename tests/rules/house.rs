@@ -7,18 +7,20 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// A source file: its path below `src/`, the room it is part of, and its code without comments.
-struct Source {
-    path: String,
-    room: String,
-    code: String,
+/// A source file: its path below `src/`, the room it is part of, its code without comments, and how
+/// many lines it has with them.
+pub struct Source {
+    pub path: String,
+    pub room: String,
+    pub code: String,
+    pub lines: usize,
 }
 
 fn src() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("src")
 }
 
-fn sources() -> Vec<Source> {
+pub fn sources() -> Vec<Source> {
     let mut sources = vec![];
     let mut folders = vec![src()];
     while let Some(folder) = folders.pop() {
@@ -40,8 +42,10 @@ fn sources() -> Vec<Source> {
                 .unwrap()
                 .trim_end_matches(".rs")
                 .to_owned();
+            let text = fs::read_to_string(&path).unwrap();
             sources.push(Source {
-                code: without_comments(&fs::read_to_string(&path).unwrap()),
+                lines: text.lines().count(),
+                code: without_comments(&text),
                 path: below,
                 room,
             });
@@ -396,6 +400,40 @@ fn the_real_clock_and_the_real_dice_are_in_one_room() {
     }
 }
 
+/// A type is known by its name alone, so that a reader who meets it need not look at its path.
+///
+/// This holds for structs, enums, unions, traits and aliases at the level of a module. Modules of
+/// tests are left out: no other module can name their types.
+#[test]
+fn a_types_name_is_unique_in_the_crate() {
+    let mut places: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for source in sources() {
+        let code = source.code.split("mod tests {").next().unwrap();
+        for name in code.lines().filter_map(defined_type) {
+            places.entry(name).or_default().push(source.path.clone());
+        }
+    }
+    assert!(
+        places.len() > 500,
+        "the types are not where this test looks"
+    );
+    places.retain(|_, places| places.len() > 1);
+    assert!(places.is_empty(), "defined more than once: {places:?}");
+}
+
+/// The type that a line at the level of a module begins to define.
+fn defined_type(line: &str) -> Option<String> {
+    let visible = match line.strip_prefix("pub(") {
+        Some(rest) => rest.split_once(") ")?.1,
+        None => line.strip_prefix("pub ").unwrap_or(line),
+    };
+    let line = visible.strip_prefix("unsafe ").unwrap_or(visible);
+    ["struct ", "enum ", "union ", "trait ", "type "]
+        .iter()
+        .find_map(|kind| line.strip_prefix(kind))
+        .map(head)
+}
+
 /// A string that goes on in the next line without `\` has that line's indentation in it.
 #[test]
 fn no_message_has_the_indentation_of_its_source_in_it() {
@@ -451,4 +489,13 @@ fn this_test_can_fail() {
         .map(str::to_owned)
         .into();
     assert_eq!(named(&code), wanted);
+    for line in [
+        "pub struct Row<T> {",
+        "enum Row {",
+        "pub(in crate::store) type Row = [u8; 2];",
+        "pub(super) unsafe trait Row: Send {",
+    ] {
+        assert_eq!(defined_type(line).as_deref(), Some("Row"));
+    }
+    assert_eq!(defined_type("    type Item = Row;"), None);
 }

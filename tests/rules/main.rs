@@ -1,5 +1,5 @@
-//! Rules that hold without a process: the order of the house, the forms of orders, registers and
-//! signatures, the published vectors.
+//! Rules that hold without a process: the order of the house, the trusted core, the forms of orders,
+//! registers and signatures, the published vectors.
 
 #[path = "../common/orders.rs"]
 mod fixture;
@@ -11,4 +11,6 @@ mod order;
 mod parsers;
 mod register;
 mod register_signatures;
+mod trusted_core;
 mod vectors;
+mod walks;

@@ -746,13 +746,13 @@ fn sectors() {
     changed(
         "period = \"month\"",
         "period = \"week\"",
-        "none of: \"year\" \"month\"",
+        "not one of: \"year\" \"month\"",
         "month",
     );
     changed(
         "text-form = \"hex\"",
         "text-form = \"base64\"",
-        "none of: \"bech32m\"",
+        "not one of: \"bech32m\"",
         "hex",
     );
     let forms = |list: &str| format!("former-text-forms = {list}\ntext-form = \"hex\"");
@@ -828,7 +828,7 @@ fn declarations() {
     changed(
         "decision = \"tacit\"",
         "decision = \"silent\"",
-        "none of: \"explicit\" \"tacit\"",
+        "not one of: \"explicit\" \"tacit\"",
         "tacit",
     );
     let text = with("decided = 2026-04-14", "decided = \"2026-04-14\"");
@@ -1115,11 +1115,11 @@ fn weak_keys() {
         // triple.
         (
             |key| (key[0], key[1]) = (0xff, key[1] | 0x0f),
-            "no encapsulation key",
+            "not an encapsulation key",
         ),
         (
             |key| (key[1150], key[1151]) = (key[1150] | 0xf0, 0xff),
-            "no encapsulation key",
+            "not an encapsulation key",
         ),
         (|key| key[1184..].fill(0), "weak X25519"),
         (|key| key.truncate(1215), "64 or 2432"),
@@ -1215,13 +1215,13 @@ fn numbers_schemes_and_ids() {
     changed(
         "check = \"none\"",
         "check = \"mod97\"",
-        "none of: \"none\" \"luhn\"",
+        "not one of: \"none\" \"luhn\"",
         "verhoeff",
     );
     changed(
         "case = \"keep\"",
         "case = \"upper\"",
-        "none of: \"fold\" \"keep\"",
+        "not one of: \"fold\" \"keep\"",
         "keep",
     );
     let text = with(

@@ -251,11 +251,11 @@ fn a_certificate_that_has_ended_is_told_with_its_day() {
     for (name, times) in [
         (
             "ended",
-            "ended on 2020-01-01T00:00:00Z (it counts from 2000-01-01T00:00:00Z)",
+            "valid from 2000-01-01T00:00:00Z until 2020-01-01T00:00:00Z",
         ),
         (
             "early",
-            "ended on 3001-01-01T00:00:00Z (it counts from 3000-01-01T00:00:00Z)",
+            "valid from 3000-01-01T00:00:00Z until 3001-01-01T00:00:00Z",
         ),
     ] {
         for error in refused(&server.client(name)) {
@@ -334,7 +334,7 @@ fn a_server_that_is_not_believed_is_told_apart() {
     assert!(
         refused
             .to_string()
-            .contains("the server's certificate has ended"),
+            .contains("the server's certificate has expired"),
         "{refused}"
     );
 }

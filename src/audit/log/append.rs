@@ -1,5 +1,5 @@
-//! The writer's side of a log: entries into the tree of their year, within the commits of the
-//! entries themselves.
+//! The writer's side of a log: adds entries to the tree of their year, in the same commit as the
+//! entries.
 
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -10,7 +10,7 @@ use jiff::tz::TimeZone;
 
 use super::Log;
 use crate::audit::origin;
-use crate::audit::{AuditReceipt, Event};
+use crate::audit::{AuditEvent, AuditReceipt};
 use crate::store::{RowBatch, Shard, TreeRow};
 use crate::tlog::checkpoint::Checkpoint;
 use crate::tlog::tree::{Hash, MerkleTree, leaf_hash, tile_bytes};
@@ -42,8 +42,8 @@ pub struct Appender {
     pub(super) ends: Timestamp,
     /// The tree after the last commit.
     pub(super) head: TreeRow,
-    /// What a shard has to begin with.
-    pub(super) opening: Option<Event>,
+    /// The entry that the shard must begin with.
+    pub(super) opening: Option<AuditEvent>,
     pub(super) publisher: Option<JoinHandle<()>>,
 }
 
@@ -53,13 +53,15 @@ impl Appender {
         self.first + self.tree.size()
     }
 
-    /// Ends the shard where its year is over; what the next one begins with, before anything else.
-    pub fn turn(&mut self, now: Timestamp) -> Option<Event> {
+    /// Ends the shard if its year is over. Returns the entry that must be appended before any
+    /// other.
+    pub fn turn(&mut self, now: Timestamp) -> Option<AuditEvent> {
         if now >= self.ends {
-            // A shard without an entry has no checkpoint to hand on, and cannot be told from one
-            // that never was.
+            // A shard without entries has no checkpoint to hand on, and nobody can tell it from a
+            // shard that never existed.
             let closed = (self.tree.size() > 0).then(|| {
-                // It may not be published yet; after a kill no other code would publish it.
+                // Its last tree may not be published yet; after a kill, nothing else would publish
+                // it.
                 self.durable();
                 let TreeRow { size, root, .. } = self.head;
                 Checkpoint {
@@ -69,16 +71,16 @@ impl Appender {
                 }
                 .sign(&self.log.key)
             });
-            self.go_on(Shard::of(year_of(now)));
+            self.begin_shard(Shard::of(year_of(now)));
             self.opening = self
                 .opening
                 .take()
-                .or(closed.map(|checkpoint| Event::Continue { checkpoint }));
+                .or(closed.map(|checkpoint| AuditEvent::Continue { checkpoint }));
         }
         self.opening.take()
     }
 
-    pub(super) fn go_on(&mut self, shard: Shard) {
+    pub(super) fn begin_shard(&mut self, shard: Shard) {
         self.first += self.tree.size();
         self.tree = MerkleTree::default();
         self.shard = shard;
@@ -87,8 +89,8 @@ impl Appender {
         self.head = self.row();
     }
 
-    /// Puts what entries do to the tree into their own batch, and checkpoints that the store lacks;
-    /// where each entry stands.
+    /// Adds to the entries' own batch the rows of the tree that they change, and the checkpoints
+    /// that the store lacks. Returns a receipt for each entry.
     pub fn append(&mut self, entries: &[Vec<u8>], batch: &mut RowBatch) -> Vec<AuditReceipt> {
         let store = &self.log.store;
         for (shard, published) in std::mem::take(&mut self.log.state().unstored) {
@@ -115,7 +117,7 @@ impl Appender {
         receipts
     }
 
-    /// The commit is durable: checkpoints may cover it.
+    /// Notes that the commit is durable: checkpoints may now cover it.
     pub fn durable(&self) {
         let head = self.head;
         let mut state = self.log.state();
@@ -126,13 +128,13 @@ impl Appender {
         }
     }
 
-    /// Whether the log was found to have been extended elsewhere.
+    /// Whether another process was found to extend the same log.
     pub fn is_forked(&self) -> bool {
         self.log.is_forked()
     }
 
-    /// Signs what is durable and ends the thread that signs. What is to be stored then,
-    /// [`Appender::append`] puts into a batch.
+    /// Signs what is durable and ends the thread that signs. [`Appender::append`] then puts the
+    /// checkpoints that the store lacks into a batch.
     pub fn end(&mut self) {
         let Some(publisher) = self.publisher.take() else {
             return;

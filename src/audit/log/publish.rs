@@ -1,5 +1,5 @@
-//! The thread that signs checkpoints over durable entries. Each is in the second place before it is
-//! published.
+//! The thread that signs checkpoints over durable entries. A checkpoint is in the second place
+//! before it is published.
 
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
@@ -48,7 +48,7 @@ impl Log {
     }
 
     fn publish(&self, tree: TreeRow) -> Result<(), CheckpointFileError> {
-        // The same head again would only lose its cosignatures.
+        // Signing the same head again would only lose its cosignatures.
         if self
             .published(tree.shard)
             .is_some_and(|published| published.checkpoint.size >= tree.size)
@@ -84,14 +84,14 @@ impl Log {
         Ok(())
     }
 
-    /// Keeps what could not be published for the next time.
+    /// Keeps the heads that could not be published for the next round.
     fn put_off(&self, heads: &[TreeRow], error: &CheckpointFileError) {
         let mut state = self.state();
         state.forked |= matches!(error, CheckpointFileError::Changed(_));
         if state.trouble.is_none() {
             tracing::error!(%error, "no checkpoint can be published");
         }
-        state.trouble = Some(error.to_string());
+        state.trouble = Some(format!("the second place of the last checkpoint: {error}"));
         let mut kept = heads.to_vec();
         kept.retain(|head| state.heads.iter().all(|newer| newer.shard != head.shard));
         kept.append(&mut state.heads);

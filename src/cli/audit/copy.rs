@@ -53,24 +53,21 @@ pub fn run(args: &AuditCopyArgs) -> Result<(), CommandError> {
         .iter()
         .map(|shard| (&shard.head.origin, shard.head.size))
         .collect();
-    match args.json {
-        true => {
-            let logs: Vec<_> = copied
-                .iter()
-                .map(|(origin, size)| json!({"origin": origin, "size": size}))
-                .collect();
-            print_json(&json!({"folder": args.to, "logs": logs}))
-        }
-        false => {
-            let lines = copied
-                .iter()
-                .map(|(origin, size)| format!("{} entries of {origin}\n", HumanCount(*size)));
-            print(format!(
-                "{}in {}",
-                lines.collect::<String>(),
-                args.to.display()
-            ))
-        }
+    if args.json {
+        let logs: Vec<_> = copied
+            .iter()
+            .map(|(origin, size)| json!({"origin": origin, "size": size}))
+            .collect();
+        print_json(&json!({"folder": args.to, "logs": logs}))
+    } else {
+        let lines = copied
+            .iter()
+            .map(|(origin, size)| format!("{} entries of {origin}\n", HumanCount(*size)));
+        print(format!(
+            "{}in {}",
+            lines.collect::<String>(),
+            args.to.display()
+        ))
     }
 }
 
@@ -84,12 +81,12 @@ fn copy(source: &dyn LogSource, to: &Path) -> Result<Vec<ShownShard>, CommandErr
     // All of them before anything is written.
     contains_the_copy(source, &shown, to)?;
     for shard in &shown {
-        one(source, shard, &to.join(&shard.name))?;
+        copy_shard(source, shard, &to.join(&shard.name))?;
     }
     Ok(shown)
 }
 
-/// A shard as the log shows it, read once: what is held against the copy is what is copied,
+/// A shard's checkpoint, read once: the same checkpoint is compared with the copy and then copied,
 /// whatever the log shows later.
 struct ShownShard {
     name: String,
@@ -104,7 +101,7 @@ impl ShownShard {
     }
 }
 
-/// Holds every shard of the copy against the log.
+/// Compares every shard of the copy with the log.
 fn contains_the_copy(
     source: &dyn LogSource,
     shown: &[ShownShard],
@@ -131,7 +128,7 @@ fn contains_the_copy(
     Ok(())
 }
 
-/// Why a log that shows one checkpoint cannot be the one that a copy has another of.
+/// Why the log that shows `shown` does not contain the copy under `copied`.
 fn contradicts(
     source: &dyn LogSource,
     shard: &str,
@@ -154,16 +151,16 @@ fn contradicts(
     Ok((!contains).then(|| "the log has other entries there".to_owned()))
 }
 
-/// Keeps what the log shows beside the copy's own checkpoint; where it is.
+/// Keeps what the log shows beside the copy's own checkpoint, and returns the file's path.
 fn keep_beside(shard: &Path, note: &[u8]) -> Result<PathBuf, CommandError> {
     let path = shard.join(format!(
         "checkpoint.{}",
         &HEXLOWER.encode(&leaf_hash(note))[..16]
     ));
-    // There already: the very same one.
+    // A file of this name has the same content.
     if !path.exists() {
         write_public(&path, note).map_err(|error| {
-            CommandError::new(error, "keep what the log shows now by other means")
+            CommandError::new(error, "save the log's present checkpoint by other means")
         })?;
     }
     Ok(path)
@@ -172,18 +169,18 @@ fn keep_beside(shard: &Path, note: &[u8]) -> Result<PathBuf, CommandError> {
 fn contradiction(copied: &Checkpoint, why: &str, kept: &Path) -> CommandError {
     CommandError::contradiction(
         format_args!(
-            "the copy has {} entries of {}, and {why}: it was rolled back, shows an old checkpoint again, or there are \
-             two of it. The copy is as it was; what proves it is in {}",
+            "the copy has {} entries of {}, and {why}: the log was rolled back or forked, or shows an old checkpoint \
+             again. The copy is unchanged; the proof is in {}",
             copied.size,
             copied.origin,
             kept.display()
         ),
-        "keep this folder as it is, compare with the witnesses and the other side, and copy into another folder",
+        "keep this folder unchanged, compare it with the witnesses and the other side, and copy into another folder",
     )
 }
 
-/// Copies what the checkpoint covers, however far the log goes on meanwhile.
-fn one(source: &dyn LogSource, shown: &ShownShard, to: &Path) -> Result<(), CommandError> {
+/// Copies what the checkpoint covers, also while the log grows.
+fn copy_shard(source: &dyn LogSource, shown: &ShownShard, to: &Path) -> Result<(), CommandError> {
     let ShownShard {
         name: shard,
         head,
@@ -257,9 +254,9 @@ mod tests {
 
     /// A log of few entries that shows a checkpoint of its own choice each time.
     #[derive(Default)]
-    struct Turning(RefCell<VecDeque<u64>>);
+    struct ChangingLog(RefCell<VecDeque<u64>>);
 
-    impl Turning {
+    impl ChangingLog {
         fn show(&self, sizes: &[u64]) {
             *self.0.borrow_mut() = sizes.iter().copied().collect();
         }
@@ -282,7 +279,7 @@ mod tests {
         }
     }
 
-    impl LogSource for Turning {
+    impl LogSource for ChangingLog {
         fn shards(&self) -> Result<Vec<String>, LogSourceError> {
             Ok(vec!["2026".to_owned()])
         }
@@ -302,18 +299,18 @@ mod tests {
     fn the_checkpoint_that_was_held_against_the_copy_is_the_one_that_is_copied() {
         let place = tempfile::tempdir().unwrap();
         let kept = || fs::read(place.path().join("2026/checkpoint")).unwrap();
-        let log = Turning::default();
+        let log = ChangingLog::default();
         log.show(&[6, 2, 2, 2]);
         copy(&log, place.path()).unwrap();
-        assert_eq!(kept(), Turning::note(6));
+        assert_eq!(kept(), ChangingLog::note(6));
         // The first that it shows contains the copy, whatever it shows from then on.
         for first in [6, 9] {
             log.show(&[first, first, 2, 2, 2]);
             copy(&log, place.path()).unwrap();
-            assert_eq!(kept(), Turning::note(first));
+            assert_eq!(kept(), ChangingLog::note(first));
         }
         log.show(&[2, 9, 9, 9]);
         assert!(copy(&log, place.path()).is_err());
-        assert_eq!(kept(), Turning::note(9));
+        assert_eq!(kept(), ChangingLog::note(9));
     }
 }

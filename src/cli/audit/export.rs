@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use serde_json::Value;
 
-use super::{FilterArgs, FoundEntry, LogArgs};
+use super::{FilterArgs, LogArgs, MatchingEntry};
 use crate::terminal::{CommandError, output_error};
 
 /// Export entries for programs: JSON lines or CSV
@@ -14,24 +14,24 @@ use crate::terminal::{CommandError, output_error};
     cloison audit export ./copy > entries.jsonl\n  \
     cloison audit export --client clients/auditor.toml --format csv --event release --output releases.csv\n\n\
     A JSON line has `shard`, `index` and `entry`; the entry is byte for byte the one that was logged. The CSV (RFC 4180) has \
-    the members that most questions are about, and the whole entry in its last column.")]
+    the most used members as columns, and the whole entry in its last column.")]
 pub struct AuditExportArgs {
     #[command(flatten)]
     log: LogArgs,
     #[command(flatten)]
     filter: FilterArgs,
-    /// In which form
+    /// The form
     #[arg(long, value_enum, default_value_t = ExportFormat::Jsonl)]
     format: ExportFormat,
     /// The file to write, which must not exist; standard output without it
     #[arg(long, short, value_name = "FILE")]
     output: Option<PathBuf>,
-    /// JSON lines, as all commands understand it
+    /// Print JSON lines: the same as --format jsonl
     #[arg(long, conflicts_with = "format")]
     json: bool,
 }
 
-/// In which form.
+/// The form of the export.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub enum ExportFormat {
     /// One JSON object a line
@@ -80,7 +80,7 @@ fn write(
     output.flush().map_err(|error| failed(&error))
 }
 
-fn jsonl(found: &FoundEntry<'_>) -> Vec<u8> {
+fn jsonl(found: &MatchingEntry<'_>) -> Vec<u8> {
     let head = format!(
         "{{\"shard\":\"{}\",\"index\":{},\"entry\":",
         found.shard, found.index
@@ -114,7 +114,7 @@ const COLUMNS: [&str; 22] = [
     "entry",
 ];
 
-fn csv(found: &FoundEntry<'_>) -> Vec<u8> {
+fn csv(found: &MatchingEntry<'_>) -> Vec<u8> {
     let entry: Value = serde_json::from_slice(found.entry).unwrap_or_default();
     let mut line = vec![field(found.shard), found.index.to_string()];
     for name in &COLUMNS[2..COLUMNS.len() - 1] {
@@ -128,16 +128,18 @@ fn csv(found: &FoundEntry<'_>) -> Vec<u8> {
     format!("{}\r\n", line.join(",")).into_bytes()
 }
 
-/// A field of RFC 4180. What a spreadsheet would take for a formula gets a quotation mark that says
-/// it is text.
+/// A field of RFC 4180. A text that a spreadsheet would take for a formula gets an apostrophe before
+/// it.
 fn field(text: &str) -> String {
-    let text = match text.starts_with(['=', '+', '-', '@', '\t', '\r']) {
-        true => format!("'{text}"),
-        false => text.to_owned(),
+    let text = if text.starts_with(['=', '+', '-', '@', '\t', '\r']) {
+        format!("'{text}")
+    } else {
+        text.to_owned()
     };
-    match text.contains([',', '"', '\n', '\r']) {
-        true => format!("\"{}\"", text.replace('"', "\"\"")),
-        false => text,
+    if text.contains([',', '"', '\n', '\r']) {
+        format!("\"{}\"", text.replace('"', "\"\""))
+    } else {
+        text
     }
 }
 
@@ -148,7 +150,7 @@ mod tests {
     #[test]
     fn lines_of_both_forms() {
         let entry = br#"{"case":"-1,2","client":"a","event":"tokenize","time":"t"}"#;
-        let found = FoundEntry {
+        let found = MatchingEntry {
             shard: "2026",
             index: 7,
             entry,

@@ -41,8 +41,8 @@ pub enum InspectionCommand {
     --reference D-118/2026 --controller 'Caisse nationale de sécurité sociale' --address 'Casablanca' \\\n    \
     --agent 'A. Agent' --auditor auditor --object 'Re-identifications in the sector health' --sector health \\\n    \
     --days 30 --client clients/auditor.toml\n\n\
-    Decree 2-09-165, art. 17. The object is a text for people, and sectors and actors for the doors: where both are named, what \
-    is in one of the sectors and by one of the actors. Enter it at the vault and at each node that is to be inspected.")]
+    Decree 2-09-165, art. 17. The object is a text for people; its sectors and actors are what the servers enforce: with both, \
+    an entry must be in one of the sectors and by one of the actors. Enter it at the vault and at each node to be inspected.")]
 pub struct InspectionNewArgs {
     /// The register: gives the deployment's id
     #[arg(long, value_name = "FILE")]
@@ -73,10 +73,10 @@ pub struct InspectionNewArgs {
     /// A client, organisation, authority, officer or operator; repeatable
     #[arg(long = "actor", value_name = "ID", required_unless_present = "sectors")]
     actors: Vec<String>,
-    /// What was logged before this day or instant is not its object
+    /// Only what was logged from this day or instant on
     #[arg(long, value_name = "TIME", value_parser = time)]
     from: Option<Timestamp>,
-    /// Nor what was logged from this day or instant on
+    /// Only what was logged before this day or instant
     #[arg(long, value_name = "TIME", value_parser = time)]
     to: Option<Timestamp>,
     /// When it opens [default: now]
@@ -87,7 +87,7 @@ pub struct InspectionNewArgs {
     days: u32,
 }
 
-/// Who signs, and where what was signed goes.
+/// Who signs, and where the signed document goes.
 #[derive(clap::Args)]
 struct InspectionSealArgs {
     /// A register key of the commission: Ed25519, PKCS#8 PEM, mode 0600
@@ -96,7 +96,7 @@ struct InspectionSealArgs {
     /// The key's id, as vault and node have it pinned
     #[arg(long, value_name = "ID")]
     kid: String,
-    /// Write what was signed to this file, to be brought by others; an existing file is never
+    /// Write the signed document to this file, for others to bring; an existing file is never
     /// overwritten
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
@@ -163,7 +163,7 @@ pub struct InspectionCloseArgs {
 /// Runs the command.
 ///
 /// # Errors
-/// When something is not as it should be, or the server refuses.
+/// When an input is not valid, or the server refuses.
 pub fn run(command: InspectionCommand) -> Result<(), CommandError> {
     match command {
         InspectionCommand::New(args) => new(*args),
@@ -189,7 +189,7 @@ fn new(args: InspectionNewArgs) -> Result<(), CommandError> {
         .checked_add(SignedDuration::from_hours(24 * i64::from(args.days)))
         .map_err(|_| {
             CommandError::usage(
-                "it ends after the end of time",
+                "the inspection would end after the end of time",
                 "give an earlier --not-before",
             )
         })?;
@@ -201,7 +201,7 @@ fn new(args: InspectionNewArgs) -> Result<(), CommandError> {
     };
     let decision = InspectionDecision {
         aud: read_register(&args.register)?.deployment,
-        id: uuid::Builder::from_random_bytes(crate::clock::random()).into_uuid(),
+        id: crate::clock::random_uuid(),
         reference: args.reference,
         controller: args.controller,
         address: args.address,
@@ -242,11 +242,11 @@ impl InspectionSealArgs {
     fn finish<S: statement::Statement>(self, says: &S, what: &str) -> Result<(), CommandError> {
         if self.out.is_none() && self.client.is_none() {
             return Err(CommandError::usage(
-                "where does it go?",
+                "the signed document has no destination",
                 "give --out FILE, or --client FILE to bring it at once",
             ));
         }
-        let hint = "a register key of the commission is needed: the one by which vault and node know its registers";
+        let hint = "name a register key of the commission, which vault and node have pinned";
         let key = read_signing_key(&self.key).map_err(|error| CommandError::new(error, hint))?;
         let signed = says
             .draft()
@@ -258,7 +258,7 @@ impl InspectionSealArgs {
         match &self.client {
             Some(file) => bring(&open_client(file)?, &signed, self.json),
             None => print(format_args!(
-                "Signed by {}: {what}. It is in force where somebody has brought it: `cloison audit inspection enter`",
+                "Signed by {}: {what}. It is in force where it is entered: `cloison audit inspection enter`",
                 self.kid
             )),
         }
@@ -268,11 +268,11 @@ impl InspectionSealArgs {
 fn obtain(assent: Assent, changes: String) -> Result<(), CommandError> {
     assent.obtain(&Irreversible {
         changes,
-        lost: "It does not open again: a new decision has to be signed.",
+        lost: "It does not open again: that needs a new signed decision.",
     })
 }
 
-/// Whether a text decides on an inspection, and does not end one.
+/// Whether a text is a decision, and not the end of an inspection.
 fn is_decision(text: &str) -> bool {
     statement::read_unverified::<InspectionDecision>(text.trim_end()).is_ok()
 }
@@ -287,9 +287,10 @@ fn bring(client: &Client, text: &str, json: bool) -> Result<(), CommandError> {
         statement: text.trim_end().to_owned(),
     };
     let view: InspectionView = client.post_json(path, &statement)?;
-    match json {
-        true => print_json(&view),
-        false => print(shown(&view).trim_end()),
+    if json {
+        print_json(&view)
+    } else {
+        print(shown(&view).trim_end())
     }
 }
 
@@ -298,9 +299,10 @@ fn list(args: &InspectionListArgs) -> Result<(), CommandError> {
     if args.json {
         return print_json(&listed);
     }
-    match listed.inspections.is_empty() {
-        true => print("no inspection was entered there that names you"),
-        false => print(
+    if listed.inspections.is_empty() {
+        print("no inspection there names you")
+    } else {
+        print(
             listed
                 .inspections
                 .iter()
@@ -308,7 +310,7 @@ fn list(args: &InspectionListArgs) -> Result<(), CommandError> {
                 .collect::<Vec<_>>()
                 .join("\n")
                 .trim_end(),
-        ),
+        )
     }
 }
 

@@ -1,4 +1,4 @@
-//! `cloison audit prove`: one entry, provable to whoever has the log's key.
+//! `cloison audit prove`: proves one entry to anyone who has the log's key.
 
 use std::path::{Path, PathBuf};
 
@@ -21,8 +21,8 @@ use crate::tlog::witness::KnownLogs as _;
 #[command(after_long_help = "Examples:\n  \
     cloison audit prove 2026#1842 --client clients/auditor.toml --output release.tlog-proof\n  \
     cloison audit prove --check release.tlog-proof --register register.toml\n\n\
-    The file (C2SP tlog-proof) holds the entry, its path in the tree and the signed checkpoint. Whoever has it and the \
-    log's public key needs nothing else. Exit codes of --check: 0 proven; 1 not.")]
+    The file (C2SP tlog-proof) holds the entry, its path in the tree and the signed checkpoint. To check it, one needs \
+    only this file and the log's public key. Exit codes of --check: 0 proven; 1 not.")]
 pub struct AuditProveArgs {
     /// The entry's number, with its shard where there are several: 1842, 2026#1842
     #[arg(value_name = "ENTRY", required_unless_present = "check")]
@@ -65,8 +65,8 @@ fn prove(args: &AuditProveArgs, entry: &str) -> Result<(), CommandError> {
     };
     let index: u64 = number.parse().map_err(|_| {
         CommandError::usage(
-            format_args!("{entry} is no entry"),
-            "a number, or shard and number: 2026#1842",
+            format_args!("{entry} is not an entry's number"),
+            "write a number, or shard and number: 2026#1842",
         )
     })?;
     let shard = match (shards(&*source, shard)?.as_slice(), shard) {
@@ -92,18 +92,19 @@ fn prove(args: &AuditProveArgs, entry: &str) -> Result<(), CommandError> {
         Some(path) => {
             write_public(path, proof.text().as_bytes())
                 .map_err(|error| CommandError::new(error, "choose another path"))?;
-            match args.json {
-                true => print_json(&json!({"log": origin, "index": index, "file": path})),
-                false => print(format_args!(
+            if args.json {
+                print_json(&json!({"log": origin, "index": index, "file": path}))
+            } else {
+                print(format_args!(
                     "entry {index} of {origin}: proof in {}",
                     path.display()
-                )),
+                ))
             }
         }
     }
 }
 
-/// Makes the proof, and checks it before anybody gets it.
+/// Makes the proof and checks it.
 fn make(source: &dyn LogSource, shard: &str, index: u64) -> Result<ProofFile, CommandError> {
     let note = source
         .read(shard, LogResource::Checkpoint)
@@ -161,7 +162,7 @@ fn make(source: &dyn LogSource, shard: &str, index: u64) -> Result<ProofFile, Co
 
 fn check(args: &AuditProveArgs, file: &Path) -> Result<(), CommandError> {
     let keys = args.keys.keys()?;
-    let hint = "it proves nothing: ask for another one, from the log itself";
+    let hint = "the file proves nothing: get another one from the log itself";
     let failed = |error: &dyn std::fmt::Display| {
         CommandError::new(format_args!("{}: {error}", file.display()), hint)
     };
@@ -169,22 +170,23 @@ fn check(args: &AuditProveArgs, file: &Path) -> Result<(), CommandError> {
     let claimed = proof.claimed().map_err(|error| failed(&error))?;
     let key = keys.key_of(&claimed.origin).ok_or_else(|| {
         failed(&format_args!(
-            "it is of the log {}, for which no key is believed",
+            "it is of the log {}, for which no key is trusted",
             claimed.origin
         ))
     })?;
     let (checkpoint, _) = proof.check(&key).map_err(|error| failed(&error))?;
     let entry: Value = serde_json::from_slice(&proof.entry).unwrap_or_default();
-    match args.json {
-        true => print_json(&json!({
+    if args.json {
+        print_json(&json!({
             "proven": true, "log": checkpoint.origin, "index": proof.index, "size": checkpoint.size, "entry": entry,
-        })),
-        false => print(format_args!(
+        }))
+    } else {
+        print(format_args!(
             "proven: entry {} of {} (a checkpoint over {} entries covers it)\n{}",
             proof.index,
             checkpoint.origin,
             checkpoint.size,
             String::from_utf8_lossy(&proof.entry)
-        )),
+        ))
     }
 }

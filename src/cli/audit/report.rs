@@ -65,14 +65,14 @@ pub struct AuditReportArgs {
 /// Runs the command.
 ///
 /// # Errors
-/// When there is no report to be had, or it is not as it should be.
+/// When the server gives no report, or the report is not valid.
 pub fn run(args: &AuditReportArgs) -> Result<(), CommandError> {
     match (&args.check, args.inspection) {
         (Some(file), _) => verify(args, file),
         (None, Some(id)) => fetch(args, id),
         (None, None) => Err(CommandError::usage(
-            "of which inspection?",
-            "give --inspection ID; `cloison audit inspection list`",
+            "no inspection is named",
+            "give --inspection ID; `cloison audit inspection list` lists them",
         )),
     }
 }
@@ -80,8 +80,8 @@ pub fn run(args: &AuditReportArgs) -> Result<(), CommandError> {
 fn fetch(args: &AuditReportArgs, id: Uuid) -> Result<(), CommandError> {
     let Some(file) = &args.log.client else {
         return Err(CommandError::usage(
-            "who writes the report?",
-            "give --client FILE: the auditor's file of the vault or node",
+            "no server is named",
+            "give --client FILE: the auditor's client file for the vault or node",
         ));
     };
     let with = |output: &Path, end: &str| {
@@ -93,7 +93,7 @@ fn fetch(args: &AuditReportArgs, id: Uuid) -> Result<(), CommandError> {
         .output
         .as_deref()
         .map(|output| (with(output, ".json"), with(output, ".html")));
-    // Before it is asked for: that is logged.
+    // Checked before the request, which is logged.
     if let Some(there) = places
         .iter()
         .flat_map(|(data, page)| [data, page])
@@ -110,41 +110,38 @@ fn fetch(args: &AuditReportArgs, id: Uuid) -> Result<(), CommandError> {
     let Some((data, page)) = places else {
         return print_json(&document);
     };
-    let text = serde_json::to_string_pretty(&document)
-        .map_err(|error| CommandError::new(error, "report this as a fault"))?;
+    let text = serde_json::to_string_pretty(&document).map_err(CommandError::bug)?;
     write_new(&data, &text)?;
     write_private(&page, printable(&document, &args.language)?.as_bytes()).map_err(not_written)?;
-    match args.json {
-        true => print_json(&json!({"inspection": id, "report": data, "page": page})),
-        false => print(format_args!(
+    if args.json {
+        print_json(&json!({"inspection": id, "report": data, "page": page}))
+    } else {
+        print(format_args!(
             "{} and {}; check it with `cloison audit report --check {} --register register.toml`",
             data.display(),
             page.display(),
             data.display()
-        )),
+        ))
     }
 }
 
 /// The page; every text in it is escaped.
 fn printable(document: &SignedReport, language: &str) -> Result<String, CommandError> {
-    let fault = |error: &dyn std::fmt::Display| {
-        CommandError::new(error, "report this as a fault of cloison")
-    };
-    let words: Value = serde_json::from_str(WORDS).map_err(|error| fault(&error))?;
+    let words: Value = serde_json::from_str(WORDS).map_err(CommandError::bug)?;
     let mut pages = Environment::new();
-    // The name's end is what switches escaping on.
+    // The suffix `.html` turns escaping on.
     pages
         .add_template("report.html", PAGE)
-        .map_err(|error| fault(&error))?;
+        .map_err(CommandError::bug)?;
     let page = pages
         .get_template("report.html")
-        .map_err(|error| fault(&error))?;
+        .map_err(CommandError::bug)?;
     let digest = crate::statement::digest_of::<ReportStatement>(&document.signature);
     let digest = digest
         .map(|digest| data_encoding::HEXLOWER.encode(&digest))
         .unwrap_or_default();
     let context = context! { r => document.report, w => words[language], language, digest };
-    page.render(context).map_err(|error| fault(&error))
+    page.render(context).map_err(CommandError::bug)
 }
 
 fn verify(args: &AuditReportArgs, file: &Path) -> Result<(), CommandError> {
@@ -158,44 +155,43 @@ fn verify(args: &AuditReportArgs, file: &Path) -> Result<(), CommandError> {
     let keys = args.keys.keys()?;
     let report = check(&document, |origin| keys.key_of(origin)).map_err(|refusal| {
         CommandError::new(
-            format_args!("the report is not as it should be: {refusal}"),
-            "do not rely on it; ask for another one",
+            format_args!("the report is not valid: {refusal}"),
+            "do not rely on it; get another one",
         )
     })?;
     let counted = match (&args.log.log, &args.keys.register) {
         (None, _) => None,
         (Some(_), None) => {
             return Err(CommandError::usage(
-                "who are the sectors' clients?",
+                "no register is named, which lists the sectors' clients",
                 "give --register FILE to count the figures again",
             ));
         }
         (Some(_), Some(register)) => {
             let figures = count(&*args.log.open()?, &report, &read_register(register)?)?;
             if figures != report.figures {
-                let hint = "verify the copy, and that the register is the one of the report";
+                let hint = "verify the copy, and check that the register is the report's";
                 return Err(CommandError::new(
-                    "the figures are not those that the log gives",
+                    "the figures differ from those of the log",
                     hint,
                 ));
             }
             Some(figures.entries)
         }
     };
-    match args.json {
-        true => print_json(
+    if args.json {
+        print_json(
             &json!({"good": true, "inspection": report.inspection.decision.id, "counted": counted}),
-        ),
-        false => {
-            let again = counted.map_or(String::new(), |n| {
-                format!("; its figures are those of {} entries", HumanCount(n))
-            });
-            let decision = &report.inspection.decision;
-            print(format_args!(
-                "good: signed for {}, inspection {}{again}",
-                report.owner, decision.reference
-            ))
-        }
+        )
+    } else {
+        let again = counted.map_or(String::new(), |n| {
+            format!("; its figures are those of {} entries", HumanCount(n))
+        });
+        let decision = &report.inspection.decision;
+        print(format_args!(
+            "good: signed for {}, inspection {}{again}",
+            report.owner, decision.reference
+        ))
     }
 }
 
@@ -205,8 +201,9 @@ fn count(
     report: &InspectionReport,
     register: &Register,
 ) -> Result<InspectionFigures, CommandError> {
-    let (last, _) = Checkpoint::read(report.checkpoint.as_bytes())
-        .map_err(|error| CommandError::new(error, "see above"))?;
+    let (last, _) = Checkpoint::read(report.checkpoint.as_bytes()).map_err(|error| {
+        CommandError::new(error, "the report has no valid checkpoint: get another one")
+    })?;
     let object = InspectionObject::of(&report.inspection, register);
     let mut count = FigureCounter::default();
     let bar = progress(None);

@@ -1,12 +1,13 @@
 //! `cloison audit resume`: after a restore that lost entries, or where the second place is lost.
 
-use std::path::PathBuf;
+use std::fmt::Display;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use serde_json::json;
 
-use crate::audit::Event;
+use crate::audit::AuditEvent;
 use crate::audit::log::{Appender, KnownLoss, Log, LogError, LogParts};
 use crate::cli::assent::{Assent, Irreversible};
 use crate::cli::check;
@@ -31,19 +32,19 @@ const PATIENCE: Duration = Duration::from_secs(30);
 #[command(
     after_long_help = "Examples:\n  cloison audit resume --after-restore --config vault.toml\n  \
     cloison audit resume --second-lost --config vault.toml\n\n\
-    The process itself must not run. After a restore the shard that lost entries is never extended again; the log goes on in a \
-    new one, whose first entry says what was lost. Before that, see docs/operations.md for what else an older store lacks, and \
-    tell the commission. Where the second place is empty (lost, or new in the configuration) nobody can tell whether the store \
-    is the newest one: hold it against what a witness or the other side has cosigned. The log says that it went on."
+    Stop the process first. After a restore the shard that lost entries is never extended again; the log goes on in a new \
+    one, whose first entry says what was lost. Before that, see docs/operations.md for what else an older store lacks, and \
+    tell the commission. When the second place is empty (lost, or new in the configuration), this machine cannot tell whether \
+    the store is the newest one: compare it with what a witness or the other side has cosigned. The log says that it went on."
 )]
 pub struct AuditResumeArgs {
     /// The configuration of the vault or the node (`vault.toml`, `node.toml`)
     #[arg(long, value_name = "FILE")]
     config: PathBuf,
-    /// That the store was restored and lost entries, and that this is known
+    /// Go on although the store was restored and lost entries
     #[arg(long, required_unless_present = "second_lost")]
     after_restore: bool,
-    /// That the second place has nothing, and that this is known
+    /// Go on although the second place has nothing
     #[arg(long, conflicts_with = "after_restore")]
     second_lost: bool,
     #[command(flatten)]
@@ -53,85 +54,98 @@ pub struct AuditResumeArgs {
     json: bool,
 }
 
-/// Where a log lies, and whose it is.
-struct ResumePlaces {
-    store: PathBuf,
-    owner: String,
-    key: Deposit,
-    keyring: Keyring,
-    second: Option<PathBuf>,
-}
-
 /// Runs the command.
 ///
 /// # Errors
 /// When there is nothing to resume, or the log cannot be written.
 pub fn run(args: &AuditResumeArgs) -> Result<(), CommandError> {
-    let place = place(args)?;
-    let hint = "stop the process, and check [store], [secrets] and [audit] in the configuration";
-    let failed = |error: &dyn std::fmt::Display| CommandError::new(error, hint);
-    let Some(second) = place.second else {
-        return Err(CommandError::new(
-            "the configuration names no second place (`[audit] second`), so nothing is known to be lost",
-            "start the process; it goes on where the store ends",
-        ));
-    };
-    if !Store::is_there(&place.store) {
-        let message = format_args!("there is no store at {}", place.store.display());
-        return Err(CommandError::new(
-            message,
-            "mount its disk, or put the backup there first (docs/operations.md#backups)",
-        ));
+    let place = ResumePlace::read(&args.config)?;
+    if args.second_lost {
+        go_on_without_second(args, &place)
+    } else {
+        go_on_after_restore(args, &place)
     }
-    let store = Arc::new(Store::open(&place.store, &place.owner).map_err(|error| failed(&error))?);
-    let open = |resume| -> Result<_, CommandError> {
-        let key = place
+}
+
+/// A log that did not go on: its store, whose it is, and the keys that open it.
+struct ResumePlace {
+    store: Arc<Store>,
+    owner: String,
+    key: Deposit,
+    keyring: Keyring,
+    second: PathBuf,
+}
+
+impl ResumePlace {
+    /// Opens the store that a configuration names; that fails while the process runs.
+    fn read(config: &Path) -> Result<Self, CommandError> {
+        let invalid = |error| CommandError::new(error, "correct the file and try again");
+        let (store, owner, key, openers, second) = if check::is_node(&read_text(config)?) {
+            let node = NodeConfig::load(config).map_err(invalid)?;
+            let owner = format!("{}/node/{}", node.deployment, node.authority);
+            let second = node.log.second;
+            (node.store, owner, node.checkpoint, node.openers, second)
+        } else {
+            let vault = VaultConfig::load(config).map_err(invalid)?;
+            let owner = format!("{}/vault", vault.deployment);
+            let (key, second) = (vault.secrets.checkpoint, vault.log.second);
+            (vault.store, owner, key, vault.openers, second)
+        };
+        let Some(second) = second else {
+            return Err(CommandError::new(
+                "the configuration names no second place (`[audit] second`), so nothing is known to be lost",
+                "start the process: it goes on where the store ends",
+            ));
+        };
+        if !Store::is_there(&store) {
+            return Err(CommandError::new(
+                format_args!("there is no store at {}", store.display()),
+                "mount its disk, or put the backup there first (docs/operations.md#backups)",
+            ));
+        }
+        Ok(Self {
+            store: Arc::new(Store::open(&store, &owner).map_err(failed)?),
+            owner,
+            key,
+            keyring: openers.keyring(),
+            second,
+        })
+    }
+
+    /// Opens the log as a start does, which refuses any loss but `known`.
+    fn open(&self, known: Option<KnownLoss>) -> Result<OpenedLog, CommandError> {
+        let key = self
             .keyring
-            .read_signing_key(&place.key, SecretKind::Checkpoint)
-            .map_err(|error| failed(&error))?;
+            .read_signing_key(&self.key, SecretKind::Checkpoint)
+            .map_err(failed)?;
         let parts = LogParts {
-            second: Some(CheckpointFile::new(second.clone())),
-            resume,
+            second: Some(CheckpointFile::new(self.second.clone())),
+            resume: known,
             ..LogParts::new(key)
         };
-        Ok(Log::open(
-            store.clone(),
-            &place.owner,
-            parts,
-            SystemClock.now(),
-        ))
-    };
-    if args.second_lost {
-        let (origin, published) = match open(None)? {
-            Err(LogError::SecondLost {
-                origin, published, ..
-            }) => (origin, published),
-            Err(error) => return Err(failed(&error)),
-            Ok(_) => {
-                return Err(CommandError::new(
-                    "the second place has what it should have",
-                    "start the process",
-                ));
-            }
-        };
-        args.assent.obtain(&Irreversible {
-            changes: format!(
-                "The second place has nothing, as where its disk is not mounted; {origin} goes on from {published} published \
-                 entries."
-            ),
-            lost: "Whether more were published, nobody can tell here any more; the log says so for good.",
-        })?;
-        let (log, appender) = open(Some(KnownLoss::SecondLost))?.map_err(|error| failed(&error))?;
-        return go_on_without_second(args, &log, appender).map_err(|why| failed(&why));
+        let (store, now) = (self.store.clone(), SystemClock.now());
+        Ok(Log::open(store, &self.owner, parts, now))
     }
-    let lost = match open(None)? {
+}
+
+/// A log and what appends to it, or why it does not go on.
+type OpenedLog = Result<(Arc<Log>, Appender), LogError>;
+
+fn failed(error: impl Display) -> CommandError {
+    let hint = "stop the process, and check [store], [secrets] and [audit] in the configuration";
+    CommandError::new(error, hint)
+}
+
+/// Begins a new shard, whose first entry says what was lost.
+fn go_on_after_restore(args: &AuditResumeArgs, place: &ResumePlace) -> Result<(), CommandError> {
+    let (origin, published, found) = match place.open(None)? {
         Err(LogError::Behind {
-            published,
             origin,
+            published,
             found,
             ..
         }) => (origin, published, found),
-        Err(error) => return Err(failed(&error)),
+        Err(error) => return Err(failed(error)),
         Ok(_) => {
             return Err(CommandError::new(
                 "there is nothing to resume: the store leads to the checkpoint in the second place",
@@ -139,43 +153,86 @@ pub fn run(args: &AuditResumeArgs) -> Result<(), CommandError> {
             ));
         }
     };
-    let (origin, published, found) = &lost;
     args.assent.obtain(&Irreversible {
         changes: format!("{origin} had {published} published entries, and {found}. The log goes on without them."),
         lost: "The shard that lost entries is never extended again, and the new one says so for good.",
     })?;
-    let (log, appender) = open(Some(KnownLoss::AfterRestore))?.map_err(|error| failed(&error))?;
+    let (log, appender) = place.open(Some(KnownLoss::AfterRestore))?.map_err(failed)?;
     let before = log.latest().map(|published| published.tree.shard);
     // The writer has the entry to write before anything else.
-    let writer = writer(&log, appender).map_err(|error| failed(&error))?;
+    let writer = writer(&log, appender).map_err(failed)?;
     let started = Instant::now();
     let resumed = loop {
-        match log
-            .latest()
-            .filter(|published| Some(published.tree.shard) != before)
-        {
+        let latest = log.latest();
+        match latest.filter(|published| Some(published.tree.shard) != before) {
             Some(published) => break published,
             None if started.elapsed() > PATIENCE => {
-                let why = log
-                    .trouble()
-                    .unwrap_or_else(|| "the entry was not written in time".to_owned());
-                return Err(failed(&why));
+                return Err(failed(trouble(&log, "the entry was not written in time")));
             }
             None => std::thread::sleep(Duration::from_millis(20)),
         }
     };
     drop(writer);
-    let (origin, published, found) = lost;
-    match args.json {
-        true => print_json(
-            &json!({"lost": {"log": origin, "entries": published}, "log": resumed.checkpoint.origin}),
-        ),
-        false => print(format_args!(
+    let new = &resumed.checkpoint.origin;
+    if args.json {
+        print_json(&json!({"lost": {"log": origin, "entries": published}, "log": new}))
+    } else {
+        print(format_args!(
             "{origin} had {published} published entries, and {found}.\n\
-             The log goes on as {}; its first entry says so. Start the process now.",
-            resumed.checkpoint.origin
-        )),
+             The log goes on as {new}; its first entry says so. Start the process now."
+        ))
     }
+}
+
+/// Logs that the second place had nothing, and fills it with the checkpoint over that entry.
+fn go_on_without_second(args: &AuditResumeArgs, place: &ResumePlace) -> Result<(), CommandError> {
+    let (origin, published) = match place.open(None)? {
+        Err(LogError::SecondLost {
+            origin, published, ..
+        }) => (origin, published),
+        Err(error) => return Err(failed(error)),
+        Ok(_) => {
+            return Err(CommandError::new(
+                "the second place has what it should have",
+                "start the process",
+            ));
+        }
+    };
+    args.assent.obtain(&Irreversible {
+        changes: format!(
+            "The second place has nothing, as where its disk is not mounted; {origin} goes on from {published} published \
+             entries."
+        ),
+        lost: "Whether more were published can no longer be told here; the log says so for good.",
+    })?;
+    let (log, appender) = place.open(Some(KnownLoss::SecondLost))?.map_err(failed)?;
+    let last = log.latest();
+    let last = last.ok_or_else(|| failed("the store has no checkpoint"))?;
+    let writer = writer(&log, appender).map_err(failed)?;
+    let event = AuditEvent::SecondLost {
+        checkpoint: last.note.clone(),
+    };
+    let receipt = writer
+        .record(SystemClock.now(), event, vec![], vec![])
+        .map_err(failed)?;
+    let published = log.covering(&receipt, PATIENCE);
+    let published =
+        published.ok_or_else(|| failed(trouble(&log, "the entry was not published in time")))?;
+    drop(writer);
+    let (size, origin) = (published.checkpoint.size, &published.checkpoint.origin);
+    if args.json {
+        print_json(&json!({"log": origin, "entries": size}))
+    } else {
+        print(format_args!(
+            "The second place had nothing. It has the checkpoint over {size} entries of {origin} now; the last of them says so. \
+             Start the process now."
+        ))
+    }
+}
+
+/// Why nothing came of an entry: what the log says, or that it took too long.
+fn trouble(log: &Log, late: &str) -> String {
+    log.trouble().unwrap_or_else(|| late.to_owned())
 }
 
 /// The writer of a log, for the one entry that is to be written.
@@ -196,68 +253,4 @@ fn writer(log: &Log, appender: Appender) -> Result<Committer, StoreError> {
         clock,
         poisoned,
     )
-}
-
-/// Writes down that the second place had nothing, and fills it with the checkpoint over that entry.
-fn go_on_without_second(
-    args: &AuditResumeArgs,
-    log: &Log,
-    appender: Appender,
-) -> Result<(), String> {
-    let last = log.latest().ok_or("the store has no checkpoint")?;
-    let writer = writer(log, appender).map_err(|error| error.to_string())?;
-    let event = Event::SecondLost {
-        checkpoint: last.note.clone(),
-    };
-    let receipt = writer
-        .record(SystemClock.now(), event, vec![], vec![])
-        .map_err(|code| code.to_string())?;
-    let published = log.covering(&receipt, PATIENCE);
-    let late = || {
-        log.trouble()
-            .unwrap_or_else(|| "the entry was not published in time".to_owned())
-    };
-    let checkpoint = published.ok_or_else(late)?.checkpoint.clone();
-    drop(writer);
-    let shown = match args.json {
-        true => print_json(&json!({"log": checkpoint.origin, "entries": checkpoint.size})),
-        false => print(format_args!(
-            "The second place had nothing. It has the checkpoint over {} entries of {} now; the last of them says so. Start \
-             the process now.",
-            checkpoint.size, checkpoint.origin
-        )),
-    };
-    shown.map_err(|error| error.message().to_owned())
-}
-
-fn place(args: &AuditResumeArgs) -> Result<ResumePlaces, CommandError> {
-    let hint = "correct the file and try again";
-    match check::is_node(&read_text(&args.config)?) {
-        true => {
-            let config =
-                NodeConfig::load(&args.config).map_err(|error| CommandError::new(error, hint))?;
-            let owner = format!("{}/node/{}", config.deployment, config.authority);
-            let keyring = config.openers.keyring();
-            Ok(ResumePlaces {
-                store: config.store,
-                owner,
-                key: config.checkpoint,
-                keyring,
-                second: config.log.second,
-            })
-        }
-        false => {
-            let config =
-                VaultConfig::load(&args.config).map_err(|error| CommandError::new(error, hint))?;
-            let owner = format!("{}/vault", config.deployment);
-            let keyring = config.openers.keyring();
-            Ok(ResumePlaces {
-                store: config.store,
-                owner,
-                key: config.secrets.checkpoint,
-                keyring,
-                second: config.log.second,
-            })
-        }
-    }
 }

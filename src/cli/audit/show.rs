@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{FilterArgs, FoundEntry, LogArgs};
+use super::{FilterArgs, LogArgs, MatchingEntry};
 use crate::terminal::{CommandError, print, print_json};
 
 /// Show entries to people, a line each
@@ -34,7 +34,7 @@ pub fn run(args: &AuditShowArgs) -> Result<(), CommandError> {
     let mut matched = 0u64;
     args.filter.each(
         &*source,
-        |FoundEntry {
+        |MatchingEntry {
              shard,
              index,
              entry,

@@ -19,10 +19,10 @@ use crate::tlog::note::{SignatureKind, Verifier};
     cloison audit verify --client clients/auditor.toml --register register.toml\n  \
     cloison audit verify ./copy --register register.toml --seen last-month.checkpoint\n  \
     cloison audit verify /backup/vault --key 3d4017c3…\n\n\
-    Keep the checkpoint of each check (`--keep FILE`) and name it with `--seen` at the next one: whoever rewrites the log, \
-    even with its key, cannot make it contain what you saw. Where the times of entries run backwards it warns: such a log is \
-    whole, and its clock was not right. Exit codes: 0 all is well, with or without a warning; 1 something is not, or nothing \
-    could be read.")]
+    Keep the checkpoint of each check (`--keep FILE`) and name it with `--seen` at the next one: a log that was \
+    rewritten, even with its key, does not contain what you saw. The command warns when the times of entries run backwards: \
+    such a log is complete, but its clock was wrong. Exit codes: 0 good, with or without warnings; 1 a finding, or the log \
+    could not be read.")]
 pub struct AuditVerifyArgs {
     #[command(flatten)]
     log: LogArgs,
@@ -31,8 +31,8 @@ pub struct AuditVerifyArgs {
     /// A checkpoint kept from before; the log must contain it (repeatable)
     #[arg(long, value_name = "FILE")]
     seen: Vec<PathBuf>,
-    /// Write the last checkpoint here when all is well, to be kept for the next time; the log must
-    /// contain one that is there
+    /// When the log is good, write its last checkpoint here for the next time; the log must contain
+    /// the one that is already there
     #[arg(long, value_name = "FILE")]
     keep: Option<PathBuf>,
     /// The verifier key of a witness or of the other side (`name+id+key`), whose cosignatures count
@@ -51,7 +51,9 @@ fn cosigner(text: &str) -> Result<Verifier, String> {
     let key = Verifier::parse(text).map_err(|error| error.to_string())?;
     match key.kind() {
         SignatureKind::Cosigner => Ok(key),
-        SignatureKind::Log => Err("this is the key of a log and not of a cosigner: --key".into()),
+        SignatureKind::Log => {
+            Err("this is a log's key and not a cosigner's: name it with --key".into())
+        }
     }
 }
 
@@ -62,7 +64,7 @@ fn cosigner(text: &str) -> Result<Verifier, String> {
 pub fn run(args: &AuditVerifyArgs) -> Result<(), CommandError> {
     let read =
         |path: &PathBuf| std::fs::read(path).map_err(|error| CommandError::file(path, &error));
-    // What is there is replaced only by what contains it.
+    // The kept checkpoint is replaced only by one that contains it.
     let kept = args
         .keep
         .as_ref()
@@ -88,11 +90,12 @@ pub fn run(args: &AuditVerifyArgs) -> Result<(), CommandError> {
     let report = verify::all(&*source, &wanted, &mut shown);
     bar.finish_and_clear();
     let report = report.map_err(|error| unreadable(&error))?;
-    match args.json {
-        true => print_json(
+    if args.json {
+        print_json(
             &serde_json::json!({"good": report.is_good(), "logs": report.logs, "findings": report.findings}),
-        )?,
-        false => print(text(&report, started.elapsed()))?,
+        )?
+    } else {
+        print(text(&report, started.elapsed()))?
     }
     match (report.is_good(), &args.keep) {
         (true, None) => Ok(()),
@@ -125,21 +128,20 @@ fn keep(report: &LogsReport, kept: Option<&[u8]>, path: &Path) -> Result<(), Com
         }
         if last.origin != before.origin {
             eprintln!(
-                "the checkpoint of {} is kept now; it contains that of {}, which was",
+                "the checkpoint of {} replaces that of {}, which it contains",
                 last.origin, before.origin
             );
         }
     }
-    // What was kept before is evidence, too: it is there until the new one is, and whole.
+    // The kept checkpoint is evidence, so the new one replaces it at once.
     replace_file(path, &last.note)
 }
 
 fn fault(report: &LogsReport) -> CommandError {
-    let count = report.all_findings().count();
-    let what = match report.logs.is_empty() {
-        true => "there is no log here".to_owned(),
-        false if count == 1 => "the log is not as it should be: one finding".to_owned(),
-        false => format!("the log is not as it should be: {count} findings"),
+    let what = match report.all_findings().count() {
+        _ if report.logs.is_empty() => "there is no log here".to_owned(),
+        1 => "the log is not good: one finding".to_owned(),
+        count => format!("the log is not good: {count} findings"),
     };
     CommandError::new(
         what,
@@ -150,7 +152,7 @@ fn fault(report: &LogsReport) -> CommandError {
 fn text(report: &LogsReport, took: Duration) -> String {
     let mut lines: Vec<String> = vec![];
     for log in &report.logs {
-        lines.push(one(log));
+        lines.push(log_text(log));
     }
     for (origin, finding) in report.all_findings() {
         let within = if origin.is_empty() {
@@ -179,7 +181,7 @@ fn text(report: &LogsReport, took: Duration) -> String {
     lines.join("\n")
 }
 
-fn one(log: &LogReport) -> String {
+fn log_text(log: &LogReport) -> String {
     let mut text = format!(
         "{}\n  {} entries, root {}",
         log.origin,

@@ -23,8 +23,9 @@ use crate::terminal::{CommandError, print, print_json};
     --custodian driss --out court-2027\n  \
     cloison authority keygen --id court-2028 --suite x-wing --threshold 3 --shares 5 --out court-2028\n\n\
     A key in another custody: `cloison secrets new authority CUSTODY:PATH --id ID --suite SUITE`. To change from one key to \
-    another, of either suite: `cloison authority renew`. Best on a machine without a network, by all custodians together. Each takes his own file and nobody takes two. The set \
-    (*.set) is public: it lies at the node, which checks each share against it.")]
+    another, of either suite: `cloison authority renew`. Do this \
+    on a machine without a network, with all custodians present. Each custodian takes their own file, and none takes two. The \
+    set (*.set) is public: the node has it and checks each share against it.")]
 pub struct AuthorityKeygenArgs {
     /// The new key's id in the register
     #[arg(long, value_name = "ID", value_parser = parse_id)]
@@ -60,7 +61,7 @@ struct NewAuthorityKey {
 /// Runs the command.
 ///
 /// # Errors
-/// When there can be no such shares, a passphrase is missing, or the folder is not new.
+/// When the key cannot be split so, a passphrase is missing, or the folder is not new.
 pub fn run(args: &AuthorityKeygenArgs) -> Result<(), CommandError> {
     memory::protect(true);
     let made = make(args)?;
@@ -115,8 +116,7 @@ fn make(args: &AuthorityKeygenArgs) -> Result<NewAuthorityKey, CommandError> {
                 &scalar.0,
             )];
             let (set, shares) = split(&secrets, custodians, threshold).map_err(unsplit)?;
-            // Before anybody relies on them: any `threshold` of the shares make this key; the last
-            // ones are as good as others.
+            // Any `threshold` of the shares must make this key; the last ones are tried here.
             let last: Vec<_> = shares[shares.len() - threshold..].iter().collect();
             let recovered = set
                 .recover(&last)
@@ -125,10 +125,7 @@ fn make(args: &AuthorityKeygenArgs) -> Result<NewAuthorityKey, CommandError> {
                 .map(AuthoritySecret);
             match recovered.as_ref().map(derive) {
                 Some(key) if key.public() == public => Ok((set, shares)),
-                _ => Err(CommandError::new(
-                    "the new shares do not recover the key",
-                    "report this as a fault of cloison",
-                )),
+                _ => Err(CommandError::bug("the new shares do not recover the key")),
             }
         })?;
     let shares = files.split_off(1);

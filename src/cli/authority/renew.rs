@@ -22,11 +22,11 @@ use crate::terminal::{CommandError, print, print_json, progress};
     4. `cloison authority renew`: every stored segment is sealed to the new key too, read back and proved to open with it\n  \
     5. take the old key out of the register and of node.toml, restart both, `cloison authority renew --drop-old`\n\n\
     The same adds a second authority to a sector (4 at the first one's node, then at the second's) and removes one (5). Mappings \
-    are not touched and no pseudonym changes. It may be broken off and repeated at any time: what is done is done. \
-    Any custodian or officer may run it; the signed register alone says to whom anything is sealed.")]
+    are not touched and no pseudonym changes. It may be stopped and repeated at any time: what was done stays done. \
+    Any custodian or officer may run it; only the signed register decides to which keys segments are sealed.")]
 pub struct RenewArgs {
-    /// Take keys out of stored segments that the register no longer lists, where one that it lists
-    /// was proved
+    /// Take keys that the register no longer lists out of stored segments, where a listed key was
+    /// proved
     #[arg(long)]
     drop_old: bool,
     #[command(flatten)]
@@ -63,7 +63,7 @@ struct DropTotals {
 /// Runs the command.
 ///
 /// # Errors
-/// When the other side refuses, or segments are left that somebody has to do something about.
+/// When the server refuses, or segments are left that need attention.
 pub fn run(args: &RenewArgs) -> Result<(), CommandError> {
     let client = args.client.open()?;
     if args.drop_old {
@@ -94,7 +94,7 @@ fn renew(args: &RenewArgs, client: &Client) -> Result<(), CommandError> {
             all.sealed += step.sealed;
             all.discarded += step.discarded;
             all.unprovable += step.unprovable;
-            // What is refused in one pass is refused in the other.
+            // Both passes refuse the same segments, so they are counted once.
             all.refused += if task == RenewalTask::Rewrap {
                 step.refused
             } else {
@@ -106,20 +106,21 @@ fn renew(args: &RenewArgs, client: &Client) -> Result<(), CommandError> {
         })?;
         all.segments = examined;
     }
-    match args.json {
-        true => print_json(&all)?,
-        false => print(format_args!(
+    if args.json {
+        print_json(&all)?
+    } else {
+        print(format_args!(
             "{} segments: {} recipients added, {} proved to open.",
             HumanCount(all.segments),
             HumanCount(all.added),
             HumanCount(all.proved)
-        ))?,
+        ))?
     }
     all.left()
 }
 
 impl RenewalTotals {
-    /// What somebody has to do something about, the worst first.
+    /// Reports what needs attention, the worst first.
     fn left(&self) -> Result<(), CommandError> {
         let left = |count: u64, what: &str, hint: &str| match count {
             0 => Ok(()),
@@ -131,8 +132,8 @@ impl RenewalTotals {
         left(
             self.refused,
             "segments are not signed by a key that both sides know",
-            "list earlier keys of the vault as [[segment-key]] in vault.toml and node.toml; if there are none, the store was \
-             tampered with",
+            "list earlier keys of the vault as [[segment-key]] in vault.toml and node.toml; if there are none, someone has \
+             changed the store",
         )?;
         left(
             self.sealed,
@@ -176,13 +177,14 @@ fn drop_old(args: &RenewArgs, client: &Client) -> Result<(), CommandError> {
         request.after = page.next;
         Ok(request.after.is_some())
     })?;
-    match args.json {
-        true => print_json(&all)?,
-        false => print(format_args!(
+    if args.json {
+        print_json(&all)?
+    } else {
+        print(format_args!(
             "{} segments: {} recipients dropped that the register no longer lists.",
             HumanCount(all.segments),
             HumanCount(all.dropped)
-        ))?,
+        ))?
     }
     if all.unproved > 0 {
         let what = format!(
@@ -198,7 +200,7 @@ fn drop_old(args: &RenewArgs, client: &Client) -> Result<(), CommandError> {
         0 => Ok(()),
         refused => Err(CommandError::new(
             format_args!("{refused} segments are not signed by this vault"),
-            "list its earlier keys as [[segment-key]] in vault.toml; if there are none, the store was tampered with",
+            "list its earlier keys as [[segment-key]] in vault.toml; if there are none, someone has changed the store",
         )),
     }
 }
@@ -223,7 +225,7 @@ fn pages(
     Ok(())
 }
 
-/// What was done stays done.
+/// The failure, with a hint that running the command again is safe.
 fn stopped(error: CommandError) -> CommandError {
     let hint = format!(
         "{}; then run this again: what was done stays done",

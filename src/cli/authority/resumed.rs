@@ -1,7 +1,7 @@
 //! `cloison authority acknowledge-resume`: the vault was restored, and its log says what was lost.
 
 use crate::cli::client_file::ClientFile;
-use crate::reidentify::resumed::{ResumeAcknowledgement, ResumedLogs};
+use crate::resumption::{ResumeAcknowledgement, ResumedLogs};
 use crate::terminal::{CommandError, print, print_json};
 
 /// What the command takes.

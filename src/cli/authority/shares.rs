@@ -1,5 +1,5 @@
-//! `cloison authority unseal` and `drill`: a custodian brings his share to the node; or all of them
-//! try theirs by themselves.
+//! `cloison authority unseal` and `drill`: a custodian brings their share to the node, or all
+//! custodians test their shares on one machine.
 
 use std::path::PathBuf;
 
@@ -22,8 +22,8 @@ use crate::unseal::UnsealProgress;
 #[command(after_long_help = "Examples:\n  \
     cloison authority unseal --client clients/custodian-2.toml --share custodian-2.share\n  \
     cloison authority unseal --client clients/custodian-2.toml --share custodian-2.share --identity custodian-2.key\n\n\
-    Each custodian from his own machine, over his own certificate, in any order. The share is decrypted here, and only the \
-    node sees it. A share brought twice counts once; shares are forgotten when the others do not come in time.")]
+    Each custodian does this on their own machine, with their own certificate, in any order. The share is decrypted here, and \
+    only the node sees it. A share that is brought twice counts once; the node forgets shares when the others do not come in time.")]
 pub struct UnsealArgs {
     /// The custodian's share file
     #[arg(long, value_name = "FILE")]
@@ -42,16 +42,16 @@ pub struct UnsealArgs {
 #[command(after_long_help = "Examples:\n  \
     cloison authority drill --client clients/custodian-2.toml --share custodian-2.share\n  \
     cloison authority drill --config node.toml --share a.share --share b.share --share c.share\n\n\
-    With --client a custodian brings his share to the node, as for unsealing; when enough have come the node makes the key, \
-    compares its public half, forgets it and stays as it was. With --config all shares are tried on this machine: it \
-    should be one that never had a network. Practise every half year: a share that nobody can open is no share.")]
+    With --client a custodian brings their share to the node, as for unsealing; when enough have come, the node makes the key, \
+    compares its public half, forgets it and stays as it was. With --config all shares are tried on this machine, which \
+    should never have had a network. Practise every half year: a share that does not open is worth nothing.")]
 pub struct AuthorityDrillArgs {
-    /// A share file; with --config as many as it takes (repeatable)
+    /// A share file; with --config as many as the threshold (repeatable)
     #[arg(long, value_name = "FILE", required = true)]
     share: Vec<PathBuf>,
     #[command(flatten)]
     opening: ShareOpeningArgs,
-    /// The client file of the custodian who brings his share to the node
+    /// The client file of the custodian who brings their share to the node
     #[arg(
         long,
         value_name = "FILE",
@@ -90,11 +90,12 @@ pub fn unseal(args: &UnsealArgs) -> Result<(), CommandError> {
         threshold,
         done,
     } = progress;
-    match done {
-        true => print(format_args!("{key}: the node is unsealed")),
-        false => print(format_args!(
+    if done {
+        print(format_args!("{key}: the node is unsealed"))
+    } else {
+        print(format_args!(
             "{key}: the node has {shares} of {threshold} shares"
-        )),
+        ))
     }
 }
 
@@ -108,7 +109,7 @@ pub fn drill(args: &AuthorityDrillArgs) -> Result<(), CommandError> {
         (Some(client), _) => at_node(args, client),
         (None, Some(config)) => here(args, config),
         (None, None) => Err(CommandError::usage(
-            "nothing says where to try the shares",
+            "neither a node nor a configuration is named",
             "add --client or --config",
         )),
     }
@@ -117,7 +118,7 @@ pub fn drill(args: &AuthorityDrillArgs) -> Result<(), CommandError> {
 fn at_node(args: &AuthorityDrillArgs, client: &std::path::Path) -> Result<(), CommandError> {
     let [share] = args.share.as_slice() else {
         return Err(CommandError::usage(
-            "a custodian brings one share, his own",
+            "a custodian brings one share, their own",
             "name one --share, or try all with --config",
         ));
     };
@@ -133,13 +134,14 @@ fn at_node(args: &AuthorityDrillArgs, client: &std::path::Path) -> Result<(), Co
         threshold,
         done,
     } = progress;
-    match done {
-        true => print(format_args!(
+    if done {
+        print(format_args!(
             "{key}: proved; {threshold} shares make the key that the register states"
-        )),
-        false => print(format_args!(
+        ))
+    } else {
+        print(format_args!(
             "{key}: the drill has {shares} of {threshold} shares"
-        )),
+        ))
     }
 }
 
@@ -166,7 +168,10 @@ fn here(args: &AuthorityDrillArgs, config: &std::path::Path) -> Result<(), Comma
     let (id, set) = pinned.ok_or_else(foreign)?;
     let shares: Vec<_> = files.iter().map(|file| &file.share).collect();
     let mut secrets = set.recover(&shares).map_err(|error| {
-        CommandError::new(error, "bring a share for each of as many custodians")
+        CommandError::new(
+            error,
+            "bring shares from as many custodians as the threshold",
+        )
     })?;
     let made = secrets
         .pop()
@@ -195,13 +200,14 @@ fn here(args: &AuthorityDrillArgs, config: &std::path::Path) -> Result<(), Comma
         .iter()
         .map(|share| share.custodian().to_string())
         .collect();
-    match args.json {
-        true => print_json(
+    if args.json {
+        print_json(
             &json!({"key": id, "done": true, "threshold": set.threshold, "custodians": custodians}),
-        ),
-        false => print(format_args!(
+        )
+    } else {
+        print(format_args!(
             "{id}: proved; the shares of {} make the key that the register states",
             custodians.join(", ")
-        )),
+        ))
     }
 }

@@ -1,5 +1,4 @@
-//! Opens every file that a configuration names, as `serve` would, and says all that is wrong with
-//! them.
+//! Opens every file that a configuration names, as `serve` would, and lists what is wrong with them.
 
 use std::collections::BTreeMap;
 use std::fmt::Display;
@@ -23,9 +22,9 @@ pub(in crate::cli) struct Survey {
 }
 
 impl Survey {
-    /// Looks at all of them at the time `now`. What a passphrase or a token opens is not opened,
-    /// what systemd keeps is not even looked for, and of another user's secrets, which root may
-    /// look at, only the modes count.
+    /// Checks all of them at the time `now`. Secrets under a passphrase or in a token are not opened,
+    /// credentials of systemd are not looked for, and of another user's secrets, which root may read,
+    /// only the mode is checked.
     pub(in crate::cli) fn of(files: &[NamedFile<'_>], now: Timestamp) -> Self {
         let mut survey = Self::default();
         files.iter().for_each(|file| survey.look(file, now));
@@ -94,7 +93,7 @@ impl Survey {
         }
     }
 
-    /// A secret in a file is opened, and every other is looked at.
+    /// Opens a secret in a file, and checks owner and mode of every other.
     fn secret(&mut self, deposit: &Deposit, open: impl FnOnce() -> Result<(), FileError>) {
         let looked = match deposit.custody {
             Custody::Credential => Ok(()),
@@ -113,7 +112,8 @@ impl Survey {
         }
     }
 
-    /// The process makes the store's parent folders by itself, and no other.
+    /// Checks the folder of a file that the process writes; the process makes only the folders of the
+    /// store.
     fn written(&mut self, at: &Path, store: &Path) {
         let folder = at
             .parent()
@@ -144,7 +144,7 @@ impl Survey {
         }
     }
 
-    /// Once, also where two sections name the same file.
+    /// Adds a fault once, also when two sections name the same file.
     fn fault(&mut self, fault: impl Display) {
         let fault = fault.to_string();
         if !self.faults.contains(&fault) {

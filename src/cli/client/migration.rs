@@ -1,4 +1,4 @@
-//! `cloison client keygen`, `migration` and `retire-epoch`: how a sector system follows an epoch.
+//! `cloison client keygen`, `migration` and `retire-epoch`: a sector system moves to the next epoch.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write as _};
@@ -28,8 +28,8 @@ use crate::terminal::{CommandError, output_error, print, print_json};
 #[derive(clap::Args)]
 #[command(
     after_long_help = "Example:\n  cloison client keygen secrets/health.migration\n\n\
-    The file stays with the sector; what is printed goes into the register: `migration-key` of its client, which also needs \
-    the operation `migrate`."
+    The file stays with the sector. The printed line goes into the register: `migration-key` of the sector's client, which also \
+    needs the operation `migrate`."
 )]
 pub struct MigrationKeygenArgs {
     /// Print JSON
@@ -43,7 +43,7 @@ pub struct MigrationKeygenArgs {
 /// Fetch the pairs of a migration
 #[derive(clap::Subcommand)]
 pub enum MigrationCommand {
-    /// List the migrations whose pairs wait
+    /// List the migrations whose pairs are waiting
     #[command(after_long_help = "Example:\n  \
         cloison client migration list --sector health --client clients/cnss-health.toml")]
     List(MigrationListArgs),
@@ -51,8 +51,8 @@ pub enum MigrationCommand {
     #[command(after_long_help = "Example:\n  \
         cloison client migration fetch --sector health --key secrets/health.migration \\\n    \
         --out pairs.csv --client clients/cnss-health.toml\n\n\
-        Each page is on the disk before the vault takes it away. Stopped in between, run it again with another file: \
-        what was not taken away comes again, and lines that come twice are the same.")]
+        Each page is on disk before the vault removes it. If the command was stopped, run it again with another file: pages that \
+        were not removed come again, and lines that come twice are the same.")]
     Fetch(MigrationFetchArgs),
 }
 
@@ -78,14 +78,14 @@ pub struct MigrationFetchArgs {
     /// The private key, as `cloison client keygen` made it
     #[arg(long, value_name = "FILE")]
     key: PathBuf,
-    /// Only this order's pairs [default: all that wait]
+    /// Only this order's pairs [default: all that are waiting]
     #[arg(long, value_name = "UUID")]
     order: Option<String>,
     /// Where the pairs go (mode 0600); an existing file is never overwritten [default: standard
     /// output]
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
-    /// Leave the pairs with the vault: they can be fetched again
+    /// Leave the pairs at the vault, to be fetched again
     #[arg(long)]
     keep: bool,
     /// Print what was fetched as JSON; needs --out
@@ -95,14 +95,14 @@ pub struct MigrationFetchArgs {
     client: ClientFile,
 }
 
-/// Say that the sector needs a closed epoch no more: its mappings go, for good
+/// Destroy the mappings of a closed epoch that the sector no longer needs
 #[derive(clap::Args)]
 #[command(after_long_help = "Examples:\n  \
     cloison client retire-epoch --sector health --epoch 1 --dry-run --client clients/cnss-health.toml\n  \
     cloison client retire-epoch --sector health --epoch 1 --statement statement.jws --client clients/cnss-health.toml\n\n\
-    An operator signs the statement: `cloison statement new --retire-epoch health:1`. There is no way back: no pseudonym of the \
-    epoch can be re-identified or migrated afterwards. Fetch the pairs of every migration first and see that your tables have \
-    them. The vault refuses where mappings were never migrated, unless you give them up with --unmigrated.")]
+    An operator signs the statement: `cloison statement new --retire-epoch health:1`. This cannot be undone: no pseudonym of the \
+    epoch can be re-identified or migrated afterwards. Fetch the pairs of every migration first and check that your tables \
+    have them. The vault refuses when mappings were never migrated, unless you give them up with --unmigrated.")]
 pub struct RetireEpochArgs {
     /// The sector
     #[arg(long)]
@@ -136,12 +136,13 @@ pub fn keygen(args: &MigrationKeygenArgs) -> Result<(), CommandError> {
     let secret = Key::random();
     write_secret(&args.out, SecretKind::Migration, &secret).map_err(not_written)?;
     let public = HEXLOWER.encode(MigrationKey::derive(&secret).public());
-    match args.json {
-        true => print_json(&serde_json::json!({"file": args.out, "migration-key": public})),
-        false => print(format_args!(
+    if args.json {
+        print_json(&serde_json::json!({"file": args.out, "migration-key": public}))
+    } else {
+        print(format_args!(
             "migration-key = \"{public}\"\nPrivate key in {}; the line above is for the register.",
             args.out.display()
-        )),
+        ))
     }
 }
 
@@ -171,7 +172,7 @@ fn list(client: &Client, sector: &str) -> Result<WaitingMigrations, CommandError
 
 fn table(listed: &WaitingMigrations) -> String {
     if listed.migrations.is_empty() {
-        return format!("No pairs wait in sector {}.", listed.sector);
+        return format!("No pairs are waiting in sector {}.", listed.sector);
     }
     let mut table = format!(
         "{:<36} {:<12} {:>6} {:>12}",
@@ -201,7 +202,7 @@ fn fetch(args: &MigrationFetchArgs) -> Result<(), CommandError> {
     let key = read_secret(&args.key, SecretKind::Migration).map_err(|error| {
         CommandError::new(
             error,
-            "the key that `cloison client keygen` made is needed to open pairs",
+            "name the key that `cloison client keygen` made, to open pairs with",
         )
     })?;
     let key = MigrationKey::derive(&key);
@@ -212,7 +213,7 @@ fn fetch(args: &MigrationFetchArgs) -> Result<(), CommandError> {
     let orders: Vec<&WaitingMigration> = waiting.migrations.iter().filter(wanted).collect();
     if orders.is_empty() {
         return Err(CommandError::new(
-            "no such pairs wait",
+            "no such pairs are waiting",
             "`cloison client migration list` shows those that do",
         ));
     }
@@ -224,7 +225,7 @@ fn fetch(args: &MigrationFetchArgs) -> Result<(), CommandError> {
     };
     let mut fetched = FetchedPairs::default();
     for order in orders {
-        one(&client, args, &key, order, &mut output, &mut fetched, &bar)?;
+        fetch_order(&client, args, &key, order, &mut output, &mut fetched, &bar)?;
         fetched.orders.push(order.order.clone());
     }
     bar.finish_and_clear();
@@ -240,7 +241,7 @@ fn fetch(args: &MigrationFetchArgs) -> Result<(), CommandError> {
 }
 
 /// Fetches the pages of one order, each kept before it is acknowledged.
-fn one(
+fn fetch_order(
     client: &Client,
     args: &MigrationFetchArgs,
     key: &MigrationKey,
@@ -271,7 +272,7 @@ fn one(
                 let what = format!("page {} of order {order} does not open", page.page);
                 CommandError::new(
                     what,
-                    "is it the key whose public half the register has? Nothing of this page was taken away",
+                    "check that --key is the key whose public half the register has; the page stays at the vault",
                 )
             })?;
             output.write(&lines)?;
@@ -323,7 +324,7 @@ impl PairsOutput {
         }
     }
 
-    /// Makes sure, as far as that can be, that what was written stays.
+    /// Makes what was written durable; standard output is only flushed.
     fn keep(&mut self) -> Result<(), CommandError> {
         match self {
             Self::Standard => io::stdout().flush().map_err(|error| output_error(&error)),

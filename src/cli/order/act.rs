@@ -139,13 +139,13 @@ pub(super) fn resume(args: &OrderResumeArgs) -> Result<(), CommandError> {
             |texts: &[String]| texts.iter().map(digest).collect::<Option<Vec<[u8; 32]>>>();
         let wrong = || {
             CommandError::usage(
-                "--lift is no digest",
-                "64 hexadecimal digits, as `cloison order list` shows them",
+                "--lift is not a digest",
+                "write 64 hexadecimal digits, as `cloison order list` shows them",
             )
         };
         match (args.lifts.as_slice(), client) {
             ([], None) => Err(CommandError::usage(
-                "which suspension is lifted?",
+                "no suspension is named",
                 "name it with --lift, or give --client",
             )),
             ([], Some(client)) => {
@@ -177,39 +177,45 @@ pub(super) fn lodge(args: &OrderLodgeArgs) -> Result<(), CommandError> {
     if let Some(order) = &args.order {
         return bring_order(&args.client.open()?, order, args.json);
     }
-    let asked = || CommandError::usage("what is brought?", "an act, or an order with --order");
+    let asked = || {
+        CommandError::usage(
+            "neither an act nor an order is named",
+            "name the act's file, or the order's with --order",
+        )
+    };
     let path = args.act.as_deref().ok_or_else(asked)?;
     let act = read_text(path)?;
     match statement::read_unverified::<ActPayload>(&act) {
         Ok(payload) => obtain(args.assent, payload.act, payload.order)?,
         Err(_) if order_payload(path, &act).is_ok() => {
             return Err(CommandError::usage(
-                "this is an order, and no act upon one",
+                "this is an order and not an act upon one",
                 "bring it with --order FILE",
             ));
         }
-        // The server refuses it, and says why.
+        // The server refuses it and says why.
         Err(_) => {}
     }
     bring(&args.client.open()?, &act, args.json)
 }
 
-/// Shows an order to where the client leads.
+/// Brings an order to the client's server.
 fn bring_order(client: &Client, order: &Path, json: bool) -> Result<(), CommandError> {
     let text = OrderText {
         order: read_text(order)?.trim_end().to_owned(),
     };
     let lodged: LodgedOrder = client.post_json("/v1/orders", &text)?;
-    match json {
-        true => print_json(&lodged),
-        false => print(format_args!(
-            "Order {} is lodged: what becomes of its mappings meanwhile, it keeps its own copies until it is over.",
+    if json {
+        print_json(&lodged)
+    } else {
+        print(format_args!(
+            "Order {} is lodged: it keeps its own copies of the mappings until it is over.",
             lodged.order
-        )),
+        ))
     }
 }
 
-/// Asks before an act that no other act takes back.
+/// Asks before an act that cannot be undone.
 fn obtain(assent: Assent, act: ActKind, order: Uuid) -> Result<(), CommandError> {
     let (changes, lost) = match act {
         // Each undoes the other.
@@ -238,7 +244,7 @@ fn run(
 ) -> Result<(), CommandError> {
     if args.out.is_none() && args.client.is_none() {
         return Err(CommandError::usage(
-            "where does the act go?",
+            "the signed act has no destination",
             "give --out FILE, or --client FILE to bring it at once",
         ));
     }
@@ -266,7 +272,7 @@ fn run(
     match client {
         Some(client) => bring(&client, &signed, args.json),
         None => print(format_args!(
-            "{}Signed by {}. It is in force when somebody has brought it: `cloison order lodge`",
+            "{}Signed by {}. It is in force once it is brought: `cloison order lodge`",
             text(&payload),
             args.kid
         )),
@@ -278,8 +284,8 @@ fn whose(args: &OrderActArgs) -> Result<(Id, Id, Uuid), CommandError> {
     if let Ok(id) = Uuid::try_parse(&args.order) {
         let Some(file) = &args.register else {
             return Err(CommandError::usage(
-                "of which deployment is the order?",
-                "give its file, or --register",
+                "the order's deployment is not known from its id",
+                "give the order's file, or --register",
             ));
         };
         let register = read_register(file)?;
@@ -291,7 +297,7 @@ fn whose(args: &OrderActArgs) -> Result<(Id, Id, Uuid), CommandError> {
             (None, [only]) => (*only).clone(),
             (None, _) => {
                 return Err(CommandError::usage(
-                    "which authority's order is it?",
+                    "the register has several authorities",
                     "give --authority",
                 ));
             }
@@ -310,7 +316,7 @@ fn unusable(refusal: Refusal) -> CommandError {
     )
 }
 
-/// Brings an act to where the client leads, and says what came of it.
+/// Brings an act to the client's server, and prints the result.
 fn bring(client: &Client, act: &str, json: bool) -> Result<(), CommandError> {
     let lodged: ActResponse = client.post_json(
         "/v1/acts",
@@ -322,15 +328,16 @@ fn bring(client: &Client, act: &str, json: bool) -> Result<(), CommandError> {
         print_json(&lodged)?;
     } else {
         print(list::text(std::slice::from_ref(&lodged.order)).trim_end())?;
-        print(match lodged.both {
-            true => "Vault and node both have it.",
-            false => "This side has it; the other takes it before anything more is released.",
+        print(if lodged.both {
+            "Vault and node both have it."
+        } else {
+            "This side has it; the other side gets it before anything more is released."
         })?;
     }
     Ok(())
 }
 
-/// Whether a file holds an act and no order.
+/// Whether a text is an act, and not an order.
 pub(super) fn is_act(text: &str) -> bool {
     statement::read_unverified::<ActPayload>(text).is_ok()
 }
@@ -362,10 +369,10 @@ pub(super) fn sign(
     match register.map(|register| check_act(&signed, register)) {
         Some(Err(refusal)) => print(format_args!("Still missing: {refusal}")),
         Some(Ok(_)) => print(
-            "No signature is missing. It is in force when somebody has brought it: `cloison order lodge`",
+            "No signature is missing. It is in force once it is brought: `cloison order lodge`",
         ),
         None => print(
-            "With --register this says which signatures are missing. `cloison order lodge` brings it.",
+            "With --register this command says which signatures are missing. `cloison order lodge` brings the act.",
         ),
     }
 }

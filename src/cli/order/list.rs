@@ -1,14 +1,13 @@
-//! `cloison order list`: the orders that a side knows, where they stand, and what was done upon
+//! `cloison order list`: the orders that the vault or a node knows, their states, and the acts upon
 //! them.
 
-use std::fmt::Write as _;
+use std::fmt::{self, Write as _};
 use std::path::{Path, PathBuf};
 
 use crate::cli::client_file::ClientFile;
 use crate::cli::inputs::order_payload;
-use crate::order::OrderPayload;
-use crate::order::life::Orders;
-use crate::order::life::{OrderState, OrderView};
+use crate::order::life::{OrderLife, OrderState, OrderView, Orders};
+use crate::order::{OrderPayload, Signer};
 use crate::terminal::files::read_text;
 use crate::terminal::{CommandError, print, print_json};
 
@@ -19,10 +18,10 @@ use crate::terminal::{CommandError, print, print_json};
     cloison order list --client clients/operator.toml --json      what the vault knows, of all authorities\n  \
     cloison order list --client clients/officer.toml --review-due\n  \
     cloison order list --client clients/officer.toml --folder orders\n\n\
-    States: drafted (a file in --folder that nobody has used), active, suspended, exhausted (all that it allows was asked \
-    for), expired, revoked. The vault's count of what was asked for is the one that binds.")]
+    States: drafted (an unused file in --folder), active, suspended, exhausted (all pseudonyms that it allows were asked for), \
+    expired, revoked. The vault's count of pseudonyms is the one that binds.")]
 pub struct OrderListArgs {
-    /// Only orders under force majeure whose review nobody has closed
+    /// Only orders under force majeure whose review is not closed
     #[arg(long)]
     review_due: bool,
     /// Also the order files (*.jws) of this folder that the server has not seen
@@ -68,7 +67,7 @@ pub(super) fn run(args: &OrderListArgs) -> Result<(), CommandError> {
     }
 }
 
-/// The order files of a folder, as orders that nobody has used.
+/// The order files of a folder, as unused orders.
 fn drafts(folder: &Path) -> Result<Vec<OrderView>, CommandError> {
     let failed = |error: std::io::Error| CommandError::file(folder, &error);
     let mut files: Vec<PathBuf> = Vec::new();
@@ -98,78 +97,77 @@ fn draft(payload: OrderPayload) -> OrderView {
 
 /// Orders as people read them.
 pub(super) fn text(orders: &[OrderView]) -> String {
-    let mut out = String::new();
     if orders.is_empty() {
-        out.push_str("No orders.\n");
+        return "No orders.\n".to_owned();
     }
+    let mut page = String::new();
     for order in orders {
         // Writing to a String cannot fail.
-        let _ = write!(
-            out,
-            "{}  {:<9}  {}",
-            order.id,
-            order.state.as_str(),
-            order.authority
-        );
-        if let Some(life) = &order.life {
-            let detail = life
-                .basis_detail
-                .as_ref()
-                .map(|detail| format!(" ({detail})"))
-                .unwrap_or_default();
-            let _ = writeln!(out, "  {}  {}{detail}", life.case, life.basis);
-            let _ = writeln!(
-                out,
-                "  {} of {} pseudonyms in {}; valid {} to {}",
-                life.used,
-                life.limit,
-                life.sectors.join(", "),
-                life.not_before,
-                life.not_after
-            );
-            let signers: Vec<_> = life
-                .signers
-                .iter()
-                .map(|signer| format!("{} ({})", signer.id, signer.body))
-                .collect();
-            let _ = writeln!(out, "  signed by {}", signers.join(", "));
-            let _ = writeln!(
-                out,
-                "  first used {:.0} by {}, last {:.0} by {}",
-                life.first.time, life.first.officer, life.last.time, life.last.officer
-            );
-            if let Some(time) = life.exhausted {
-                let _ = writeln!(out, "  exhausted {time:.0}");
-            }
-        } else {
-            out.push('\n');
-        }
-        for done in &order.acts {
-            let by: Vec<_> = done
-                .by
-                .iter()
-                .map(|signer| format!("{} ({})", signer.id, signer.body))
-                .collect();
-            let _ = writeln!(
-                out,
-                "  {} {:.0} by {}: {}  {}",
-                done.act.as_str(),
-                done.received,
-                by.join(", "),
-                done.reason,
-                done.digest
-            );
-        }
-        if order.review_due {
-            let opened = order.life.as_ref().and_then(|life| life.review);
-            let opened = opened
-                .map(|time| format!(", open since {time:.0}"))
-                .unwrap_or_default();
-            let _ = writeln!(
-                out,
-                "  REVIEW DUE{opened}: a second body closes it with `cloison order review --close`"
-            );
-        }
+        let _ = one_order(&mut page, order);
     }
-    out
+    page
+}
+
+fn one_order(page: &mut String, order: &OrderView) -> fmt::Result {
+    let state = order.state.as_str();
+    write!(page, "{}  {state:<9}  {}", order.id, order.authority)?;
+    match &order.life {
+        Some(life) => one_life(page, life)?,
+        None => writeln!(page)?,
+    }
+    for entered in &order.acts {
+        let (act, by) = (entered.act.as_str(), with_bodies(&entered.by));
+        let (received, reason, digest) = (entered.received, &entered.reason, &entered.digest);
+        writeln!(page, "  {act} {received:.0} by {by}: {reason}  {digest}")?;
+    }
+    if order.review_due {
+        let opened = order.life.as_ref().and_then(|life| life.review);
+        let since = opened.map(|time| format!(", open since {time:.0}"));
+        writeln!(
+            page,
+            "  REVIEW DUE{}: a second body closes it with `cloison order review --close`",
+            since.unwrap_or_default()
+        )?;
+    }
+    Ok(())
+}
+
+/// What an order says that was used, and what was done with it.
+fn one_life(page: &mut String, life: &OrderLife) -> fmt::Result {
+    let detail = life.basis_detail.as_ref();
+    let detail = detail.map(|detail| format!(" ({detail})"));
+    writeln!(
+        page,
+        "  {}  {}{}",
+        life.case,
+        life.basis,
+        detail.unwrap_or_default()
+    )?;
+    writeln!(
+        page,
+        "  {} of {} pseudonyms in {}; valid {} to {}",
+        life.used,
+        life.limit,
+        life.sectors.join(", "),
+        life.not_before,
+        life.not_after
+    )?;
+    writeln!(page, "  signed by {}", with_bodies(&life.signers))?;
+    let (first, last) = (&life.first, &life.last);
+    writeln!(
+        page,
+        "  first used {:.0} by {}, last {:.0} by {}",
+        first.time, first.officer, last.time, last.officer
+    )?;
+    match life.exhausted {
+        Some(time) => writeln!(page, "  exhausted {time:.0}"),
+        None => Ok(()),
+    }
+}
+
+fn with_bodies(signers: &[Signer]) -> String {
+    let named = signers
+        .iter()
+        .map(|signer| format!("{} ({})", signer.id, signer.body));
+    named.collect::<Vec<_>>().join(", ")
 }

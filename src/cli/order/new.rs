@@ -26,12 +26,12 @@ use crate::terminal::{CommandError, print};
     --sector health --limit 2000000 --officer officer --hours 72 --out orders/migration.jws\n\n\
     An order lists its pseudonyms (--pseudonym, --list), or, where its basis is continuity, or statutory and the \
     register allows it, says how many at most (--limit). Where it names several sectors, each pseudonym is written SECTOR:PSEUDONYM and \
-    each list SECTOR:FILE. With --register nothing is written that the register forbids.")]
+    each list SECTOR:FILE. With --register the command refuses an order that the register forbids.")]
 pub struct OrderNewArgs {
     /// The register: gives the deployment's id, and the order is checked against it
     #[arg(long, value_name = "FILE", required_unless_present = "deployment")]
     register: Option<PathBuf>,
-    /// The deployment's id, where there is no register at hand
+    /// The deployment's id, without a register
     #[arg(long, value_name = "ID", conflicts_with = "register")]
     deployment: Option<String>,
     /// The order's own id (a random UUID) [default: a fresh one]
@@ -57,7 +57,7 @@ pub struct OrderNewArgs {
     /// A file of pseudonyms, one a line ('-': standard input); may be given several times
     #[arg(long = "list", value_name = "[SECTOR:]FILE")]
     lists: Vec<String>,
-    /// Any pseudonyms of the sectors, but at most so many
+    /// Any pseudonyms of the sectors, at most this many
     #[arg(long, value_name = "N", conflicts_with_all = ["pseudonyms", "lists"])]
     limit: Option<u64>,
     /// When it begins, e.g. 2026-11-22T09:00:00Z [default: now]
@@ -125,7 +125,7 @@ pub fn run(args: &OrderNewArgs) -> Result<(), CommandError> {
     let Some(out) = &args.out else {
         return print(text);
     };
-    // Private: it says about whom an authority asks.
+    // Private: it says whose pseudonyms an authority asks about.
     write_new(out, &text)?;
     print(format_args!(
         "Order {} written to {}; it needs signatures: `cloison order sign`",
@@ -138,8 +138,8 @@ const HINT: &str = "`cloison order new --help` has examples";
 /// The most faults that are told.
 const MOST_TOLD: usize = 100;
 
-/// What is wrong with an order that is to be made: all of it, so that nobody corrects one thing to
-/// be told the next.
+/// Everything that is wrong with an order that is to be made, so that people correct all of it at
+/// once.
 #[derive(Default)]
 struct NewOrderFaults {
     found: Vec<String>,
@@ -163,13 +163,14 @@ impl NewOrderFaults {
         let more = self.found.len().saturating_sub(MOST_TOLD);
         self.found.truncate(MOST_TOLD);
         self.found
-            .extend((more > 0).then(|| format!("and {more} faults more")));
-        match self.usage {
-            true => CommandError::usage(self.found.join("\n"), HINT),
-            false => CommandError::new(
+            .extend((more > 0).then(|| format!("and {more} more faults")));
+        if self.usage {
+            CommandError::usage(self.found.join("\n"), HINT)
+        } else {
+            CommandError::new(
                 self.found.join("\n"),
                 "`cloison order check` lists every rule that an order breaks",
-            ),
+            )
         }
     }
 }
@@ -229,9 +230,7 @@ fn payload(
     let inform_after = faults.note(args.inform_after.map(whole_second).transpose());
     Some(OrderPayload {
         aud: aud?,
-        id: args.id.unwrap_or_else(|| {
-            uuid::Builder::from_random_bytes(crate::clock::random()).into_uuid()
-        }),
+        id: args.id.unwrap_or_else(crate::clock::random_uuid),
         authority: authority?,
         basis: args.basis.basis(),
         case: args.case.clone(),
@@ -249,9 +248,9 @@ fn deployment(args: &OrderNewArgs, register: Option<&Register>) -> Result<Id, St
     match (&args.deployment, register) {
         (Some(id), _) => self::id("--deployment", id),
         (None, Some(register)) => Ok(register.deployment.clone()),
-        (None, None) => Err(
-            "nothing says of which deployment the order is: give --register or --deployment".into(),
-        ),
+        (None, None) => {
+            Err("the order's deployment is not known: give --register or --deployment".into())
+        }
     }
 }
 
@@ -264,7 +263,7 @@ fn authority(args: &OrderNewArgs, register: Option<&Register>) -> Result<Id, Str
     ) {
         (Some(id), _) => self::id("--authority", id),
         (None, Some([only])) => Ok((*only).clone()),
-        (None, _) => Err("nothing says of which authority the order is: give --authority".into()),
+        (None, _) => Err("the order's authority is not known: give --authority".into()),
     }
 }
 
@@ -324,9 +323,9 @@ fn scope(
     for (name, ListEntry { place, text }) in entries {
         let sector = register.and_then(|register| register.sector(name));
         if let Some(Err(code)) = sector.map(|sector| sector.parse_pseudonym(&text)) {
-            faults
-                .found
-                .push(format!("{place}: is no pseudonym of sector {name}: {code}"));
+            faults.found.push(format!(
+                "{place}: is not a pseudonym of sector {name}: {code}"
+            ));
         }
         match places.entry((name, text)) {
             Entry::Occupied(earlier) => {
@@ -370,7 +369,7 @@ fn in_sector<'a>(
         }
         (_, [only]) => Ok((only, text)),
         _ => Err(format!(
-            "{place}: does not say of which of the order's sectors it is: write SECTOR: before it"
+            "{place}: does not name one of the order's sectors: write SECTOR: before it"
         )),
     }
 }
@@ -381,5 +380,5 @@ fn id(place: &str, text: &str) -> Result<Id, String> {
 
 fn whole_second(time: Timestamp) -> Result<Timestamp, String> {
     Timestamp::from_second(time.as_second())
-        .map_err(|_| "no such time: write it like 2026-11-22T09:00:00Z".into())
+        .map_err(|_| "the time is out of range: write it like 2026-11-22T09:00:00Z".into())
 }

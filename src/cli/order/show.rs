@@ -1,12 +1,13 @@
-//! `cloison order show`: what an order says, to people.
+//! `cloison order show`: shows people what an order says.
 
-use std::fmt::Write as _;
+use std::fmt::{Display, Write as _};
 use std::path::PathBuf;
 
 use serde::Serialize;
 
 use crate::cli::inputs::order_payload;
 use crate::order::{LegalBasis, OrderPayload, PseudonymScope, SecuritySide};
+use crate::register::Id;
 use crate::statement::UnverifiedStatement;
 use crate::terminal::files::read_text;
 use crate::terminal::{CommandError, print, print_json};
@@ -14,7 +15,7 @@ use crate::terminal::{CommandError, print, print_json};
 /// What `order show` takes.
 #[derive(clap::Args)]
 #[command(after_long_help = "Example:\n  cloison order show orders/17.jws\n\n\
-    This only reads the file: neither signatures nor rules are checked, and anybody could have written it. \
+    This only reads the file: it checks neither signatures nor rules, and anyone could have written it. \
     `cloison order check` checks it.")]
 pub struct OrderShowArgs {
     /// The order
@@ -65,7 +66,7 @@ fn text(order: &str, payload: &OrderPayload) -> Result<String, CommandError> {
     Ok(facts + "Nothing of this is verified here: `cloison order check` does that.\n")
 }
 
-/// The same on one screen, for those who are to sign it: of each sector the first pseudonyms.
+/// The same on one screen, for the people who sign it: the first pseudonyms of each sector.
 pub(super) fn summary(order: &str, payload: &OrderPayload) -> Result<String, CommandError> {
     const MOST_SHOWN: usize = 5;
     Ok(format!(
@@ -74,84 +75,100 @@ pub(super) fn summary(order: &str, payload: &OrderPayload) -> Result<String, Com
     ))
 }
 
+/// Facts about an order, one a line.
+struct FactLines(String);
+
+impl FactLines {
+    fn add(&mut self, name: &str, value: impl Display) {
+        // Writing to a String cannot fail.
+        let _ = writeln!(self.0, "  {name:<12} {value}");
+    }
+}
+
 /// One fact a line; of each sector `most` pseudonyms at most.
 fn facts(order: &str, payload: &OrderPayload, most: usize) -> Result<String, CommandError> {
     let shown = shown(order, payload)?;
-    let length = payload.not_after.duration_since(payload.not_before);
-    let basis = match &payload.basis {
-        LegalBasis::Statutory { article } => format!("statutory: {article}"),
-        LegalBasis::ForceMajeure {
-            security: SecuritySide::Internal,
-        } => "force majeure, security inside the State".into(),
-        LegalBasis::ForceMajeure {
-            security: SecuritySide::External,
-        } => "force majeure, security outside the State".into(),
-        LegalBasis::Judicial => "judicial".into(),
-        LegalBasis::Continuity(epochs) => format!(
-            "continuity: from epoch {} to epoch {}",
-            epochs.from, epochs.to
-        ),
-    };
     let signers = match shown.claimed_signers.as_slice() {
         [] => "nobody yet".to_owned(),
         signers => format!("{}, as the file claims", signers.join(", ")),
     };
-    let officers: Vec<&str> = payload
-        .officers
-        .iter()
-        .map(|officer| officer.as_str())
-        .collect();
+    let officers: Vec<&str> = payload.officers.iter().map(Id::as_str).collect();
     let sectors: Vec<String> = payload.sectors.iter().map(|sector| plain(sector)).collect();
-    let mut out = String::new();
-    let mut fact = |name: &str, value: &str| {
-        let _ = writeln!(out, "  {name:<12} {value}"); // writing to a String cannot fail
-    };
-    fact("order", &payload.id.to_string());
-    fact("deployment", payload.aud.as_str());
-    fact("authority", payload.authority.as_str());
-    fact("legal basis", &basis);
-    fact("case", &payload.case);
-    fact("purpose", payload.purpose.as_str());
-    fact("sectors", &sectors.join(", "));
-    match &payload.scope {
-        PseudonymScope::AtMost(limit) => fact(
-            "pseudonyms",
-            &format!("any of these sectors, {limit} at most"),
-        ),
-        PseudonymScope::Listed(lists) => {
-            let all: usize = lists.values().map(Vec::len).sum();
-            fact("pseudonyms", &format!("these {all} and no other:"));
-            for (sector, list) in lists {
-                let first = list.iter().take(most);
-                first.for_each(|pseudonym| {
-                    fact("", &format!("{}: {}", plain(sector), plain(pseudonym)))
-                });
-                if let more @ 1.. = list.len().saturating_sub(most) {
-                    let all = "`cloison order show` lists them all";
-                    fact("", &format!("{}: {more} more ({all})", plain(sector)));
-                }
-            }
-        }
-    }
-    fact(
-        "valid",
-        &format!(
-            "from {} until before {}, {}",
-            payload.not_before,
-            payload.not_after,
-            hours(length.as_secs())
-        ),
+    let valid = format!(
+        "from {} until before {}, {}",
+        payload.not_before,
+        payload.not_after,
+        hours(
+            payload
+                .not_after
+                .duration_since(payload.not_before)
+                .as_secs()
+        )
     );
-    fact("officers", &officers.join(", "));
+    let mut facts = FactLines(String::new());
+    facts.add("order", payload.id);
+    facts.add("deployment", &payload.aud);
+    facts.add("authority", &payload.authority);
+    facts.add("legal basis", basis(&payload.basis));
+    facts.add("case", &payload.case);
+    facts.add("purpose", &payload.purpose);
+    facts.add("sectors", sectors.join(", "));
+    scope(&mut facts, &payload.scope, most);
+    facts.add("valid", valid);
+    facts.add("officers", officers.join(", "));
     if let Some(time) = payload.inform_after {
-        fact(
+        facts.add(
             "notice",
-            &format!("the persons concerned are not told before {time}"),
+            format_args!("the persons concerned are not told before {time}"),
         );
     }
-    fact("digest", &shown.digest);
-    fact("signed by", &signers);
-    Ok(out)
+    facts.add("digest", &shown.digest);
+    facts.add("signed by", signers);
+    Ok(facts.0)
+}
+
+fn basis(basis: &LegalBasis) -> String {
+    match basis {
+        LegalBasis::Statutory { article } => format!("statutory: {article}"),
+        LegalBasis::ForceMajeure { security } => {
+            let side = match security {
+                SecuritySide::Internal => "inside",
+                SecuritySide::External => "outside",
+            };
+            format!("force majeure, security {side} the State")
+        }
+        LegalBasis::Judicial => "judicial".to_owned(),
+        LegalBasis::Continuity(epochs) => format!(
+            "continuity: from epoch {} to epoch {}",
+            epochs.from, epochs.to
+        ),
+    }
+}
+
+fn scope(facts: &mut FactLines, scope: &PseudonymScope, most: usize) {
+    let lists = match scope {
+        PseudonymScope::AtMost(limit) => {
+            return facts.add(
+                "pseudonyms",
+                format_args!("any of these sectors, {limit} at most"),
+            );
+        }
+        PseudonymScope::Listed(lists) => lists,
+    };
+    let all: usize = lists.values().map(Vec::len).sum();
+    facts.add("pseudonyms", format_args!("these {all} and no other:"));
+    for (sector, list) in lists {
+        let sector = plain(sector);
+        for pseudonym in list.iter().take(most) {
+            facts.add("", format_args!("{sector}: {}", plain(pseudonym)));
+        }
+        if let more @ 1.. = list.len().saturating_sub(most) {
+            facts.add(
+                "",
+                format_args!("{sector}: {more} more (`cloison order show` lists them all)"),
+            );
+        }
+    }
 }
 
 fn hours(seconds: i64) -> String {
@@ -166,8 +183,8 @@ fn hours(seconds: i64) -> String {
     }
 }
 
-/// Sector names and pseudonyms were not checked and may be any text: nothing of it may move the
-/// reader's cursor or turn the line round.
+/// Replaces every character that could move the reader's cursor or reverse the line: sector names and
+/// pseudonyms were not checked and may be any text.
 fn plain(text: &str) -> String {
     text.chars()
         .map(|c| {

@@ -1,12 +1,14 @@
 //! What a register says: for people, and as JSON.
 
-use std::fmt::Write as _;
+use std::fmt::{Display, Write as _};
 
 use data_encoding::HEXLOWER;
 use serde_json::{Value, json};
 
+use crate::identifier::SchemeRules;
 use crate::register::{
-    Authority, Client, Granularity, Id, PeriodLength, Register, Sector, SpkiDigest,
+    Authority, Granularity, Id, Organisation, PeriodLength, Register, RegisteredClient, Sector,
+    SpkiDigest,
 };
 
 /// One JSON object; members as the register's own fields are called.
@@ -123,52 +125,11 @@ pub(super) fn text(register: &Register) -> String {
     }
     page.push_str("\nSchemes\n");
     for scheme in register.schemes.values() {
-        let rules = scheme.rules();
-        line(
-            &mut page,
-            2,
-            &format!(
-                "{}: {}, without {:?}, check digit {}, case {}",
-                rules.id,
-                rules.pattern,
-                rules.separators,
-                rules.check.as_str(),
-                rules.case.as_str()
-            ),
-        );
+        one_scheme(&mut page, scheme.rules());
     }
     page.push_str("\nOrganisations and their clients\n");
     for organisation in register.organisations.values() {
-        let quota = organisation.quota;
-        line(
-            &mut page,
-            2,
-            &format!(
-                "{}: {}; {} items a second, {} a day",
-                organisation.id, organisation.name, quota.items_per_second, quota.items_per_day
-            ),
-        );
-        let mut clients: Vec<&Client> = register.clients.values().map(AsRef::as_ref).collect();
-        clients.retain(|client| client.organisation == organisation.id);
-        clients.sort_by(|one, other| one.id.cmp(&other.id));
-        for client in clients {
-            let operations: Vec<&str> = client
-                .operations
-                .iter()
-                .map(|operation| operation.as_str())
-                .collect();
-            let purposes = list("; purposes ", &client.purposes);
-            line(
-                &mut page,
-                4,
-                &format!(
-                    "{}: {} in {}{purposes}",
-                    client.id,
-                    operations.join(", "),
-                    client.sectors.join(", ")
-                ),
-            );
-        }
+        one_organisation(&mut page, organisation, register);
     }
     page.push_str("\nAuthorities\n");
     for authority in register.authorities.values() {
@@ -181,7 +142,7 @@ pub(super) fn text(register: &Register) -> String {
         } else {
             " (no key: signs no statement)"
         };
-        line(&mut page, 2, &format!("{}{signs}", operator.id));
+        line(&mut page, 2, format_args!("{}{signs}", operator.id));
     }
     for (title, ids) in [
         ("Auditors", register.auditors.values().collect::<Vec<_>>()),
@@ -189,14 +150,14 @@ pub(super) fn text(register: &Register) -> String {
     ] {
         if !ids.is_empty() {
             let _ = writeln!(page, "\n{title}");
-            ids.iter().for_each(|id| line(&mut page, 2, id.as_str()));
+            ids.iter().for_each(|id| line(&mut page, 2, id));
         }
     }
     page.truncate(page.trim_end().len());
     page
 }
 
-fn line(page: &mut String, indent: usize, text: &str) {
+fn line(page: &mut String, indent: usize, text: impl Display) {
     let _ = writeln!(page, "{:indent$}{text}", ""); // writing to a String cannot fail
 }
 
@@ -210,13 +171,63 @@ fn list(before: &str, ids: &[Id]) -> String {
     }
 }
 
+fn one_scheme(page: &mut String, rules: &SchemeRules) {
+    line(
+        page,
+        2,
+        format_args!(
+            "{}: {}, without {:?}, check digit {}, case {}",
+            rules.id,
+            rules.pattern,
+            rules.separators,
+            rules.check.as_str(),
+            rules.case.as_str()
+        ),
+    );
+}
+
+/// An organisation, and below it its clients by id.
+fn one_organisation(page: &mut String, organisation: &Organisation, register: &Register) {
+    let quota = organisation.quota;
+    line(
+        page,
+        2,
+        format_args!(
+            "{}: {}; {} items a second, {} a day",
+            organisation.id, organisation.name, quota.items_per_second, quota.items_per_day
+        ),
+    );
+    let mut clients: Vec<&RegisteredClient> =
+        register.clients.values().map(AsRef::as_ref).collect();
+    clients.retain(|client| client.organisation == organisation.id);
+    clients.sort_by(|one, other| one.id.cmp(&other.id));
+    for client in clients {
+        let operations: Vec<&str> = client
+            .operations
+            .iter()
+            .map(|operation| operation.as_str())
+            .collect();
+        line(
+            page,
+            4,
+            format_args!(
+                "{}: {} in {}{}",
+                client.id,
+                operations.join(", "),
+                client.sectors.join(", "),
+                list("; purposes ", &client.purposes)
+            ),
+        );
+    }
+}
+
 fn one_sector(page: &mut String, sector: &Sector) {
     let form = sector.text_form.as_str();
     let indent = 2 * sector.path.len(); // the names sort so that a child follows its parent
     line(
         page,
         indent,
-        &format!(
+        format_args!(
             "{}: tag {}, {form}, {}, uuid {}",
             sector.name,
             sector.tag,
@@ -224,18 +235,19 @@ fn one_sector(page: &mut String, sector: &Sector) {
             sector.uuid
         ),
     );
-    let back = match sector.reversible {
-        true => format!(
+    let back = if sector.reversible {
+        format!(
             "reversible by {}, kept {} years",
             list("", &sector.authorities),
             sector.retention_years
-        ),
-        false => "irreversible: no mapping is stored".into(),
+        )
+    } else {
+        "irreversible: no mapping is stored".to_owned()
     };
     line(
         page,
         indent + 4,
-        &format!(
+        format_args!(
             "{back}; schemes {}{}",
             list("", &sector.schemes),
             list("; purposes ", &sector.purposes)
@@ -245,7 +257,7 @@ fn one_sector(page: &mut String, sector: &Sector) {
     line(
         page,
         indent + 4,
-        &format!(
+        format_args!(
             "declared by {}: {}",
             declaration.controller, declaration.purpose
         ),
@@ -276,7 +288,7 @@ fn one_authority(page: &mut String, authority: &Authority) {
     line(
         page,
         2,
-        &format!(
+        format_args!(
             "{}: {}; {} of {} approvers, at most {} hours, at most {} pseudonyms an hour",
             authority.id,
             authority.name,
@@ -287,30 +299,30 @@ fn one_authority(page: &mut String, authority: &Authority) {
         ),
     );
     if let Some(quorum) = authority.force_majeure_quorum {
-        line(page, 6, &format!("force majeure: {quorum} approvers"));
+        line(page, 6, format_args!("force majeure: {quorum} approvers"));
     }
     if let Some(quorum) = authority.continuity_quorum {
         let most = authority.migrations_per_hour;
         line(
             page,
             6,
-            &format!("continuity: {quorum} approvers, at most {most} mappings an hour"),
+            format_args!("continuity: {quorum} approvers, at most {most} mappings an hour"),
         );
     }
     if let Some(limit) = authority.statutory_limit {
         line(
             page,
             6,
-            &format!("statutory orders may leave open which pseudonyms: at most {limit}"),
+            format_args!("statutory orders may leave open which pseudonyms: at most {limit}"),
         );
     }
     let keys: Vec<&str> = authority.keys.iter().map(|key| key.id.as_str()).collect();
-    line(page, 6, &format!("keys: {}", keys.join(", ")));
+    line(page, 6, format_args!("keys: {}", keys.join(", ")));
     for approver in authority.approvers.values() {
         line(
             page,
             6,
-            &format!(
+            format_args!(
                 "approver {}: {}, of {}",
                 approver.id, approver.name, approver.body
             ),
@@ -320,14 +332,14 @@ fn one_authority(page: &mut String, authority: &Authority) {
         line(
             page,
             6,
-            &format!("officer {}: {}", officer.id, officer.name),
+            format_args!("officer {}: {}", officer.id, officer.name),
         );
     }
     for custodian in authority.custodians.values() {
         line(
             page,
             6,
-            &format!("custodian {}: {}", custodian.id, custodian.name),
+            format_args!("custodian {}: {}", custodian.id, custodian.name),
         );
     }
 }

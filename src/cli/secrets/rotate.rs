@@ -15,19 +15,19 @@ use crate::terminal::{CommandError, print, print_json};
 #[command(after_long_help = "Example:\n  cloison secrets versions --client clients/operator.toml")]
 pub struct SecretsVersionsArgs {
     #[command(flatten)]
-    at: SectorOfEpoch,
+    at: SecretsCallArgs,
 }
 
 /// Make a new version of the sector secret, which the next epochs take
 #[derive(clap::Args)]
 #[command(
     after_long_help = "Example:\n  cloison secrets rotate --client clients/operator.toml\n\n\
-    Nothing changes by it yet: an epoch keeps the version that it was opened with. Advance the sectors' epochs one by one \
+    No pseudonym changes yet: an epoch keeps the version that it was opened with. Advance the sectors' epochs one by one \
     (`cloison epoch advance`), and back the new version up before the first of them (`cloison secrets split`)."
 )]
 pub struct SecretsRotateArgs {
     #[command(flatten)]
-    at: SectorOfEpoch,
+    at: SecretsCallArgs,
 }
 
 /// Destroy a version of the sector secret that no epoch needs
@@ -36,9 +36,9 @@ pub struct SecretsRotateArgs {
     cloison secrets retire 1 --dry-run --client clients/operator.toml\n  \
     cloison statement new --register register.toml --retire-secret 1 --out statement.jws\n  \
     cloison secrets retire 1 --statement statement.jws --client clients/operator.toml\n\n\
-    Two operators sign the statement (`cloison statement sign`). The vault refuses while an epoch needs it: a current one, one that overlaps, a closed one whose mappings are kept, or the \
-    next ones. There is no way back: the pseudonyms of its epochs can never be made again. Destroy the copies, too: backups, \
-    shares, what a disk keeps of old blocks.")]
+    Two operators sign the statement (`cloison statement sign`). The vault refuses while an epoch needs the version: a current one, \
+    an overlapping one, a closed one whose mappings are kept, or the next one. This cannot be undone: the pseudonyms of its \
+    epochs can never be made again. Destroy the copies, too: backups, shares, and old blocks on disks.")]
 pub struct SecretsRetireArgs {
     /// The version
     version: u32,
@@ -51,12 +51,12 @@ pub struct SecretsRetireArgs {
     #[command(flatten)]
     assent: Assent,
     #[command(flatten)]
-    at: SectorOfEpoch,
+    at: SecretsCallArgs,
 }
 
 /// Where to ask, and how to show it.
 #[derive(clap::Args)]
-struct SectorOfEpoch {
+struct SecretsCallArgs {
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -129,13 +129,13 @@ pub fn retire(args: &SecretsRetireArgs) -> Result<(), CommandError> {
     match remains {
         Some(place) => Err(CommandError::new(
             format_args!("the vault cannot destroy {place}"),
-            "destroy it by hand, with all its copies: of a credential, in the unit and its file",
+            "destroy it by hand with all its copies; for a credential, remove it from the unit and delete its file",
         )),
         None => Ok(()),
     }
 }
 
-fn show(at: &SectorOfEpoch, secrets: &SectorSecrets) -> Result<(), CommandError> {
+fn show(at: &SecretsCallArgs, secrets: &SectorSecrets) -> Result<(), CommandError> {
     if at.json {
         return print_json(secrets);
     }

@@ -1,4 +1,4 @@
-//! The vault's root secrets in shares: split, tried, recovered.
+//! Splits the vault's root secrets into shares, tests shares, and recovers the secrets from them.
 
 use std::path::{Path, PathBuf};
 
@@ -20,7 +20,7 @@ use crate::terminal::{CommandError, print, print_json};
     cloison secrets split --config vault.toml --threshold 3 --shares 5 --out shares-2026-11\n  \
     cloison secrets split --config vault.toml --threshold 2 --custodian amina=age1… --custodian brahim=age1… \
     --custodian driss --out shares-2026-11\n\n\
-    Each custodian's file holds his share of every secret: identity, audit, segment, checkpoint, and all versions of sector and store. \
+    Each custodian's file holds their share of every secret: identity, audit, segment, checkpoint, and all versions of sector and store. \
     After `epoch advance --own-secret` split again: older shares lack the new version.")]
 pub struct SecretsSplitArgs {
     /// The vault's configuration
@@ -38,9 +38,9 @@ pub struct SecretsSplitArgs {
 #[command(after_long_help = "Examples:\n  \
     cloison secrets drill --share a.share --share b.share --share c.share\n  \
     cloison secrets drill --config vault.toml --share a.share --share b.share --share c.share\n\n\
-    With --config the secrets that the shares recover are compared with those that the vault runs on.")]
+    With --config the command compares the recovered secrets with those that the vault runs on.")]
 pub struct SecretsDrillArgs {
-    /// A share file, as many as it takes (repeatable)
+    /// A share file (repeatable: name as many as the threshold)
     #[arg(long, value_name = "FILE", required = true)]
     share: Vec<PathBuf>,
     #[command(flatten)]
@@ -61,7 +61,7 @@ pub struct SecretsDrillArgs {
     segment.pem, sector/1.secret, … It can take that folder's place; or bring them into the vault's custody with `cloison \
     secrets move`, and destroy the folder.")]
 pub struct SecretsRecoverArgs {
-    /// A share file, as many as it takes (repeatable)
+    /// A share file (repeatable: name as many as the threshold)
     #[arg(long, value_name = "FILE", required = true)]
     share: Vec<PathBuf>,
     #[command(flatten)]
@@ -142,16 +142,13 @@ pub fn split_secrets(args: &SecretsSplitArgs) -> Result<(), CommandError> {
             crate::keys::shares::split(&secrets, custodians, threshold).map_err(unsplit)?;
         let last: Vec<_> = shares[shares.len() - threshold..].iter().collect();
         let recovered = set.recover(&last).map_err(unsplit)?;
-        match recovered
-            .iter()
-            .zip(&roots)
-            .all(|(found, (_, _, key))| same(found, key))
-        {
-            true => Ok((set, shares)),
-            false => Err(CommandError::new(
+        let mut pairs = recovered.iter().zip(&roots);
+        if pairs.all(|(found, (_, _, key))| same(found, key)) {
+            Ok((set, shares))
+        } else {
+            Err(CommandError::bug(
                 "the new shares do not recover the secrets",
-                "report this as a fault of cloison",
-            )),
+            ))
         }
     })?;
     let shares = files.split_off(1);
@@ -199,7 +196,7 @@ fn recovered(
     let keys = set.recover(&shares).map_err(|error| {
         CommandError::new(
             error,
-            "bring shares of one splitting, one for each of as many custodians as it takes",
+            "bring shares of one splitting, from as many custodians as the threshold",
         )
     })?;
     Ok((set, keys))
@@ -244,20 +241,19 @@ pub fn drill(args: &SecretsDrillArgs) -> Result<(), CommandError> {
         .filter(|root| !held(root))
         .map(|root| called(root.0, &root.1))
         .collect();
-    match args.json {
-        true => {
-            let rows: Vec<_> = rows
-                .iter()
-                .map(|(secret, state)| json!({"secret": secret, "state": state}))
-                .collect();
-            print_json(&json!({"secrets": rows, "missing": missing, "threshold": set.threshold}))?;
-        }
-        false => print(
+    if args.json {
+        let rows: Vec<_> = rows
+            .iter()
+            .map(|(secret, state)| json!({"secret": secret, "state": state}))
+            .collect();
+        print_json(&json!({"secrets": rows, "missing": missing, "threshold": set.threshold}))?;
+    } else {
+        print(
             rows.iter()
                 .map(|(secret, state)| format!("{secret:<12} {state}"))
                 .collect::<Vec<_>>()
                 .join("\n"),
-        )?,
+        )?
     }
     let hint = "split the vault's secrets again: `cloison secrets split`";
     if !differs.is_empty() {

@@ -11,12 +11,12 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use uuid::Uuid;
 
-use super::{internal, shard};
+use super::{shard, unreadable};
 use crate::access;
 use crate::audit::log::Log;
 use crate::audit::search::{EntryFilter, instant};
 use crate::audit::shard_reader::ShardReader;
-use crate::audit::{AccessDetails, Event};
+use crate::audit::{AccessDetails, AuditEvent};
 use crate::code::Code;
 use crate::entity::Entity;
 use crate::http::admission::Lane;
@@ -136,7 +136,7 @@ pub(in crate::http) async fn entries(
             // Durable before anything is shown.
             let recorded = entity.committer().record(
                 entity.now(),
-                Event::Access(Box::new(access)),
+                AuditEvent::Access(Box::new(access)),
                 vec![],
                 vec![],
             );
@@ -250,7 +250,7 @@ fn find(
     match scanned {
         Ok(()) => next = next.max(end),
         Err(ScanEnd::Full) => {}
-        Err(ScanEnd::Store(error)) => return Err(internal(&error)),
+        Err(ScanEnd::Store(error)) => return Err(unreadable(&error)),
     }
     found.next = (next < shelf.size()).then_some(next);
     Ok(found)

@@ -38,8 +38,8 @@ impl PassphraseSource {
         match text.split_once(':') {
             None => (text == "terminal").then_some(Self::Terminal),
             Some(("fd", number)) => {
-                // Standard input is 0 and may well be the one; a sign or a leading zero would be a
-                // second spelling.
+                // 0 is standard input and allowed; a sign or a leading zero would be a second
+                // spelling.
                 let fd: u16 = number
                     .parse()
                     .ok()
@@ -54,7 +54,7 @@ impl PassphraseSource {
         }
     }
 
-    /// The same, with a file's path seen from `folder`.
+    /// The same source, with a file's path relative to `folder`.
     pub fn within(self, folder: &Path) -> Self {
         match self {
             Self::File(path) => Self::File(folder.join(path)),
@@ -62,8 +62,8 @@ impl PassphraseSource {
         }
     }
 
-    /// Reads the passphrase; `what` is asked for at a terminal ("Passphrase of …"). It is the first
-    /// line ([`lines::of`]), whole: a space at its end is part of it, a line end is not.
+    /// Reads the passphrase; a terminal asks for `what` ("Passphrase of …"). It is the first line
+    /// ([`lines::of`]), whole: a space at its end is part of it, a line end is not.
     ///
     /// # Errors
     /// When it is missing, empty, too long or not UTF-8; the error names the source and never a
@@ -107,7 +107,7 @@ impl fmt::Display for PassphraseSource {
 /// The longest line with one: a byte order mark and the CR of its end come on top.
 const MOST: usize = MAX_PASSPHRASE + lines::BYTE_ORDER_MARK.len() + 1;
 
-/// One line, byte by byte: what follows may be the next passphrase, for the next question.
+/// Reads one line byte by byte, because the next bytes may be the next passphrase.
 #[expect(
     unsafe_code,
     reason = "a file over a descriptor that the caller names by number"
@@ -190,7 +190,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_end_or_a_byte_order_mark_is_no_part_of_a_passphrase() {
+    fn a_line_end_or_a_byte_order_mark_is_not_part_of_a_passphrase() {
         let folder = tempfile::tempdir().unwrap();
         let longest = "x".repeat(MAX_PASSPHRASE);
         for (text, wanted) in [

@@ -63,7 +63,7 @@ impl WrapMechanism {
         }
     }
 
-    /// The one that is spelled so.
+    /// The mechanism of that name.
     pub fn parse(text: &str) -> Option<Self> {
         [Self::AesGcm, Self::AesKeyWrap]
             .into_iter()
@@ -145,7 +145,7 @@ impl Token {
         })
     }
 
-    /// Makes the wrapping key in the token: AES-256, never to leave it.
+    /// Makes the wrapping key in the token: AES-256, which never leaves it.
     ///
     /// # Errors
     /// [`FileFault::Exists`] when there is one of that label, or the token's refusal.
@@ -337,7 +337,7 @@ fn fault(what: &str, error: Pkcs11Error) -> FileFault {
     })
 }
 
-/// What a failed decryption says: which code a token has for it differs.
+/// The fault of a failed decryption, for which tokens have different codes.
 fn unopened(error: Pkcs11Error) -> FileFault {
     match error {
         Pkcs11Error::Pkcs11(

@@ -120,7 +120,7 @@ pub(super) fn fits(shared: &SharedSecret, index: usize, (value, blinder): &(Key,
         .is_ok()
 }
 
-/// A secret from as many checked shares as it takes; and that it is what was committed to.
+/// Recovers a secret from `threshold` checked shares, and checks it against its commitment.
 pub(super) fn recover(
     shared: &SharedSecret,
     shares: &[(usize, &(Key, Key))],

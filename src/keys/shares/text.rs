@@ -27,9 +27,9 @@ const SHARE: &str = "cloison-share-1";
 
 /// A custodian's file, decrypted: the share and the set that it is of.
 pub struct ShareFile {
-    /// What is public.
+    /// The public part.
     pub set: ShareSet,
-    /// What is not.
+    /// The secret part.
     pub share: Share,
 }
 
@@ -113,7 +113,7 @@ impl<'de> Deserialize<'de> for HexKey {
                 let key = Key::init(|key| {
                     readable = readable && HEXLOWER.decode_mut(text.as_bytes(), key).is_ok()
                 });
-                // The library would quote the text.
+                // The library's own error would quote the text.
                 if readable {
                     Ok(HexKey(key))
                 } else {
@@ -276,7 +276,7 @@ impl ShareFile {
     }
 }
 
-/// Says nothing of the values.
+/// Hides the values.
 impl std::fmt::Debug for ShareText {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "ShareText({} of {})", self.index, self.custodian)

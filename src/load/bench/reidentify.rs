@@ -20,7 +20,7 @@ use crate::load::orders::{CaseOrder, made_up_id, person_key};
 use crate::reidentify::reveal::RevealedItem;
 use crate::terminal::{CommandError, open_client, print, print_json};
 
-/// What came of it: the medians of all rounds.
+/// The results: the medians of all rounds.
 #[derive(Debug, serde::Serialize)]
 struct ReidentifyOutcome {
     workload: &'static str,
@@ -36,7 +36,7 @@ struct ReidentifyOutcome {
     vault_us_per_item: f64,
     /// The node's part.
     node_us_per_item: f64,
-    /// From the officer's request to his answer.
+    /// From the officer's request to the answer.
     request_ms: f64,
     /// Each round's `cpu_us_per_item`.
     each: Vec<f64>,
@@ -64,8 +64,7 @@ pub(super) fn run(
     let pseudonyms = store(local, health, items, segments)?;
     let vault = start_vault(local, health)?;
     let file = folder.join("node.toml");
-    let config = NodeConfig::load(&file)
-        .map_err(|error| CommandError::new(error, "report this as a fault of cloison"))?;
+    let config = NodeConfig::load(&file).map_err(CommandError::bug)?;
     let arguments = ["authority", "serve", "--config", text(&file)?];
     let sides = BothProcesses {
         vault,
@@ -148,7 +147,7 @@ fn store(
 /// The persons' pseudonyms; their mappings are stored then.
 fn tokenize(folder: &Path, persons: std::ops::Range<u64>) -> Result<Vec<String>, CommandError> {
     #[derive(serde::Deserialize)]
-    struct TokenizedBatch {
+    struct BenchPseudonyms {
         pseudonyms: Vec<String>,
     }
     let client = open_client(&folder.join(format!("clients/{}.toml", deployment::CLIENT)))?;
@@ -156,7 +155,7 @@ fn tokenize(folder: &Path, persons: std::ops::Range<u64>) -> Result<Vec<String>,
     Dialect::Cloison.write(persons, &mut body);
     let path = crate::client::path(&["v1", "sectors", deployment::REVERSIBLE, "pseudonyms"]);
     client.post(&path, crate::client::JSON, &body, &mut reply)?;
-    let answer: TokenizedBatch = client.parse(&reply)?;
+    let answer: BenchPseudonyms = client.parse(&reply)?;
     Ok(answer.pseudonyms)
 }
 
@@ -198,10 +197,7 @@ fn round(
             .iter()
             .any(|item| matches!(item, RevealedItem::Refused { .. }))
     {
-        return Err(CommandError::new(
-            "not every pseudonym was opened",
-            "report this as a fault of cloison",
-        ));
+        return Err(CommandError::bug("not every pseudonym was opened"));
     }
     let per_item = |spent: Duration| spent.as_secs_f64() * 1e6 / pseudonyms.len() as f64;
     Ok([

@@ -1,5 +1,5 @@
 //! The load: threads with one connection each, closed loop (the next request after the last answer)
-//! or open loop (requests at a fixed rate, whoever is still waiting).
+//! or open loop (requests at a fixed rate, also while others wait for answers).
 
 use std::io;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -27,7 +27,7 @@ pub struct LoadPlan {
     pub batch: u64,
     /// Persons in all requests together.
     pub items: u64,
-    /// After so many persons the first one comes again; [`u64::MAX`]: never.
+    /// After this many persons the first one comes again; [`u64::MAX`]: never.
     pub cycle: u64,
     /// Connections, and threads.
     pub connections: usize,
@@ -35,7 +35,7 @@ pub struct LoadPlan {
     pub rate: Option<f64>,
 }
 
-/// What came of it.
+/// The results.
 #[derive(Debug, Default)]
 pub struct LoadResult {
     /// Persons answered.
@@ -43,7 +43,7 @@ pub struct LoadResult {
     /// From the first request to the last answer.
     pub elapsed: Duration,
     /// Of each request, sorted. In the open loop counted from the time at which it was due, so that
-    /// a server that stalls cannot hide the requests that nobody could send meanwhile.
+    /// a server that stalls cannot hide the requests that could not be sent meanwhile.
     pub latencies: Vec<Duration>,
     /// Answers "come back later".
     pub busy: u64,
@@ -125,7 +125,7 @@ impl LoadPlan {
                 let sent = result.map_err(|error| {
                     CommandError::new(
                         format_args!("the load failed: {error}"),
-                        "see the server's log; is it up and ready?",
+                        "see the server's log, and check that it is up and ready",
                     )
                 })?;
                 all.items += sent.items;

@@ -6,7 +6,7 @@ use crate::terminal::CommandError;
 
 /// How long a process may work on after its last answer before that is an error.
 const PATIENCE: Duration = Duration::from_secs(300);
-/// It is idle when it took less than [`IDLE_CPU`] in each of so many looks, one after the other.
+/// A process is idle after this many consecutive looks in which it took less than [`IDLE_CPU`].
 const LOOKS: u32 = 4;
 const LOOK: Duration = Duration::from_millis(150);
 const IDLE_CPU: Duration = Duration::from_millis(2);
@@ -46,7 +46,7 @@ pub fn cpu_when_idle(id: u32) -> Result<Duration, CommandError> {
         if begun.elapsed() > PATIENCE {
             return Err(CommandError::new(
                 "the vault is still at work after five minutes",
-                "is something else loading it?",
+                "end whatever else loads it, and try again",
             ));
         }
     }

@@ -1,8 +1,7 @@
-//! One kept-alive connection, HTTP/1.1 over mutual TLS, as cheap as can be: the load shares the
-//! cores with what it loads.
+//! One kept-alive connection, HTTP/1.1 over mutual TLS, as cheap as possible, because the load shares
+//! the cores with the server.
 //!
-//! Not a client for anybody's answers: it knows exactly what a server sends that was asked
-//! properly.
+//! Not a general client: it reads only what these servers answer to well-formed requests.
 
 use std::io::{self, BufRead, BufReader, Read as _, Write as _};
 use std::net::{TcpStream, ToSocketAddrs as _};
@@ -34,7 +33,7 @@ impl LoadTarget {
     /// end.
     ///
     /// # Errors
-    /// When the certificates or the key cannot be used, or the URL is none of `https://host:port`.
+    /// When the certificates or the key cannot be used, or the URL is not `https://host:port`.
     pub fn new(
         client: &config::ClientConfig,
         path: &str,
@@ -115,7 +114,7 @@ impl LoadConnection<'_> {
     /// Sends `body`; the answer's body replaces what is in `reply`. The status comes back.
     ///
     /// # Errors
-    /// When the connection broke or the answer is no HTTP.
+    /// When the connection broke or the answer is not HTTP.
     pub fn post(&mut self, body: &[u8], reply: &mut Vec<u8>) -> io::Result<u16> {
         self.request.clear();
         self.request.extend_from_slice(self.target.head.as_bytes());

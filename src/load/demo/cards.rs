@@ -1,4 +1,4 @@
-//! Made-up Moroccan card numbers: right in form, and of nobody.
+//! Made-up Moroccan card numbers, valid in form.
 
 use std::fmt::Write as _;
 

@@ -49,7 +49,7 @@ const SECTORS: [ShownSector; 3] = [
         purpose: "aid",
     },
 ];
-/// The sector in which somebody is re-identified.
+/// The sector in which a person is re-identified.
 const SHOWN: &str = "health";
 const SCHEME: &str = "cnie";
 const BATCH: usize = 10_000;
@@ -128,29 +128,9 @@ impl Demo {
 
     /// Everything after the start.
     pub fn play(&self) -> Result<DemoOutcome, CommandError> {
-        let seconds = self.tokenize("")?;
-        let tokens = self.persons * SECTORS.len() as u64;
-        let tokens_per_second = tokens as f64 / seconds;
-        let made = HumanCount(tokens);
-        let rate = HumanCount(tokens_per_second as u64);
-        self.say(format_args!(
-            "Tokenized {made} pseudonyms in {} sectors, {rate} a second",
-            SECTORS.len()
-        ))?;
-
         let person = (self.persons / 2) as usize;
-        let cross_sector_collisions = self.collisions()?;
-        self.say("Separate  the same person has nothing in common in:")?;
-        for ShownSector { name: sector, .. } in SECTORS {
-            self.say(format_args!(
-                "            {sector:<8} {}",
-                self.line(&format!("output/{sector}.txt"), person)?
-            ))?;
-        }
-        self.say(format_args!(
-            "          {cross_sector_collisions} pseudonyms occur in two sectors"
-        ))?;
-
+        let (tokens, seconds) = self.show_tokenizing()?;
+        let cross_sector_collisions = self.show_separation(person)?;
         self.tokenize(".again")?;
         let repeat_identical = self.repeated()?;
         self.say("Repeated  the same people have the same pseudonyms")?;
@@ -167,13 +147,7 @@ impl Demo {
             refused[0], refused[1]
         ))?;
 
-        let operator = self.client(OPERATOR)?;
-        let epoch_before = operator.epochs(SHOWN)?.current();
-        let next = AdvanceEpochRequest {
-            from: epoch_before,
-            ..AdvanceEpochRequest::default()
-        };
-        let epoch_after = operator.advance_epoch(SHOWN, &next)?.current();
+        let (epoch_before, epoch_after) = self.advance()?;
         let renewed = self.tokenize_one(person)?;
         let old_epoch_resolved =
             renewed != pseudonym && self.resolves("order-epochs", &[pseudonym, renewed], &card)?;
@@ -186,7 +160,7 @@ impl Demo {
             sectors: SECTORS.len(),
             tokens,
             seconds,
-            tokens_per_second,
+            tokens_per_second: tokens as f64 / seconds,
             repeat_identical,
             cross_sector_collisions,
             reidentified,
@@ -197,6 +171,46 @@ impl Demo {
         };
         outcome.check()?;
         Ok(outcome)
+    }
+
+    /// How many pseudonyms were made, and in how many seconds.
+    fn show_tokenizing(&self) -> Result<(u64, f64), CommandError> {
+        let seconds = self.tokenize("")?;
+        let tokens = self.persons * SECTORS.len() as u64;
+        let made = HumanCount(tokens);
+        let rate = HumanCount((tokens as f64 / seconds) as u64);
+        self.say(format_args!(
+            "Tokenized {made} pseudonyms in {} sectors, {rate} a second",
+            SECTORS.len()
+        ))?;
+        Ok((tokens, seconds))
+    }
+
+    /// How many pseudonyms occur in more than one sector.
+    fn show_separation(&self, person: usize) -> Result<u64, CommandError> {
+        let collisions = self.collisions()?;
+        self.say("Separate  the same person has nothing in common in:")?;
+        for ShownSector { name: sector, .. } in SECTORS {
+            self.say(format_args!(
+                "            {sector:<8} {}",
+                self.line(&format!("output/{sector}.txt"), person)?
+            ))?;
+        }
+        self.say(format_args!(
+            "          {collisions} pseudonyms occur in two sectors"
+        ))?;
+        Ok(collisions)
+    }
+
+    /// The sector's epochs before and after an operator advanced it.
+    fn advance(&self) -> Result<(u32, u32), CommandError> {
+        let operator = self.client(OPERATOR)?;
+        let before = operator.epochs(SHOWN)?.current();
+        let next = AdvanceEpochRequest {
+            from: before,
+            ..AdvanceEpochRequest::default()
+        };
+        Ok((before, operator.advance_epoch(SHOWN, &next)?.current()))
     }
 
     /// Sends all cards to each sector; the seconds that it took.
@@ -475,6 +489,6 @@ impl DemoOutcome {
 fn wrong(what: &str) -> CommandError {
     CommandError::new(
         what,
-        "report this as a fault of cloison, with the logs of `cloison demo --keep DIR`",
+        "report this as a bug of cloison, with the logs of `cloison demo --keep DIR`",
     )
 }

@@ -1,25 +1,25 @@
-//! In step: when two sides hold the same acts, and how they come to.
+//! Keeps vault and node in step: decides whether they hold the same acts, and selects the acts that
+//! they exchange.
 //!
-//! **What is compared.** A side's [`Book::digest`] is over order and digest of every act of the
-//! authority that it holds *and that its present register bears out*. The node sends its digest
-//! with every request under an order, and the vault releases nothing under another than its own. So
-//! neither releases before it has the other's revocations, after a start, a lost link or anything
-//! else, and without a clock or a session that could be wrong.
+//! **What is compared.** A side's [`Book::digest`] covers order and digest of every act of the
+//! authority that it holds *and that its present register confirms*. The node sends its digest with
+//! every request under an order, and the vault releases nothing unless it equals its own. So
+//! neither side releases before it has the other's revocations, even after a restart or a lost
+//! connection, and this depends on no clock and no session.
 //!
-//! **Why the present register judges.** The same act may have been good where and when it was taken
-//! and say nothing to the other side, whose register no longer has its signer. It stays in force
-//! where it was taken, so that side refuses for both. But it can be proved to nobody any more, so
-//! it is neither compared nor sent; otherwise it would keep both out of step for good. Judging by
-//! the register alone is safe because a release needs equal registers on both sides anyway, and it
-//! makes the comparison one of (order, digest, effective): both sides judge one text alike, and a
-//! text that one side cannot take for effective is not in its digest, so that the true text is
-//! asked for when another was there first.
+//! **Why the present register judges.** An act may have been valid when one side took it, while the
+//! other side's register no longer has its signer. It stays in force where it was taken, so that
+//! side refuses for both. But the other side cannot verify it any more, so it is neither compared
+//! nor sent; otherwise both would stay out of step for good. Judging by the register alone is safe,
+//! because a release needs equal registers on both sides anyway. Both sides then judge a text
+//! alike. A text that a side cannot confirm is not in its digest, so that side still asks for the
+//! valid text over the same payload.
 //!
-//! **How they exchange.** The node goes through the acts in the order of their digests, a window at
-//! a time: it names at most [`MOST_NAMED`] that it has, and the vault answers with texts that the
-//! node lacks, at most [`MOST_BYTES`] of them, and names those of the window that it lacks itself.
-//! A window is asked for again until neither lacks anything in it. So no set of acts is too large
-//! to be exchanged, and nobody can make one that is.
+//! **How they exchange.** The node visits the acts in the order of their digests, one window at a
+//! time. It names at most [`MOST_NAMED`] acts that it has. The vault answers with at most
+//! [`MOST_BYTES`] of texts that the node lacks, and names the acts of the window that it lacks
+//! itself. The node repeats a window until neither side lacks an act of it. So no set of acts is
+//! too large to be exchanged, and nobody can make one that is.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -34,12 +34,12 @@ use crate::store::OrderKey;
 
 /// Most acts that are named in one part of an exchange.
 pub const MOST_NAMED: usize = 1_000;
-/// Most bytes of acts in one part of an exchange; one act is sent whatever it has.
+/// Most bytes of acts in one part of an exchange; a single act is sent even if it is longer.
 pub const MOST_BYTES: usize = 128 << 10;
-/// Acts of one signer that the other side may bring in a day: far more than its doors take in a
-/// day, so that what was taken there in a week without a link is exchanged; and a bound on what a
-/// stolen node with a stolen approver's key leaves here for good. What is above it is taken on
-/// another day.
+/// Acts of one signer that the other side may bring in a day. It is far more than callers can bring
+/// there in a day, so that the acts of a week without a connection are exchanged. It bounds the
+/// acts that a stolen node with a stolen approver's key leaves here for good. Acts above it are
+/// taken on a later day.
 const MOST_BROUGHT: usize = 1_000;
 
 /// SHA-256 of an act's payload.
@@ -48,14 +48,14 @@ pub type ActDigest = [u8; 32];
 /// A part of the acts, in the order of their digests.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ActWindow {
-    /// It begins behind this one; with the first one where absent.
+    /// It begins after this act; if absent, with the first act.
     pub after: Option<ActDigest>,
-    /// It ends with this one; with the last one where absent.
+    /// It ends with this act; if absent, with the last act.
     pub until: Option<ActDigest>,
 }
 
 impl Book<'_> {
-    /// The acts of an authority that this side holds and its register bears out.
+    /// The acts of an authority that this side holds and its register confirms.
     ///
     /// # Errors
     /// [`Code::Internal`].
@@ -74,7 +74,8 @@ impl Book<'_> {
                         Ok(ActVerdict::Good(_))
                     )
                 };
-                // A row that does nothing is as good as none: its true text is still to come.
+                // A row without effect does not count: the valid text over its payload may still
+                // come.
                 if kept.done.is_some() && is_good() {
                     acts.insert(row.digest, row.order);
                 }
@@ -83,8 +84,8 @@ impl Book<'_> {
         })
     }
 
-    /// What this side compares with the other: SHA-256 over order id and digest of each act that
-    /// its register bears out, hex.
+    /// The digest that this side compares with the other: SHA-256 over order id and digest of each
+    /// act that its register confirms, hex.
     ///
     /// # Errors
     /// [`Code::Internal`].
@@ -97,7 +98,7 @@ impl Book<'_> {
         self.gate.note_step(authority, is_in_step, self.now);
     }
 
-    /// The next window behind `after`, and the acts in it that this side holds.
+    /// The next window after `after`, and the acts in it that this side holds.
     ///
     /// # Errors
     /// [`Code::Internal`].
@@ -118,8 +119,7 @@ impl Book<'_> {
         Ok((ActWindow { after, until }, known))
     }
 
-    /// The texts of the acts in a window that a side lacks that knows `known`, as many as
-    /// [`MOST_BYTES`] hold.
+    /// The texts of the acts in a window that are not in `known`, as many as [`MOST_BYTES`] hold.
     ///
     /// # Errors
     /// [`Code::Internal`].
@@ -181,12 +181,13 @@ impl Book<'_> {
         Ok(texts)
     }
 
-    /// Takes acts from the other side, durably and logged: those that are good and not here yet,
-    /// within the bounds of a day. How many were new.
+    /// Takes acts from the other side, durably and logged: those that are valid and new, within the
+    /// bounds of a day. Returns how many were new.
     ///
     /// # Errors
-    /// [`Code::ActInvalid`] for a text that fails under a key that the register has, is no act, or
-    /// is another authority's: then none of them is taken. [`Code::AuditUnavailable`].
+    /// [`Code::ActInvalid`] for a text that is not an act, is another authority's, or whose
+    /// signature fails under a key of the register: then none of them is taken.
+    /// [`Code::AuditUnavailable`].
     pub fn take(&self, authority: &Id, texts: &[String], bearer: &str) -> Result<usize, Refusal> {
         let mut good = vec![];
         for text in texts {
@@ -220,7 +221,7 @@ impl Book<'_> {
             let is_revocation = act.says.act == ActKind::Revoke;
             match of_day.add(&act, MOST_BROUGHT) {
                 Ok(()) => taken.push(act),
-                // One is enough to end an order, however many come at once.
+                // One revocation is enough to end an order, however many come at once.
                 Err(_) if !ended.contains(&order) && self.ends_a_seen_order(&act, &acts)? => {
                     taken.push(act)
                 }
@@ -241,7 +242,7 @@ impl Book<'_> {
         Ok(count)
     }
 
-    /// Whether an act revokes an order that was seen here and is not revoked yet: such a one is
+    /// Whether an act revokes an order that was seen here and is not revoked yet: such an act is
     /// always taken, once.
     fn ends_a_seen_order(&self, act: &SignedAct, acts: &ActSet) -> Result<bool, Refusal> {
         if act.says.act != ActKind::Revoke {

@@ -1,11 +1,11 @@
 //! The end of an order's copies: they are destroyed when the order is over or revoked.
 //!
-//! Over means that its time has passed by both sides' clocks ([`Vault::proven_time`]): a clock that
-//! ran ahead destroys nothing.
+//! An order is over when its time has passed by both sides' clocks ([`Vault::proven_time`]), so
+//! that a clock that runs ahead destroys nothing.
 
 use uuid::Uuid;
 
-use crate::audit::Event;
+use crate::audit::AuditEvent;
 use crate::code::Code;
 use crate::commit::{Change, Job, Pending};
 use crate::execution::FAILED;
@@ -16,14 +16,14 @@ use crate::register::Id;
 use crate::store::OrderKey;
 use crate::vault::Vault;
 
-/// Destroys the copies of all orders that are over or revoked, durable and logged; of how many
-/// orders. To be called every few seconds. Their bytes are cleared out of the files later
-/// ([`Store::clear_copies`](crate::store::Store::clear_copies)): that waits for the disk, and
-/// everybody who has to do with orders waits for this.
+/// Destroys the copies of all orders that are over or revoked, durably and logged, and returns the
+/// number of these orders. To be called every few seconds. Their bytes leave the files later
+/// ([`Store::clear_copies`](crate::store::Store::clear_copies)), because that waits for the disk
+/// and all requests under orders would wait with it.
 ///
 /// # Errors
-/// [`Code::AuditUnavailable`], [`Code::Overloaded`], [`Code::Internal`]. What was not destroyed
-/// then is at the next call.
+/// [`Code::AuditUnavailable`], [`Code::Overloaded`], [`Code::Internal`]. The next call destroys
+/// what this one did not.
 pub fn destroy_over(vault: &Vault) -> Result<usize, Refusal> {
     if ended(vault)?.is_empty() {
         return Ok(0);
@@ -54,9 +54,10 @@ fn ended(vault: &Vault) -> Result<Vec<EndedOrder>, Refusal> {
     let (book, now) = (Book::from(vault), vault.proven_time().as_second());
     let mut ended = vec![];
     for (order, row) in vault.store().copied_orders().map_err(fault(FAILED))? {
-        let why = match row.until <= now {
-            true => Some("over"),
-            false => is_revoked(&book, &order.authority, order.id)?.then_some("revoked"),
+        let why = if row.until <= now {
+            Some("over")
+        } else {
+            is_revoked(&book, &order.authority, order.id)?.then_some("revoked")
         };
         ended.extend(why.map(|why| EndedOrder { order, why }));
     }
@@ -73,7 +74,7 @@ fn is_revoked(book: &Book<'_>, authority: &str, order: Uuid) -> Result<bool, Ref
 impl EndedOrder {
     fn job(self, vault: &Vault) -> Job {
         let Self { order, why } = self;
-        let event = Event::OrderEnd {
+        let event = AuditEvent::OrderEnd {
             authority: order.authority.clone(),
             order: order.id.to_string(),
             why,

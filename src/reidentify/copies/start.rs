@@ -1,6 +1,6 @@
-//! What a start sees to: orders that were live under a version without copies get theirs, and
-//! copies come under the present storage key, so that an earlier version of the storage secret is
-//! not needed for their sake.
+//! At a start, orders that were live under a version without copies get theirs, and all copies are
+//! wrapped under the present storage key, so that they do not need an earlier version of the
+//! storage secret.
 
 use std::collections::HashMap;
 
@@ -20,8 +20,8 @@ type NewCopy = (OrderKey, [u8; 16], CopyRow);
 /// Does both, durably. To be called at a start, before the vault serves.
 ///
 /// # Errors
-/// [`Code::Internal`](crate::code::Code::Internal) also where a copy does not open, as without a
-/// version of the storage secret that it needs;
+/// [`Code::Internal`](crate::code::Code::Internal) also if a copy does not open, for example
+/// because its version of the storage secret is missing;
 /// [`Code::AuditUnavailable`](crate::code::Code::AuditUnavailable).
 pub fn begin(vault: &Vault) -> Result<(), Refusal> {
     let mut copies = rewrapped(vault).map_err(fault(FAILED))?;
@@ -49,7 +49,7 @@ pub fn begin(vault: &Vault) -> Result<(), Refusal> {
         .map_err(Refusal::unavailable)
 }
 
-/// The copies that lie under an earlier version of the storage key, under the present one.
+/// The copies under an earlier version of the storage key, wrapped under the present one.
 fn rewrapped(vault: &Vault) -> Result<Vec<NewCopy>, StartError> {
     let (cipher, mut copies) = (vault.cipher(), vec![]);
     vault.store().each_order_copy(|order, tag, copy| {
@@ -75,8 +75,8 @@ fn rewrapped(vault: &Vault) -> Result<Vec<NewCopy>, StartError> {
     Ok(copies)
 }
 
-/// The orders that were used and are neither over nor revoked. What they list is not known here:
-/// they are completed when they are shown again.
+/// The orders that were used and are neither over nor revoked. The store does not know what they
+/// list: they are completed when they are presented again.
 fn live(vault: &Vault) -> Result<Vec<(OrderKey, CopiesRow)>, Refusal> {
     let (book, mut live) = (Book::from(vault), vec![]);
     for (order, life) in book.lives()? {
@@ -96,7 +96,7 @@ fn live(vault: &Vault) -> Result<Vec<(OrderKey, CopiesRow)>, Refusal> {
 }
 
 /// Copies of the pseudonyms that were asked for under these orders. Only their tags are known, so
-/// that all mappings are gone through, once.
+/// this reads all mappings, once.
 fn of_counted(vault: &Vault, orders: &[(OrderKey, CopiesRow)]) -> Result<Vec<NewCopy>, Refusal> {
     let mut wanted: HashMap<[u8; 16], Vec<&OrderKey>> = HashMap::new();
     for (order, _) in orders {

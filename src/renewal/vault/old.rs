@@ -2,17 +2,20 @@
 
 use std::collections::BTreeSet;
 
-use super::super::{DropReport, DropRequest, FAILED, MOST_EXAMINED, segment_id};
-use super::{RegisteredRecipients, SegmentDraft, change, commit, genuine, is_proved, proofs};
+use super::super::{DropReport, DropRequest, FAILED, MOST_EXAMINED};
+use super::{
+    RegisteredRecipients, SegmentDraft, SegmentRun, commit, is_proved, lock_segments, proofs,
+    read_own_record,
+};
 use crate::access::DropPermit;
 use crate::audit::{SegmentAction, SegmentsDetails};
-use crate::execution::{check_register, hex};
+use crate::execution::check_register;
 use crate::refusal::{Refusal, fault};
 use crate::seal::record::{Recipient, Record};
 use crate::vault::Vault;
 
-/// Takes the recipients out of a page of segments that the register no longer lists: only where one
-/// that it does list was proved to open the segment, so that none is ever lost.
+/// Drops the recipients of a page of segments that the register no longer lists. A segment keeps
+/// them until a recipient that the register does list is proved to open it, so that none is lost.
 ///
 /// # Errors
 /// [`RegisterMismatch`](crate::code::Code::RegisterMismatch),
@@ -26,100 +29,80 @@ pub fn drop_old(
     if let Some(register) = &request.register {
         check_register(vault.register(), register)?;
     }
-    let _one_at_a_time = vault
-        .segment_changes
-        .lock()
-        .unwrap_or_else(std::sync::PoisonError::into_inner);
-    let law = RegisteredRecipients::of(vault);
-    let after = request.after.as_deref().map(segment_id).transpose()?;
-    let total = after
-        .is_none()
-        .then(|| vault.store().segment_count())
-        .transpose()
-        .map_err(fault(FAILED))?;
-    let rows = vault
-        .store()
-        .segments_after(after.as_ref(), MOST_EXAMINED)
-        .map_err(fault(FAILED))?;
-    let next = (rows.len() == MOST_EXAMINED)
-        .then(|| rows.last().map(|(id, _)| hex(id)))
-        .flatten();
-    let mut dropped = DropReport {
-        examined: rows.len() as u64,
-        total,
+    let _segments = lock_segments(vault);
+    let registered = RegisteredRecipients::of(vault);
+    let run = SegmentRun::after(vault, request.after.as_deref())?;
+    let mut report = DropReport {
+        examined: run.rows.len() as u64,
+        total: run.total,
         recipients: 0,
         unproved: 0,
         refused: 0,
-        next,
+        next: run.next,
     };
     let (mut changes, mut keys) = (vec![], BTreeSet::new());
-    for (id, bytes) in rows {
-        let Some(mut record) = genuine(&law, &id, &bytes) else {
-            dropped.refused += 1;
+    for (id, bytes) in run.rows {
+        let Some(record) = read_own_record(&registered, &id, &bytes) else {
+            report.refused += 1;
             continue;
         };
-        let Some(sector) = law.sector(&record, permit.authority.as_ref()) else {
-            continue;
-        };
-        let wanted = law.wanted(sector);
-        let listed = |one: &Recipient| wanted.iter().any(|key| key.id.as_str() == one.key);
-        if record.recipients.iter().all(listed) {
+        let is_competent = registered
+            .sector(&record, permit.authority.as_ref())
+            .is_some();
+        let old = old_recipients(&registered, &record);
+        if !is_competent || old.is_empty() {
             continue;
         }
         let proofs = proofs(vault, &id)?;
-        if !record
-            .recipients
-            .iter()
-            .any(|one| listed(one) && is_proved(one, &proofs))
-        {
-            dropped.unproved += 1;
+        let is_kept = |one: &Recipient| !old.contains(&one.key);
+        let mut kept = record.recipients.iter().filter(|one| is_kept(one));
+        if !kept.any(|one| is_proved(one, &proofs)) {
+            report.unproved += 1;
             continue;
         }
-        let gone: Vec<String> = record
-            .recipients
-            .iter()
-            .filter(|one| !listed(one))
-            .map(|one| one.key.clone())
-            .collect();
-        record.recipients.retain(listed);
-        dropped.recipients += gone.len() as u64;
-        let proofs = gone.iter().map(|key| (key.clone(), None)).collect();
-        keys.extend(gone);
-        changes.push(change(
-            vault,
-            SegmentDraft {
-                record,
-                sector,
-                changed: true,
-                proofs,
-            },
-        )?);
+        let mut draft = SegmentDraft::of(record);
+        draft.record.recipients.retain(is_kept);
+        draft.changed = true;
+        draft.proofs = old.iter().map(|key| (key.clone(), None)).collect();
+        changes.push(draft.change(vault)?);
+        report.recipients += old.len() as u64;
+        keys.extend(old);
     }
     if !changes.is_empty() {
-        let (segments, recipients) = (changes.len() as u64, dropped.recipients);
-        let (actor, keys) = (permit.actor.clone(), keys.into_iter().collect());
-        commit(
-            vault,
-            SegmentsDetails {
-                actor,
-                action: SegmentAction::Drop,
-                keys,
-                segments,
-                recipients,
-            },
-            changes,
-        )?;
+        let entry = SegmentsDetails {
+            actor: permit.actor.clone(),
+            action: SegmentAction::Drop,
+            keys: keys.into_iter().collect(),
+            segments: changes.len() as u64,
+            recipients: report.recipients,
+        };
+        commit(vault, entry, changes)?;
     }
-    Ok(dropped)
+    Ok(report)
 }
 
-/// How many stored segments no key opens that the register lists for their sector: what they hold
-/// cannot be re-identified. Says nothing of signatures.
+/// The keys of recipients that the register no longer lists for the record's sector.
+fn old_recipients(registered: &RegisteredRecipients<'_>, record: &Record) -> Vec<String> {
+    let Some(sector) = registered.sector(record, None) else {
+        return vec![];
+    };
+    let listed: Vec<_> = registered
+        .wanted(sector)
+        .map(|key| key.id.as_str())
+        .collect();
+    let keys = record.recipients.iter().map(|one| &one.key);
+    keys.filter(|key| !listed.contains(&key.as_str()))
+        .cloned()
+        .collect()
+}
+
+/// Counts the stored segments that no key opens which the register lists for their sector: their
+/// mappings cannot be re-identified. Signatures are not checked.
 ///
 /// # Errors
 /// [`Internal`](crate::code::Code::Internal).
 pub fn stranded(vault: &Vault) -> Result<u64, Refusal> {
-    let law = RegisteredRecipients::of(vault);
+    let registered = RegisteredRecipients::of(vault);
     let (mut after, mut stranded) = (None, 0);
     loop {
         let rows = vault
@@ -134,12 +117,11 @@ pub fn stranded(vault: &Vault) -> Result<u64, Refusal> {
             let Ok(record) = Record::unverified(bytes) else {
                 continue;
             };
-            let Some(sector) = law.sector(&record, None) else {
+            let Some(sector) = registered.sector(&record, None) else {
                 continue;
             };
-            let opens = law
+            let opens = registered
                 .wanted(sector)
-                .iter()
                 .any(|key| record.recipient(key.id.as_str()).is_some());
             stranded += u64::from(!opens);
         }

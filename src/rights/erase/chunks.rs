@@ -1,5 +1,5 @@
-//! The mappings of an erasure: finding their chunks, the salts that go with them, and writing the
-//! chunks anew without them.
+//! The mappings of an erasure: finds their chunks and the salts that go with them, and rewrites the
+//! chunks without them.
 
 use std::collections::BTreeMap;
 
@@ -19,7 +19,7 @@ use crate::store::index::Index;
 use crate::store::{ChunkKey, RowBatch, Store, StoreError};
 use crate::vault::{SectorState, Vault};
 
-/// A chunk, and those of its mappings that are to go.
+/// A chunk, and the mappings to remove from it.
 pub(super) struct AffectedChunk {
     chunk: Chunk,
     erased: Vec<Pseudonym>,
@@ -28,9 +28,8 @@ pub(super) struct AffectedChunk {
 /// The chunks that hold mappings of those pseudonyms.
 ///
 /// # Errors
-/// [`Code::Internal`](crate::code::Code::Internal), also where a chunk that the index names does
-/// not turn up: whether a mapping lies in it is not known then, and the erasure must not say that
-/// it is gone.
+/// [`Code::Internal`](crate::code::Code::Internal), also if the store does not have a chunk that
+/// the index names: the erasure must not claim then that its mappings are gone.
 pub(super) fn read(
     vault: &Vault,
     state: &SectorState,
@@ -46,19 +45,19 @@ pub(super) fn read(
             .erased
             .extend(held.iter().map(|parsed| parsed.pseudonym));
     };
-    // What the index does not know has no mapping.
+    // A pseudonym that the index does not have has no mapping.
     let absent = vault
         .each_stored(state, wanted.to_vec(), each)
         .map_err(fault(FAILED))?;
-    match absent.missing.is_empty() {
-        true => Ok(found),
-        false => Err(fault(FAILED)(
+    if !absent.missing.is_empty() {
+        return Err(fault(FAILED)(
             "the index names a chunk that the store does not have",
-        )),
+        ));
     }
+    Ok(found)
 }
 
-/// A domain in which a mapping lies, and since when it may.
+/// The domain of a mapping, and the earliest time at which it can have been stored.
 pub(super) struct MappingDomain {
     epoch: u32,
     scope: DomainScope,
@@ -86,8 +85,7 @@ pub(super) fn domains(
     found.iter().map(of).collect()
 }
 
-/// Those of the domains that a search for the salts of `searched` has not seen to, or not far
-/// enough back.
+/// The domains that the search for the salts of `searched` has not covered, or not far enough back.
 pub(super) fn beyond(
     domains: Vec<MappingDomain>,
     searched: &[MappingDomain],
@@ -101,7 +99,7 @@ pub(super) fn beyond(
     domains.into_iter().filter(|since| !is_in(since)).collect()
 }
 
-/// The members of a tokenization that are looked at.
+/// The members of a `tokenize` entry that are read.
 #[derive(Deserialize)]
 struct TokenizeEntry {
     event: String,
@@ -111,8 +109,8 @@ struct TokenizeEntry {
     previous: Option<u32>,
 }
 
-/// The entries whose salted digests may be over one of the mappings, of those that still have their
-/// salt; and where the log ended. From entry `from` on, or from when the first of the mappings'
+/// The entries that still have their salt and whose salted digests may cover one of the mappings;
+/// and where the log ended. The search begins at entry `from`, or when the first of the mappings'
 /// segments was opened.
 pub(super) fn salts(
     vault: &Vault,
@@ -153,12 +151,12 @@ pub(super) fn salts(
     Ok((salts, end))
 }
 
-/// Writes the chunks anew, as part of the writer's commit and while the index stands still; the
-/// chunks that have room now come back.
+/// Rewrites the chunks, in the writer's commit and while the index does not change. Returns the
+/// chunks that have room now.
 ///
 /// # Panics
-/// When the index cannot be read, or does not say what the chunks say. The writer then ends, as at
-/// a failed write, and nothing was changed.
+/// If the index cannot be read or contradicts the chunks. The writer then ends, as after a failed
+/// write, and nothing was changed.
 pub(super) fn rewrite(
     store: &Store,
     batch: &mut RowBatch,

@@ -109,7 +109,7 @@ pub(super) fn read_sorted<E: RowEngine>(
     folder: &Path,
 ) -> Result<(), ContractBreach> {
     let engine = filled(subject, folder)?;
-    let numbers = |n: u16| (n % 3 == 0).then(|| n.to_be_bytes());
+    let numbers = |n: u16| n.is_multiple_of(3).then(|| n.to_be_bytes());
     let stored: Vec<_> = (0..3_000).filter_map(numbers).collect();
     put_keys(
         &engine,

@@ -1,13 +1,14 @@
-//! Below the tables: entries that the memory has no room for.
+//! The lower level of a partition: entries that the memory has no room for.
 //!
-//! A table that has to go is *frozen* first (an empty one takes its place, and it is still looked
-//! into), then written to the store's column `index`, then marked there, then dropped. An entry so
-//! moves from the tables to the frozen ones to the column, and is there before it leaves where it
-//! was: a look-up in that order finds it. A crash at any step leaves entries in the column that no
-//! mark counts; they are read from their chunks again, and what is in the tables rules.
+//! A table that has to go is first *frozen*: an empty one takes its place, and look-ups still read
+//! it. Then it is written to the store's column `index`, then a mark there counts it, then it is
+//! dropped. So an entry moves from the tables to the frozen tables to the column, and reaches each
+//! before it leaves the last: a look-up in that order finds it. A crash at any step leaves entries
+//! in the column that no mark counts. The next start reads them from their chunks again, and
+//! entries in the tables take precedence.
 //!
-//! Only a merge of chunks goes the other way: it gives entries a new chunk, and takes them out of
-//! the column and into the tables. A look-up that found nothing is made again when that happened
+//! Only a merge of chunks moves entries the other way: it gives them a new chunk, and takes them
+//! out of the column and into the tables. A look-up that found nothing is repeated if that happened
 //! meanwhile.
 
 use std::collections::HashSet;
@@ -18,16 +19,17 @@ use super::table::IndexTable;
 use super::{Partition, PartitionId, PartitionTables};
 use crate::store::moved::{self, BlindingKeyId, MovedKey, MovedMark};
 use crate::store::{RowBatch, Store, StoreError};
+use crate::system::lock::unpoisoned;
 
-/// Hides pseudonyms before they go to the disk. The store has no key; this is lent to it.
+/// Hides pseudonyms before they go to the disk. The store has no key, so the vault lends it this.
 pub trait IndexBlinding: Send + Sync {
-    /// The version of the key: what was written under another is made anew.
+    /// The version of the key. Entries written under another version are made anew.
     fn version(&self) -> u32;
 
-    /// Where a partition's entries lie, by the first byte of the pseudonym: a permutation.
+    /// A permutation of the pseudonyms' first bytes: where a partition's entries lie.
     fn places(&self, partition: PartitionId) -> [u8; 256];
 
-    /// What stands for each pseudonym, in order.
+    /// The tag that stands for each pseudonym, in order.
     fn tags(
         &self,
         partition: PartitionId,
@@ -35,30 +37,30 @@ pub trait IndexBlinding: Send + Sync {
     ) -> Vec<[u8; 16]>;
 }
 
-/// What a partition has beside its tables.
+/// What a partition has besides its tables.
 pub(super) struct LowerLevel {
     id: PartitionId,
     blinding: Option<Arc<dyn IndexBlinding>>,
     /// The next chunk's sequence.
     sequence: AtomicU32,
-    /// Whether anything was ever moved: until then no look-up need go there.
+    /// Whether any table was ever frozen. Until then, look-ups skip this level.
     used: AtomicBool,
     /// How often tables were frozen.
     freezes: AtomicU64,
     /// How often entries went back into the tables.
     returns: AtomicU64,
-    /// Whether chunks of the partition may not be merged: a migration goes through them in their
-    /// order.
+    /// Whether merging chunks of this partition is forbidden, because a migration goes through them
+    /// in their order.
     held: AtomicBool,
-    /// Whether the partition's epoch was retired: nothing comes here any more.
+    /// Whether the partition's epoch was retired. Then no entry comes here any more.
     retired: AtomicBool,
     /// Held while frozen tables are written to the store.
     moving: Mutex<()>,
-    /// Locked only by itself or while the tables are locked.
+    /// Lock order: take the tables' lock first, if both are needed.
     state: RwLock<LowerState>,
 }
 
-/// A table on its way.
+/// A table on its way to the column.
 #[derive(Clone)]
 struct FrozenTable {
     /// First byte of its pseudonyms.
@@ -69,7 +71,7 @@ struct FrozenTable {
 
 #[derive(Default)]
 struct LowerState {
-    /// Pseudonyms that were taken out for good: what was prepared before that must not bring them
+    /// Pseudonyms that were taken out for good. A job prepared before that must not bring them
     /// back.
     erased: HashSet<[u8; 16]>,
     frozen: Vec<FrozenTable>,
@@ -98,15 +100,15 @@ impl LowerLevel {
     }
 
     fn moving(&self) -> MutexGuard<'_, ()> {
-        self.moving.lock().expect("no panic under this lock")
+        unpoisoned(self.moving.lock())
     }
 
     fn state(&self) -> std::sync::RwLockReadGuard<'_, LowerState> {
-        self.state.read().expect("no panic under this lock")
+        unpoisoned(self.state.read())
     }
 
     fn state_mut(&self) -> std::sync::RwLockWriteGuard<'_, LowerState> {
-        self.state.write().expect("no panic under this lock")
+        unpoisoned(self.state.write())
     }
 
     fn blinding(&self) -> &dyn IndexBlinding {
@@ -145,7 +147,7 @@ impl LowerLevel {
             .sum()
     }
 
-    /// Takes over what the store says of the partition.
+    /// Loads the partition's marks from the store.
     pub(super) fn load(&self, marks: &[(u8, MovedMark)]) {
         let places = self.blinding().places(self.id);
         let mut state = self.state_mut();
@@ -157,7 +159,7 @@ impl LowerLevel {
             .iter()
             .map(|place| by_place[usize::from(*place)])
             .collect();
-        // Where it went on before.
+        // Continues where the last run stopped.
         state.cursor = (0..=255u8)
             .min_by_key(|place| by_place[usize::from(*place)].below)
             .unwrap_or(0);
@@ -166,7 +168,7 @@ impl LowerLevel {
     }
 }
 
-/// What a blinding makes of nothing tells it from every other.
+/// Identifies a blinding's key, by its tag of the zero pseudonym.
 pub(super) fn made(blinding: &dyn IndexBlinding, id: PartitionId) -> BlindingKeyId {
     let tag = blinding.tags(id, &mut [[0; 16]].iter())[0];
     BlindingKeyId {
@@ -189,15 +191,15 @@ impl LowerState {
 }
 
 impl Partition {
-    /// Whether entries may lie below the tables: then a pseudonym that these do not have has to be
-    /// looked for there, too.
+    /// Whether entries may lie below the tables. Then a look-up that misses in the tables must look
+    /// there, too.
     #[inline]
     pub fn has_below(&self) -> bool {
         self.1.used.load(Ordering::Acquire)
     }
 
-    /// Changes when entries leave the tables. A look-up that found nothing holds for what comes to
-    /// the tables later only as long as this is the same.
+    /// Changes when entries leave the tables. A look-up that found nothing is current only while
+    /// this stays the same.
     #[inline]
     pub fn generation(&self) -> u64 {
         self.1.freezes.load(Ordering::Acquire)
@@ -279,10 +281,11 @@ impl Partition {
         self.1.sequence.store(next, Ordering::Relaxed);
     }
 
-    /// Takes pseudonyms out of the tables, for good. For the writer, of pseudonyms that lie in no
-    /// frozen table and not in the column: as [`Partition::give_chunk`] leaves them.
+    /// Takes pseudonyms out of the tables, for good. Only the writer may call it, and only for
+    /// pseudonyms that lie neither in a frozen table nor in the column: [`Partition::give_chunk`]
+    /// leaves them so.
     pub fn forget(&self, pseudonyms: &[[u8; 16]]) {
-        let mut tables = self.0.write().expect("no panic under this lock");
+        let mut tables = unpoisoned(self.0.write());
         let mut state = self.1.state_mut();
         for pseudonym in pseudonyms {
             tables.remove(pseudonym);
@@ -290,7 +293,7 @@ impl Partition {
         }
     }
 
-    /// Those that were taken out since the start.
+    /// The pseudonyms that were taken out since the start.
     pub fn erased(&self) -> HashSet<[u8; 16]> {
         self.1.state().erased.clone()
     }
@@ -301,8 +304,8 @@ impl Partition {
         std::array::from_fn(|first| state.mark(first as u8).below)
     }
 
-    /// From now on chunks of this partition are not merged. What the writer has begun before may
-    /// still be.
+    /// Forbids merging chunks of this partition. A merge that the writer has begun may still
+    /// finish.
     pub fn hold(&self) {
         self.1.held.store(true, Ordering::Release);
     }
@@ -317,23 +320,23 @@ impl Partition {
         self.1.retired.load(Ordering::Acquire)
     }
 
-    /// Forgets every entry, for good. For the writer, as part of the commit that takes the rows
-    /// away: after it nothing of this partition is written to the store any more.
+    /// Forgets every entry, for good. Only the writer may call it, in the commit that deletes the
+    /// rows. After it, no entry of this partition is written to the store.
     pub fn retire(&self) {
         {
             let _moving = self.1.moving();
             self.1.retired.store(true, Ordering::Release);
         }
-        let mut tables = self.0.write().expect("no panic under this lock");
+        let mut tables = unpoisoned(self.0.write());
         let mut state = self.1.state_mut();
         *tables = PartitionTables::default();
         state.frozen.clear();
         state.marks.clear();
     }
 
-    /// Freezes tables, in turn, until they make `bytes`; whether there are any.
+    /// Freezes tables, in turn, until they take `bytes`. Returns whether any are frozen.
     pub(super) fn freeze(&self, bytes: u64) -> bool {
-        let mut tables = self.0.write().expect("no panic under this lock");
+        let mut tables = unpoisoned(self.0.write());
         let mut state = self.1.state_mut();
         let blinding = || Box::new(self.1.blinding().places(self.1.id));
         let mut at_place = [0; 256];
@@ -365,8 +368,8 @@ impl Partition {
         !state.frozen.is_empty()
     }
 
-    /// Writes frozen tables to the column and drops them; how many entries. All that is in them
-    /// must be durable.
+    /// Writes frozen tables to the column and drops them. Returns how many entries they had. Their
+    /// mappings must be durable.
     ///
     /// # Errors
     /// As [`Store::commit`].
@@ -401,7 +404,8 @@ impl Partition {
         } in &frozen
         {
             let mark = &mut marks[usize::from(*first)];
-            // Each sequence is taken within one write lock: whatever comes later has a later one.
+            // The writer takes each sequence under the tables' write lock, so later entries have
+            // later sequences.
             mark.below = mark.below.max(latest(table).saturating_add(1));
             mark.entries += entries;
             moved += entries;
@@ -436,9 +440,9 @@ impl Partition {
         rows
     }
 
-    /// Gives pseudonyms that lie in chunks of `old` (sorted) a new chunk, whose sequence comes
-    /// back; `None` when one of them does not lie there any more, and nothing has changed then. For
-    /// the writer, as part of its commit.
+    /// Gives pseudonyms that lie in the chunks `old` (sorted) a new chunk, and returns its
+    /// sequence. Returns `None`, and changes nothing, if one of them no longer lies there. Only the
+    /// writer may call it, in its commit.
     ///
     /// # Errors
     /// [`StoreError`] when the column does not read.
@@ -466,7 +470,7 @@ impl Partition {
         if !moved.is_empty() && !self.below(store, &moved)?.iter().all(is_old) {
             return Ok(None);
         }
-        let mut tables = self.0.write().expect("no panic under this lock");
+        let mut tables = unpoisoned(self.0.write());
         let mut state = self.1.state_mut();
         if !moved.is_empty() && !state.frozen.is_empty() {
             return Ok(None);

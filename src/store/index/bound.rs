@@ -1,8 +1,8 @@
-//! The bound on the memory of the tables, and the keeper of it.
+//! The bound on the tables' memory, and how the keeper holds it.
 //!
-//! One thread, the keeper, moves tables to the store when they are over the bound. The writer hears
-//! of it: where entries come faster than they can be moved it waits, so that the memory stays
-//! bounded and what is too much is turned away at the door.
+//! One thread, the keeper, moves tables to the store when they exceed the bound. If entries come
+//! faster than they can be moved, the writer waits. So the memory stays bounded, the writer's queue
+//! fills, and requests are turned away.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
@@ -10,11 +10,11 @@ use std::time::Duration;
 
 use super::{Index, Partition, PartitionId};
 use crate::store::{Store, StoreError};
+use crate::system::lock::unpoisoned;
 
-/// Most bytes of tables that are moved at once: they are in memory a second time while they are
-/// sorted.
+/// Most bytes of tables that are moved at once: while they are sorted they are in memory twice.
 const STEP: u64 = 32 << 20;
-/// Fewer are not worth a file.
+/// Least bytes that are worth a file.
 const LEAST: u64 = 64 << 10;
 
 /// The bound, and how the keeper and the writer wait for each other.
@@ -25,9 +25,9 @@ pub(super) struct MemoryBound {
     kept: AtomicBool,
     /// Whether the keeper was woken since it last fell asleep.
     woken: Mutex<bool>,
-    /// For the keeper: it is over.
+    /// Wakes the keeper: the tables exceed the bound.
     over: Condvar,
-    /// For the writer: it is over no more.
+    /// Wakes the writer: the tables may be within the bound again.
     under: Condvar,
 }
 
@@ -49,13 +49,12 @@ impl Index {
         self.bound.bytes
     }
 
-    /// Whether they take more.
+    /// Whether the tables take more than that.
     pub fn is_over(&self) -> bool {
         self.bytes() > self.bound.bytes
     }
 
-    /// Says whether the keeper is there to move tables; without it, the writer does not wait for
-    /// room.
+    /// Tells whether the keeper can move tables. If not, the writer does not wait for room.
     pub fn set_kept(&self, kept: bool) {
         self.bound.kept.store(kept, Ordering::Release);
         self.bound.under.notify_all();
@@ -63,27 +62,27 @@ impl Index {
 
     /// For the keeper: sleeps until it is woken or `longest` has passed.
     pub fn sleep_keeper(&self, longest: Duration) {
-        let woken = self.bound.woken.lock().expect("no panic under this lock");
+        let woken = unpoisoned(self.bound.woken.lock());
         let slept = self
             .bound
             .over
             .wait_timeout_while(woken, longest, |woken| !*woken);
-        *slept.expect("no panic under this lock").0 = false;
+        *unpoisoned(slept).0 = false;
     }
 
-    /// Wakes the keeper, also where it falls asleep only a moment later.
+    /// Wakes the keeper, also if it falls asleep a moment later.
     pub fn wake_keeper(&self) {
-        *self.bound.woken.lock().expect("no panic under this lock") = true;
+        *unpoisoned(self.bound.woken.lock()) = true;
         self.bound.over.notify_all();
     }
 
-    /// How many entries may come until it is worth looking again.
+    /// How many insertions may pass until the bound is checked again.
     pub fn stride(&self) -> u64 {
         self.bound.bytes / 64 / 32
     }
 
-    /// For the writer, between two commits: waits while the tables are far over the bound and are
-    /// being moved.
+    /// For the writer, between two commits: waits while the tables are far over the bound and the
+    /// keeper moves them.
     pub fn hold_back(&self) {
         let most = self.bound.bytes.saturating_add(self.bound.bytes / 16);
         if !self.is_over() {
@@ -91,7 +90,7 @@ impl Index {
         }
         self.wake_keeper();
         while self.bytes() > most && self.bound.kept.load(Ordering::Acquire) {
-            let lock = self.bound.woken.lock().expect("no panic under this lock");
+            let lock = unpoisoned(self.bound.woken.lock());
             drop(
                 self.bound
                     .under
@@ -100,9 +99,10 @@ impl Index {
         }
     }
 
-    /// Moves tables to the store until they are a little under the bound: of older epochs first,
-    /// then of the largest partition. `settled` waits until what is in the tables is durable, and
-    /// says whether it ever will be. How many entries were moved.
+    /// Moves tables to the store until they are a little under the bound: those of older epochs
+    /// first, then those of the largest partition. `settled` waits until every entry in the tables
+    /// is durable, and returns false if that can no longer happen. Returns how many entries were
+    /// moved.
     ///
     /// # Errors
     /// As [`Store::commit`].
@@ -124,7 +124,7 @@ impl Index {
     }
 
     fn next_to_move(&self) -> Option<Arc<Partition>> {
-        let partitions = self.partitions.read().expect("no panic under this lock");
+        let partitions = unpoisoned(self.partitions.read());
         let is_older = |id: &PartitionId| {
             partitions
                 .keys()

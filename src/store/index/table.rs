@@ -1,10 +1,10 @@
 //! One table of the index: open addressing over groups of sixteen slots.
 //!
-//! Each slot has a one-byte tag beside the others of its group. That a pseudonym is not there is
-//! told by the tags alone but for one time in twenty, and the tags of ten million pseudonyms lie in
-//! the processor's cache, where entries do not. A group's number is monotone in the pseudonym, so
-//! that growing is one sequential sweep. Nothing wraps around: behind the last home there is room
-//! for what it pushes out.
+//! Each slot has a one-byte tag, stored together with those of its group. For an absent pseudonym,
+//! the tags alone give the answer nineteen times in twenty; and the processor's cache holds the
+//! tags of ten million pseudonyms, but not their entries. A group's number is monotone in the
+//! pseudonym, so that growing is one sequential sweep. Probing does not wrap around: there is room
+//! behind the last home group for what overflows it.
 
 /// Slots in a group.
 const GROUP: usize = 16;
@@ -13,7 +13,8 @@ const MOST_ROOM: usize = 4;
 /// Grow beyond this fill (in 1/100).
 const MAX_FILL: usize = 80;
 
-/// The tag of a slot that nothing ever lay in: a look-up need not go on to the next group.
+/// The tag of a slot that was never used in a full group: a look-up need not go on to the next
+/// group.
 const FREE: u8 = 0;
 /// The tag of a slot whose entry was taken out of a group that had no free slot.
 const GONE: u8 = 1;
@@ -52,7 +53,7 @@ enum InsertPlace {
 pub(super) struct IndexTable {
     tags: Vec<GroupTags>,
     entries: Vec<TableEntry>,
-    /// Groups that are a pseudonym's home.
+    /// How many groups are a pseudonym's home.
     homes: usize,
 }
 
@@ -80,14 +81,14 @@ impl IndexTable {
         ((u128::from(hash) * self.homes as u128) >> 64) as usize
     }
 
-    /// Starts fetching what tells whether a pseudonym is there.
+    /// Starts fetching a pseudonym's tags.
     #[inline]
     pub(super) fn prefetch(&self, pseudonym: &[u8; 16]) {
-        // Behind the end where the table has nothing yet; a prefetch does not mind.
+        // May point behind the end of an empty table, which a prefetch tolerates.
         prefetch(self.tags.as_ptr().wrapping_add(self.home(pseudonym)));
     }
 
-    /// Starts fetching the entry, where the tags, which are here already, say that there is one.
+    /// Starts fetching the entry, if the tags show one. The tags have been fetched already.
     #[inline]
     pub(super) fn prefetch_entry(&self, pseudonym: &[u8; 16]) {
         let home = self.home(pseudonym);
@@ -104,7 +105,8 @@ impl IndexTable {
         }
     }
 
-    /// Starts fetching the slot where an insertion is likely to go. The tags are here already.
+    /// Starts fetching the slot that an insertion is likely to use. The tags have been fetched
+    /// already.
     #[inline]
     pub(super) fn prefetch_slot(&self, pseudonym: &[u8; 16]) {
         let home = self.home(pseudonym);
@@ -174,7 +176,7 @@ impl IndexTable {
         self.find(pseudonym).map(|slot| chunk(&self.entries[slot]))
     }
 
-    /// Inserts unless it is there; whether it was inserted.
+    /// Inserts a pseudonym unless it is there. Returns whether it was inserted.
     pub(super) fn insert(&mut self, pseudonym: &[u8; 16], chunk: u32) -> bool {
         loop {
             match self.place(pseudonym) {
@@ -201,13 +203,13 @@ impl IndexTable {
         }
     }
 
-    /// Takes a pseudonym out; whether it was there.
+    /// Takes a pseudonym out. Returns whether it was there.
     pub(super) fn remove(&mut self, pseudonym: &[u8; 16]) -> bool {
         let Some(slot) = self.find(pseudonym) else {
             return false;
         };
         let tags = &mut self.tags[slot / GROUP];
-        // Where the group is full, others may have gone past it.
+        // If the group is full, other pseudonyms may have gone on to the next one.
         tags[slot % GROUP] = if slots(tags, FREE) != 0 { FREE } else { GONE };
         self.entries[slot] = [0; 20];
         true
@@ -227,8 +229,8 @@ impl IndexTable {
         }
     }
 
-    /// The same entries in a table with more homes; `None` when the room behind the last ones does
-    /// not do.
+    /// The same entries in a table with more homes. `None` if the room behind the last ones does
+    /// not suffice.
     fn spread_over(&self, homes: usize) -> Option<Self> {
         let mut grown = Self::with_homes(homes);
         for entry in self.slots() {
@@ -253,19 +255,19 @@ impl IndexTable {
             .map(|(entry, _)| entry)
     }
 
-    /// What is in it.
+    /// The pseudonyms and their chunks.
     pub(super) fn entries(&self) -> impl Iterator<Item = (&[u8; 16], u32)> {
         self.slots().map(|entry| (pseudonym(entry), chunk(entry)))
     }
 
-    /// Bytes that it takes.
+    /// Bytes that the table takes.
     pub(super) fn bytes(&self) -> u64 {
         (self.tags.capacity() * size_of::<GroupTags>()
             + self.entries.capacity() * size_of::<TableEntry>()) as u64
     }
 }
 
-/// What stands for a pseudonym among the tags: of a byte that chooses neither table nor home.
+/// A pseudonym's tag, from a byte that chooses neither table nor home.
 #[inline]
 fn tag(pseudonym: &[u8; 16]) -> u8 {
     pseudonym[15].max(GONE + 1)

@@ -1,29 +1,27 @@
-//! Writing past the system's page cache.
+//! Whether RocksDB can write past the system's page cache.
 //!
-//! What RocksDB flushes is read again rarely, and late. Through the page cache each byte of it
-//! would be copied once more, into pages that something else was cached in: that cost more than the
-//! write itself.
+//! RocksDB reads what it flushed rarely, and late. The page cache would copy each byte once more,
+//! into pages that cached something else. That was measured to cost more than the write itself.
 
 use std::fs::{self, DirBuilder, OpenOptions};
 use std::io::{self, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::Path;
 
-/// The file that is written to see; no ending that RocksDB knows.
+/// The file that is written to find out. RocksDB does not know this ending.
 const PROBE: &str = "direct.probe";
 
-/// As much as every disk writes at once, aligned as it wants it.
+/// A block of a size and alignment that every disk takes.
 #[repr(align(4096))]
 struct Block([u8; 4096]);
 
-/// Whether the file system of a store's folder, which is made where it is not there, takes files
-/// that are written directly. Some do not (tmpfs before Linux 6.6), and then RocksDB would not
-/// open.
+/// Whether the file system of a store's folder takes direct writes. Makes the folder if it is
+/// missing. Some file systems do not (tmpfs before Linux 6.6), and RocksDB would not open there.
 pub(super) fn is_possible(folder: &Path) -> bool {
-    // Where it cannot be made, RocksDB says why.
+    // If it cannot be made, RocksDB reports why.
     let _ = DirBuilder::new().recursive(true).mode(0o700).create(folder);
     let probe = folder.join(PROBE);
-    // One that a crash left behind.
+    // A crash may have left one behind.
     let _ = fs::remove_file(&probe);
     let written = write(&probe);
     let _ = fs::remove_file(&probe);

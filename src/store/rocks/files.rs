@@ -1,4 +1,4 @@
-//! Clearing the bytes of deleted rows out of RocksDB's files, and taking back their disk.
+//! Clears the bytes of deleted rows out of RocksDB's files, and takes back their disk space.
 
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
@@ -9,14 +9,14 @@ use super::RocksEngine;
 use crate::store::StoreError;
 use crate::store::columns::{CHUNK, COLUMNS, ColumnName, META};
 
-/// Between two looks whether replaced files are gone: that takes milliseconds to hours.
+/// Time between two looks whether replaced files are gone.
 const LOOK: Duration = Duration::from_millis(20);
 
-/// How long files that were replaced may stay: an iterator that runs over them keeps them.
+/// How long replaced files may stay: an iterator that reads them keeps them.
 const LINGER: Duration = Duration::from_secs(if cfg!(test) { 1 } else { 30 });
 
 impl RocksEngine {
-    /// Writes columns anew without what was deleted, and has the write-ahead log begin anew.
+    /// Rewrites columns without what was deleted, and begins a new write-ahead log.
     pub(in crate::store) fn rewrite(&self, columns: &[ColumnName]) -> Result<(), StoreError> {
         let mut old = self.files(|name, length| name.ends_with(".log") && length > 0)?;
         self.flush_all()?;
@@ -25,8 +25,8 @@ impl RocksEngine {
             old.extend(self.files(|name, _| name.ends_with(".blob"))?);
         }
         old.extend(self.tables(columns)?);
-        // What came to an empty column during the first round holds the log of then, and a file of
-        // a flush under way counts only when that is over.
+        // Twice: rows that came to an empty column during the first round still hold the old log,
+        // and the file of a flush under way is listed only after it.
         self.flush_all()?;
         let mut whole = CompactOptions::default();
         whole.set_bottommost_level_compaction(BottommostLevelCompaction::Force);
@@ -38,7 +38,7 @@ impl RocksEngine {
                 &whole,
             );
         }
-        // The write-ahead log that the columns were flushed out of goes with the next one.
+        // RocksDB deletes the write-ahead log that the columns were flushed from at the next flush.
         self.flush(META.name)?;
         self.wait_until_gone(&old)
     }
@@ -50,20 +50,20 @@ impl RocksEngine {
             .map_err(|source| self.failed(source))
     }
 
-    /// The same of all columns.
+    /// Writes what all columns have in memory to their files.
     pub(in crate::store) fn flush_all(&self) -> Result<(), StoreError> {
         COLUMNS.iter().try_for_each(|column| self.flush(*column))
     }
 
-    /// Compacts a column as RocksDB does by itself.
+    /// Compacts a column, as RocksDB's own threads do.
     #[cfg(test)]
     pub(in crate::store) fn compact(&self, column: ColumnName) {
         self.db
             .compact_range_cf(self.column(column), None::<&[u8]>, None::<&[u8]>);
     }
 
-    /// Waits until none of these files is in the store's folder any more. A compaction does not say
-    /// whether it came to its end; one that did has replaced every file that was there before it.
+    /// Waits until none of these files is in the store's folder any more. A compaction does not
+    /// report whether it finished. One that did has replaced every file that was there before it.
     fn wait_until_gone(&self, old: &BTreeSet<String>) -> Result<(), StoreError> {
         let begun = Instant::now();
         loop {
@@ -91,7 +91,7 @@ impl RocksEngine {
             let mut names = BTreeSet::new();
             for entry in std::fs::read_dir(&self.path)? {
                 let entry = entry?;
-                // One that goes meanwhile is as good as gone.
+                // A file that is deleted meanwhile counts as gone.
                 let length = entry.metadata().map_or(0, |facts| facts.len());
                 names.extend(
                     entry
@@ -117,7 +117,7 @@ impl RocksEngine {
                 .iter()
                 .any(|c| c.as_str() == file.column_family_name)
         });
-        // RocksDB names them from the store's folder on: `/000012.sst`.
+        // RocksDB names them relative to the store's folder: `/000012.sst`.
         Ok(of_these
             .map(|file| file.name.trim_start_matches('/').to_owned())
             .collect())
@@ -134,7 +134,7 @@ impl RocksEngine {
             .map_err(|source| self.failed(source))
     }
 
-    /// Bytes of blob files that count, and bytes in them that are of deleted chunks.
+    /// Bytes of live blob files, and how many of them belong to deleted chunks.
     pub(in crate::store) fn blob_bytes(&self) -> Result<(u64, u64), StoreError> {
         let property = |name| self.property(CHUNK.name, name);
         Ok((

@@ -1,8 +1,8 @@
-//! Keeps other processes out while a store is looked at, before RocksDB does so itself.
+//! Keeps other processes out while a store is examined, before RocksDB locks it itself.
 //!
-//! A process that has the store open makes, lists and removes files all the time: another process
-//! that looks at them meanwhile can find one that is listed and gone, and would call a whole store
-//! damaged.
+//! A process that has the store open makes and removes files all the time. Another process that
+//! reads the list meanwhile would miss a listed file, and would take a whole store for a damaged
+//! one.
 
 use std::fs::File;
 use std::io::ErrorKind;
@@ -24,7 +24,7 @@ impl StoreLock {
     /// # Errors
     /// [`StoreError::InUse`]
     pub(super) fn take(store: &Path) -> Result<Self, StoreError> {
-        // What cannot be opened here RocksDB cannot open either, and says why.
+        // If this file does not open, RocksDB cannot open it either, and reports why.
         let Ok(file) = File::options()
             .read(true)
             .write(true)
@@ -39,7 +39,7 @@ impl StoreLock {
                 let _open = ManuallyDrop::new(file);
                 Err(StoreError::InUse(store.to_owned()))
             }
-            // A file system without locks: RocksDB says so.
+            // On a file system without locks, RocksDB reports that.
             _ => Ok(Self(Some(file))),
         }
     }

@@ -13,19 +13,19 @@ use crate::store::columns::{AUDIT_TREE, COLUMNS};
 const DEFAULT: &str = "default";
 
 impl RocksEngine {
-    /// Whether there is one at that path.
+    /// Whether there is a RocksDB at that path.
     pub fn is_there(path: &Path) -> bool {
         path.join("CURRENT").exists()
     }
 
-    /// Whether there is none: not even files of one that is damaged.
+    /// Whether there is no RocksDB, not even files of a damaged one.
     pub(in crate::store) fn is_absent(path: &Path) -> bool {
         !Self::is_there(path) && !has_data_files(path)
     }
 
-    /// Opens the one in a folder, or makes it where there is none, with so many bytes of memory for
-    /// blocks and filters of the column `index`. The `owner` is who is told that a database belongs
-    /// to another program.
+    /// Opens the RocksDB in a folder, or makes one, with `cache` bytes of memory for blocks and
+    /// filters of the column `index`. `owner` is only for the message about a database of another
+    /// program.
     ///
     /// # Errors
     /// [`StoreError`]: in use, of another program, of a later version, damaged, or RocksDB cannot open it.
@@ -52,8 +52,8 @@ impl RocksEngine {
         Ok(engine)
     }
 
-    /// Opens one for reading only: a backup's, or beside the process that writes it. Nothing is
-    /// written.
+    /// Opens a RocksDB for reading only: a backup's, or one that another process has open. Writes
+    /// nothing.
     ///
     /// # Errors
     /// [`StoreError`]: there is none, it has no tree over its log (an older version's), or RocksDB cannot read it.
@@ -78,13 +78,13 @@ impl RocksEngine {
         })
     }
 
-    /// Finds a table that is gone or cut. With a bound on open files, RocksDB itself opens only the
-    /// first few at its start.
+    /// Finds tables that are gone or cut. With a bound on open files, RocksDB opens only the first
+    /// few at its start.
     fn check_tables(&self) -> Result<(), StoreError> {
         for table in self.table_files()? {
             let (file, length) = &table;
             let found = std::fs::metadata(file).map(|facts| facts.len()).ok();
-            // A compaction may just have taken it out of the list, and then away.
+            // A compaction may just have taken it out of the list and deleted it.
             if found != Some(*length) && self.table_files()?.contains(&table) {
                 return Err(StoreError::Missing(table.0));
             }
@@ -103,9 +103,9 @@ impl RocksEngine {
     }
 }
 
-/// Looks at a folder before RocksDB may write in it: it would add our columns to any database, and
-/// where the file that names the present state is lost, begin a new database and clear the old
-/// one's files away.
+/// Examines a folder before RocksDB may write in it. RocksDB would add our columns to any database;
+/// and if the file that names the present state is lost, it would begin a new database and delete
+/// the old one's files.
 fn look_before_opening(path: &Path, owner: &str) -> Result<(), StoreError> {
     if !RocksEngine::is_there(path) {
         return if has_data_files(path) {
@@ -116,7 +116,7 @@ fn look_before_opening(path: &Path, owner: &str) -> Result<(), StoreError> {
     }
     let _alone = StoreLock::take(path)?;
     for log in files_ending(path, &["log"]) {
-        // A log that cannot be read, RocksDB will say.
+        // RocksDB reports a log that cannot be read.
         if wal::has_damaged_tail(&log).unwrap_or(false) {
             return Err(StoreError::Log(log));
         }
@@ -158,11 +158,11 @@ fn files_ending(folder: &Path, ends: &[&str]) -> impl Iterator<Item = PathBuf> {
     })
 }
 
-/// Whether RocksDB's own column is empty, as ours is: every row of ours lies in a column of ours.
+/// Whether RocksDB's default column is empty, as in every store of ours: our rows lie in columns of
+/// our own.
 fn default_is_empty(path: &Path) -> Result<bool, StoreError> {
-    // With the options it is opened with for good: RocksDB 11 ends the process by a null pointer
-    // where it is to open a database read-only whose manifest tracks write-ahead logs, and is not
-    // told to track them.
+    // With the same options as for serving: RocksDB 11 dereferences a null pointer when it opens a
+    // database read-only whose manifest tracks write-ahead logs, unless the options say so too.
     let mut options = options::of_database();
     options.create_if_missing(false);
     options.create_missing_column_families(false);
@@ -171,8 +171,8 @@ fn default_is_empty(path: &Path) -> Result<bool, StoreError> {
     Ok(db.iterator(IteratorMode::Start).next().is_none())
 }
 
-/// Whether a database did not open because it is open. RocksDB has one kind for all errors of input
-/// and output, so that only its words tell.
+/// Whether a database did not open because a process has it open. RocksDB has one kind for all
+/// errors of input and output, so only the message tells.
 fn is_locked(error: &rocksdb::Error) -> bool {
     let words = error.to_string();
     error.kind() == ErrorKind::IOError

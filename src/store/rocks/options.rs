@@ -24,11 +24,11 @@ pub(super) fn of_database() -> Options {
     options.create_if_missing(true);
     options.create_missing_column_families(true);
     options.set_compression_type(DBCompressionType::None);
-    // A crash leaves a torn last record; anything else that does not read back is a loss, and the
+    // A crash leaves a torn last record. Any other record that does not read back is a loss, and
     // opening fails.
     options.set_wal_recovery_mode(DBRecoveryMode::TolerateCorruptedTailRecords);
-    // This tolerates the tail of the last write-ahead log alone: an older one that is shorter than
-    // it was, or gone, is a loss.
+    // With this, only the last write-ahead log may have a torn tail: an older one that is shorter
+    // than it was, or gone, is a loss.
     options.set_track_and_verify_wals_in_manifest(true);
     options.set_max_total_wal_size(512 << 20);
     options.set_keep_log_file_num(4);
@@ -70,19 +70,19 @@ fn set_chunk(options: &mut Options) {
     options.set_blob_file_size(256 << 20);
     options.set_blob_compression_type(DBCompressionType::None);
     options.set_enable_blob_gc(true);
-    // Only while `reclaim` says so.
+    // `reclaim` turns it on when needed.
     options.set_blob_gc_age_cutoff(0.0);
     options.set_blob_gc_force_threshold(0.1);
 }
 
-/// The Bloom filter spares look-ups of what is not there; it never says that something is.
+/// The Bloom filter saves most look-ups of absent keys.
 fn set_index(options: &mut Options, cache: &Cache) {
     let mut table = BlockBasedOptions::default();
     table.set_block_cache(cache);
     table.set_bloom_filter(10.0, false);
     table.set_whole_key_filtering(true);
-    // Index and filters in pieces within the bounded cache: what is larger than the cache gets
-    // slower and not larger.
+    // Index and filters lie in pieces within the bounded cache: an index that exceeds the cache
+    // gets slower, and takes no more memory.
     table.set_cache_index_and_filter_blocks(true);
     table.set_index_type(BlockBasedIndexType::TwoLevelIndexSearch);
     table.set_partition_filters(true);

@@ -1,9 +1,9 @@
-//! A look at the end of RocksDB's write-ahead log, before RocksDB takes it.
+//! Checks the end of RocksDB's write-ahead log before RocksDB reads it.
 //!
 //! A crash leaves a last record that is shorter than its header says, and RocksDB rightly drops it.
-//! But a header whose length was damaged on the disk says the same of a record that is whole, and
-//! then RocksDB drops it, and all behind it, without a word: acknowledged mappings would be gone.
-//! The record's checksum tells the two apart. Everything else in the log is RocksDB's to check.
+//! But if the disk damages the length in a header, a whole record looks the same. Then RocksDB
+//! drops it and all that follow without an error, and acknowledged mappings are lost. The record's
+//! checksum tells the two apart. RocksDB checks everything else in the log.
 //!
 //! A log is blocks of 32 KiB; a block is records of checksum(u32le) ‖ length(u16le) ‖ type(1) ‖
 //! payload, none of which goes past its block. The checksum is CRC-32C over type and payload,
@@ -38,7 +38,7 @@ fn is_damaged(mut block: &[u8]) -> bool {
         let length = usize::from(u16::from_le_bytes([header[4], header[5]]));
         match rest.split_at_checked(length) {
             Some((payload, next)) if masked(checksum(header[6], payload)) == stored => block = next,
-            // Torn, or not: with another length or type it would be whole.
+            // Torn, or damaged: then the checksum fits with another length or type.
             _ => {
                 return TYPES
                     .into_iter()
@@ -64,7 +64,7 @@ fn checksum(kind: u8, payload: &[u8]) -> u32 {
         .fold(step(!0, kind), |state, byte| step(state, *byte))
 }
 
-/// RocksDB's mask, so that a checksum of data that contains checksums stays a good one.
+/// RocksDB masks checksums, because CRCs of data that contains CRCs are weak.
 fn masked(crc: u32) -> u32 {
     crc.rotate_right(15).wrapping_add(0xa282_ead8)
 }

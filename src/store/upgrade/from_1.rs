@@ -108,13 +108,13 @@ fn authorities(store: &Store) -> Result<Authorities, StoreError> {
 /// Adds the orders that the log names: an order's row was written in the commit of such an entry.
 fn add_logged(store: &Store, known: &mut Authorities) -> Result<(), StoreError> {
     #[derive(Deserialize)]
-    struct ReleaseEntry {
+    struct LoggedRelease {
         event: String,
         authority: String,
         order: Uuid,
     }
     store.each_audit::<StoreError>(0, usize::MAX, |_, entry| {
-        let named = serde_json::from_slice::<ReleaseEntry>(entry).ok();
+        let named = serde_json::from_slice::<LoggedRelease>(entry).ok();
         if let Some(named) =
             named.filter(|named| matches!(named.event.as_str(), "release" | "reveal"))
         {

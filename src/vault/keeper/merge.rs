@@ -1,8 +1,8 @@
-//! Merging small chunks: their records, sorted, in one chunk under a new sequence, and the old rows
-//! gone, in one commit of the one writer.
+//! Merges small chunks: one commit of the writer stores their records, sorted, as one chunk under a
+//! new sequence, and deletes the old rows.
 //!
-//! Records stay sealed as they are; only the vault's own envelope is opened and closed. A look-up
-//! that found an old sequence just before meets no chunk there, and looks again (`vault::stored`).
+//! Records stay sealed; only the vault's own envelope is opened and made anew. A look-up that read
+//! an old sequence just before the commit finds no chunk there, and looks again (`vault::stored`).
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -16,47 +16,86 @@ use crate::store::ChunkKey;
 use crate::vault::StartError;
 use crate::vault::stored::{bad_chunk, stored_chunk};
 
-/// Merges chunks of one kind, which fit one chunk; how many old ones are gone.
+/// Merges chunks of one kind that fit into one chunk. Returns how many old chunks are gone.
 ///
 /// # Errors
-/// When one of them does not open; nothing has changed then.
+/// When one of them does not open. Nothing has changed then.
 pub(super) fn merge(
     parts: &KeeperParts,
     kind: &SmallChunkKind,
     small: &[SmallChunk],
 ) -> Result<u64, StartError> {
+    let chunks = stored_chunks(parts, kind, small)?;
+    if chunks.len() < 2 {
+        return Ok(0);
+    }
+    let merged = combine(kind, &chunks)?;
+    let (gone, records) = (chunks.len() as u64, merged.pseudonyms.len() as u32);
+    // The writer stores the new chunk's sequence here. 0 stands for none.
+    let given = Arc::new(AtomicU32::new(0));
+    let change = replacement(parts, kind, merged, given.clone());
+    let committer = parts.entity.committer();
+    match committer.change_unlogged(change) {
+        Ok(()) => {}
+        Err(Code::Overloaded) => {
+            // The job was never queued. Try again when the writer has less to do.
+            small
+                .iter()
+                .for_each(|small| committer.small().add(kind, *small));
+            return Ok(0);
+        }
+        Err(_) => return Ok(0),
+    }
+    match given.load(Ordering::Acquire) {
+        0 => Ok(0),
+        sequence => {
+            committer
+                .small()
+                .add(kind, SmallChunk { sequence, records });
+            Ok(gone)
+        }
+    }
+}
+
+/// Opens those of the small chunks that are still stored.
+fn stored_chunks(
+    parts: &KeeperParts,
+    kind: &SmallChunkKind,
+    small: &[SmallChunk],
+) -> Result<Vec<(ChunkKey, Chunk)>, StartError> {
     let (sector, epoch) = kind.partition;
-    let mut chunks: Vec<(ChunkKey, Chunk)> = Vec::with_capacity(small.len());
+    let mut chunks = Vec::with_capacity(small.len());
     for SmallChunk { sequence, .. } in small {
         let key = ChunkKey {
             sector,
             epoch,
             sequence: *sequence,
         };
-        chunks.extend(
-            stored_chunk(parts.entity.store(), &parts.cipher, key)?.map(|chunk| (key, chunk)),
-        );
+        let chunk = stored_chunk(parts.entity.store(), &parts.cipher, key)?;
+        chunks.extend(chunk.map(|chunk| (key, chunk)));
     }
-    if chunks.len() < 2 {
-        return Ok(0);
-    }
-    let (plain, pseudonyms) = put_together(kind, &chunks)?;
-    let count = pseudonyms.len() as u32;
-    let mut old: Vec<u32> = chunks.into_iter().map(|(key, _)| key.sequence).collect();
-    old.sort_unstable();
-    let gone = old.len() as u64;
+    Ok(chunks)
+}
 
-    // The writer's: 0 stands for none.
-    let given = Arc::new(AtomicU32::new(0));
-    let (cipher, partition, tell) = (
-        parts.cipher.clone(),
-        parts.index.partition(kind.partition),
-        given.clone(),
-    );
-    let change: Change = Box::new(move |store, batch| {
+/// Stores the merged chunk in place of the old ones, unless an entry has left them meanwhile, and
+/// tells its sequence in `given`.
+fn replacement(
+    parts: &KeeperParts,
+    kind: &SmallChunkKind,
+    merged: MergedChunk,
+    given: Arc<AtomicU32>,
+) -> Change {
+    let (sector, epoch) = kind.partition;
+    let (cipher, partition) = (parts.cipher.clone(), parts.index.partition(kind.partition));
+    Box::new(move |store, batch| {
         if partition.is_held() {
             return;
         }
+        let MergedChunk {
+            plain,
+            pseudonyms,
+            old,
+        } = merged;
         let sequence = match partition.give_chunk(store, batch, &pseudonyms, &old) {
             Ok(Some(sequence)) => sequence,
             Ok(None) => return,
@@ -70,50 +109,23 @@ pub(super) fn merge(
             sequence,
         };
         store.put_chunk(batch, key, &cipher.wrap(&key.to_bytes(), plain));
-        old.iter().for_each(|sequence| {
-            store.delete_chunk(
-                batch,
-                ChunkKey {
-                    sequence: *sequence,
-                    ..key
-                },
-            )
-        });
-        tell.store(sequence, Ordering::Release);
-    });
-    let done = match parts.entity.committer().change_unlogged(change) {
-        Ok(()) => true,
-        Err(Code::Overloaded) => false,
-        Err(_) => return Ok(0),
-    };
-    match given.load(Ordering::Acquire) {
-        0 if !done => {
-            // It never reached the writer, who has better things to do just now.
-            small
-                .iter()
-                .for_each(|small| parts.entity.committer().small().add(kind, *small));
-            Ok(0)
+        for sequence in old {
+            store.delete_chunk(batch, ChunkKey { sequence, ..key });
         }
-        0 => Ok(0),
-        _ if !done => Ok(0),
-        sequence => {
-            parts.entity.committer().small().add(
-                kind,
-                SmallChunk {
-                    sequence,
-                    records: count,
-                },
-            );
-            Ok(gone)
-        }
-    }
+        given.store(sequence, Ordering::Release);
+    })
 }
 
-/// The records of several chunks in one, and whose they are.
-fn put_together(
-    kind: &SmallChunkKind,
-    chunks: &[(ChunkKey, Chunk)],
-) -> Result<(ChunkBuilder, Vec<[u8; 16]>), StartError> {
+/// A chunk that takes the place of several.
+struct MergedChunk {
+    plain: ChunkBuilder,
+    pseudonyms: Vec<[u8; 16]>,
+    /// The sequences of the old chunks, sorted.
+    old: Vec<u32>,
+}
+
+/// Puts the records of several chunks into one, sorted.
+fn combine(kind: &SmallChunkKind, chunks: &[(ChunkKey, Chunk)]) -> Result<MergedChunk, StartError> {
     let mut records = Vec::new();
     for (key, chunk) in chunks {
         for record in chunk.records() {
@@ -122,18 +134,21 @@ fn put_together(
         }
     }
     records.sort_by_key(|(pseudonym, _)| *pseudonym);
-    // Nothing is stored twice; and if it were, one is enough.
+    // No pseudonym is stored twice. If one were, one record is enough.
     records.dedup_by(|a, b| a.0 == b.0);
     let bytes = records.iter().map(|(_, bytes)| bytes.len()).sum();
     let mut plain = ChunkBuilder::new(&kind.segment, &kind.scope, records.len(), bytes);
     records
         .iter()
         .for_each(|(pseudonym, bytes)| plain.push(*pseudonym, bytes));
-    Ok((
+    let mut old: Vec<u32> = chunks.iter().map(|(key, _)| key.sequence).collect();
+    old.sort_unstable();
+    let pseudonyms = records
+        .into_iter()
+        .map(|(pseudonym, _)| *pseudonym.as_bytes());
+    Ok(MergedChunk {
         plain,
-        records
-            .into_iter()
-            .map(|(pseudonym, _)| *pseudonym.as_bytes())
-            .collect(),
-    ))
+        pseudonyms: pseudonyms.collect(),
+        old,
+    })
 }

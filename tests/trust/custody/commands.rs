@@ -269,7 +269,7 @@ fn shares_that_cannot_be_are_refused_and_nothing_is_left() {
             ],
             "1 of 2 shares cannot be",
         ),
-        (&["--threshold", "2"], "nobody is to hold a share"),
+        (&["--threshold", "2"], "no custodian is named"),
         (
             &[
                 "--threshold",

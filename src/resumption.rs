@@ -1,23 +1,26 @@
-//! A vault whose log lost entries at a restore, and what it takes at the node before anything is
-//! opened again.
+//! After a restore, a vault's log may have lost entries. The node opens nothing until a person
+//! acknowledges that here.
 //!
-//! The node remembers how far it has cosigned the vault's log, so it notices a restore, and
-//! refuses. The vault's log goes on with an entry that says what was lost; with the proof of that
-//! entry an officer or a custodian may acknowledge it here. Nobody has to delete what the node
-//! remembers: that is evidence.
+//! The node remembers how far it has cosigned the vault's log, so it notices a restore and refuses
+//! to open mappings. The vault's log goes on with an entry that says what was lost. With the proof
+//! of that entry an officer or a custodian may acknowledge the loss. What the node remembers stays,
+//! because it is evidence.
 
 use serde::{Deserialize, Serialize};
 
 use crate::access::{NodePermit, ResumePermit};
-use crate::audit::Event;
+use crate::audit::AuditEvent;
 use crate::audit::resume::{self, Resumption};
 use crate::code::Code;
 use crate::commit::Change;
-use crate::execution::{FAILED, hex};
+use crate::id::hex;
 use crate::link::VaultLink;
 use crate::node::Node;
 use crate::refusal::{Refusal, fault, not_logged};
 use crate::vault::Vault;
+
+/// The context of an internal error in the log.
+const FAILED: &str = "the resumptions of the vault's log could not be read";
 
 /// The entries with which the vault's log went on after a restore.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
@@ -27,7 +30,7 @@ pub struct ResumeProofs {
     pub proofs: Vec<String>,
 }
 
-/// The vault's side: what it shows to an authority's node.
+/// The vault's side: shows these entries to an authority's node.
 ///
 /// # Errors
 /// [`Code::Internal`].
@@ -37,27 +40,27 @@ pub fn proofs(vault: &Vault, _permit: &NodePermit) -> Result<ResumeProofs, Refus
     })
 }
 
-/// A log of the vault that lost entries, and goes on as another one.
+/// A log of the vault that lost entries and goes on as another log.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ResumedLog {
-    /// Leaf hash of the entry that says so, hex: what an acknowledgement names.
+    /// Leaf hash of the entry that says so, hex; an acknowledgement names it.
     pub entry: String,
-    /// When, as the entry says.
+    /// When the log was resumed, as the entry says.
     pub time: String,
     /// The log that goes on.
     pub log: String,
     /// The log that lost entries.
     pub lost_log: String,
-    /// How many it had, as far as was published.
+    /// How many entries it had, as far as they were published.
     pub lost_entries: u64,
-    /// How many are left.
+    /// How many entries are left.
     pub kept_entries: u64,
-    /// Whether it was acknowledged here.
+    /// Whether the loss was acknowledged at this node.
     pub acknowledged: bool,
 }
 
-/// All of them.
+/// All resumed logs of the vault.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ResumedLogs {
@@ -65,7 +68,7 @@ pub struct ResumedLogs {
     pub resumed: Vec<ResumedLog>,
 }
 
-/// Which one is acknowledged.
+/// Acknowledges the loss of one log.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ResumeAcknowledgement {
@@ -101,10 +104,10 @@ pub fn list(node: &Node, link: &dyn VaultLink) -> Result<ResumedLogs, Refusal> {
     })
 }
 
-/// Acknowledges one, durably and logged. Doing it again does nothing.
+/// Acknowledges the loss of one log, durably and logged. Repeating it does nothing.
 ///
 /// # Errors
-/// [`Code::ProofInvalid`] when the vault shows no such entry; those of [`list`];
+/// [`Code::ProofInvalid`] if the vault shows no such entry; those of [`list`];
 /// [`Code::AuditUnavailable`].
 pub fn acknowledge(
     node: &Node,
@@ -131,7 +134,7 @@ pub fn acknowledge(
         let change: Change = Box::new(move |store, batch| {
             store.put_resume_acknowledged(batch, &entry, time.as_second())
         });
-        let event = Event::AcknowledgeResume {
+        let event = AuditEvent::AcknowledgeResume {
             actor: permit.actor.clone(),
             log: found.log.clone(),
             entry: hex(&found.entry),

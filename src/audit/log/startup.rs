@@ -1,16 +1,16 @@
-//! What a start finds in the store: trees and checkpoints, or entries of an older version without a
-//! tree.
+//! What a start reads from the store: trees and checkpoints, or entries that an older version wrote
+//! without a tree.
 
 use super::PublishedCheckpoint;
 use crate::store::{RowBatch, Shard, Store, StoreError, TreeRow};
 use crate::tlog::checkpoint::Checkpoint;
 use crate::tlog::tree::{MerkleTree, leaf_hash, tile_bytes};
 
-/// Full tiles written at once while the tree of an older store is made.
+/// How many full tiles one commit writes while the tree of an older store is built.
 const REBUILD_TILES: usize = 512;
 
 /// A shard's checkpoint as the store has it.
-pub(super) fn stored(
+pub(super) fn stored_checkpoint(
     store: &Store,
     tree: TreeRow,
 ) -> Result<Option<PublishedCheckpoint>, StoreError> {
@@ -34,7 +34,7 @@ pub(super) fn stored(
     }))
 }
 
-/// Makes the tree of a log that was written without one.
+/// Builds the tree of a log that was written without one.
 pub(super) fn rebuild(store: &Store, shard: Shard) -> Result<MerkleTree, StoreError> {
     let (mut tree, mut batch, mut tiles) = (MerkleTree::default(), RowBatch::default(), 0);
     store.each_audit::<StoreError>(0, usize::MAX, |number, entry| {
@@ -52,7 +52,7 @@ pub(super) fn rebuild(store: &Store, shard: Shard) -> Result<MerkleTree, StoreEr
         Ok(())
     })?;
     if tree.size() > 0 {
-        // The row that says that there is a tree comes last.
+        // The row that declares the tree is written last.
         store.put_tree(
             &mut batch,
             TreeRow {
