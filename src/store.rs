@@ -39,7 +39,7 @@ pub use columns::{COLUMNS, ChunkKey, ColumnName, EpochRow, PARTITIONED};
 use columns::{META, TypedColumn};
 pub use erase::ErasureDue;
 pub use error::StoreError;
-use fields::RowField;
+pub use fields::{NameField, RowField};
 pub use first_start::FirstStart;
 pub use migrations::{MigrationRow, OpenPage, PairsRow};
 pub use order_copies::{CopiesRow, CopyRow, copy_location};

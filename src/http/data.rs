@@ -7,6 +7,8 @@ mod json;
 mod niceness;
 mod text;
 
+pub use json::JsonBatch;
+
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 

@@ -151,7 +151,7 @@ impl RowField for CopiesRow {
 
     fn read_front(bytes: &mut &[u8]) -> Option<Self> {
         let (until, whole) = <(i64, u8)>::read_front(bytes)?;
-        Some(Self {
+        (whole <= 1).then_some(Self {
             until,
             whole: whole == 1,
         })

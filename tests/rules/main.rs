@@ -3,9 +3,12 @@
 
 #[path = "../common/orders.rs"]
 mod fixture;
+mod fuzz;
 mod house;
 mod jose;
 mod order;
+#[path = "../fuzz/parsers.rs"]
+mod parsers;
 mod register;
 mod register_signatures;
 mod trusted_core;

@@ -23,7 +23,7 @@ use crate::vault::Vault;
 #[derive(Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 #[schema(as = Batch)]
-pub(in crate::http) struct JsonBatch<'a> {
+pub struct JsonBatch<'a> {
     /// Scheme id.
     #[serde(borrow)]
     #[schema(value_type = String, example = "cnie")]
@@ -39,6 +39,23 @@ pub(in crate::http) struct JsonBatch<'a> {
     /// The domain to answer in; the present one if absent.
     #[serde(default, deserialize_with = "json::maybe_object")]
     domain: Option<NamedDomain>,
+}
+
+impl<'a> JsonBatch<'a> {
+    /// Reads a body.
+    ///
+    /// # Errors
+    /// [`Code::MalformedBody`], saying where; not what stands there, because serde_json's own words
+    /// may quote an identifier.
+    pub fn read(body: &'a [u8]) -> Result<Self, Problem> {
+        json::read_object(body).map_err(|error| malformed(&error))
+    }
+
+    /// Its identifiers in order, at most one more than a request may have; the code of those that
+    /// are not strings.
+    pub fn identifiers(&self) -> impl ExactSizeIterator<Item = Result<&str, Code>> + Clone {
+        self.identifiers.0.iter().map(JsonItem::text)
+    }
 }
 
 /// The epoch and period that a client names.
@@ -226,7 +243,7 @@ pub(super) fn prepare(
     bytes: &[u8],
 ) -> Result<(TokenizedBatch, Job), Problem> {
     let query: JsonQuery = body::query(uri)?;
-    let batch: JsonBatch<'_> = json::read_object(bytes).map_err(|error| malformed(&error))?;
+    let batch = JsonBatch::read(bytes)?;
     let permit = super::permit(
         vault,
         peer,
@@ -234,12 +251,11 @@ pub(super) fn prepare(
         &batch.scheme.0,
         batch.purpose.as_ref().map(|p| &*p.0),
     )?;
-    let domain = batch
-        .domain
-        .map_or_else(DomainRequest::default, |named| DomainRequest {
-            epoch: named.epoch,
-            period: named.period,
-        });
+    let named = batch.domain.as_ref();
+    let domain = named.map_or_else(DomainRequest::default, |named| DomainRequest {
+        epoch: named.epoch,
+        period: named.period.clone(),
+    });
     let options = TokenizeOptions {
         domain,
         previous: query.previous,
@@ -248,7 +264,7 @@ pub(super) fn prepare(
         vault,
         &permit,
         &options,
-        batch.identifiers.0.iter().map(JsonItem::text),
+        batch.identifiers(),
     )?)
 }
 
