@@ -36,7 +36,7 @@ use cloison::seal::SealError;
 use cloison::seal::chunk::ChunkCipher;
 use cloison::seal::mapping::RecordView;
 use cloison::seal::pairs::{self, PairsHead};
-use cloison::seal::record::Record;
+use cloison::seal::record::SegmentRecord;
 use cloison::statement::{Statement, UnverifiedStatement};
 use cloison::store::{
     ChunkKey, CopiesRow, CopyRow, MigrationRow, NameField, OrderKey, RowField, Shard, TagPlace,
@@ -372,14 +372,17 @@ pub fn witness_config(bytes: &[u8]) {
 /// Segment records.
 pub fn segment(bytes: &[u8]) {
     let pinned = [SIGNER.verifying_key()];
-    assert!(Record::read(bytes, &pinned).is_err(), "nobody signed it");
-    let Ok(record) = Record::unverified(bytes) else {
+    assert!(
+        SegmentRecord::read(bytes, &pinned).is_err(),
+        "nobody signed it"
+    );
+    let Ok(record) = SegmentRecord::unverified(bytes) else {
         return;
     };
     let signed = record.sign(&SIGNER).expect("it has at most 255 recipients");
     assert_eq!(signed.len(), bytes.len());
     assert_eq!(signed[..signed.len() - 64], bytes[..bytes.len() - 64]);
-    assert_eq!(Record::read(&signed, &pinned), Ok(record));
+    assert_eq!(SegmentRecord::read(&signed, &pinned), Ok(record));
 }
 
 /// Mapping records.
