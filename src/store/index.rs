@@ -8,7 +8,7 @@ mod below;
 mod bound;
 mod table;
 
-use crate::system::lock::unpoisoned;
+use crate::system::lock::intact;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
@@ -88,10 +88,10 @@ impl Index {
 
     /// The partition of a sector's epoch. Makes it if it is missing.
     pub fn partition(&self, id: PartitionId) -> Arc<Partition> {
-        if let Some(found) = unpoisoned(self.partitions.read()).get(&id) {
+        if let Some(found) = intact(self.partitions.read()).get(&id) {
             return found.clone();
         }
-        unpoisoned(self.partitions.write())
+        intact(self.partitions.write())
             .entry(id)
             .or_insert_with(|| Arc::new(Partition::new(id, self.blinding.clone())))
             .clone()
@@ -99,7 +99,7 @@ impl Index {
 
     /// All partitions.
     pub fn partitions(&self) -> Vec<(PartitionId, Arc<Partition>)> {
-        let partitions = unpoisoned(self.partitions.read());
+        let partitions = intact(self.partitions.read());
         partitions
             .iter()
             .map(|(id, partition)| (*id, partition.clone()))
@@ -108,7 +108,7 @@ impl Index {
 
     /// Mappings that the index knows, over all partitions.
     pub fn len(&self) -> u64 {
-        unpoisoned(self.partitions.read())
+        intact(self.partitions.read())
             .values()
             .map(|p| p.entries())
             .sum()
@@ -121,7 +121,7 @@ impl Index {
 
     /// Mappings whose entries lie in the store and not in memory.
     pub fn moved(&self) -> u64 {
-        unpoisoned(self.partitions.read())
+        intact(self.partitions.read())
             .values()
             .map(|p| p.1.moved())
             .sum()
@@ -129,7 +129,7 @@ impl Index {
 
     /// Bytes that the tables take.
     pub fn bytes(&self) -> u64 {
-        unpoisoned(self.partitions.read())
+        intact(self.partitions.read())
             .values()
             .map(|p| p.bytes())
             .sum()
@@ -189,23 +189,23 @@ impl Partition {
 
     /// A view for many look-ups under one lock.
     pub fn read(&self) -> PartitionView<'_> {
-        PartitionView(unpoisoned(self.0.read()))
+        PartitionView(intact(self.0.read()))
     }
 
     /// A view for many insertions under one lock.
     pub fn write(&self) -> PartitionInsertions<'_> {
-        PartitionInsertions(unpoisoned(self.0.write()))
+        PartitionInsertions(intact(self.0.write()))
     }
 
     /// How many mappings it knows.
     pub fn entries(&self) -> u64 {
         // Both under one lock, because entries move between them.
-        let tables = unpoisoned(self.0.read());
+        let tables = intact(self.0.read());
         tables.used.iter().map(|used| *used as u64).sum::<u64>() + self.1.len()
     }
 
     fn bytes(&self) -> u64 {
-        let tables = unpoisoned(self.0.read());
+        let tables = intact(self.0.read());
         tables.tables.iter().map(IndexTable::bytes).sum::<u64>() + self.1.frozen_bytes()
     }
 }

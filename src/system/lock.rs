@@ -1,4 +1,4 @@
-//! How locks are taken: the same everywhere.
+//! How locks are taken: in two ways, by what they guard.
 
 use std::sync::LockResult;
 
@@ -9,4 +9,12 @@ use std::sync::LockResult;
 /// not refuse all later ones.
 pub fn unpoisoned<T>(taken: LockResult<T>) -> T {
     taken.unwrap_or_else(std::sync::PoisonError::into_inner)
+}
+
+/// The guard of a lock over what a panic may have left half changed.
+///
+/// # Panics
+/// If a thread panicked while it held the lock: no answer is better than one from half a change.
+pub fn intact<T>(taken: LockResult<T>) -> T {
+    taken.expect("a thread panicked while it changed what this lock guards")
 }

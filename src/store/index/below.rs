@@ -19,7 +19,7 @@ use super::table::IndexTable;
 use super::{Partition, PartitionId, PartitionTables};
 use crate::store::moved::{self, BlindingKeyId, MovedKey, MovedMark};
 use crate::store::{RowBatch, Store, StoreError};
-use crate::system::lock::unpoisoned;
+use crate::system::lock::intact;
 
 /// Hides pseudonyms before they go to the disk. The store has no key, so the vault lends it this.
 pub trait IndexBlinding: Send + Sync {
@@ -100,15 +100,15 @@ impl LowerLevel {
     }
 
     fn moving(&self) -> MutexGuard<'_, ()> {
-        unpoisoned(self.moving.lock())
+        intact(self.moving.lock())
     }
 
     fn state(&self) -> std::sync::RwLockReadGuard<'_, LowerState> {
-        unpoisoned(self.state.read())
+        intact(self.state.read())
     }
 
     fn state_mut(&self) -> std::sync::RwLockWriteGuard<'_, LowerState> {
-        unpoisoned(self.state.write())
+        intact(self.state.write())
     }
 
     fn blinding(&self) -> &dyn IndexBlinding {
@@ -285,7 +285,7 @@ impl Partition {
     /// pseudonyms that lie neither in a frozen table nor in the column: [`Partition::give_chunk`]
     /// leaves them so.
     pub fn forget(&self, pseudonyms: &[[u8; 16]]) {
-        let mut tables = unpoisoned(self.0.write());
+        let mut tables = intact(self.0.write());
         let mut state = self.1.state_mut();
         for pseudonym in pseudonyms {
             tables.remove(pseudonym);
@@ -327,7 +327,7 @@ impl Partition {
             let _moving = self.1.moving();
             self.1.retired.store(true, Ordering::Release);
         }
-        let mut tables = unpoisoned(self.0.write());
+        let mut tables = intact(self.0.write());
         let mut state = self.1.state_mut();
         *tables = PartitionTables::default();
         state.frozen.clear();
@@ -336,7 +336,7 @@ impl Partition {
 
     /// Freezes tables, in turn, until they take `bytes`. Returns whether any are frozen.
     pub(super) fn freeze(&self, bytes: u64) -> bool {
-        let mut tables = unpoisoned(self.0.write());
+        let mut tables = intact(self.0.write());
         let mut state = self.1.state_mut();
         let blinding = || Box::new(self.1.blinding().places(self.1.id));
         let mut at_place = [0; 256];
@@ -470,7 +470,7 @@ impl Partition {
         if !moved.is_empty() && !self.below(store, &moved)?.iter().all(is_old) {
             return Ok(None);
         }
-        let mut tables = unpoisoned(self.0.write());
+        let mut tables = intact(self.0.write());
         let mut state = self.1.state_mut();
         if !moved.is_empty() && !state.frozen.is_empty() {
             return Ok(None);

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use super::{Index, Partition, PartitionId};
 use crate::store::{Store, StoreError};
-use crate::system::lock::unpoisoned;
+use crate::system::lock::intact;
 
 /// Most bytes of tables that are moved at once: while they are sorted they are in memory twice.
 const STEP: u64 = 32 << 20;
@@ -62,17 +62,17 @@ impl Index {
 
     /// For the keeper: sleeps until it is woken or `longest` has passed.
     pub fn sleep_keeper(&self, longest: Duration) {
-        let woken = unpoisoned(self.bound.woken.lock());
+        let woken = intact(self.bound.woken.lock());
         let slept = self
             .bound
             .over
             .wait_timeout_while(woken, longest, |woken| !*woken);
-        *unpoisoned(slept).0 = false;
+        *intact(slept).0 = false;
     }
 
     /// Wakes the keeper, also if it falls asleep a moment later.
     pub fn wake_keeper(&self) {
-        *unpoisoned(self.bound.woken.lock()) = true;
+        *intact(self.bound.woken.lock()) = true;
         self.bound.over.notify_all();
     }
 
@@ -90,7 +90,7 @@ impl Index {
         }
         self.wake_keeper();
         while self.bytes() > most && self.bound.has_keeper.load(Ordering::Acquire) {
-            let lock = unpoisoned(self.bound.woken.lock());
+            let lock = intact(self.bound.woken.lock());
             drop(
                 self.bound
                     .under
@@ -124,7 +124,7 @@ impl Index {
     }
 
     fn next_to_move(&self) -> Option<Arc<Partition>> {
-        let partitions = unpoisoned(self.partitions.read());
+        let partitions = intact(self.partitions.read());
         let is_older = |id: &PartitionId| {
             partitions
                 .keys()
