@@ -264,7 +264,7 @@ fn a_kept_checkpoint_gives_way_to_one_of_another_year_that_contains_it() {
     good(&replaced);
     assert!(
         String::from_utf8_lossy(&replaced.stderr)
-            .contains("it contains that of cloison/test/vault/2026")
+            .contains("replaces that of cloison/test/vault/2026, which it contains")
     );
     assert_eq!(
         fs::read(&keep).unwrap(),

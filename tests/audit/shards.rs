@@ -507,7 +507,7 @@ fn an_empty_mount_point_is_a_disk_that_is_away_and_not_one_that_forgot() {
     assert!(
         refused
             .to_string()
-            .contains("A disk that is not mounted looks like this"),
+            .contains("First see that its disk is mounted"),
         "{refused}"
     );
 }

@@ -375,7 +375,7 @@ fn order_new_tells_all_faults_at_once_counted_from_1() {
     for fault in [
         "--purpose is not an id",
         "--officer 2 is not an id",
-        "--pseudonym 2: does not say of which of the order's sectors it is",
+        "--pseudonym 2: does not name one of the order's sectors",
         "list:3: is not a pseudonym of sector health: pseudonym-",
         "list:4: is the same as --pseudonym 1",
     ] {

@@ -281,7 +281,7 @@ fn shares_that_cannot_be_are_refused_and_nothing_is_left() {
                 "--custodian",
                 &other,
             ],
-            "--shares says 3",
+            "--shares is 3",
         ),
         (
             &["--threshold", "2", "--custodian", &one, "--custodian", &one],
