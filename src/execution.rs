@@ -1,13 +1,13 @@
 //! Executing an order: the steps that re-identification and migration share, on the vault's side
 //! and on the node's.
 //!
-//! | | vault ([`at_vault`]) | node ([`at_node`]) |
+//! | | vault (`at_vault`) | node (`at_node`) |
 //! |---|---|---|
 //! | 1 | the node holds the same register and watches this log; there is room | the node is unsealed; there is room |
 //! | 2 | a place among the authority's requests | a place among the authority's requests |
-//! | 3 | both hold the same acts; signatures, formats and digests are verified ([`verify`]) | the same, and the officer who asks has signed |
+//! | 3 | both hold the same acts; signatures, formats and digests are verified (`verify`) | the same, and the officer who asks has signed |
 //! | 4 | | the vault is asked, its entry proved, and the vault watches this log |
-//! | 5 | its turn: again the clock, the acts, and earlier uses ([`check_seen`]) | its turn: earlier uses, and the vault's count |
+//! | 5 | its turn: again the clock, the acts, and earlier uses (`check_seen`) | its turn: earlier uses, and the vault's count |
 //! | 6 | one commit: entry, counts and notes | one commit: entry and notes |
 //! | 7 | the proof of the entry; mappings are handed out | order and receipt open the mappings ([`opening`]) |
 //!

@@ -308,7 +308,7 @@ pub struct PublicKeys<'a> {
     pub note: &'a str,
     /// Today, `YYYY-MM-DD`: the date of the placeholders.
     pub today: String,
-    /// Certificate keys of the clients, in the order of [`Facts::clients`].
+    /// Certificate keys of the clients, in the order of [`DeclaredFacts::clients`].
     pub clients: Vec<[u8; 32]>,
     /// The operators' certificate keys and signing keys (hex), in the order of [`OPERATORS`].
     pub operators: Vec<([u8; 32], String)>,

@@ -12,7 +12,7 @@
 //! * **Visibility.** A read that begins after a commit returned sees it. One scan shows one state:
 //!   whole batches, from its first row to its last, whatever is committed meanwhile.
 //! * **One holder.** While an engine is open, every other attempt to open the same rows, in this
-//!   process or another, fails with [`StoreError::InUse`](super::StoreError::InUse).
+//!   process or another, fails with [`StoreError::InUse`].
 //!
 //! The interface has no snapshots, open iterators or options of columns: a scan is one call, and
 //! what an engine could do better if it knew more is a hint in [`ScanRange`]. The store calls

@@ -69,7 +69,7 @@ impl Quotas {
     /// the request.
     ///
     /// # Errors
-    /// [`QuotaExceeded`]. Nothing is taken then.
+    /// `QuotaExceeded`. Nothing is taken then.
     pub fn take(
         &self,
         organisation: &Id,

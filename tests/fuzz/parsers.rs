@@ -56,8 +56,11 @@ use jiff::Timestamp;
 use rustls::pki_types::CertificateDer;
 use uuid::Uuid;
 
+/// What holds whatever bytes a parser is given; it panics where it does not.
+pub type Property = fn(&[u8]);
+
 /// Every parser by the name of its target and of its folder of the corpus.
-pub const PARSERS: &[(&str, fn(&[u8]))] = &[
+pub const PARSERS: &[(&str, Property)] = &[
     ("act", act),
     ("bundle", bundle),
     ("certificate", certificate),

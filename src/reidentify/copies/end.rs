@@ -1,6 +1,6 @@
 //! The end of an order's copies: they are destroyed when the order is over or revoked.
 //!
-//! An order is over when its time has passed by both sides' clocks ([`Vault::proven_time`]), so
+//! An order is over when its time has passed by both sides' clocks (`Entity::proven_time`), so
 //! that a clock that runs ahead destroys nothing.
 
 use uuid::Uuid;
