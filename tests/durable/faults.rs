@@ -349,7 +349,7 @@ fn below_the_reserve_batches_wait_for_room() {
             folder.path().join("store")
         ),
     );
-    world.start(Side::Vault, &[]);
+    world.start(Side::Vault, &["--first-start"]);
     world.start(Side::Node, &[]);
     let ask = |world: &World, card: &str| {
         world.batch("cnss-health", "health", "cnie", Some("billing"), &[card])
