@@ -83,7 +83,8 @@ impl BatchDerivation<'_> {
         let mut prfs: Vec<PrfOutput> = Vec::with_capacity(AHEAD);
         for utis in self.utis.chunks(AHEAD) {
             key.prfs(utis, &mut prfs);
-            pseudonyms.extend(prfs.drain(..).map(|prf| prf.to_pseudonym().fixed_for(form)));
+            pseudonyms.extend(prfs.iter().map(|prf| prf.to_pseudonym().fixed_for(form)));
+            prfs.clear();
             yield_after(pseudonyms.len());
         }
         pseudonyms
@@ -225,7 +226,7 @@ fn keep_unstored(
     pseudonyms[first..]
         .iter()
         .for_each(|pseudonym| view.prefetch_entry(pseudonym.as_bytes()));
-    for (place, prf) in (first..).zip(prfs.drain(..)) {
+    for (place, prf) in (first..).zip(prfs.iter()) {
         let pseudonym = pseudonyms[place];
         if !view.contains(pseudonym.as_bytes()) {
             unstored.push(UnstoredMapping {
@@ -235,4 +236,6 @@ fn keep_unstored(
             });
         }
     }
+    // Wiped where they lie: moved out one by one, they would be wiped elsewhere and left here.
+    prfs.clear();
 }
