@@ -1,4 +1,4 @@
-//! Identifiers: schemes, and the one canonical form of a value (design §4).
+//! Identifiers: schemes, and the one canonical form of a value (`docs/spec.md`).
 //!
 //! Two clients who mean the same person must reach the same bytes, or that person has two
 //! pseudonyms; and two persons must never reach the same bytes, or one is taken for the other. So

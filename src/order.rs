@@ -1,5 +1,5 @@
-//! Orders: the signed permission to re-identify (design §6; the format for other implementers is in
-//! `docs/orders.md`).
+//! Orders: the signed permission to re-identify. The format, for other implementers, is in
+//! `docs/orders.md`.
 //!
 //! An order is a JSON [`OrderPayload`] signed as JWS by k of n approvers of one authority, from at
 //! least two distinct bodies. Only [`check()`] makes an [`ActiveOrder`], after every check that
@@ -49,8 +49,6 @@ pub use request::{
 
 /// The longest validity of an order under force majeure, in hours.
 pub const FORCE_MAJEURE_HOURS: u32 = 72;
-/// The least number of signatures and of bodies, even if the register asks for fewer.
-pub const LEAST_SIGNATURES: usize = 2;
 
 /// The facts of an order that its copies depend on.
 pub(crate) struct OrderScope<'a> {

@@ -35,6 +35,11 @@ pub use frozen::FrozenFact;
 pub use sign::{PinnedKey, RegisterOpenError, RegisterPins, RegisterSignatureFault, open};
 pub use suite::Suite;
 
+/// The fewest persons who may carry an order together, whatever the register says.
+pub const LEAST_PERSONS: usize = 2;
+/// The fewest bodies that they come from; the same for those who sign the register.
+pub const LEAST_BODIES: usize = 2;
+
 /// A fault of a register: where it is, what it is and what to write instead. Ordered by line.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Fault {

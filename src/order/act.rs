@@ -26,7 +26,7 @@ use super::check::{enough, signers_of};
 use crate::code::Code;
 use crate::json::JsonObject;
 use crate::refusal::Refusal;
-use crate::register::{Id, Register};
+use crate::register::{Id, LEAST_BODIES, Register};
 use crate::statement::members::{as_hex_list, digest};
 use crate::statement::{BadSignature, Signed, Statement, StatementFault, UnverifiedStatement};
 
@@ -201,7 +201,8 @@ pub fn may_close(reviewers: &[Signer], ordered: &[Signer]) -> bool {
     let new_body = |signer: &Signer| ordered.iter().all(|other| other.body != signer.body);
     let new_person = |signer: &Signer| ordered.iter().all(|other| other.id != signer.id);
     let bodies: BTreeSet<_> = reviewers.iter().map(|signer| &signer.body).collect();
-    reviewers.iter().any(new_body) || bodies.len() >= 2 && reviewers.iter().any(new_person)
+    reviewers.iter().any(new_body)
+        || bodies.len() >= LEAST_BODIES && reviewers.iter().any(new_person)
 }
 
 #[cfg(test)]

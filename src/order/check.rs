@@ -7,12 +7,10 @@ use std::sync::Arc;
 use jiff::{SignedDuration, Timestamp};
 
 use super::payload::{LegalBasis, OrderPayload, PseudonymScope};
-use super::{
-    ActiveOrder, FORCE_MAJEURE_HOURS, LEAST_SIGNATURES, ListedPseudonyms, LodgeableOrder, Signer,
-};
+use super::{ActiveOrder, FORCE_MAJEURE_HOURS, ListedPseudonyms, LodgeableOrder, Signer};
 use crate::code::Code;
 use crate::refusal::Refusal;
-use crate::register::{Authority, Id, Register, Sector};
+use crate::register::{Authority, Id, LEAST_BODIES, LEAST_PERSONS, Register, Sector};
 use crate::statement::{SignatureCheck, Statement, UnverifiedStatement};
 
 type UnverifiedOrder = UnverifiedStatement<OrderPayload>;
@@ -247,14 +245,14 @@ fn quorum(facts: &OrderFacts<'_>) -> Result<(), Refusal> {
 
 /// A quorum: `wanted` persons (never fewer than two) of two bodies.
 pub(super) fn enough(persons: usize, bodies: usize, wanted: usize) -> Result<(), Refusal> {
-    let wanted = wanted.max(LEAST_SIGNATURES);
+    let wanted = wanted.max(LEAST_PERSONS);
     if persons < wanted {
         return Err(Refusal::new(
             Code::OrderQuorum,
             format!("{persons} of {wanted} signatures are there"),
         ));
     }
-    if bodies < LEAST_SIGNATURES {
+    if bodies < LEAST_BODIES {
         return Err(Refusal::new(
             Code::OrderQuorum,
             "all signers are of one body; there must be two",

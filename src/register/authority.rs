@@ -3,14 +3,11 @@
 
 use std::collections::BTreeSet;
 
-use super::Suite;
 use super::file::{AuthorityEntry, KeyEntry, RegisterFile};
 use super::read::Faults;
 use super::unique::Unique;
 use super::validate::within;
-
-/// The fewest approvers that may carry an order, whatever the register says (design §6).
-const LEAST_QUORUM: u64 = 2;
+use super::{LEAST_BODIES, LEAST_PERSONS, Suite};
 
 /// The longest validity that an authority may be given: a leap year, in hours.
 const MOST_HOURS: u64 = 366 * 24;
@@ -125,7 +122,7 @@ fn people(authority: &AuthorityEntry, called: &str, faults: &mut Faults) {
         .approvers
         .iter()
         .all(|approver| approver.body.is_some());
-    if !authority.approvers.is_empty() && all_known && bodies.len() < 2 {
+    if !authority.approvers.is_empty() && all_known && bodies.len() < LEAST_BODIES {
         let what = format!("all approvers of {called} are of one body");
         faults.push(authority.line, what, "approvers of at least two bodies");
     }
@@ -140,7 +137,7 @@ fn quorums(authority: &AuthorityEntry, called: &str, faults: &mut Faults) {
         ("continuity-quorum", &authority.continuity_quorum),
     ] {
         let Some(quorum) = quorum else { continue };
-        if quorum.value < LEAST_QUORUM {
+        if quorum.value < LEAST_PERSONS as u64 {
             let what = format!(
                 "{called}: `{name}` is {}, and nobody may approve alone",
                 quorum.value
@@ -148,7 +145,7 @@ fn quorums(authority: &AuthorityEntry, called: &str, faults: &mut Faults) {
             faults.push(
                 quorum.line,
                 what,
-                format!("{name} = {LEAST_QUORUM}, or more"),
+                format!("{name} = {LEAST_PERSONS}, or more"),
             );
         } else if approvers > 0 && quorum.value > approvers {
             let what = format!(

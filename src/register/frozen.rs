@@ -1,4 +1,4 @@
-//! The facts that must not change after their first use (design §4), because pseudonyms derive from
+//! The facts that must not change after their first use, because pseudonyms derive from
 //! them. The store keeps the digest of each fact from its first use on, and a register that states
 //! it differently is refused.
 

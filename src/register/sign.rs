@@ -1,5 +1,5 @@
 //! The register's signatures: k of n register keys from two bodies at least, one of them the
-//! commission (design §8).
+//! commission (`docs/register.md`).
 //!
 //! `register.jws` is a JWS of type `cloison-register+json` whose payload names deployment, version
 //! and SHA-256 of the register file's bytes. Who may sign is pinned in each side's own
@@ -15,7 +15,7 @@ use data_encoding::HEXLOWER;
 use ed25519_dalek::{SigningKey, VerifyingKey};
 use sha2::{Digest, Sha256};
 
-use super::{Fault, Id, Register};
+use super::{Fault, Id, LEAST_BODIES, Register};
 use crate::json::{JsonFault, JsonObject};
 use crate::jws::{self, JwsError};
 use crate::statement::SignatureCheck;
@@ -275,7 +275,7 @@ pub fn verify(
             pins.commission.clone(),
         ));
     }
-    if bodies.len() < 2 {
+    if bodies.len() < LEAST_BODIES {
         return Err(RegisterSignatureFault::OneBody(pins.commission.clone()));
     }
     let statement = RegisterStatement::read(signed.payload()).map_err(|fault| match fault {
