@@ -63,14 +63,8 @@ fn no_entry_names_anybody() {
     );
     world.start(Side::Vault, &[]);
     world.start(Side::Node, &[]);
-    let health = world.tokenize("cnss-health", "health", "cnie", Some("billing"), &CARDS);
-    world.tokenize(
-        "cnss-health",
-        "health",
-        "cnie",
-        Some("billing"),
-        &CARDS[..1],
-    );
+    let health = world.health_pseudonyms(&CARDS);
+    world.health_pseudonyms(&CARDS[..1]);
     for odd in [CARDS[0], "x", &health[0]] {
         world.batch("cnss-health", odd, odd, Some(odd), &[odd]);
         world.get(

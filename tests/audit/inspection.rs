@@ -81,13 +81,7 @@ fn an_inspection_opens_its_object_and_nothing_else() {
     actors::auditor(&world, "auditor-2");
     world.start(Side::Vault, &[]);
     world.start(Side::Node, &[]);
-    let health = world.tokenize(
-        "cnss-health",
-        "health",
-        "cnie",
-        Some("billing"),
-        &["AB000001", "AB000002"],
-    );
+    let health = world.health_pseudonyms(&["AB000001", "AB000002"]);
     world.tokenize("dgi-tax", "tax", "cnie", Some("assessment"), &["AB000001"]);
     assert_eq!(
         world
@@ -398,13 +392,7 @@ fn an_inspection_opens_its_object_and_nothing_else() {
         "inspection-required",
     );
     // It counts what was logged until the end, and no more.
-    world.tokenize(
-        "cnss-health",
-        "health",
-        "cnie",
-        Some("billing"),
-        &["AB000003"],
-    );
+    world.health_pseudonyms(&["AB000003"]);
     let after = world
         .get(
             "auditor",

@@ -56,13 +56,7 @@ fn a_log_from_the_first_entry_to_a_proof() {
     let cards: Vec<String> = (0..300).map(|n| format!("AB{n:06}")).collect();
     let mut pseudonyms = vec![];
     for card in &cards {
-        pseudonyms.extend(world.tokenize(
-            "cnss-health",
-            "health",
-            "cnie",
-            Some("billing"),
-            &[card],
-        ));
+        pseudonyms.extend(world.health_pseudonyms(&[card]));
     }
     let order = world.sign(&world.order("health", &pseudonyms[..3]), QUORUM);
     world.reidentify(&order, "health", &pseudonyms[..3]).ok();
@@ -93,13 +87,7 @@ fn a_log_from_the_first_entry_to_a_proof() {
     ));
     world.kill(Side::Vault);
     world.start(Side::Vault, &[]);
-    world.tokenize(
-        "cnss-health",
-        "health",
-        "cnie",
-        Some("billing"),
-        &["ZZ1", "ZZ2"],
-    );
+    world.health_pseudonyms(&["ZZ1", "ZZ2"]);
     let seen = json(&audit(
         &world,
         &[&["verify", "--seen", "seen", "--json"], &LIVE[..]].concat(),
@@ -122,7 +110,7 @@ fn a_log_from_the_first_entry_to_a_proof() {
             "seen",
         ],
     ));
-    world.tokenize("cnss-health", "health", "cnie", Some("billing"), &["ZZ3"]);
+    world.health_pseudonyms(&["ZZ3"]);
     std::thread::sleep(std::time::Duration::from_millis(1_100));
     ok(&audit(
         &world,
@@ -329,21 +317,9 @@ fn a_year_ends_under_a_running_vault() {
         .timestamp();
     Skewed(&world).set(turn - SignedDuration::from_mins(10));
     world.start(Side::Vault, &[]);
-    let before = world.tokenize(
-        "cnss-health",
-        "health",
-        "cnie",
-        Some("billing"),
-        &["AB123456"],
-    );
+    let before = world.health_pseudonyms(&["AB123456"]);
     Skewed(&world).set(turn + SignedDuration::from_mins(10));
-    let after = world.tokenize(
-        "cnss-health",
-        "health",
-        "cnie",
-        Some("billing"),
-        &["AB123456"],
-    );
+    let after = world.health_pseudonyms(&["AB123456"]);
     assert_eq!(before, after, "the same person, whatever the year");
     world.end(Side::Vault);
 
@@ -389,7 +365,7 @@ fn a_year_ends_under_a_running_vault() {
 #[test]
 fn only_auditors_read_the_log_and_only_what_a_checkpoint_covers() {
     let mut world = World::new();
-    world.tokenize("cnss-health", "health", "cnie", Some("billing"), &["AB1"]);
+    world.health_pseudonyms(&["AB1"]);
     let doors = [(Door::Control, "vault"), (Door::Officers, "node/court")];
     for (door, owner) in doors {
         let note = world.get("auditor", door, "/checkpoint");
@@ -523,7 +499,7 @@ fn only_auditors_read_the_log_and_only_what_a_checkpoint_covers() {
 #[test]
 fn nodes_read_hashes_of_the_vaults_log_and_no_entries() {
     let mut world = World::new();
-    let health = world.tokenize("cnss-health", "health", "cnie", Some("billing"), &["AB1"]);
+    let health = world.health_pseudonyms(&["AB1"]);
     let order = world.sign(&world.order("health", &health), QUORUM);
     world.reidentify(&order, "health", &health).ok();
     let note = world.get("node", Door::Control, "/checkpoint");

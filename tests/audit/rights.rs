@@ -48,7 +48,7 @@ fn persons(world: &World, first: u32, count: u32) -> Vec<String> {
         .map(|n| format!("AB{n:06}"))
         .collect();
     let cards: Vec<_> = cards.iter().map(String::as_str).collect();
-    world.tokenize("cnss-health", "health", "cnie", Some("billing"), &cards)
+    world.health_pseudonyms(&cards)
 }
 
 fn ask(world: &World, officer: &str, body: Value) -> Reply {

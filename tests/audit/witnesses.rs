@@ -257,7 +257,7 @@ fn vault_and_node_cosign_each_other_and_nothing_is_released_without() {
     eventually("the vault cosigns the node", || {
         shown(&world, Door::Officers).contains("— cloison/test/vault ")
     });
-    let pseudonyms = world.tokenize("cnss-health", "health", "cnie", Some("billing"), &["AB1"]);
+    let pseudonyms = world.health_pseudonyms(&["AB1"]);
     let order = world.sign(&world.order("health", &pseudonyms), QUORUM);
     world.reidentify(&order, "health", &pseudonyms).ok();
 
@@ -304,7 +304,7 @@ fn a_vault_that_lost_entries_is_noticed_by_the_node_which_opens_again_when_that_
     copy(&store, &backup);
     world.start(Side::Vault, &[]);
     world.start(Side::Node, &[]);
-    let pseudonyms = world.tokenize("cnss-health", "health", "cnie", Some("billing"), &["AB1"]);
+    let pseudonyms = world.health_pseudonyms(&["AB1"]);
     let order = world.sign(&world.order("health", &pseudonyms), QUORUM);
     world.reidentify(&order, "health", &pseudonyms).ok();
     world.end(Side::Vault);
@@ -344,7 +344,7 @@ fn a_vault_that_lost_entries_is_noticed_by_the_node_which_opens_again_when_that_
         String::from_utf8_lossy(&told.stderr)
     );
     world.start(Side::Vault, &[]);
-    let again = world.tokenize("cnss-health", "health", "cnie", Some("billing"), &["AB1"]);
+    let again = world.health_pseudonyms(&["AB1"]);
     assert_eq!(again, pseudonyms);
     let refused = world.reidentify(&order, "health", &pseudonyms);
     assert_eq!(
@@ -373,7 +373,7 @@ fn a_vault_that_lost_entries_is_noticed_by_the_node_which_opens_again_when_that_
         String::from_utf8_lossy(&resumed.stderr)
     );
     world.start(Side::Vault, &[]);
-    world.tokenize("cnss-health", "health", "cnie", Some("billing"), &["AB1"]);
+    world.health_pseudonyms(&["AB1"]);
     assert!(
         shown(&world, Door::Control)
             .lines()
@@ -480,7 +480,7 @@ fn every_log_that_the_node_remembers_is_held_against_the_vaults() {
     copy(&store, &backup);
     world.start(Side::Vault, &[]);
     world.start(Side::Node, &[]);
-    let pseudonyms = world.tokenize("cnss-health", "health", "cnie", Some("billing"), &["AB1"]);
+    let pseudonyms = world.health_pseudonyms(&["AB1"]);
     let order = world.sign(&world.order("health", &pseudonyms), QUORUM);
     world.reidentify(&order, "health", &pseudonyms).ok();
     world.stop();
@@ -488,11 +488,11 @@ fn every_log_that_the_node_remembers_is_held_against_the_vaults() {
     let between = world.path("between");
     copy(&store, &between);
     world.start(Side::Vault, &[]);
-    world.tokenize("cnss-health", "health", "cnie", Some("billing"), &["AB1"]);
+    world.health_pseudonyms(&["AB1"]);
     world.stop();
     restore_and_resume(&world, &between);
     world.start(Side::Vault, &[]);
-    world.tokenize("cnss-health", "health", "cnie", Some("billing"), &["AB1"]);
+    world.health_pseudonyms(&["AB1"]);
     assert!(
         shown(&world, Door::Control)
             .lines()
@@ -645,7 +645,7 @@ fn a_vault_can_require_a_witness_and_says_when_it_lacks_it() {
     assert_eq!(serve(&[]).0.wait().unwrap().code(), Some(75));
     let witness = serve(&["--first-start"]);
     world.start(Side::Vault, &[]);
-    world.tokenize("cnss-health", "health", "cnie", Some("billing"), &["AB1"]);
+    world.health_pseudonyms(&["AB1"]);
     eventually("the witness cosigns", || {
         shown(&world, Door::Control).contains("— cndp ")
     });

@@ -123,7 +123,7 @@ fn sector_systems_and_operators() {
 fn officers() {
     let mut watch = Watch::new(World::new());
     let cards = ["QC660001", "QC660002"];
-    let pseudonyms = watch.tokenize("cnss-health", "health", "cnie", Some("billing"), &cards);
+    let pseudonyms = watch.health_pseudonyms(&cards);
     watch.secrets(cards);
     watch.secrets(&pseudonyms);
     let secrets: Vec<String> = cards

@@ -418,13 +418,7 @@ fn sealing_waits_for_no_other_work() {
         log: "warn",
         ..Setup::default()
     });
-    let pseudonyms = world.tokenize(
-        "cnss-health",
-        "health",
-        "cnie",
-        Some("billing"),
-        &["AB123456"],
-    );
+    let pseudonyms = world.health_pseudonyms(&["AB123456"]);
     let order = world.sign(&world.order("health", &pseudonyms), QUORUM);
     let request = world.request(&order, "health", &pseudonyms);
     let asked =

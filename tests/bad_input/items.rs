@@ -148,13 +148,7 @@ fn check(answer: &Value, faulty: &[(String, &str)]) {
 #[test]
 fn what_is_no_string_is_an_items_error_and_not_the_requests() {
     let mut watch = Watch::new(World::new());
-    let good = watch.tokenize(
-        "cnss-health",
-        "health",
-        "cnie",
-        Some("billing"),
-        &["QX440001", "QX440002"],
-    );
+    let good = watch.health_pseudonyms(&["QX440001", "QX440002"]);
     watch.secrets(["QX440001", "QX440002", "4400017"]);
     watch.secrets(&good);
     let others = [
@@ -271,7 +265,7 @@ fn one_person_one_pseudonym_however_it_is_written() {
         spellings[4],
         "QX\u{202f}660\u{a0}001",
     ]);
-    let found = watch.tokenize("cnss-health", "health", "cnie", Some("billing"), &spellings);
+    let found = watch.health_pseudonyms(&spellings);
     assert_eq!(found.len(), spellings.len());
     assert!(
         found.iter().all(|pseudonym| *pseudonym == found[0]),
@@ -349,13 +343,7 @@ fn text_in_text_out() {
             body.as_bytes(),
         )
     };
-    let json = watch.tokenize(
-        "cnss-health",
-        "health",
-        "cnie",
-        Some("billing"),
-        &["QX550001", "QX550002"],
-    );
+    let json = watch.health_pseudonyms(&["QX550001", "QX550002"]);
     watch.secrets(["QX550001", "QX550002"]);
     watch.secrets(&json);
     let both = format!("{}\n{}\n", json[0], json[1]);

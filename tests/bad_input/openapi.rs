@@ -802,7 +802,7 @@ fn migrations_are_described_as_they_are() {
             .unwrap_or_else(|why| panic!("{method} {path} {status}: {why}"));
     };
     let card = "QO770001";
-    let known = world.tokenize("cnss-health", "health", "cnie", Some("billing"), &[card]);
+    let known = world.health_pseudonyms(&[card]);
     // The vault hands out to nobody before its log was watched.
     world
         .reidentify(

@@ -125,7 +125,7 @@ impl Court {
         let (world, others) = world();
         let mut watch = Watch::new(world);
         watch.secrets(cards);
-        let pseudonyms = watch.tokenize("cnss-health", "health", "cnie", Some("billing"), cards);
+        let pseudonyms = watch.health_pseudonyms(cards);
         watch.secrets(&pseudonyms);
         Self {
             watch,

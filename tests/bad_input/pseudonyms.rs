@@ -48,13 +48,7 @@ fn codes(answer: &Value) -> Vec<&str> {
 fn each_item_has_its_code() {
     let mut watch = Watch::new(World::new());
     watch.secrets(["QP770001", "QP770002", "QP770003"]);
-    let health = watch.tokenize(
-        "cnss-health",
-        "health",
-        "cnie",
-        Some("billing"),
-        &["QP770001", "QP770002"],
-    );
+    let health = watch.health_pseudonyms(&["QP770001", "QP770002"]);
     let tax = watch.tokenize("dgi-tax", "tax", "cnie", Some("assessment"), &["QP770001"]);
     let social = watch.tokenize("rsu-social", "social", "cnie", Some("aid"), &["QP770003"]);
     let unknown_epoch = TextWriter::new(TextForm::Bech32m, "sante", 7).text(&random());
@@ -159,7 +153,7 @@ fn what_is_not_listed_is_out_of_scope() {
     let mut watch = Watch::new(World::new());
     let cards = ["QP660001", "QP660002", "QP660003"];
     watch.secrets(cards);
-    let health = watch.tokenize("cnss-health", "health", "cnie", Some("billing"), &cards);
+    let health = watch.health_pseudonyms(&cards);
     let tax = watch.tokenize("dgi-tax", "tax", "cnie", Some("assessment"), &cards);
     watch.secrets(&health);
     watch.secrets(&tax);
@@ -236,7 +230,7 @@ fn a_limit_counts_what_was_asked_for() {
     let cards: Vec<String> = (0..20).map(|n| format!("QP5500{n:02}")).collect();
     watch.secrets(&cards);
     let all: Vec<&str> = cards.iter().map(String::as_str).collect();
-    let health = watch.tokenize("cnss-health", "health", "cnie", Some("billing"), &all);
+    let health = watch.health_pseudonyms(&all);
     let tax = watch.tokenize("dgi-tax", "tax", "cnie", Some("assessment"), &all);
     watch.secrets(&health);
     watch.secrets(&tax);

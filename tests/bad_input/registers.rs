@@ -35,13 +35,7 @@ fn state(world: &World) -> State {
 /// A world that served once, so that there is something to go back behind.
 fn used() -> World {
     let mut world = World::new();
-    world.tokenize(
-        "cnss-health",
-        "health",
-        "cnie",
-        Some("billing"),
-        &["QG770001"],
-    );
+    world.health_pseudonyms(&["QG770001"]);
     world.tokenize("dgi-tax", "tax", "cnie", Some("assessment"), &["QG770001"]);
     world.tokenize("rsu-social", "social", "cnie", Some("aid"), &["QG770001"]);
     world.stop();
@@ -488,13 +482,7 @@ fn that_change_what_is_frozen() {
 fn that_change_terms_need_a_new_epoch() {
     let mut world = used();
     world.start(Side::Vault, &[]);
-    let old = world.tokenize(
-        "cnss-health",
-        "health",
-        "cnie",
-        Some("billing"),
-        &["QG770001"],
-    );
+    let old = world.health_pseudonyms(&["QG770001"]);
     world.end(Side::Vault);
     let files = ["register.toml", "register.jws"].map(|file| (file, world.read(file)));
     let before = state(&world);
@@ -569,13 +557,7 @@ fn that_change_terms_need_a_new_epoch() {
     });
     world.start(Side::Vault, &["--advance", "health"]);
     world.start(Side::Node, &[]);
-    let new = world.tokenize(
-        "cnss-health",
-        "health",
-        "cnie",
-        Some("billing"),
-        &["QG770001"],
-    );
+    let new = world.health_pseudonyms(&["QG770001"]);
     assert_eq!(
         new[0].as_bytes()[14],
         b'8',

@@ -47,16 +47,7 @@ fn a_file_keeps_its_order_over_many_batches() {
     again.reverse();
     assert_eq!(again, lines);
     // A single one, as any other client gets it.
-    assert_eq!(
-        world.tokenize(
-            "cnss-health",
-            "health",
-            "cnie",
-            Some("billing"),
-            &["AB000042"]
-        ),
-        [lines[42]]
-    );
+    assert_eq!(world.health_pseudonyms(&["AB000042"]), [lines[42]]);
 }
 
 #[test]
@@ -270,13 +261,7 @@ fn an_epoch_is_advanced_listed_and_both_generations_are_answered() {
 #[test]
 fn an_officer_resolves_from_the_command_line_and_a_missing_one_shows() {
     let world = World::new();
-    let known = world.tokenize(
-        "cnss-health",
-        "health",
-        "cnie",
-        Some("billing"),
-        &["AB123456", "BE9876"],
-    );
+    let known = world.health_pseudonyms(&["AB123456", "BE9876"]);
     let order = world.sign(&world.order("health", &known), QUORUM);
     world.write("orders/o.jws", &order);
     let (order, key) = (
@@ -309,7 +294,7 @@ fn an_officer_resolves_from_the_command_line_and_a_missing_one_shows() {
     assert_eq!(json["items"][0]["value"], "BE9876");
 
     // Not in the order: the item says so, and so does the exit code.
-    let other = world.tokenize("cnss-health", "health", "cnie", Some("billing"), &["AB1"]);
+    let other = world.health_pseudonyms(&["AB1"]);
     let output = world.cloison(&[&fixed[..], &[&known[0], &other[0]]].concat());
     assert_eq!(output.status.code(), Some(3), "{}", text(&output.stderr));
     assert!(

@@ -494,6 +494,11 @@ impl World {
         texts(&answer["pseudonyms"])
     }
 
+    /// Pseudonyms of identity cards in the sector `health`, for the health fund's billing.
+    pub fn health_pseudonyms(&self, cards: &[&str]) -> Vec<String> {
+        self.tokenize("cnss-health", "health", "cnie", Some("billing"), cards)
+    }
+
     /// Advances a sector's epoch from where it stands; the number of the new one.
     pub fn advance(&self, sector: &str, own_secret: bool) -> u64 {
         let path = format!("/v1/sectors/{sector}/epochs");

@@ -426,7 +426,7 @@ fn a_process_whose_clock_is_behind_says_so_and_until_when() {
         ("SKEWFILE".into(), world.path("skew").display().to_string()),
     ];
     world.start(Side::Vault, &[]);
-    let health = world.tokenize("cnss-health", "health", "cnie", Some("billing"), &["AB1"]);
+    let health = world.health_pseudonyms(&["AB1"]);
     let social = || world.batch("rsu-social", "social", "cnie", Some("aid"), &["AB1"]);
     assert_eq!(social().status, 200);
     let read = |path: &str| plain_get(world.health(Side::Vault), path).unwrap();
@@ -443,10 +443,7 @@ fn a_process_whose_clock_is_behind_says_so_and_until_when() {
         "{}",
         refused.text()
     );
-    assert_eq!(
-        world.tokenize("cnss-health", "health", "cnie", Some("billing"), &["AB1"]),
-        health
-    );
+    assert_eq!(world.health_pseudonyms(&["AB1"]), health);
     let eventually = |what: &str, is: &dyn Fn() -> bool| {
         let since = Instant::now();
         while !is() {

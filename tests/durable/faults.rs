@@ -82,7 +82,7 @@ fn a_failed_write_ends_the_vault() {
 #[test]
 fn a_failed_write_ends_the_node() {
     let mut world = quiet(true);
-    let pseudonyms = world.tokenize("cnss-health", "health", "cnie", Some("billing"), &["AB1"]);
+    let pseudonyms = world.health_pseudonyms(&["AB1"]);
     let order = world.sign(&world.order("health", &pseudonyms), crate::common::QUORUM);
     limit_files(world.pid(Side::Node).unwrap(), 1);
     let body = serde_json::json!({
@@ -141,7 +141,7 @@ fn a_store_that_is_deleted_or_replaced_ends_its_process() {
     ];
     for (words, harm) in harms {
         let mut world = quiet(true);
-        world.tokenize("cnss-health", "health", "cnie", Some("billing"), &["AB1"]);
+        world.health_pseudonyms(&["AB1"]);
         for (side, name) in [(Side::Node, "node"), (Side::Vault, "vault")] {
             harm(&world, name);
             assert_eq!(world.ended(side).code(), POISONED, "{name}");
@@ -159,27 +159,12 @@ fn a_store_that_is_deleted_or_replaced_ends_its_process() {
 #[test]
 fn a_store_that_was_moved_goes_on_when_it_is_back() {
     let mut world = quiet(true);
-    let before = world.tokenize(
-        "cnss-health",
-        "health",
-        "cnie",
-        Some("billing"),
-        &["AB1", "AB2"],
-    );
+    let before = world.health_pseudonyms(&["AB1", "AB2"]);
     fs::rename(world.path("data/vault"), world.path("data/away")).unwrap();
     assert_eq!(world.ended(Side::Vault).code(), POISONED);
     fs::rename(world.path("data/away"), world.path("data/vault")).unwrap();
     world.start(Side::Vault, &[]);
-    assert_eq!(
-        world.tokenize(
-            "cnss-health",
-            "health",
-            "cnie",
-            Some("billing"),
-            &["AB1", "AB2"]
-        ),
-        before
-    );
+    assert_eq!(world.health_pseudonyms(&["AB1", "AB2"]), before);
     world.stop();
     assert_eq!(world.mappings(), 2);
 }
@@ -193,7 +178,7 @@ fn a_hangup_ends_neither_vault_nor_node() {
         custodians: None,
         ..Setup::default()
     });
-    let health = world.tokenize("cnss-health", "health", "cnie", Some("billing"), &["AB1"]);
+    let health = world.health_pseudonyms(&["AB1"]);
     for side in [Side::Vault, Side::Node] {
         let pid = world.pid(side).unwrap() as libc::pid_t;
         // SAFETY: the process is a child that was not waited for yet, so the id is its own.
@@ -354,7 +339,7 @@ fn below_the_reserve_batches_wait_for_room() {
     let ask = |world: &World, card: &str| {
         world.batch("cnss-health", "health", "cnie", Some("billing"), &[card])
     };
-    let before = world.tokenize("cnss-health", "health", "cnie", Some("billing"), &["AB1"]);
+    let before = world.health_pseudonyms(&["AB1"]);
 
     let filler = folder.path().join("filler");
     let file = File::create(&filler).unwrap();

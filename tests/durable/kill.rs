@@ -139,15 +139,7 @@ fn killed_while_it_starts() {
     let mut world = quiet();
     let identifiers: Vec<_> = (0..3_000).map(card).collect();
     let identifiers: Vec<_> = identifiers.iter().map(String::as_str).collect();
-    let ask = |world: &World| {
-        world.tokenize(
-            "cnss-health",
-            "health",
-            "cnie",
-            Some("billing"),
-            &identifiers,
-        )
-    };
+    let ask = |world: &World| world.health_pseudonyms(&identifiers);
     let before = ask(&world);
     world.kill(Side::Vault);
     for _ in 0..if long() { 60 } else { 6 } {
@@ -189,7 +181,7 @@ fn killed_while_the_store_is_made() {
         child.kill().unwrap();
         child.wait().unwrap();
         world.start(Side::Vault, &[]);
-        world.tokenize("cnss-health", "health", "cnie", Some("billing"), &["AB1"]);
+        world.health_pseudonyms(&["AB1"]);
         world.end(Side::Vault);
     }
 }
@@ -199,13 +191,7 @@ fn killed_while_the_store_is_made() {
 #[test]
 fn the_node_is_killed_between_the_steps() {
     let mut world = quiet();
-    let pseudonyms = world.tokenize(
-        "cnss-health",
-        "health",
-        "cnie",
-        Some("billing"),
-        &["AB1", "AB2", "AB3"],
-    );
+    let pseudonyms = world.health_pseudonyms(&["AB1", "AB2", "AB3"]);
     let mut order = world.order("health", &pseudonyms);
     order.scope = cloison::order::PseudonymScope::AtMost(2);
     order.basis = cloison::order::LegalBasis::Statutory {
@@ -270,7 +256,7 @@ fn the_vault_is_killed_while_it_counts() {
     let mut world = quiet();
     let cards: Vec<_> = (0..40).map(card).collect();
     let cards: Vec<_> = cards.iter().map(String::as_str).collect();
-    let pseudonyms = world.tokenize("cnss-health", "health", "cnie", Some("billing"), &cards);
+    let pseudonyms = world.health_pseudonyms(&cards);
     let mut order = world.order("health", &pseudonyms);
     order.scope = cloison::order::PseudonymScope::AtMost(12);
     order.basis = cloison::order::LegalBasis::Statutory {

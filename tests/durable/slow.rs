@@ -69,7 +69,7 @@ fn a_disk_that_does_not_come_back() {
         log: "info",
         ..Setup::default()
     });
-    let before = world.tokenize("cnss-health", "health", "cnie", Some("billing"), &["AB1"]);
+    let before = world.health_pseudonyms(&["AB1"]);
     let order = world.sign(&world.order("health", &before), QUORUM);
     world.reidentify(&order, "health", &before).ok();
     let Some(stopped) = Stopped::thread(world.vault_pid(), "writer") else {
@@ -146,7 +146,7 @@ fn a_node_whose_disk_does_not_come_back_opens_nothing() {
         log: "info",
         ..Setup::default()
     });
-    let before = world.tokenize("cnss-health", "health", "cnie", Some("billing"), &["AB1"]);
+    let before = world.health_pseudonyms(&["AB1"]);
     let order = world.sign(&world.order("health", &before), QUORUM);
     world.reidentify(&order, "health", &before).ok();
     let Some(stopped) = Stopped::thread(world.pid(Side::Node).unwrap(), "writer") else {
@@ -205,7 +205,7 @@ fn below_its_reserve_a_node_opens_nothing() {
     world.replace("node.toml", "path = \"data/node\"", &store);
     world.start(Side::Vault, &[]);
     world.start(Side::Node, &["--first-start"]);
-    let before = world.tokenize("cnss-health", "health", "cnie", Some("billing"), &["AB1"]);
+    let before = world.health_pseudonyms(&["AB1"]);
     let order = world.sign(&world.order("health", &before), QUORUM);
     world.reidentify(&order, "health", &before).ok();
     let filler = folder.path().join("filler");
@@ -285,16 +285,16 @@ fn a_second_place_that_cannot_be_written() {
     );
     world.start(Side::Vault, &[]);
     world.start(Side::Node, &[]);
-    let health = world.tokenize("cnss-health", "health", "cnie", Some("billing"), &["AB1"]);
+    let health = world.health_pseudonyms(&["AB1"]);
     let order = world.sign(&world.order("health", &health), QUORUM);
     world.reidentify(&order, "health", &health).ok();
     fs::rename(world.path("elsewhere"), world.path("gone")).unwrap();
-    world.tokenize("cnss-health", "health", "cnie", Some("billing"), &["AB2"]);
+    world.health_pseudonyms(&["AB2"]);
     assert_eq!(
         world.reidentify(&order, "health", &health).json()["code"],
         "audit-unavailable"
     );
-    world.tokenize("cnss-health", "health", "cnie", Some("billing"), &["AB3"]);
+    world.health_pseudonyms(&["AB3"]);
     let ready = plain_get(world.health(Side::Vault), "/readyz").unwrap();
     assert!(
         ready.starts_with("HTTP/1.1 503") && ready.contains("no checkpoint can be published"),

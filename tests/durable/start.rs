@@ -192,7 +192,7 @@ fn a_lost_second_place_is_gone_on_without_only_by_a_logged_command() {
         log: "info",
         ..Setup::default()
     });
-    world.tokenize("cnss-health", "health", "cnie", Some("billing"), &["AB1"]);
+    world.health_pseudonyms(&["AB1"]);
     world.stop();
     for (side, name) in [(Side::Vault, "vault"), (Side::Node, "node")] {
         let config = format!("{name}.toml");

@@ -306,13 +306,7 @@ fn another_authority_another_sector() {
     );
     let answer = world.reidentify(&order, "health", &tax).ok();
     assert_eq!(codes(&answer), [Some("pseudonym-other-sector".to_owned())]);
-    let unlisted = world.tokenize(
-        "cnss-health",
-        "health",
-        "cnie",
-        Some("billing"),
-        &["AB000009"],
-    );
+    let unlisted = world.health_pseudonyms(&["AB000009"]);
     let answer = world
         .release_with(
             &order,

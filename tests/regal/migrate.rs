@@ -331,7 +331,7 @@ fn merges_do_not_make_anybody_come_twice() {
             .map(|n| format!("AB{:06}", batch * 100 + n))
             .collect();
         let cards: Vec<_> = cards.iter().map(String::as_str).collect();
-        old.extend(world.tokenize("cnss-health", "health", "cnie", Some("billing"), &cards));
+        old.extend(world.health_pseudonyms(&cards));
     }
     world.advance("health", false);
     let signed = world.sign(&order(&world, 20_000), QUORUM);

@@ -19,7 +19,7 @@ pub fn quiet() -> World {
 pub fn persons(world: &World, count: usize) -> Vec<String> {
     let cards: Vec<_> = (0..count).map(|n| format!("AB{n:06}")).collect();
     let cards: Vec<_> = cards.iter().map(String::as_str).collect();
-    world.tokenize("cnss-health", "health", "cnie", Some("billing"), &cards)
+    world.health_pseudonyms(&cards)
 }
 
 /// An act upon an order, as its payload.

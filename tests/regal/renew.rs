@@ -344,7 +344,7 @@ fn nothing_is_dropped_unproved() {
     let asked = persons(&world, 2);
     list_beside(&mut world, "court-2027", Suite::X25519);
     // A batch after the register lists both is sealed to both at once.
-    world.tokenize("cnss-health", "health", "cnie", Some("billing"), &["ZZ99"]);
+    world.health_pseudonyms(&["ZZ99"]);
     world
         .post_json("officer", Door::Officers, "/v1/seal", &json!({}))
         .ok();

@@ -12,22 +12,10 @@ type Rows = Vec<(ChunkKey, Vec<u8>)>;
 /// segments.
 fn two_segments() -> (World, Vec<String>, Rows, Vec<[u8; 16]>) {
     let mut world = quiet();
-    let mut asked = world.tokenize(
-        "cnss-health",
-        "health",
-        "cnie",
-        Some("billing"),
-        &["AB000000"],
-    );
+    let mut asked = world.health_pseudonyms(&["AB000000"]);
     world.end(Side::Vault);
     world.start(Side::Vault, &[]);
-    asked.extend(world.tokenize(
-        "cnss-health",
-        "health",
-        "cnie",
-        Some("billing"),
-        &["AB000001"],
-    ));
+    asked.extend(world.health_pseudonyms(&["AB000001"]));
     let order = world.sign(&world.order("health", &asked), QUORUM);
     // The node first: a vault that was started anew has to be watched again before it releases.
     world.reidentify(&order, "health", &asked).ok();

@@ -195,7 +195,7 @@ fn a_figure_that_anybody_reads_does_not_tell_known_from_new() {
     };
     let request = |card: &str| {
         let before = figures();
-        world.tokenize("cnss-health", "health", "cnie", Some("billing"), &[card]);
+        world.health_pseudonyms(&[card]);
         // Longer than figures of the second take.
         std::thread::sleep(std::time::Duration::from_millis(1_500));
         let after = figures();
@@ -413,13 +413,7 @@ fn one_operator_destroys_nothing() {
             "epoch-overlap-days = 0",
         )
     });
-    let card = world.tokenize(
-        "cnss-health",
-        "health",
-        "cnie",
-        Some("billing"),
-        &[PEOPLE[0].2],
-    );
+    let card = world.health_pseudonyms(&[PEOPLE[0].2]);
     // Versions 2 and 3 that nothing needs, and an epoch that is closed.
     for _ in 0..3 {
         world

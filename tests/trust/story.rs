@@ -126,13 +126,7 @@ impl Story {
         // What was only in the write-ahead log goes into sorted files and blobs at a start.
         world.restart();
         world.advance("health", false);
-        let renewed = world.tokenize(
-            "cnss-health",
-            "health",
-            "cnie",
-            Some("billing"),
-            &[PEOPLE[0].1, PEOPLE[1].1],
-        );
+        let renewed = world.health_pseudonyms(&[PEOPLE[0].1, PEOPLE[1].1]);
         for (person, renewed) in PEOPLE.iter().zip(&renewed) {
             let derived = canaries.person(&roots, "cnie", person.2, &place(&world, SEATS[0], 2));
             assert_eq!(&derived, renewed);

@@ -83,7 +83,7 @@ fn idle_connections_leave_the_store_its_descriptors() {
         "{now} descriptors, and at most {most} are granted"
     );
     drop(silent);
-    let health = world.tokenize("cnss-health", "health", "cnie", Some("billing"), &["AB1"]);
+    let health = world.health_pseudonyms(&["AB1"]);
     let order = world.sign(&world.order("health", &health), QUORUM);
     assert_eq!(
         world.reidentify(&order, "health", &health).ok()["items"][0]["value"],

@@ -46,13 +46,7 @@ fn reveals(world: &World, pseudonyms: &[String]) {
 #[test]
 fn three_of_five_open_the_node_and_fewer_do_not() {
     let mut world = split(true);
-    let pseudonyms = world.tokenize(
-        "cnss-health",
-        "health",
-        "cnie",
-        Some("billing"),
-        &["AB123456"],
-    );
+    let pseudonyms = world.health_pseudonyms(&["AB123456"]);
     let order = world.sign(&world.order("health", &pseudonyms), QUORUM);
     let sealed = world.reidentify(&order, "health", &pseudonyms);
     assert_eq!((sealed.status, sealed.code().as_str()), (503, "sealed"));
@@ -291,13 +285,7 @@ fn wrong_foreign_and_tampered_shares_change_nothing() {
     // The right ones go on where it stood.
     done(&bring(&world, "unseal", 2));
     done(&bring(&world, "unseal", 3));
-    let pseudonyms = world.tokenize(
-        "cnss-health",
-        "health",
-        "cnie",
-        Some("billing"),
-        &["AB123456"],
-    );
+    let pseudonyms = world.health_pseudonyms(&["AB123456"]);
     reveals(&world, &pseudonyms);
     world.stop();
     assert!(world.refusals(Side::Node, "custodian-2", "unseal", "share-invalid") >= 9);
@@ -351,13 +339,7 @@ fn shares_are_forgotten_when_the_others_do_not_come() {
     assert_eq!(left, 0, "the share was not forgotten");
     // Quickly enough it opens all the same.
     unseal(&world);
-    let pseudonyms = world.tokenize(
-        "cnss-health",
-        "health",
-        "cnie",
-        Some("billing"),
-        &["AB123456"],
-    );
+    let pseudonyms = world.health_pseudonyms(&["AB123456"]);
     reveals(&world, &pseudonyms);
     world.stop();
     let forgotten: Vec<_> = world
@@ -374,13 +356,7 @@ fn shares_are_forgotten_when_the_others_do_not_come() {
 #[test]
 fn a_drill_proves_the_key_and_opens_nothing() {
     let mut world = split(true);
-    let pseudonyms = world.tokenize(
-        "cnss-health",
-        "health",
-        "cnie",
-        Some("billing"),
-        &["AB123456"],
-    );
+    let pseudonyms = world.health_pseudonyms(&["AB123456"]);
     // Shares for a drill do not count towards unsealing, nor the other way round.
     done(&bring(&world, "unseal", 4));
     for custodian in [1, 2] {

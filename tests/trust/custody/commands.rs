@@ -121,13 +121,7 @@ fn a_key_from_keygen_serves_after_register_and_node_name_it() {
 fn the_vaults_root_secrets_in_shares() {
     let mut world = World::asleep();
     world.start(Side::Vault, &[]);
-    let before = world.tokenize(
-        "cnss-health",
-        "health",
-        "cnie",
-        Some("billing"),
-        &["AB123456"],
-    );
+    let before = world.health_pseudonyms(&["AB123456"]);
     world.advance("tax", true);
     world.end(Side::Vault);
     let names = ["amina", "brahim", "chaimae", "driss"];
@@ -209,16 +203,7 @@ fn the_vaults_root_secrets_in_shares() {
     assert_eq!(world.read("secrets/vault/identity.secret"), kept[0]);
     assert_eq!(world.read("secrets/vault/audit.secret"), kept[1]);
     world.start(Side::Vault, &[]);
-    assert_eq!(
-        world.tokenize(
-            "cnss-health",
-            "health",
-            "cnie",
-            Some("billing"),
-            &["AB123456"]
-        ),
-        before
-    );
+    assert_eq!(world.health_pseudonyms(&["AB123456"]), before);
     world.start(Side::Node, &[]);
     super::kinds::use_both(&world);
     // A version that the shares lack is missed.

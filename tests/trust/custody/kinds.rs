@@ -79,13 +79,7 @@ pub fn convert(world: &World, custody: &str, secrets: &str, more: &str) {
 
 /// Asks for pseudonyms and goes back; the pseudonyms.
 pub fn use_both(world: &World) -> Vec<String> {
-    let pseudonyms = world.tokenize(
-        "cnss-health",
-        "health",
-        "cnie",
-        Some("billing"),
-        &["AB123456"],
-    );
+    let pseudonyms = world.health_pseudonyms(&["AB123456"]);
     let order = world.sign(&world.order("health", &pseudonyms), QUORUM);
     assert_eq!(
         world.reidentify(&order, "health", &pseudonyms).ok()["items"][0]["value"],

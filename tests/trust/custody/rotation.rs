@@ -59,13 +59,7 @@ fn versions(answer: &Value) -> Vec<(u64, String, Vec<String>)> {
 }
 
 fn persons(world: &World) -> Vec<String> {
-    world.tokenize(
-        "cnss-health",
-        "health",
-        "cnie",
-        Some("billing"),
-        &["AB123456"],
-    )
+    world.health_pseudonyms(&["AB123456"])
 }
 
 #[test]

@@ -15,13 +15,7 @@ fn reveal(world: &World, pseudonyms: &[String]) -> crate::common::Reply {
 #[test]
 fn the_panic_button_seals_at_once_and_shares_brought_before_are_gone() {
     let mut world = split(true);
-    let pseudonyms = world.tokenize(
-        "cnss-health",
-        "health",
-        "cnie",
-        Some("billing"),
-        &["AB123456"],
-    );
+    let pseudonyms = world.health_pseudonyms(&["AB123456"]);
     unseal(&world);
     assert_eq!(reveal(&world, &pseudonyms).status, 200);
     let said: Value = serde_json::from_str(&done(&world.cloison(&[
@@ -65,13 +59,7 @@ fn the_panic_button_seals_at_once_and_shares_brought_before_are_gone() {
 #[test]
 fn a_key_in_a_file_is_sealed_by_the_button_too_and_comes_back_by_a_restart() {
     let mut world = World::new();
-    let pseudonyms = world.tokenize(
-        "cnss-health",
-        "health",
-        "cnie",
-        Some("billing"),
-        &["AB123456"],
-    );
+    let pseudonyms = world.health_pseudonyms(&["AB123456"]);
     assert_eq!(reveal(&world, &pseudonyms).status, 200);
     done(&world.cloison(&["authority", "seal", "--client", "clients/officer.toml"]));
     assert_eq!(reveal(&world, &pseudonyms).code(), "sealed");
@@ -89,13 +77,7 @@ fn an_idle_node_seals_itself_and_use_keeps_it_open() {
     );
     world.start(Side::Vault, &[]);
     world.start(Side::Node, &[]);
-    let pseudonyms = world.tokenize(
-        "cnss-health",
-        "health",
-        "cnie",
-        Some("billing"),
-        &["AB123456"],
-    );
+    let pseudonyms = world.health_pseudonyms(&["AB123456"]);
     unseal(&world);
     // Longer than the idle time in all, never so long at once.
     for _ in 0..8 {
@@ -128,13 +110,7 @@ fn an_idle_node_seals_itself_and_use_keeps_it_open() {
 #[test]
 fn killed_it_comes_back_sealed_and_can_be_unsealed_again() {
     let mut world = split(true);
-    let pseudonyms = world.tokenize(
-        "cnss-health",
-        "health",
-        "cnie",
-        Some("billing"),
-        &["AB123456"],
-    );
+    let pseudonyms = world.health_pseudonyms(&["AB123456"]);
     unseal(&world);
     assert_eq!(reveal(&world, &pseudonyms).status, 200);
     world.kill(Side::Node);
