@@ -1,16 +1,17 @@
 //! The blocking HTTP client by which the command line and the authority node talk to servers.
 //!
-//! It trusts servers of one certificate authority only, shows its own certificate, keeps connections
-//! open, follows no redirect and uses no proxy. Refusals come back as a [`ProblemReply`].
+//! It believes servers whose keys its file pins, shows its own certificate, keeps connections open, follows no redirect and uses no proxy. Refusals come back as a [`ProblemReply`].
 
 mod audit;
 mod batches;
+mod connector;
 pub mod epochs;
 pub mod handshake;
 mod last_words;
 pub mod lines;
 pub mod officer;
 pub mod peer;
+pub mod pins;
 mod vault;
 mod witness;
 
@@ -22,18 +23,18 @@ use std::time::Duration;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use ureq::http::Response;
-use ureq::tls::{Certificate, ClientCert, PrivateKey, RootCerts, TlsConfig};
 use ureq::unversioned::resolver::DefaultResolver;
-use ureq::unversioned::transport::{Connector as _, RustlsConnector, TcpConnector};
+use ureq::unversioned::transport::{Connector as _, TcpConnector};
 use ureq::{Agent, Body};
 
+use connector::TlsConnector;
 use handshake::{HandshakeFault, OwnCertificate};
 use last_words::HearLastWords;
 
 use crate::code::Code;
 use crate::config::ClientConfig;
 use crate::http::problem::ProblemBody;
-use crate::http::tls::{self, Identity, TlsError};
+use crate::http::tls::{Identity, TlsError};
 
 /// The most bytes that an answer may have: 100 000 items with everything around them, and room to
 /// spare.
@@ -61,7 +62,7 @@ impl fmt::Debug for Client {
 /// How long things may take.
 #[derive(Debug, Clone, Copy)]
 pub struct Timeouts {
-    /// Until the connection stands, handshake included.
+    /// Until the connection stands, and again until TLS does.
     pub connect: Duration,
     /// Until the request is sent, and again until the answer begins, and again until it has come.
     pub step: Duration,
@@ -123,7 +124,7 @@ pub enum ClientError {
     #[error("the server refused: {0}")]
     Problem(ProblemReply),
     /// TLS did not come about, for a reason that trying again does not change.
-    #[error("{base}: {fault}")]
+    #[error("{}", fault.at(base))]
     Handshake {
         /// The server's URL.
         base: String,
@@ -190,27 +191,9 @@ impl Client {
     /// [`ClientError::Setup`]
     pub fn with_timeouts(config: &ClientConfig, timeouts: Timeouts) -> Result<Self, ClientError> {
         let identity = Identity::read(&config.certificate, &config.key)?;
-        let roots = tls::read_certificates(&config.ca)?;
-        let chain: Vec<Certificate<'static>> = identity
-            .chain
-            .iter()
-            .map(|certificate| Certificate::from_der(certificate).to_owned())
-            .collect();
-        let key = PrivateKey::from_pem(&identity.pem).map_err(|_| TlsError::Pem {
-            path: config.key.clone(),
-            wanted: "private key",
-        })?;
-        let tls = TlsConfig::builder()
-            .root_certs(RootCerts::from(
-                roots
-                    .iter()
-                    .map(|root| Certificate::from_der(root).to_owned()),
-            ))
-            .client_cert(Some(ClientCert::new_with_certs(&chain, key)))
-            .unversioned_rustls_crypto_provider(tls::provider())
-            .build();
+        let own = Arc::new(OwnCertificate::of(config, &identity));
+        let tls = pins::tls_config(config, identity)?;
         let agent = Agent::config_builder()
-            .tls_config(tls)
             .https_only(true)
             .proxy(None)
             .max_redirects(0)
@@ -231,12 +214,12 @@ impl Client {
         let connector =
             ().chain(TcpConnector::default())
                 .chain(HearLastWords)
-                .chain(RustlsConnector::default());
+                .chain(TlsConnector(Arc::new(tls)));
         let agent = Agent::with_parts(agent, connector, DefaultResolver::default());
         Ok(Self {
             agent,
             base: config.url.clone(),
-            own: Arc::new(OwnCertificate::of(config, &identity)),
+            own,
         })
     }
 

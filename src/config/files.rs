@@ -12,8 +12,8 @@ use crate::keys::file::SecretKind;
 /// A file or folder that a configuration names, and what it has to be.
 #[derive(Debug, Clone)]
 pub enum NamedFile<'c> {
-    /// Certificates of issuers.
-    Issuers(&'c Path),
+    /// Certificates: a server's, whose key is a pin, or those of an authority.
+    Certificates(&'c Path),
     /// A certificate, and the private key that belongs to it.
     Identity {
         /// The certificate's chain.
@@ -107,7 +107,10 @@ impl ClientConfig {
             certificate: &self.certificate,
             key: &self.key,
         };
-        vec![NamedFile::Issuers(&self.ca), own]
+        let servers = self.server.iter().chain(&self.ca);
+        let mut files: Vec<_> = servers.map(|path| NamedFile::Certificates(path)).collect();
+        files.push(own);
+        files
     }
 }
 
@@ -116,7 +119,7 @@ fn of_server(tls: &TlsFiles) -> Vec<NamedFile<'_>> {
         certificate: &tls.certificate,
         key: &tls.key,
     };
-    vec![own, NamedFile::Issuers(&tls.client_ca)]
+    vec![own]
 }
 
 fn of_openers(openers: &Openers) -> Vec<NamedFile<'_>> {

@@ -4,12 +4,13 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::{bind, descriptors, first_start, health_listener, limits, prepare_process, runtime};
+use crate::access;
 use crate::audit::origin::TrustedLogKey;
-use crate::clock::SystemClock;
+use crate::clock::{Clock as _, SystemClock};
 use crate::config::WitnessConfig;
 use crate::http::tls::ServerTls;
 use crate::http::witness::{self, WitnessDoor};
-use crate::http::{self, Callers, Readiness};
+use crate::http::{self, Callers, KeyCheck, Readiness};
 use crate::keys::file::read_signing_key;
 use crate::metrics::Registry;
 use crate::terminal::CommandError;
@@ -44,11 +45,12 @@ pub fn run_witness(config: &Path, is_first_start: bool) -> Result<(), CommandErr
         let tls = ServerTls::read(&config.tls).map_err(|e| CommandError::new(e, "check [tls] in the configuration"))?;
         let shutdown = http::termination().map_err(|e| CommandError::new(e, "check the system's signal settings"))?;
         let key = witness.verifier().to_string();
+        let callers: KeyCheck = Arc::new(move |key| access::listed(&config.callers, key, SystemClock.now()));
         let door = WitnessDoor { witness, clock: Arc::new(SystemClock) };
         let listeners = vec![bind(
             "control",
             config.control,
-            Callers::Certified(tls),
+            Callers::Known(tls, callers),
             witness::router(door),
             limits(&config.limits),
         )?];

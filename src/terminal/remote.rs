@@ -10,30 +10,17 @@ use super::{CommandError, output_error};
 use crate::client::lines::LineError;
 use crate::client::officer::OfficerCallError;
 use crate::client::{Client, ClientError};
-use crate::clock::{Clock as _, SystemClock};
 use crate::config::ClientConfig;
 
 /// Reads a client file and the files that it names: the server's address, and the certificate and key
 /// to show there.
 ///
 /// # Errors
-/// When the file, or one that it names, cannot be read or is not what it should be, or the
-/// certificate has expired.
+/// When the file, or one that it names, cannot be read or is not what it should be.
 pub fn open_client(file: &Path) -> Result<Client, CommandError> {
     const HINT: &str = "`cloison init` writes such files to clients/; private keys have mode 0600";
     let config = ClientConfig::load(file).map_err(|error| CommandError::new(error, HINT))?;
-    let client = Client::new(&config).map_err(|error| CommandError::new(error, HINT))?;
-    let own = client.own_certificate();
-    match own
-        .validity
-        .map(|validity| validity.check(SystemClock.now()))
-    {
-        Some(Err(fault)) => Err(CommandError::new(
-            format_args!("your certificate {own} {fault}"),
-            "have a new one issued for the same key, or set this machine's clock if it is wrong",
-        )),
-        _ => Ok(client),
-    }
+    Client::new(&config).map_err(|error| CommandError::new(error, HINT))
 }
 
 impl From<ClientError> for CommandError {
@@ -44,7 +31,7 @@ impl From<ClientError> for CommandError {
             }
             ClientError::Handshake { fault, .. } => fault.remedy(),
             ClientError::Connection { .. } => {
-                "check `url` and `ca` in the client file, and that the server runs and is ready"
+                "check `url` in the client file, and that the server runs and is ready"
             }
             ClientError::Answer { .. } => {
                 "check that `url` in the client file leads to a cloison listener of the right kind"

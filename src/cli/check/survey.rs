@@ -34,7 +34,7 @@ impl Survey {
     fn look(&mut self, file: &NamedFile<'_>, now: Timestamp) {
         let keyring = Keyring::default();
         match file {
-            NamedFile::Issuers(path) => self.note(tls::read_certificates(path)),
+            NamedFile::Certificates(path) => self.note(tls::read_certificates(path)),
             NamedFile::Identity { certificate, key } => self.identity(certificate, key, now),
             NamedFile::Secret(deposit, kind) => {
                 self.secret(deposit, || keyring.read(deposit, *kind).map(drop))
