@@ -25,6 +25,9 @@ use crate::register::{
 };
 use crate::vault::{SectorState, Vault};
 
+/// How the log names a caller whose key the register does not have.
+pub const UNKNOWN: &str = "unknown";
+
 /// The caller, as the log names them.
 pub fn actor(register: &Register, peer: SpkiDigest) -> String {
     if let Some(client) = register.clients.get(&peer) {
@@ -62,7 +65,7 @@ pub fn actor(register: &Register, peer: SpkiDigest) -> String {
             return custodian.id.to_string();
         }
     }
-    "unknown".to_owned()
+    UNKNOWN.to_owned()
 }
 
 /// The account to which a listener charges connections and requests.
@@ -613,7 +616,7 @@ pub fn dropper(register: &Register, peer: SpkiDigest) -> Result<DropPermit, Code
 }
 
 fn stranger(register: &Register, peer: SpkiDigest) -> Code {
-    if actor(register, peer) == "unknown" {
+    if actor(register, peer) == UNKNOWN {
         Code::UnknownClient
     } else {
         Code::Forbidden

@@ -32,7 +32,7 @@ mod witness;
 
 pub use audit::{LogConfig, WatcherConfig};
 use custody::{SecretsSection, openers};
-pub use files::NamedFile;
+pub use files::{NamedFile, PairUse};
 pub use kind::FileKind;
 pub use node::{AuthorityKeyPlace, KeyPlace, NodeConfig};
 pub use register::RegisterFiles;

@@ -19,7 +19,7 @@ use rustls::{
 };
 
 use crate::config;
-use crate::http::tls::{Identity, TlsError, provider, read_certificates, spki_digest};
+use crate::http::tls::{Identity, TlsError, key_of, provider, read_certificates, spki_digest};
 use crate::register::SpkiDigest;
 
 /// The set-up of TLS for a client file: it shows `identity`, and believes the servers that the file
@@ -73,10 +73,7 @@ impl PinnedServers {
         let mut pins = vec![];
         for path in &config.server {
             for certificate in read_certificates(path)? {
-                pins.push(spki_digest(&certificate).map_err(|error| TlsError::Rustls {
-                    path: path.clone(),
-                    error,
-                })?);
+                pins.push(key_of(path, &certificate)?);
             }
         }
         let Some(path) = &config.ca else {

@@ -81,9 +81,12 @@ impl Gate {
     /// refusals of one actor and code.
     fn note(&self, key: SpkiDigest, refused: KeyRefusal) {
         self.counts.strangers.one();
-        let actor = self.entity.as_ref().map_or("unknown".to_owned(), |entity| {
-            access::actor(entity.register(), key)
-        });
+        let actor = self
+            .entity
+            .as_ref()
+            .map_or(access::UNKNOWN.to_owned(), |entity| {
+                access::actor(entity.register(), key)
+            });
         if let Some(count) = self.refusals.count() {
             let listener = self.listener;
             match refused {

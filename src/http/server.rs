@@ -174,8 +174,7 @@ fn is_of_connection(error: &io::Error) -> bool {
     )
 }
 
-/// Completes when the process is told to end, by SIGTERM or SIGINT. SIGHUP, which makes other
-/// servers reload their configuration, ends nothing: a node that it ended would come back sealed.
+/// Completes when the process is told to end, by SIGTERM or SIGINT.
 ///
 /// # Errors
 /// The operating system does not let the process listen for signals.
@@ -185,14 +184,10 @@ fn is_of_connection(error: &io::Error) -> bool {
 pub fn termination() -> io::Result<impl Future<Output = ()> + Send> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
-    let mut hangup = signal(SignalKind::hangup())?;
     Ok(async move {
-        loop {
-            tokio::select! {
-                _ = terminate.recv() => return,
-                _ = interrupt.recv() => return,
-                _ = hangup.recv() => tracing::warn!("SIGHUP is ignored; restart to load a changed configuration or register"),
-            }
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
         }
     })
 }

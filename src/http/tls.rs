@@ -29,8 +29,8 @@ mod validity;
 pub use server::ServerTls;
 pub use validity::{OutOfDate, Validity};
 
-/// The most bytes that a file of certificates may have.
-const MAX_CERTIFICATES: usize = 256 * 1024;
+/// The most bytes that a file of certificates may have: more would not fit into a handshake.
+const MAX_CERTIFICATES: usize = 64 * 1024;
 
 /// Why TLS cannot be set up.
 #[derive(Debug, thiserror::Error)]
@@ -53,6 +53,18 @@ pub enum TlsError {
         key: PathBuf,
         /// The certificate's file.
         certificate: PathBuf,
+    },
+    /// The certificate cannot be read.
+    #[error("{}: is not an X.509 certificate of version 3 that TLS can use", path.display())]
+    Form {
+        /// The certificate's file.
+        path: PathBuf,
+    },
+    /// TLS 1.3 cannot sign with the key.
+    #[error("{}: is a key that TLS 1.3 cannot use here; take ECDSA (P-256), Ed25519, or RSA of 2048 to 8192 bits", path.display())]
+    UnusableKey {
+        /// The key's file.
+        path: PathBuf,
     },
     /// rustls refuses the certificate.
     #[error("{}: {error}", path.display())]
@@ -97,17 +109,26 @@ impl Identity {
             path: key_file.to_owned(),
             wanted: "private key",
         })?;
-        let fits = CertifiedKey::from_der(chain.clone(), key.clone_key(), &provider());
-        fits.map_err(|error| match error {
-            rustls::Error::InconsistentKeys(InconsistentKeys::KeyMismatch) => TlsError::OtherKey {
-                key: key_file.to_owned(),
-                certificate: certificate.to_owned(),
-            },
-            error => TlsError::Rustls {
-                path: certificate.to_owned(),
-                error,
-            },
+        key_of(certificate, &chain[0])?;
+        let signs = provider().key_provider.load_private_key(key.clone_key());
+        let signs = signs.map_err(|_| TlsError::UnusableKey {
+            path: key_file.to_owned(),
         })?;
+        match CertifiedKey::new(chain.clone(), signs).keys_match() {
+            Ok(()) => {}
+            Err(rustls::Error::InconsistentKeys(InconsistentKeys::KeyMismatch)) => {
+                return Err(TlsError::OtherKey {
+                    key: key_file.to_owned(),
+                    certificate: certificate.to_owned(),
+                });
+            }
+            Err(error) => {
+                return Err(TlsError::Rustls {
+                    path: certificate.to_owned(),
+                    error,
+                });
+            }
+        }
         Ok(Self { chain, key })
     }
 }
@@ -138,14 +159,20 @@ pub fn spki_digest(certificate: &CertificateDer<'_>) -> Result<SpkiDigest, rustl
     Ok(SpkiDigest(Sha256::digest(info.as_ref()).into()))
 }
 
+/// The same, of a certificate that came from a file.
+///
+/// # Errors
+/// [`TlsError::Form`]
+pub fn key_of(path: &Path, certificate: &CertificateDer<'_>) -> Result<SpkiDigest, TlsError> {
+    spki_digest(certificate).map_err(|_| TlsError::Form {
+        path: path.to_owned(),
+    })
+}
+
 /// The same, of the first certificate in a PEM file.
 ///
 /// # Errors
 /// A file that is missing, unreadable, or without a certificate.
 pub fn spki_digest_of_file(path: &Path) -> Result<SpkiDigest, TlsError> {
-    let chain = read_certificates(path)?;
-    spki_digest(&chain[0]).map_err(|error| TlsError::Rustls {
-        path: path.to_owned(),
-        error,
-    })
+    key_of(path, &read_certificates(path)?[0])
 }

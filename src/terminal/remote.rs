@@ -1,26 +1,44 @@
 //! Opens the client of a server for a command, and turns a failed request into an error with a
 //! remedy.
 
+use std::io::{self, Write as _};
 use std::path::Path;
 
 use indicatif::HumanCount;
 
 use super::advice::advice;
 use super::{CommandError, output_error};
+use crate::certificates::{TlsInspection, own_entry_ends};
 use crate::client::lines::LineError;
 use crate::client::officer::OfficerCallError;
 use crate::client::{Client, ClientError};
+use crate::clock::{Clock as _, SystemClock};
 use crate::config::ClientConfig;
 
 /// Reads a client file and the files that it names: the server's address, and the certificate and key
-/// to show there.
+/// to show there. Warns on standard error of what ends soon: the certificate, and the key's entry in
+/// the register as soon as the server tells its last day.
 ///
 /// # Errors
 /// When the file, or one that it names, cannot be read or is not what it should be.
 pub fn open_client(file: &Path) -> Result<Client, CommandError> {
     const HINT: &str = "`cloison init` writes such files to clients/; private keys have mode 0600";
     let config = ClientConfig::load(file).map_err(|error| CommandError::new(error, HINT))?;
-    Client::new(&config).map_err(|error| CommandError::new(error, HINT))
+    let client = Client::new(&config).map_err(|error| CommandError::new(error, HINT))?;
+    let now = SystemClock.now();
+    let TlsInspection { warnings, .. } = TlsInspection::of(&config.named_files(), None, now);
+    warnings.iter().for_each(|warning| warn(warning));
+    client.on_entry_end(move |until| {
+        if let Some(ends) = own_entry_ends(until, now) {
+            warn(&ends);
+        }
+    });
+    Ok(client)
+}
+
+/// Writes a warning to standard error, which may be closed.
+fn warn(what: &str) {
+    let _ = writeln!(io::stderr(), "warning: {what}");
 }
 
 impl From<ClientError> for CommandError {

@@ -675,7 +675,7 @@ fn a_vault_can_require_a_witness_and_says_when_it_lacks_it() {
     );
     let said = || fs::read_to_string(world.path("logs/witness.log")).unwrap();
     eventually("a hangup ends no witness", || {
-        said().contains("SIGHUP is ignored")
+        said().contains("SIGHUP: reading again")
     });
 
     let ready = || plain_get(world.health(Side::Vault), "/readyz").unwrap_or_default();
