@@ -12,6 +12,7 @@ mod example;
 #[path = "../common/orders.rs"]
 mod fixture;
 mod init;
+mod keys;
 mod order_cli;
 mod register_cli;
 mod units;
