@@ -7,6 +7,7 @@ pub mod files;
 pub mod log;
 mod progress;
 mod remote;
+pub mod table;
 
 use std::fmt::Display;
 use std::io::{self, Write as _};
