@@ -6,6 +6,8 @@ mod survey;
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
+use serde_json::json;
+
 use super::inputs::list_faults;
 use crate::clock::{Clock as _, SystemClock};
 use crate::config::{
@@ -13,7 +15,7 @@ use crate::config::{
     WitnessConfig,
 };
 use crate::register::{self, Fault, Register, RegisterOpenError};
-use crate::terminal::{CommandError, print};
+use crate::terminal::{CommandError, print, print_json, voice};
 pub(super) use survey::Survey;
 
 /// Check registers and configurations: every fault, and what to write instead
@@ -40,15 +42,23 @@ pub struct CheckArgs {
 /// # Errors
 /// When any file has a fault or cannot be read.
 pub fn run(args: CheckArgs) -> Result<(), CommandError> {
-    let mut bad = 0;
+    let (mut bad, mut files) = (0, vec![]);
     for file in args.files.iter().chain(&args.config) {
         match check_file(file) {
+            Ok(good) if voice().json => files.push(json!({"file": file, "good": good})),
             Ok(good) => print(format_args!("{}: {good}", file.display()))?,
             Err(text) => {
                 bad += 1;
-                complain(&text);
+                if voice().json {
+                    files.push(json!({"file": file, "faults": text}));
+                } else {
+                    complain(&text);
+                }
             }
         }
+    }
+    if voice().json {
+        print_json(&json!({"files": files}))?;
     }
     match bad {
         0 => Ok(()),

@@ -11,7 +11,7 @@ use crate::client::lines::LineError;
 use crate::client::officer::OfficerCallError;
 use crate::client::{Client, ClientError};
 use crate::clock::{Clock as _, SystemClock};
-use crate::config::ClientConfig;
+use crate::config::{ClientConfig, ConfigError};
 
 /// Reads a client file and the files that it names: the server's address, and the certificate and key
 /// to show there.
@@ -21,7 +21,7 @@ use crate::config::ClientConfig;
 /// certificate has expired.
 pub fn open_client(file: &Path) -> Result<Client, CommandError> {
     const HINT: &str = "`cloison init` writes such files to clients/; private keys have mode 0600";
-    let config = ClientConfig::load(file).map_err(|error| CommandError::new(error, HINT))?;
+    let config = ClientConfig::load(file)?;
     let client = Client::new(&config).map_err(|error| CommandError::new(error, HINT))?;
     let own = client.own_certificate();
     match own
@@ -33,6 +33,22 @@ pub fn open_client(file: &Path) -> Result<Client, CommandError> {
             "have a new one issued for the same key, or set this machine's clock if it is wrong",
         )),
         _ => Ok(client),
+    }
+}
+
+impl From<ConfigError> for CommandError {
+    fn from(error: ConfigError) -> Self {
+        let hint = match &error {
+            ConfigError::File(_) => "check the path, and that this user may read it".to_owned(),
+            ConfigError::OtherKind { wanted, .. } => {
+                format!("name {} ({})", wanted.called(), wanted.usual_name())
+            }
+            ConfigError::Faults { file, .. } => format!(
+                "correct the file; `cloison check {}` says when it has no fault",
+                file.display()
+            ),
+        };
+        Self::new(error, hint)
     }
 }
 
