@@ -390,7 +390,7 @@ pub(super) async fn watch_node(node: Arc<Node>, peer: Arc<WatchedVault>, mut wat
                 .and_then(Result::err);
             match &unwatched {
                 Some(why) if !was_unwatched => {
-                    tracing::warn!(%why, "the vault's log is not watched")
+                    tracing::warn!(%why, "the vault's log is not watched");
                 }
                 None if was_unwatched => tracing::info!("the vault's log is watched again"),
                 _ => {}

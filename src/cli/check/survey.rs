@@ -37,7 +37,7 @@ impl Survey {
             NamedFile::Issuers(path) => self.note(tls::read_certificates(path)),
             NamedFile::Identity { certificate, key } => self.identity(certificate, key, now),
             NamedFile::Secret(deposit, kind) => {
-                self.secret(deposit, || keyring.read(deposit, *kind).map(drop))
+                self.secret(deposit, || keyring.read(deposit, *kind).map(drop));
             }
             NamedFile::SigningKey(deposit, kind) => {
                 self.secret(deposit, || {
@@ -45,7 +45,7 @@ impl Survey {
                 });
             }
             NamedFile::Versions(deposit, _) if deposit.custody == Custody::Credential => {
-                self.good(deposit)
+                self.good(deposit);
             }
             NamedFile::Versions(deposit, kind) => match keyring.versions(deposit) {
                 Err(fault) => self.fault(fault),
