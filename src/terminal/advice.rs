@@ -17,6 +17,10 @@ const ADVICE: &[(&[Code], &str)] = &[
         "have the register list this digest for the client, or use the right client file",
     ),
     (
+        &[Code::KeyEnded],
+        "have those who keep the register set a later `until`, or make a new key and hand in its digest",
+    ),
+    (
         &[Code::Forbidden],
         "use the client file of a role that may do this; `cloison register show` says \
             what each client may",
