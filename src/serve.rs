@@ -455,7 +455,7 @@ async fn serve_node(
         "the authority node serves"
     );
     show_sealed(&node, &readiness);
-    watch::watch_vault_once(peer.clone()).await;
+    watch::watch_vault_once(peer.clone(), &config.vault.url).await;
     readiness.clear("starting");
     let watch = EntityWatch::new(
         node.entity().clone(),

@@ -234,3 +234,38 @@ pub enum AuditEvent {
         limit: u64,
     },
 }
+
+impl AuditEvent {
+    /// The names of all events, as entries have them.
+    pub const NAMES: &'static [&'static str] = &[
+        "start",
+        "continue",
+        "resume",
+        "second-lost",
+        "clock-lower",
+        "acknowledge-resume",
+        "tokenize",
+        "refuse",
+        "epoch-advance",
+        "secret-rotate",
+        "secret-retire",
+        "release",
+        "reveal",
+        "migration-release",
+        "migration-reveal",
+        "migrate",
+        "migration-pairs",
+        "epoch-retire",
+        "custody",
+        "segments",
+        "order-act",
+        "order-lodge",
+        "order-end",
+        "inspection",
+        "access",
+        "read",
+        "look-up",
+        "erase",
+        "release-alarm",
+    ];
+}

@@ -17,7 +17,7 @@ use crate::register::{self, Fault, Register, RegisterOpenError};
 use crate::terminal::{CommandError, print};
 pub(super) use survey::Survey;
 
-/// Check registers and configurations: every fault with file, line and what to write instead
+/// Check registers and configurations: every fault, and what to write instead
 #[derive(clap::Args)]
 #[command(after_long_help = "Examples:\n  \
     cloison check register.toml\n  \

@@ -55,9 +55,12 @@ impl From<ClientError> for CommandError {
                 "check that `url` in the client file leads to a cloison listener of the right kind"
             }
             ClientError::Request => return Self::bug(error),
-            ClientError::Problem(problem) => problem
-                .known()
-                .map_or("use the same version on both sides", advice),
+            ClientError::Problem(problem) => {
+                let known = problem.known();
+                let hint = known.map_or("use the same version on both sides", advice);
+                let code = problem.code.clone();
+                return Self::new(error, hint).with_code(&code);
+            }
         };
         Self::new(error, hint)
     }
