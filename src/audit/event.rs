@@ -2,7 +2,11 @@
 
 use serde::Serialize;
 
-use super::details::*;
+use super::details::{
+    AccessDetails, ClockLowerDetails, CustodyDetails, EraseDetails, InspectionDetails,
+    LookUpDetails, MigrationPageDetails, OpenedEpoch, OrderActDetails, OrderLodgeDetails,
+    ReidentifyDetails, SegmentsDetails, StatementNote, TokenizeDetails,
+};
 use crate::code::Code;
 use crate::id::Id;
 

@@ -91,9 +91,9 @@ pub fn run(args: MigrateArgs) -> Result<(), CommandError> {
     bar.finish_and_clear();
     let summary = outcome?;
     if args.json {
-        print_json(&summary)?
+        print_json(&summary)?;
     } else {
-        print(summary.text())?
+        print(summary.text())?;
     }
     match summary.skipped {
         0 => Ok(()),

@@ -281,7 +281,7 @@ fn check(args: &StatementCheckArgs) -> Result<(), CommandError> {
             let signers: Vec<_> = signed
                 .persons
                 .iter()
-                .map(|signer| signer.as_str())
+                .map(super::super::id::Id::as_str)
                 .collect();
             let said = format!(
                 "Signed by {}: it allows this once, until {}.",

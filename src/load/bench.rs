@@ -290,7 +290,7 @@ impl RunningVault {
             Some(batch) => self.run_beside(load, target, begin, batch, args.persons)?,
         };
         let rss_mib = usage::resident_mib(self.id)?;
-        let cpu = usage::cpu_when_idle(self.id)? - before;
+        let cpu = usage::cpu_when_idle(self.id)?.checked_sub(before).unwrap();
         let seconds = sent.elapsed.as_secs_f64();
         Ok(BenchOutcome {
             workload,

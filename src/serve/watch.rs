@@ -62,12 +62,13 @@ fn show_log(log: &Log, cosigners: &Cosigners, readiness: &Readiness) {
     }
 }
 
-/// The witnesses that a configuration names.
-fn watchers(config: &LogConfig) -> Result<Vec<Cosigner>, CommandError> {
+/// The witnesses that a configuration names. Their clients are added to `callers`.
+fn watchers(config: &LogConfig, callers: &mut Vec<Client>) -> Result<Vec<Cosigner>, CommandError> {
     let watcher = |witness: &WatcherConfig| {
         let client = Client::with_timeouts(&witness.client, PATIENCE).map_err(|error| {
             CommandError::new(error, "check [[audit.witness]] in the configuration")
         })?;
+        callers.push(client.clone());
         let verifier = Verifier::new(
             witness.name.as_str(),
             SignatureKind::Cosigner,
@@ -149,6 +150,8 @@ struct Cosigning {
     witness: Witness,
     cosigners: Arc<Cosigners>,
     asking: WitnessThread,
+    /// The clients by which it asks.
+    callers: Vec<Client>,
 }
 
 impl Cosigning {
@@ -157,18 +160,21 @@ impl Cosigning {
         entity: &Entity,
         config: &LogConfig,
         memory: PathBuf,
-        ask: impl Fn() -> Result<Option<Box<dyn WitnessLink>>, CommandError>,
+        ask: impl Fn() -> Result<Option<Client>, CommandError>,
     ) -> Result<Self, CommandError> {
+        let mut callers = vec![];
         let register = entity.register();
         compare_witnesses(register, config);
-        let mut all = watchers(config)?;
+        let mut all = watchers(config, &mut callers)?;
         let mut logs = vec![];
         for (side, key) in entity.role().peers(register) {
             let owner = side.owner(&register.deployment);
             let verifier = Verifier::new(cosigner_name(&owner), SignatureKind::Cosigner, key);
+            let client = ask()?;
+            callers.extend(client.clone());
             all.push(Cosigner {
                 verifier,
-                ask: ask()?,
+                ask: client.map(|client| Box::new(client) as Box<dyn WitnessLink>),
                 counts: false,
             });
             logs.push(TrustedLogKey::Owner(owner, key));
@@ -180,8 +186,19 @@ impl Cosigning {
             witness,
             cosigners,
             asking,
+            callers,
         })
     }
+}
+
+/// The vault among those who watch each other.
+pub(super) struct WatchedSide {
+    /// The door at which nodes cosign.
+    pub(super) door: Arc<CosignDoor>,
+    /// Asks the witnesses while it lives.
+    pub(super) asking: WitnessThread,
+    /// The clients by which it asks.
+    pub(super) callers: Vec<Client>,
 }
 
 /// Nodes and witnesses watch the vault; the vault watches the nodes.
@@ -189,21 +206,35 @@ pub(super) fn vault(
     vault: &Vault,
     config: &VaultConfig,
     memory: PathBuf,
-) -> Result<(Arc<CosignDoor>, WitnessThread), CommandError> {
+) -> Result<WatchedSide, CommandError> {
     let Cosigning {
         witness,
         cosigners,
         asking,
+        callers,
     } = Cosigning::start(vault, &config.log, memory, || Ok(None))?;
-    let witness = Arc::new(witness);
-    Ok((
-        Arc::new(CosignDoor {
-            entity: vault.entity().clone(),
-            witness,
-            cosigners,
-        }),
+    let door = Arc::new(CosignDoor {
+        entity: vault.entity().clone(),
+        witness: Arc::new(witness),
+        cosigners,
+    });
+    Ok(WatchedSide {
+        door,
         asking,
-    ))
+        callers,
+    })
+}
+
+/// A node among those who watch each other.
+pub(super) struct WatchingSide {
+    /// The vault, which it watches.
+    pub(super) vault: Arc<WatchedVault>,
+    /// Those who cosign its own log.
+    pub(super) cosigners: Arc<Cosigners>,
+    /// Asks them while it lives.
+    pub(super) asking: WitnessThread,
+    /// The clients by which it asks and watches.
+    pub(super) callers: Vec<Client>,
 }
 
 /// The same for a node. The node dials, for both directions.
@@ -211,24 +242,31 @@ pub(super) fn node(
     node: &Node,
     config: &NodeConfig,
     memory: PathBuf,
-) -> Result<(Arc<WatchedVault>, Arc<Cosigners>, WitnessThread), CommandError> {
+) -> Result<WatchingSide, CommandError> {
     let failed = |error| CommandError::new(error, "check [vault] in the configuration");
     let watching = || Client::with_timeouts(&config.vault, PATIENCE).map_err(failed);
-    let ask = || Ok(Some(Box::new(watching()?) as Box<dyn WitnessLink>));
     let Cosigning {
         witness,
         cosigners,
         asking,
-    } = Cosigning::start(node, &config.log, memory, ask)?;
+        mut callers,
+    } = Cosigning::start(node, &config.log, memory, || watching().map(Some))?;
     let releases = Client::new(&config.vault).map_err(failed)?;
-    let peer = WatchedVault::new(
+    let watching = watching()?;
+    callers.extend([releases.clone(), watching.clone()]);
+    let vault = WatchedVault::new(
         releases,
-        watching()?,
+        watching,
         witness,
         node.store().clone(),
         Arc::new(SystemClock),
     );
-    Ok((Arc::new(peer), cosigners, asking))
+    Ok(WatchingSide {
+        vault: Arc::new(vault),
+        cosigners,
+        asking,
+        callers,
+    })
 }
 
 /// Watches the vault's log once before the node is ready, so that a ready node has checked the log

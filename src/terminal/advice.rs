@@ -10,6 +10,9 @@ pub(super) fn advice(code: Code) -> &'static str {
         C::UnknownClient => {
             "have the register list this digest for the client, or use the right client file"
         }
+        C::KeyEnded => {
+            "have those who keep the register set a later `until`, or make a new key and hand in its digest"
+        }
         C::Forbidden => {
             "use the client file of a role that may do this: the command's --help has an example, and `cloison register show` says what each client may"
         }
