@@ -422,7 +422,7 @@ pub fn path(parts: &[&str]) -> String {
         for byte in part.bytes() {
             match byte {
                 b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => {
-                    path.push(byte.into())
+                    path.push(byte.into());
                 }
                 _ => path.push_str(&format!("%{byte:02X}")),
             }

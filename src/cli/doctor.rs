@@ -105,11 +105,11 @@ pub fn run(args: DoctorArgs) -> Result<(), CommandError> {
         of_config(config, &mut findings)?;
     }
     if args.json {
-        print_json(&findings)?
+        print_json(&findings)?;
     } else {
         findings
             .iter()
-            .try_for_each(|finding| print(finding.line()))?
+            .try_for_each(|finding| print(finding.line()))?;
     }
     match findings
         .iter()

@@ -11,7 +11,8 @@ use crate::terminal::{CommandError, print, print_json};
 #[derive(clap::Args)]
 #[command(after_long_help = "Examples:\n  \
     cloison init ./pilot\n  \
-    cloison init /etc/cloison --deployment ma-prod --vault-host vault.example.ma --authority-host node.example.ma\n\n\
+    cloison init /etc/cloison --deployment ma-prod --vault-host vault.example.ma \\\n    \
+    --authority-host node.example.ma\n\n\
     Nothing is overwritten. The folder holds everything; at the end the command prints who must hold which file.")]
 pub struct InitArgs {
     /// The folder to fill; it must not exist yet, or be empty

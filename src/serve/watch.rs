@@ -3,7 +3,7 @@
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use ed25519_dalek::SigningKey;
 
@@ -14,6 +14,7 @@ use crate::audit::origin::TrustedLogKey;
 use crate::audit::origin::cosigner_name;
 use crate::client::peer::WatchedVault;
 use crate::client::{Client, Timeouts};
+use crate::clock::lasting::LastingTrouble;
 use crate::clock::{ClockBehind, SystemClock};
 use crate::config::{LogConfig, NodeConfig, VaultConfig, WatcherConfig};
 use crate::entity::{Entity, Role};
@@ -269,10 +270,11 @@ pub(super) fn node(
 }
 
 /// Watches the vault's log once before the node is ready, so that a ready node has checked the log
-/// of a vault that answers.
-pub(super) async fn watch_vault_once(peer: Arc<WatchedVault>) {
+/// of a vault that answers. One that does not answer yet is waited for.
+pub(super) async fn watch_vault_once(peer: Arc<WatchedVault>, vault: &str) {
     if let Ok(Err(why)) = tokio::task::spawn_blocking(move || peer.watch()).await {
-        tracing::info!(%why, "the vault's log is not watched yet");
+        tracing::info!("waiting for the vault at {vault}");
+        tracing::debug!(%why, "the vault's log is not watched yet");
     }
 }
 
@@ -419,22 +421,25 @@ impl EntityWatch {
 /// The node's watch over the vault's log and over itself, until the task is aborted.
 pub(super) async fn watch_node(node: Arc<Node>, peer: Arc<WatchedVault>, mut watch: EntityWatch) {
     let watching = async {
-        let mut was_unwatched = false;
+        let mut unwatched = LastingTrouble::default();
         loop {
             let watcher = peer.clone();
-            let unwatched = tokio::task::spawn_blocking(move || watcher.watch())
+            let failed = tokio::task::spawn_blocking(move || watcher.watch())
                 .await
                 .ok()
                 .and_then(Result::err);
-            match &unwatched {
-                Some(why) if !was_unwatched => {
-                    tracing::warn!(%why, "the vault's log is not watched")
+            let pause = if let Some(why) = failed {
+                if unwatched.note(Instant::now()) {
+                    tracing::warn!(%why, "the vault's log is not watched");
                 }
-                None if was_unwatched => tracing::info!("the vault's log is watched again"),
-                _ => {}
-            }
-            was_unwatched = unwatched.is_some();
-            tokio::time::sleep(if was_unwatched { AGAIN } else { EVERY }).await;
+                AGAIN
+            } else {
+                if unwatched.end() {
+                    tracing::info!("the vault's log is watched again");
+                }
+                EVERY
+            };
+            tokio::time::sleep(pause).await;
         }
     };
     let saying = async {

@@ -383,9 +383,10 @@ fn what_is_no_pseudonym_is_not_repeated() {
         let said = String::from_utf8(output.stdout).unwrap();
         // Once, as the identifier behind the pseudonym that was asked for.
         assert_eq!(said.matches("QC440001").count(), 1, "{said}");
-        match json {
-            true => assert!(said.contains("\"pseudonym\": \"#1\""), "{said}"),
-            false => assert!(said.starts_with("#1\t!pseudonym-malformed\n"), "{said}"),
+        if json {
+            assert!(said.contains("\"pseudonym\": \"#1\""), "{said}");
+        } else {
+            assert!(said.starts_with("#1\t!pseudonym-malformed\n"), "{said}");
         }
         assert!(!String::from_utf8_lossy(&output.stderr).contains("QC44"));
     }

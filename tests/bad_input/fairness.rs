@@ -275,9 +275,10 @@ fn narrow() -> World {
         ..Setup::default()
     });
     let config = world.read("vault.toml");
-    let narrow = match config.contains("[limits]") {
-        true => swap(&config, "[limits]", "[limits]\nconnections = 64"),
-        false => config + "\n[limits]\nconnections = 64\n",
+    let narrow = if config.contains("[limits]") {
+        swap(&config, "[limits]", "[limits]\nconnections = 64")
+    } else {
+        config + "\n[limits]\nconnections = 64\n"
     };
     world.write("vault.toml", &narrow);
     world.start(Side::Vault, &[]);

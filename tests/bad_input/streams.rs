@@ -135,7 +135,7 @@ impl Flood {
                 }
             }
             until(stop).await;
-            tasks.iter().for_each(|task| task.abort());
+            tasks.iter().for_each(tokio::task::JoinHandle::abort);
         });
     }
 }
@@ -171,7 +171,7 @@ pub fn ask_and_never_read(
             }
         }
         until(stop).await;
-        tasks.iter().for_each(|task| task.abort());
+        tasks.iter().for_each(tokio::task::JoinHandle::abort);
     });
 }
 

@@ -48,7 +48,7 @@ impl Survey {
             NamedFile::Certificates(_) => {}
             NamedFile::Identity { key, .. } => self.private_key(key),
             NamedFile::Secret(deposit, kind) => {
-                self.secret(deposit, || keyring.read(deposit, *kind).map(drop))
+                self.secret(deposit, || keyring.read(deposit, *kind).map(drop));
             }
             NamedFile::SigningKey(deposit, kind) => {
                 self.secret(deposit, || {
@@ -56,7 +56,7 @@ impl Survey {
                 });
             }
             NamedFile::Versions(deposit, _) if deposit.custody == Custody::Credential => {
-                self.good(deposit)
+                self.good(deposit);
             }
             NamedFile::Versions(deposit, kind) => match keyring.versions(deposit) {
                 Err(fault) => self.fault(fault),
