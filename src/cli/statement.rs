@@ -278,11 +278,7 @@ fn check(args: &StatementCheckArgs) -> Result<(), CommandError> {
     }
     match check_statement(&text, &register, SystemClock.now()) {
         Ok(signed) => {
-            let signers: Vec<_> = signed
-                .persons
-                .iter()
-                .map(super::super::id::Id::as_str)
-                .collect();
+            let signers: Vec<_> = signed.persons.iter().map(crate::id::Id::as_str).collect();
             let said = format!(
                 "Signed by {}: it allows this once, until {}.",
                 signers.join(", "),

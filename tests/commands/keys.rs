@@ -377,7 +377,10 @@ fn the_servers_key_is_renewed_under_load_without_an_outage() {
             // Half a file, or a certificate of another key.
             let half = |text: String| text[..text.len() / 2].to_owned();
             let (broken, fault) = match n {
-                1 => (half(world.read("tls/vault.pem")), "vault.pem: has no certificate"),
+                1 => (
+                    half(world.read("tls/vault.pem")),
+                    "vault.pem: has no certificate",
+                ),
                 _ => (world.read("tls/node.pem"), "vault.key: is not the key of"),
             };
             world.write("tls/vault.pem", &broken);
