@@ -30,6 +30,7 @@ mod counts;
 pub mod data;
 mod handshakes;
 pub mod health;
+mod in_force;
 pub mod inspections;
 mod limits;
 pub mod migrations;

@@ -31,7 +31,7 @@ use super::socket::{ClientSocket, SocketState};
 use super::tls;
 use crate::access::{self, AccountHolder, CallerStanding};
 use crate::code::Code;
-use crate::entity::Entity;
+use crate::entity::EntityInForce;
 use crate::metrics::Registry;
 use crate::register::SpkiDigest;
 
@@ -68,7 +68,7 @@ impl Door {
     pub(super) fn new(
         name: &'static str,
         router: Router,
-        (tls, entity): (Option<Arc<ServerConfig>>, Option<Arc<Entity>>),
+        (tls, entity): (Option<Arc<ServerConfig>>, Option<EntityInForce>),
         limits: Limits,
         registry: &Registry,
         draining: watch::Receiver<bool>,
@@ -232,8 +232,9 @@ impl Door {
         if let Some(entity) = &self.handler.entity {
             // The other side already got its alert. If nothing can be logged, nothing was done for
             // it either.
+            let entity = entity.get();
             let _ = entity.committer().submit(refusal_job(
-                entity,
+                &entity,
                 "unknown".into(),
                 "connect",
                 Code::UnknownClient,
@@ -244,7 +245,7 @@ impl Door {
     /// The standing of a certificate's holder; none for a stranger.
     fn standing(&self, spki: SpkiDigest) -> Option<CallerStanding> {
         match &self.handler.entity {
-            Some(entity) => access::standing(entity.register(), spki),
+            Some(entity) => access::standing(entity.get().register(), spki),
             None => Some(CallerStanding {
                 holder: AccountHolder::Certificate(spki),
                 stops: false,

@@ -26,7 +26,7 @@ use super::problem::Problem;
 use super::request_body::lend;
 use super::socket::SocketState;
 use crate::code::Code;
-use crate::entity::Entity;
+use crate::entity::EntityInForce;
 
 /// Answers up to this many bytes are not charged separately.
 const SMALL_ANSWER: usize = 4 << 10;
@@ -44,7 +44,7 @@ pub(super) struct Caller {
 pub(super) struct RequestHandler {
     pub(super) router: Router,
     /// Its register knows the callers, and its log takes refusals.
-    pub(super) entity: Option<Arc<Entity>>,
+    pub(super) entity: Option<EntityInForce>,
     pub(super) counts: ListenerCounts,
 }
 
@@ -134,9 +134,9 @@ async fn handle(
     if is_of_a_browser(request.headers()) {
         let problem = Problem::new(Code::BrowserRefused);
         return match (&handler.entity, &caller.peer) {
-            (Some(entity), Some(peer)) => {
-                note(entity, peer, "request", problem).await.into_response()
-            }
+            (Some(entity), Some(peer)) => note(&entity.get(), peer, "request", problem)
+                .await
+                .into_response(),
             _ => problem.into_response(),
         };
     }

@@ -2,7 +2,6 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
@@ -17,7 +16,7 @@ use super::limits::Limits;
 use super::problem;
 use super::tls::ServerTls;
 use crate::access;
-use crate::entity::Entity;
+use crate::entity::EntityInForce;
 use crate::metrics::Registry;
 
 /// Connections that the kernel keeps for us until we accept them.
@@ -32,7 +31,7 @@ pub enum Callers {
     Certified(ServerTls),
     /// Of these, callers whose key the register of an entity knows. The entity's log has entries
     /// about strangers and browsers.
-    Registered(ServerTls, Arc<Entity>),
+    Registered(ServerTls, EntityInForce),
 }
 
 /// A bound socket and what serves it.
@@ -162,8 +161,8 @@ fn accept(
         Callers::Anybody => (None, None),
         Callers::Certified(tls) => (Some(tls.for_certificates()), None),
         Callers::Registered(tls, entity) => {
-            let asked = Arc::clone(&entity);
-            let is_known = move |spki| access::standing(asked.register(), spki).is_some();
+            let asked = entity.clone();
+            let is_known = move |spki| access::standing(asked.get().register(), spki).is_some();
             (Some(tls.for_known(is_known)), Some(entity))
         }
     };
