@@ -29,6 +29,7 @@
 //! | [`inspection`], [`rights`] | use cases: those who watch, and the persons concerned |
 //! | [`config`] | configuration files |
 //! | [`http`], [`client`] | the doors, and the client that knocks at them |
+//! | [`certificates`] | one inspection of every TLS file: there, private, fitting, in date, in the register |
 //! | [`terminal`] | what programs need at a terminal: errors with a remedy, printing, files, the log |
 //! | [`deployment`] | makes a new deployment: keys, certificates, register, configuration |
 //! | [`serve`] | the composition root: opens what a server is, starts its tasks, drains it |
@@ -39,6 +40,7 @@
 
 pub mod access;
 pub mod audit;
+pub mod certificates;
 pub mod cli;
 pub mod client;
 pub mod clock;

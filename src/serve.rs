@@ -3,6 +3,7 @@
 mod descriptors;
 mod figures;
 mod first_start;
+mod reload;
 mod tidy;
 mod watch;
 mod witness;
@@ -14,12 +15,15 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use figures::PersonFigures;
+use reload::{TlsKeeper, TlsUser};
 use tokio::task::AbortHandle;
-use watch::EntityWatch;
+use watch::{EntityWatch, WatchedSide, WatchingSide};
 pub use witness::run_witness;
 
 use crate::audit::log::LogError;
-use crate::clock::SystemClock;
+use crate::certificates::{TlsInspection, unused_client_ca};
+use crate::client::Client;
+use crate::clock::{Clock as _, SystemClock};
 use crate::config::{
     AuthorityKeyPlace, KeyPlace, LimitConfig, NodeConfig, RegisterFiles, TlsFiles, VaultConfig,
 };
@@ -108,7 +112,21 @@ async fn serve_vault(
     vault
         .get()
         .know_former_segment_keys(config.former_segment_keys.clone());
-    let (cosigning, _asking) = watch::vault(&vault, &config, memory)?;
+    let WatchedSide {
+        door: cosigning,
+        asking: _asking,
+        callers,
+    } = watch::vault(&vault, &config, memory)?;
+    let (of, entity) = (config.clone(), vault.entity());
+    let inspect = move || {
+        let entity = entity.get();
+        TlsInspection::of(
+            &of.named_files(),
+            Some(entity.register()),
+            SystemClock.now(),
+        )
+    };
+    let keeper = keep_tls(&config.tls, &tls, callers, inspect, &readiness, &registry)?;
     let watch = EntityWatch::new(
         vault.entity(),
         cosigning.cosigners.clone(),
@@ -134,6 +152,7 @@ async fn serve_vault(
         tokio::spawn(tidy::vault(vault.clone())).abort_handle(),
         tokio::spawn(watch::keep_place(vault.entity(), readiness.clone())).abort_handle(),
         tokio::spawn(keep_house(vault.clone(), watch, registry.clone())).abort_handle(),
+        tokio::spawn(keeper.keep(registry.clone(), vec![])).abort_handle(),
     ];
     http::serve(listeners, None, &readiness, &registry, shutdown).await;
     tasks.iter().for_each(AbortHandle::abort);
@@ -206,6 +225,25 @@ fn warn_of_stranded_segments(vault: &Vault) {
 
 fn read_tls(files: &TlsFiles) -> Result<ServerTls, CommandError> {
     ServerTls::read(files).map_err(|e| CommandError::new(e, "check [tls] in the configuration"))
+}
+
+/// What keeps the TLS files of a server up to date ([`reload`]): those of its listeners and of its
+/// `callers`. SIGHUP goes there, too.
+fn keep_tls(
+    files: &TlsFiles,
+    listeners: &ServerTls,
+    callers: Vec<Client>,
+    inspect: impl Fn() -> TlsInspection + Send + 'static,
+    readiness: &Arc<Readiness>,
+    registry: &Registry,
+) -> Result<TlsKeeper, CommandError> {
+    if let Some(warning) = unused_client_ca(files) {
+        tracing::warn!("{warning}");
+    }
+    let callers = callers.into_iter().map(TlsUser::Caller);
+    let users = std::iter::once(TlsUser::Listeners(listeners.clone())).chain(callers);
+    TlsKeeper::new(users.collect(), inspect, readiness.clone(), registry)
+        .map_err(|e| CommandError::new(e, "check the system's signal settings"))
 }
 
 /// Ends when the process is told to stop.
@@ -396,7 +434,22 @@ async fn serve_node(
         .map_err(start_error)?;
     first_start::end(first)?;
     let node = InForce::new(node);
-    let (peer, cosigners, _asking) = watch::node(&node, &config, memory)?;
+    let WatchingSide {
+        vault: peer,
+        cosigners,
+        asking: _asking,
+        callers,
+    } = watch::node(&node, &config, memory)?;
+    let (of, entity) = (config.clone(), node.entity());
+    let inspect = move || {
+        let entity = entity.get();
+        TlsInspection::of(
+            &of.named_files(),
+            Some(entity.register()),
+            SystemClock.now(),
+        )
+    };
+    let keeper = keep_tls(&config.tls, &tls, callers, inspect, &readiness, &registry)?;
     let routes = NodeRoutes {
         node: node.clone(),
         vault: peer.clone(),
@@ -417,7 +470,7 @@ async fn serve_node(
         "the authority node serves"
     );
     show_sealed(&node.get(), &readiness);
-    watch::watch_vault_once(peer.clone()).await;
+    watch::watch_vault_once(peer.clone(), &config.vault.url).await;
     readiness.clear("starting");
     let watch = EntityWatch::new(
         node.entity(),
@@ -430,6 +483,7 @@ async fn serve_node(
     let tasks = [
         keeping_in_step,
         tokio::spawn(tidy::node(node.clone())).abort_handle(),
+        tokio::spawn(keeper.keep(registry.clone(), vec![])).abort_handle(),
         tokio::spawn(sealing).abort_handle(),
         tokio::spawn(watch::keep_place(node.entity(), readiness.clone())).abort_handle(),
         tokio::spawn(watch::watch_node(node, peer, watch)).abort_handle(),

@@ -7,6 +7,8 @@ pub mod files;
 pub mod log;
 mod progress;
 mod remote;
+pub mod table;
+mod voice;
 
 use std::fmt::Display;
 use std::io::{self, Write as _};
@@ -14,6 +16,7 @@ use std::io::{self, Write as _};
 pub use error::CommandError;
 pub use progress::{line_progress, line_summary, progress, say_wait};
 pub use remote::open_client;
+pub use voice::{Voice, is_quiet, set_voice, voice};
 
 /// Writes a result and a line end to standard output. Unlike `println!` it does not panic when the
 /// reader has gone.

@@ -412,7 +412,7 @@ fn destroy_retired(secrets: &dyn SectorSecretStore, versions: &[u32]) {
                 "a retired version of the sector secret was here, and was destroyed"
             ),
             Err(error) => {
-                tracing::error!(version, %error, "a retired version of the sector secret is still here")
+                tracing::error!(version, %error, "a retired version of the sector secret is still here");
             }
         }
     }

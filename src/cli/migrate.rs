@@ -18,7 +18,7 @@ use crate::terminal::{CommandError, print, print_json};
 /// How long the command waits for a side that does not answer before it gives up.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// Migrate, as an officer, a sector's pseudonyms from one epoch to the next, under a signed order
+/// Bring a sector's pseudonyms from one epoch to the next, under a signed order
 #[derive(clap::Args)]
 #[command(after_long_help = "Example:\n  \
     cloison migrate --order orders/migration.jws --key secrets/people/officer.pem --client clients/officer.toml\n\n\
@@ -90,9 +90,9 @@ pub fn run(args: MigrateArgs) -> Result<(), CommandError> {
     bar.finish_and_clear();
     let summary = outcome?;
     if args.json {
-        print_json(&summary)?
+        print_json(&summary)?;
     } else {
-        print(summary.text())?
+        print(summary.text())?;
     }
     match summary.skipped {
         0 => Ok(()),

@@ -358,9 +358,9 @@ impl OrderCheckReport {
         if self.valid {
             out.push_str(
                 "The order is valid under this register now. Vault and node also check what they have stored.",
-            )
+            );
         } else {
-            out.push_str("The order is NOT valid.")
+            out.push_str("The order is NOT valid.");
         }
         out
     }

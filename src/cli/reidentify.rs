@@ -133,12 +133,12 @@ fn sealed(
         print_json(&serde_json::json!({
             "order": answer.order, "sector": answer.sector, "entry": answer.entry, "items": items, "found": found,
             "file": out,
-        }))?
+        }))?;
     } else {
         print(format_args!(
             "{found} of {items} pseudonyms resolved; sealed to the officer's key in {}: `cloison delivery open`",
             out.display()
-        ))?
+        ))?;
     }
     match items - found.min(items) {
         0 => Ok(()),

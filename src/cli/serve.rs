@@ -6,7 +6,7 @@ use crate::serve::{self, StartOptions};
 use crate::terminal::CommandError;
 use crate::vault::SectorAdvance;
 
-/// Run the vault: derives pseudonyms, stores sealed mappings, releases them under an order.
+/// Run the vault: derives pseudonyms, stores sealed mappings, releases them under orders.
 #[derive(clap::Args)]
 #[command(after_long_help = "Examples:\n  \
     cloison serve --config vault.toml\n  \

@@ -272,7 +272,7 @@ fn check(args: &StatementCheckArgs) -> Result<(), CommandError> {
             let signers: Vec<_> = signed
                 .persons
                 .iter()
-                .map(|signer| signer.as_str())
+                .map(super::super::id::Id::as_str)
                 .collect();
             print(format_args!(
                 "Signed by {}: it allows this once, until {}.",

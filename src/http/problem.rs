@@ -171,6 +171,7 @@ problems! {
 
 
     UnknownClient         401 "The register does not know this certificate's key",
+    KeyEnded              401 "The register's entry for this certificate's key has ended",
     Forbidden             403 "This client may not do this",
     BrowserRefused        403 "This server does not serve web pages",
     UnknownSector         404 "There is no such sector for this client",

@@ -229,7 +229,7 @@ fn count_look_up(vault: &Vault, officer: &Id, now: Timestamp) -> Result<Change, 
         return Err(Refusal::new(Code::LookUpLimit, why).come_back_in(wait));
     }
     Ok(Box::new(move |store, batch| {
-        store.put_look_ups(batch, &officer, day, made + 1)
+        store.put_look_ups(batch, &officer, day, made + 1);
     }))
 }
 

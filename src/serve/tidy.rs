@@ -37,7 +37,7 @@ async fn clear_copies(store: Arc<Store>) {
         let (store, begun) = (store.clone(), Instant::now());
         match tokio::task::spawn_blocking(move || store.clear_copies()).await {
             Ok(Ok(true)) => {
-                tracing::info!("destroyed copies of orders are gone from the store's files")
+                tracing::info!("destroyed copies of orders are gone from the store's files");
             }
             Ok(Err(error)) => {
                 tracing::error!(%error, "destroyed copies of orders may still be in the store's files; trying again later");

@@ -1,15 +1,20 @@
-//! Bars on standard error while something takes its time; hidden unless that is a terminal.
+//! Bars on standard error while something takes its time; hidden unless that is a terminal, and with
+//! `--quiet`.
 
 use std::io::{self, Write as _};
 use std::time::Duration;
 
 use indicatif::{HumanCount, ProgressBar, ProgressStyle};
 
+use super::is_quiet;
 use crate::client::ClientError;
 use crate::client::lines::LineTotals;
 
 /// A bar over `length` bytes or rows, or a counter where the length is not known.
 pub fn progress(length: Option<u64>) -> ProgressBar {
+    if is_quiet() {
+        return ProgressBar::hidden();
+    }
     let (bar, template) = match length {
         Some(length) => (
             ProgressBar::new(length),
@@ -32,6 +37,9 @@ pub fn line_progress(bar: &ProgressBar) -> impl FnMut(u64, &LineTotals) {
 /// Says on standard error, beside a bar, why lines are sent again, and after how long.
 pub fn say_wait(bar: &ProgressBar) -> impl Fn(&ClientError, Duration) {
     |error, pause| {
+        if is_quiet() {
+            return;
+        }
         // Standard error may be closed; the work goes on all the same.
         let say = || {
             writeln!(

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use jiff::{SignedDuration, Timestamp};
 use uuid::Uuid;
 
-use super::time;
+use super::filter::beginning;
 use crate::cli::assent::{Assent, Irreversible};
 use crate::cli::client_file::ClientFile;
 use crate::cli::inputs::{id_of_option, present_second, read_register, write_new};
@@ -74,13 +74,13 @@ pub struct InspectionNewArgs {
     #[arg(long = "actor", value_name = "ID", required_unless_present = "sectors")]
     actors: Vec<String>,
     /// Only what was logged from this day or instant on
-    #[arg(long, value_name = "TIME", value_parser = time)]
+    #[arg(long, value_name = "TIME", value_parser = beginning)]
     from: Option<Timestamp>,
     /// Only what was logged before this day or instant
-    #[arg(long, value_name = "TIME", value_parser = time)]
+    #[arg(long, value_name = "TIME", value_parser = beginning)]
     to: Option<Timestamp>,
     /// When it opens [default: now]
-    #[arg(long, value_name = "TIME", value_parser = time)]
+    #[arg(long, value_name = "TIME", value_parser = beginning)]
     not_before: Option<Timestamp>,
     /// How many days it lasts
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=366))]

@@ -93,9 +93,9 @@ pub fn run(args: &AuditVerifyArgs) -> Result<(), CommandError> {
     if args.json {
         print_json(
             &serde_json::json!({"good": report.is_good(), "logs": report.logs, "findings": report.findings}),
-        )?
+        )?;
     } else {
-        print(text(&report, started.elapsed()))?
+        print(text(&report, started.elapsed()))?;
     }
     match (report.is_good(), &args.keep) {
         (true, None) => Ok(()),

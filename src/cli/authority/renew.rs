@@ -107,14 +107,14 @@ fn renew(args: &RenewArgs, client: &Client) -> Result<(), CommandError> {
         all.segments = examined;
     }
     if args.json {
-        print_json(&all)?
+        print_json(&all)?;
     } else {
         print(format_args!(
             "{} segments: {} recipients added, {} proved to open.",
             HumanCount(all.segments),
             HumanCount(all.added),
             HumanCount(all.proved)
-        ))?
+        ))?;
     }
     all.left()
 }
@@ -178,13 +178,13 @@ fn drop_old(args: &RenewArgs, client: &Client) -> Result<(), CommandError> {
         Ok(request.after.is_some())
     })?;
     if args.json {
-        print_json(&all)?
+        print_json(&all)?;
     } else {
         print(format_args!(
             "{} segments: {} recipients dropped that the register no longer lists.",
             HumanCount(all.segments),
             HumanCount(all.dropped)
-        ))?
+        ))?;
     }
     if all.unproved > 0 {
         let what = format!(

@@ -328,7 +328,7 @@ fn scope(
         }
         match places.entry((name, text)) {
             Entry::Occupied(earlier) => {
-                faults.push(format!("{place}: is the same as {}", earlier.get()))
+                faults.push(format!("{place}: is the same as {}", earlier.get()));
             }
             Entry::Vacant(new) => {
                 lists

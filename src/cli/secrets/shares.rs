@@ -253,7 +253,7 @@ pub fn drill(args: &SecretsDrillArgs) -> Result<(), CommandError> {
                 .map(|(secret, state)| format!("{secret:<12} {state}"))
                 .collect::<Vec<_>>()
                 .join("\n"),
-        )?
+        )?;
     }
     let hint = "split the vault's secrets again: `cloison secrets split`";
     if !differs.is_empty() {
