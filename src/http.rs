@@ -31,6 +31,7 @@ pub mod data;
 mod gate;
 mod handshakes;
 pub mod health;
+mod in_force;
 pub mod inspections;
 mod limits;
 pub mod migrations;

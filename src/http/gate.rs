@@ -7,7 +7,7 @@ use super::answer::refusal_job;
 use super::counts::{ListenerCounts, OncePerSecond};
 use super::tls::ServerTls;
 use crate::access::{self, CallerStanding, KeyRefusal};
-use crate::entity::Entity;
+use crate::entity::EntityInForce;
 use crate::register::SpkiDigest;
 
 /// Decides about a key: the standing of its holder, or why it is not admitted. Asked anew each time.
@@ -22,7 +22,7 @@ pub enum Callers {
     Known(ServerTls, KeyCheck),
     /// Callers whose key the register of an entity admits. The entity's log has entries about those
     /// who are refused, and about browsers.
-    Registered(ServerTls, Arc<Entity>),
+    Registered(ServerTls, EntityInForce),
 }
 
 /// The gate of one listener.
@@ -30,7 +30,7 @@ pub(super) struct Gate {
     listener: &'static str,
     check: KeyCheck,
     /// Its log takes refusals.
-    entity: Option<Arc<Entity>>,
+    entity: Option<EntityInForce>,
     counts: Arc<ListenerCounts>,
     refusals: OncePerSecond,
 }
@@ -40,7 +40,7 @@ impl Gate {
     pub(super) fn new(
         listener: &'static str,
         check: KeyCheck,
-        entity: Option<Arc<Entity>>,
+        entity: Option<EntityInForce>,
         counts: Arc<ListenerCounts>,
     ) -> Arc<Self> {
         Arc::new(Self {
@@ -53,9 +53,12 @@ impl Gate {
     }
 
     /// The check of an entity's listeners: its register's in force, at its time.
-    pub(super) fn of_register(entity: &Arc<Entity>) -> KeyCheck {
-        let entity = Arc::clone(entity);
-        Arc::new(move |key| access::standing(entity.register(), key, entity.now()))
+    pub(super) fn of_register(entity: &EntityInForce) -> KeyCheck {
+        let entity = entity.clone();
+        Arc::new(move |key| {
+            let entity = entity.get();
+            access::standing(entity.register(), key, entity.now())
+        })
     }
 
     /// The standing of a key's holder.
@@ -85,7 +88,7 @@ impl Gate {
             .entity
             .as_ref()
             .map_or(access::UNKNOWN.to_owned(), |entity| {
-                access::actor(entity.register(), key)
+                access::actor(entity.get().register(), key)
             });
         if let Some(count) = self.refusals.count() {
             let listener = self.listener;
@@ -109,8 +112,8 @@ impl Gate {
         if let Some(entity) = &self.entity {
             // The other side gets its alert in any case. If nothing can be logged, nothing was done
             // for it either.
-            let job = refusal_job(entity, actor, "connect", refused.code());
-            let _ = entity.committer().submit(job);
+            let job = refusal_job(&entity.get(), actor, "connect", refused.code());
+            let _ = entity.get().committer().submit(job);
         }
     }
 }

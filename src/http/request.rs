@@ -27,7 +27,7 @@ use super::problem::Problem;
 use super::request_body::lend;
 use super::socket::SocketState;
 use crate::code::Code;
-use crate::entity::Entity;
+use crate::entity::EntityInForce;
 use crate::refusal::Refusal;
 
 /// Answers up to this many bytes are not charged separately.
@@ -49,7 +49,7 @@ pub(super) struct Caller {
 pub(super) struct RequestHandler {
     pub(super) router: Router,
     /// Its register knows the callers, and its log takes refusals.
-    pub(super) entity: Option<Arc<Entity>>,
+    pub(super) entity: Option<EntityInForce>,
     /// Asked about the caller of each request; none without TLS.
     pub(super) gate: Option<Arc<Gate>>,
     pub(super) counts: Arc<ListenerCounts>,
@@ -162,7 +162,9 @@ async fn handle(
 /// Refuses a request as a whole, and logs that.
 async fn refuse(handler: &RequestHandler, caller: &Caller, problem: Problem) -> Response<Body> {
     match (&handler.entity, &caller.peer) {
-        (Some(entity), Some(peer)) => note(entity, peer, "request", problem).await.into_response(),
+        (Some(entity), Some(peer)) => note(&entity.get(), peer, "request", problem)
+            .await
+            .into_response(),
         _ => problem.into_response(),
     }
 }

@@ -17,7 +17,7 @@ use crate::client::{Client, Timeouts};
 use crate::clock::lasting::LastingTrouble;
 use crate::clock::{ClockBehind, SystemClock};
 use crate::config::{LogConfig, NodeConfig, VaultConfig, WatcherConfig};
-use crate::entity::{Entity, Role};
+use crate::entity::{Entity, EntityInForce, InForce, Role};
 use crate::http::Readiness;
 use crate::http::cosign::CosignDoor;
 use crate::metrics::{Gauge, Registry};
@@ -203,7 +203,7 @@ pub(super) struct WatchedSide {
 
 /// Nodes and witnesses watch the vault; the vault watches the nodes.
 pub(super) fn vault(
-    vault: &Vault,
+    vault: &InForce<Vault>,
     config: &VaultConfig,
     memory: PathBuf,
 ) -> Result<WatchedSide, CommandError> {
@@ -212,9 +212,9 @@ pub(super) fn vault(
         cosigners,
         asking,
         callers,
-    } = Cosigning::start(vault, &config.log, memory, || Ok(None))?;
+    } = Cosigning::start(&vault.get(), &config.log, memory, || Ok(None))?;
     let door = Arc::new(CosignDoor {
-        entity: vault.entity().clone(),
+        entity: vault.entity(),
         witness: Arc::new(witness),
         cosigners,
     });
@@ -239,7 +239,7 @@ pub(super) struct WatchingSide {
 
 /// The same for a node. The node dials, for both directions.
 pub(super) fn node(
-    node: &Node,
+    node: &InForce<Node>,
     config: &NodeConfig,
     memory: PathBuf,
 ) -> Result<WatchingSide, CommandError> {
@@ -250,7 +250,7 @@ pub(super) fn node(
         cosigners,
         asking,
         mut callers,
-    } = Cosigning::start(node, &config.log, memory, || watching().map(Some))?;
+    } = Cosigning::start(&node.get(), &config.log, memory, || watching().map(Some))?;
     let releases = Client::new(&config.vault).map_err(failed)?;
     let watching = watching()?;
     callers.extend([releases.clone(), watching.clone()]);
@@ -258,7 +258,7 @@ pub(super) fn node(
         releases,
         watching,
         witness,
-        node.store().clone(),
+        node.get().store().clone(),
         Arc::new(SystemClock),
     );
     Ok(WatchingSide {
@@ -322,9 +322,9 @@ fn show_clock(steady: Result<jiff::Timestamp, ClockBehind>, readiness: &Readines
 /// Checks each second that the paths of store and second place still lead to this process's files.
 /// If they do not, ends the process, because what it acknowledges would be lost. Runs on a blocking
 /// thread, because the disk may hang.
-pub(super) async fn keep_place(entity: Arc<Entity>, readiness: Arc<Readiness>) {
+pub(super) async fn keep_place(entity: EntityInForce, readiness: Arc<Readiness>) {
     loop {
-        let (looking, readiness) = (entity.clone(), readiness.clone());
+        let (looking, readiness) = (entity.get(), readiness.clone());
         let look = move || {
             let log = looking.log();
             let Err(error) = log
@@ -366,7 +366,7 @@ fn show_step(apart: &[Id], is_node: bool, said: &mut bool, readiness: &Readiness
 
 /// Shows an entity's state each second: on `/readyz`, in the log, on `/metrics`.
 pub(super) struct EntityWatch {
-    entity: Arc<Entity>,
+    entity: EntityInForce,
     cosigners: Arc<Cosigners>,
     /// Bytes of the disk that stay free.
     reserve: u64,
@@ -377,7 +377,7 @@ pub(super) struct EntityWatch {
 
 impl EntityWatch {
     pub(super) fn new(
-        entity: Arc<Entity>,
+        entity: EntityInForce,
         cosigners: Arc<Cosigners>,
         reserve: u64,
         readiness: Arc<Readiness>,
@@ -398,7 +398,7 @@ impl EntityWatch {
     /// Checks disk, clock, log and the other sides. Returns for how many authorities vault and node
     /// do not hold the same acts.
     pub(super) fn look(&mut self) -> usize {
-        let (entity, readiness) = (&*self.entity, &*self.readiness);
+        let (entity, readiness) = (self.entity.get(), &*self.readiness);
         entity.watch_space(self.reserve);
         show_disk(
             entity.is_short_of_space(),
@@ -419,7 +419,11 @@ impl EntityWatch {
 }
 
 /// The node's watch over the vault's log and over itself, until the task is aborted.
-pub(super) async fn watch_node(node: Arc<Node>, peer: Arc<WatchedVault>, mut watch: EntityWatch) {
+pub(super) async fn watch_node(
+    node: InForce<Node>,
+    peer: Arc<WatchedVault>,
+    mut watch: EntityWatch,
+) {
     let watching = async {
         let mut unwatched = LastingTrouble::default();
         loop {
@@ -446,7 +450,7 @@ pub(super) async fn watch_node(node: Arc<Node>, peer: Arc<WatchedVault>, mut wat
         for beat in 0_u64.. {
             if beat.is_multiple_of(3_600) {
                 // Repeats a scrub that did not finish.
-                let store = node.store().clone();
+                let store = node.get().store().clone();
                 tokio::task::spawn_blocking(move || scrub(&store));
             }
             watch.look();

@@ -9,7 +9,7 @@ use jiff::Timestamp;
 
 use crate::clock::{ClockMark, day_of};
 use crate::commit::DayCount;
-use crate::register::{Id, Quota, Register};
+use crate::register::{Id, Organisation, Quota, Register};
 use crate::store::{Store, StoreError};
 use crate::system::lock::unpoisoned;
 
@@ -18,13 +18,18 @@ const BURST_SECONDS: u64 = 10;
 
 /// The counts of all organisations.
 pub struct Quotas {
-    buckets: BTreeMap<Id, Mutex<Bucket>>,
+    organisations: BTreeMap<Id, QuotaAccount>,
     /// So that a clock that was set back does not bring back a day whose quota is used up.
     mark: Arc<ClockMark>,
 }
 
-struct Bucket {
+/// An organisation's quota, and what is left of it. A change of the register keeps the bucket.
+struct QuotaAccount {
     quota: Quota,
+    bucket: Arc<Mutex<Bucket>>,
+}
+
+struct Bucket {
     /// Items that may be sent now, in thousandths. Below zero after a request larger than the
     /// bucket.
     level: i64,
@@ -48,20 +53,37 @@ impl Quotas {
         mark: Arc<ClockMark>,
         now: Timestamp,
     ) -> Result<Self, StoreError> {
-        let day = day_of(now.max(mark.time()));
-        let buckets = register.organisations.values().map(|organisation| {
-            let items = store.quota_used(organisation.id.as_str(), day)?;
-            let bucket = Bucket {
-                quota: organisation.quota,
-                level: capacity(organisation.quota),
-                filled_at: now.as_millisecond(),
-                today: day_count(&organisation.id, day, items),
-            };
-            Ok((organisation.id.clone(), Mutex::new(bucket)))
-        });
-        Ok(Self {
-            buckets: buckets.collect::<Result<_, StoreError>>()?,
+        let none = Self {
+            organisations: BTreeMap::new(),
             mark,
+        };
+        none.under(register, store, now)
+    }
+
+    /// The quotas under another register: an organisation that was there before keeps its bucket.
+    pub(super) fn under(
+        &self,
+        register: &Register,
+        store: &Store,
+        now: Timestamp,
+    ) -> Result<Self, StoreError> {
+        let day = day_of(now.max(self.mark.time()));
+        let account = |organisation: &Organisation| {
+            let (id, quota) = (&organisation.id, organisation.quota);
+            let bucket = match self.organisations.get(id) {
+                Some(before) => before.bucket.clone(),
+                None => Arc::new(Mutex::new(Bucket {
+                    level: capacity(quota),
+                    filled_at: now.as_millisecond(),
+                    today: day_count(id, day, store.quota_used(id.as_str(), day)?),
+                })),
+            };
+            Ok((id.clone(), QuotaAccount { quota, bucket }))
+        };
+        let organisations = register.organisations.values().map(account);
+        Ok(Self {
+            organisations: organisations.collect::<Result<_, StoreError>>()?,
+            mark: self.mark.clone(),
         })
     }
 
@@ -76,13 +98,13 @@ impl Quotas {
         items: u64,
         now: Timestamp,
     ) -> Result<Arc<DayCount>, QuotaExceeded> {
-        let Some(bucket) = self.buckets.get(organisation) else {
+        let Some(QuotaAccount { quota, bucket }) = self.organisations.get(organisation) else {
             return Err(QuotaExceeded {
                 retry_after: 86_400,
             });
         };
         let mut bucket = unpoisoned(bucket.lock());
-        bucket.refill(now);
+        bucket.refill(*quota, now);
         let day = day_of(now.max(self.mark.time()));
         if day != bucket.today.day {
             // A day goes back only if the mark was lowered. What was used stays used.
@@ -94,7 +116,7 @@ impl Quotas {
             bucket.today = day_count(organisation, day, used);
         }
         let used = bucket.today.items.load(Ordering::Relaxed);
-        if used.saturating_add(items) > bucket.quota.items_per_day {
+        if used.saturating_add(items) > quota.items_per_day {
             let tomorrow = (i64::from(bucket.today.day) + 1) * 86_400;
             return Err(QuotaExceeded {
                 retry_after: seconds(tomorrow - now.as_second()),
@@ -102,10 +124,10 @@ impl Quotas {
         }
         let price = thousandths(items);
         // A request larger than the bucket passes when the bucket is full, and leaves a debt.
-        let needed = price.min(capacity(bucket.quota));
+        let needed = price.min(capacity(*quota));
         if bucket.level < needed {
             let missing = needed.saturating_sub(bucket.level);
-            let a_second = thousandths(bucket.quota.items_per_second).max(1);
+            let a_second = thousandths(quota.items_per_second).max(1);
             return Err(QuotaExceeded {
                 retry_after: seconds(missing / a_second + 1),
             });
@@ -117,12 +139,12 @@ impl Quotas {
 }
 
 impl Bucket {
-    fn refill(&mut self, now: Timestamp) {
+    fn refill(&mut self, quota: Quota, now: Timestamp) {
         let now = now.as_millisecond();
         let elapsed = (now - self.filled_at).max(0);
         // Milliseconds times items a second are thousandths of items.
-        let gained = elapsed.saturating_mul(thousandths(self.quota.items_per_second) / 1_000);
-        self.level = self.level.saturating_add(gained).min(capacity(self.quota));
+        let gained = elapsed.saturating_mul(thousandths(quota.items_per_second) / 1_000);
+        self.level = self.level.saturating_add(gained).min(capacity(quota));
         self.filled_at = now;
     }
 }
@@ -159,15 +181,14 @@ mod tests {
             items_per_second,
             items_per_day,
         };
-        let bucket = Bucket {
-            quota,
+        let bucket = Arc::new(Mutex::new(Bucket {
             level: capacity(quota),
             filled_at: 0,
             today: day_count(&id, 0, 0),
-        };
+        }));
         (
             Quotas {
-                buckets: [(id.clone(), Mutex::new(bucket))].into(),
+                organisations: [(id.clone(), QuotaAccount { quota, bucket })].into(),
                 mark: Arc::default(),
             },
             id,
