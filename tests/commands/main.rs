@@ -11,6 +11,7 @@ mod docs;
 mod example;
 #[path = "../common/orders.rs"]
 mod fixture;
+mod holders;
 mod init;
 mod keys;
 mod order_cli;
