@@ -31,7 +31,7 @@ PR_CAPBSET_READ, PR_CAPBSET_DROP, PR_SET_NO_NEW_PRIVS, PR_CAP_AMBIENT, PR_SET_MD
 ALLOW, KILL = 0x7FFF0000, 0x80000000
 
 #: What belongs to the manager, or to the install step, and not to the process.
-MANAGERS = {"ExecStart", "Restart", "RestartSec", "RestartPreventExitStatus", "TimeoutStopSec", "RemoveIPC", "SystemCallErrorNumber", "StateDirectoryMode"}
+MANAGERS = {"ExecStart", "ExecReload", "Restart", "RestartSec", "RestartPreventExitStatus", "TimeoutStopSec", "RemoveIPC", "SystemCallErrorNumber", "StateDirectoryMode"}
 #: What cannot be tried here, and why.
 OUT_OF_REACH = {"MemorySwapMax": "needs a control group with swap of its own"}
 #: Switches, each with what it does when it is on.
