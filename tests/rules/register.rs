@@ -1249,3 +1249,64 @@ fn every_field_is_documented() {
         assert!(page.contains(&name), "{name} is not in docs/register.md");
     }
 }
+
+/// Every entry that has a certificate may have a last day; it is in force to the end of that day.
+#[test]
+fn an_entry_that_has_a_certificate_may_have_a_last_day() {
+    let certificates = GOOD.matches("\ncertificate = ").count() + GOOD.matches("\nnode = ").count();
+    let mut text = String::new();
+    for line in GOOD.lines() {
+        text += &format!("{line}\n");
+        if line.starts_with("certificate = ") {
+            text += "until = 2027-01-31\n";
+        } else if line.starts_with("node = ") {
+            text += "node-until = \"2027-01-31\"\n";
+        }
+    }
+    let register = register::parse(&text).unwrap();
+    assert_eq!(register.key_terms.len(), certificates);
+    let day = "2027-01-31".parse().unwrap();
+    for (key, until) in &register.key_terms {
+        assert_eq!(*until, day);
+        let at = |time: &str| register.ended(*key, time.parse().unwrap());
+        assert_eq!(at("2027-01-31T23:59:59.999Z"), None);
+        assert_eq!(at("2027-02-01T00:00:00Z"), Some(day));
+    }
+    let without = register::parse(GOOD).unwrap();
+    assert!(without.key_terms.is_empty());
+    let client = *without.clients.keys().next().unwrap();
+    assert_eq!(
+        without.ended(client, "9999-12-30T00:00:00Z".parse().unwrap()),
+        None
+    );
+}
+
+#[test]
+fn a_last_day_is_a_day_and_stands_where_a_certificate_stands() {
+    let line_of = |text: &str| line(text, "until = ", "until = ");
+    for (day, why) in [
+        ("\"2027-02-30\"", "is not a day of the calendar"),
+        (
+            "2027-01-31T12:00:00Z",
+            "is a date or time, not a day without a time",
+        ),
+        ("\"for ever\"", "is not a day of the calendar"),
+        ("3", "is a number, not a day"),
+    ] {
+        let text = with_nth(
+            "\ncertificate = ",
+            0,
+            &format!("\nuntil = {day}\ncertificate = "),
+        );
+        one(&text, line_of(&text), why, "until = a day as 2026-01-31");
+    }
+    let key = "d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a";
+    let witness =
+        format!("{GOOD}\n[[witness]]\nid = \"cndp\"\nkey = \"{key}\"\nuntil = 2027-01-31\n");
+    one(
+        &witness,
+        line_of(&witness),
+        "unknown field `until`",
+        "nothing, or one of: id, key",
+    );
+}

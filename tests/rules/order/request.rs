@@ -213,3 +213,26 @@ fn the_list_digest_is_length_prefixed() {
     );
     assert!(list_digest(&["x".repeat(65_536)]).is_err());
 }
+
+/// An officer whose entry in the register has ended signs nothing more, wherever the request comes
+/// from.
+#[test]
+fn an_ended_officer_asks_for_nothing() {
+    let order = active(&payload());
+    let text = request(&order, "driss", "driss", |_| ());
+    let mut register = register();
+    let certificate = register.authorities[&id("court")].officers[&id("driss")].certificate;
+    let day = |time: jiff::Timestamp| time.to_zoned(jiff::tz::TimeZone::UTC).date();
+    for (until, is_in_force) in [(day(now()), true), (day(now()).yesterday().unwrap(), false)] {
+        register.key_terms.insert(certificate, until);
+        let judged = check_request(&text, &order, &register, "health", &list(), now());
+        match judged {
+            Ok(_) => assert!(is_in_force, "{until}"),
+            Err(refusal) => {
+                assert!(!is_in_force, "{refusal}");
+                assert_eq!(refusal.code(), Code::RequestInvalid);
+                assert!(refusal.to_string().contains("has ended"), "{refusal}");
+            }
+        }
+    }
+}
