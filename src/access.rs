@@ -9,7 +9,11 @@
 //! }
 //! ```
 
+mod member;
+
 use std::sync::Arc;
+
+pub use member::{MemberPermit, MemberRole, member};
 
 use crate::code::Code;
 use crate::entity::{Entity, Role};

@@ -27,6 +27,7 @@
 //! | [`reidentify`], [`migrate`], [`unseal`], [`renewal`] | use cases again: the two uses of an order, and the node's keys |
 //! | [`resumption`] | acknowledging at the node that the vault's log lost entries at a restore |
 //! | [`inspection`], [`rights`] | use cases: those who watch, and the persons concerned |
+//! | [`status`] | what a caller may know of a server, by their role |
 //! | [`config`] | configuration files |
 //! | [`http`], [`client`] | the doors, and the client that knocks at them |
 //! | [`terminal`] | what programs need at a terminal: errors with a remedy, printing, files, the log |
@@ -74,6 +75,7 @@ pub mod rights;
 pub mod seal;
 pub mod serve;
 pub mod statement;
+pub mod status;
 pub mod store;
 pub mod system;
 pub mod terminal;

@@ -112,7 +112,11 @@ async fn serve_vault(
         readiness.clone(),
         &registry,
     );
-    let routers = mount::vault(DataDoor::new(vault.clone(), &registry), cosigning);
+    let routers = mount::vault(
+        DataDoor::new(vault.clone(), &registry),
+        cosigning,
+        readiness.clone(),
+    );
     let callers = Callers::Registered(tls, vault.entity().clone());
     let listeners = vault_listeners(&config, routers, callers)?;
     tracing::info!(
@@ -400,7 +404,7 @@ async fn serve_node(
         "control",
         config.control,
         callers,
-        mount::node(door),
+        mount::node(door, readiness.clone()),
         limits(&config.limits),
     )?];
     tracing::info!(
