@@ -43,7 +43,7 @@ fn batches(c: &mut Criterion) {
     group.bench_function("known persons", |b| b.iter(|| bench.batch(&permit, &known)));
     let permit = bench.permit(IRREVERSIBLE);
     group.bench_function("irreversible sector", |b| {
-        b.iter(|| bench.batch(&permit, &known))
+        b.iter(|| bench.batch(&permit, &known));
     });
 }
 
@@ -93,7 +93,7 @@ fn audit(c: &mut Criterion) {
         b.iter(|| {
             let bytes = black_box(&entry).to_bytes();
             tree.push(leaf_hash(&bytes), |_, hashes| {
-                drop(black_box(tile_bytes(hashes)))
+                drop(black_box(tile_bytes(hashes)));
             });
             black_box(tree.root())
         });
@@ -105,7 +105,7 @@ fn audit(c: &mut Criterion) {
         root: [7; 32],
     };
     group.bench_function("checkpoint", |b| {
-        b.iter(|| black_box(&checkpoint).sign(&key))
+        b.iter(|| black_box(&checkpoint).sign(&key));
     });
 }
 

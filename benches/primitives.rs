@@ -133,13 +133,13 @@ fn cipher() -> ChunkCipher {
 fn seal(c: &mut Criterion) {
     let (prfs, segment, cipher) = (derived(), segment(), cipher());
     c.bench_function("open a segment for one authority (HPKE, signature)", |b| {
-        b.iter(self::segment)
+        b.iter(self::segment);
     });
 
     let mut group = c.benchmark_group("seal 10 000");
     group.throughput(Throughput::Elements(BATCH as u64));
     group.bench_function("inner envelope", |b| {
-        b.iter(|| sealed(&segment, black_box(&prfs)))
+        b.iter(|| sealed(&segment, black_box(&prfs)));
     });
     group.finish();
 

@@ -11,17 +11,26 @@
 
 mod member;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
+
+use jiff::Timestamp;
+use jiff::civil::Date;
 
 pub use member::{MemberPermit, MemberRole, member};
 
 use crate::code::Code;
 use crate::entity::{Entity, Role};
 use crate::identifier::Scheme;
+use crate::refusal::Refusal;
 use crate::register::{
     Authority, Id, Officer, Operation, Register, RegisteredClient, RightsOfficer, SpkiDigest,
+    is_over,
 };
 use crate::vault::{SectorState, Vault};
+
+/// How the log names a caller whose key the register does not have.
+pub const UNKNOWN: &str = "unknown";
 
 /// The caller, as the log names them.
 pub fn actor(register: &Register, peer: SpkiDigest) -> String {
@@ -60,7 +69,7 @@ pub fn actor(register: &Register, peer: SpkiDigest) -> String {
             return custodian.id.to_string();
         }
     }
-    "unknown".to_owned()
+    UNKNOWN.to_owned()
 }
 
 /// The account to which a listener charges connections and requests.
@@ -76,7 +85,7 @@ pub enum AccountHolder {
     Commission,
     /// The rights officers.
     Rights,
-    /// A single certificate, on a listener that uses no register.
+    /// A single certificate, on a listener that uses no register (a witness's).
     Certificate(SpkiDigest),
     /// Any caller of a listener without TLS.
     Anybody,
@@ -90,11 +99,89 @@ pub struct CallerStanding {
     /// Whether it can stop something: bring an act upon an order, or seal a node. Such callers have
     /// a guaranteed share.
     pub stops: bool,
+    /// The last day (UTC) of its entry, if the entry has one.
+    pub until: Option<Date>,
 }
 
-/// The caller behind a key; `None` for a key that the register does not have.
-pub fn standing(register: &Register, peer: SpkiDigest) -> Option<CallerStanding> {
-    let known = |holder, stops| Some(CallerStanding { holder, stops });
+/// Why a key is not admitted: in a handshake, once it has proved possession, and for each request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum KeyRefusal {
+    /// The register has no entry with this key.
+    Stranger,
+    /// The key's entry was in force until the end of this day (UTC).
+    Ended(Date),
+}
+
+impl KeyRefusal {
+    /// The code with which a request is refused.
+    pub fn code(self) -> Code {
+        match self {
+            Self::Stranger => Code::UnknownClient,
+            Self::Ended(_) => Code::KeyEnded,
+        }
+    }
+}
+
+impl From<KeyRefusal> for Refusal {
+    fn from(refusal: KeyRefusal) -> Self {
+        match refusal {
+            KeyRefusal::Stranger => Refusal::from(refusal.code()),
+            KeyRefusal::Ended(day) => {
+                Refusal::new(refusal.code(), format!("the entry ended on {day} (UTC)"))
+            }
+        }
+    }
+}
+
+/// The caller behind a key, at the time `now`: who is let in, decided for each handshake and again
+/// for each request, so that a connection outlives neither an entry nor its end.
+///
+/// # Errors
+/// [`KeyRefusal`]
+pub fn standing(
+    register: &Register,
+    peer: SpkiDigest,
+    now: Timestamp,
+) -> Result<CallerStanding, KeyRefusal> {
+    let standing = holder(register, peer).ok_or(KeyRefusal::Stranger)?;
+    match register.ended(peer, now) {
+        Some(day) => Err(KeyRefusal::Ended(day)),
+        None => Ok(CallerStanding {
+            until: register.key_terms.get(&peer).copied(),
+            ..standing
+        }),
+    }
+}
+
+/// The same where a list of keys with their last days (UTC) takes the place of the register.
+///
+/// # Errors
+/// [`KeyRefusal`]
+pub fn listed(
+    keys: &BTreeMap<SpkiDigest, Option<Date>>,
+    peer: SpkiDigest,
+    now: Timestamp,
+) -> Result<CallerStanding, KeyRefusal> {
+    let until = *keys.get(&peer).ok_or(KeyRefusal::Stranger)?;
+    match until.filter(|until| is_over(*until, now)) {
+        Some(day) => Err(KeyRefusal::Ended(day)),
+        None => Ok(CallerStanding {
+            holder: AccountHolder::Certificate(peer),
+            stops: false,
+            until,
+        }),
+    }
+}
+
+/// The holder of a key, also of one whose entry has ended.
+fn holder(register: &Register, peer: SpkiDigest) -> Option<CallerStanding> {
+    let known = |holder, stops| {
+        Some(CallerStanding {
+            holder,
+            stops,
+            until: None,
+        })
+    };
     if let Some(client) = register.clients.get(&peer) {
         return known(
             AccountHolder::Organisation(client.organisation.clone()),
@@ -533,7 +620,7 @@ pub fn dropper(register: &Register, peer: SpkiDigest) -> Result<DropPermit, Code
 }
 
 fn stranger(register: &Register, peer: SpkiDigest) -> Code {
-    if actor(register, peer) == "unknown" {
+    if actor(register, peer) == UNKNOWN {
         Code::UnknownClient
     } else {
         Code::Forbidden

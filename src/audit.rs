@@ -16,6 +16,8 @@
 //! | [`verify`] | checking whole logs |
 //! | [`cosign`] | gets our checkpoints cosigned |
 //! | [`search`] | finds entries by time, actor, sector, order and event |
+//! | [`counted`], [`summary`] | the members that figures are counted from; what was done, by authority, client or sector |
+//! | [`halves`] | holds each opening at a node against its release at the vault |
 
 use std::sync::Arc;
 
@@ -28,9 +30,11 @@ use crate::store::{ItemTag, Shard};
 use crate::tlog::tree::{Hash, leaf_hash, tree_hash};
 
 pub mod cosign;
+pub mod counted;
 mod details;
 mod entry_check;
 mod event;
+pub mod halves;
 mod indexed;
 pub mod log;
 pub mod origin;
@@ -39,6 +43,7 @@ pub mod resume;
 pub mod search;
 pub mod shard_reader;
 pub mod source;
+pub mod summary;
 pub mod verify;
 
 pub use details::*;

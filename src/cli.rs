@@ -11,9 +11,10 @@
 
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{ArgMatches, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
 use crate::load::{bench, demo};
+use crate::terminal::{CommandError, Voice, log, set_voice};
 
 mod assent;
 pub mod audit;
@@ -26,11 +27,13 @@ mod custodians;
 pub mod delivery;
 pub mod doctor;
 pub mod epoch;
+mod help;
 pub mod init;
 mod inputs;
 mod list;
 pub mod migrate;
 pub mod order;
+pub mod ready;
 pub mod register;
 pub mod reidentify;
 pub mod rights;
@@ -39,6 +42,8 @@ pub mod serve;
 mod signed_file;
 pub mod spec;
 pub mod statement;
+pub mod status;
+mod transfer;
 pub mod witness;
 
 /// A pseudonym of its own for every sector, and a way back only under a signed order.
@@ -47,13 +52,21 @@ pub mod witness;
     name = "cloison",
     version,
     propagate_version = true,
-    max_term_width = 110,
-    after_long_help = "See it work:           cloison demo\n\
-                       Start a deployment:    cloison init DIR\n\
-                       Exit codes: 0 done; 1 refused or failed; 2 wrong command line; 3 done, some items rejected;\n                       \
+    max_term_width = 100,
+    after_long_help = "`cloison COMMAND --help` has examples. Errors say what to do next; with --json they are JSON, too.\n\
+                       Exit codes: 0 done; 1 refused or failed; 2 wrong command line; 3 done, some items rejected;\n            \
                        4 copy and log contradict each other; 75 a server that may start later"
 )]
 struct Cli {
+    /// Print the result as JSON, and errors too; servers log JSON lines
+    #[arg(long, global = true, display_order = 899)]
+    json: bool,
+    /// Say only results, errors and warnings: no progress, no summaries
+    #[arg(long, short, global = true, display_order = 900)]
+    quiet: bool,
+    /// Say on standard error what is done; twice: every step. Never identifiers or secrets
+    #[arg(long, short, global = true, action = clap::ArgAction::Count, display_order = 901)]
+    verbose: u8,
     #[command(subcommand)]
     command: CloisonCommand,
 }
@@ -66,6 +79,8 @@ enum CloisonCommand {
     #[command(hide = true)]
     Load(Box<bench::LoadArgs>),
     Init(init::InitArgs),
+    Status(status::StatusArgs),
+    Ready(ready::ReadyArgs),
     Check(check::CheckArgs),
     Serve(serve::ServeArgs),
     #[command(subcommand)]
@@ -102,11 +117,63 @@ enum CloisonCommand {
 
 /// Reads and runs the command line, and reports an error. Only `main` calls it.
 pub fn main() -> ExitCode {
-    let outcome = match Cli::parse().command {
+    let matches = match help::grouped(Cli::command()).try_get_matches() {
+        Ok(matches) => matches,
+        Err(error) => return not_read(&error),
+    };
+    let cli = match Cli::from_arg_matches(&matches) {
+        Ok(cli) => cli,
+        Err(error) => return not_read(&error),
+    };
+    set_voice(Voice {
+        quiet: cli.quiet,
+        verbose: cli.verbose,
+        json: cli.json || asks_for_json(&matches),
+    });
+    if cli.verbose > 0 {
+        log::start();
+    }
+    match run(cli.command) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => error.report(),
+    }
+}
+
+/// Whether the command that was named has `--json`.
+fn asks_for_json(matches: &ArgMatches) -> bool {
+    let here = matches.try_get_one::<bool>("json").ok().flatten();
+    here.copied().unwrap_or(false)
+        || matches
+            .subcommand()
+            .is_some_and(|(_, inner)| asks_for_json(inner))
+}
+
+/// Reports a command line that cannot be read, or prints the help that it asks for.
+fn not_read(error: &clap::Error) -> ExitCode {
+    let json = std::env::args_os().any(|argument| argument == "--json");
+    if !(json && error.use_stderr()) {
+        error.exit();
+    }
+    set_voice(Voice {
+        json,
+        ..Voice::default()
+    });
+    let text = error.to_string();
+    // The usage and the tips that follow are for people.
+    let message = text.split("\n\n").next().unwrap_or(&text);
+    let message = message.strip_prefix("error: ").unwrap_or(message);
+    let message = message.split_whitespace().collect::<Vec<_>>().join(" ");
+    CommandError::usage(message, "see --help for what the command takes").report()
+}
+
+fn run(command: CloisonCommand) -> Result<(), CommandError> {
+    match command {
         CloisonCommand::Demo(args) => demo::run(args),
         CloisonCommand::Bench(args) => bench::run(*args),
         CloisonCommand::Load(args) => bench::run_load(*args),
         CloisonCommand::Init(args) => init::run(args),
+        CloisonCommand::Status(args) => status::run(&args),
+        CloisonCommand::Ready(args) => ready::run(&args),
         CloisonCommand::Check(args) => check::run(args),
         CloisonCommand::Serve(args) => serve::run(args),
         CloisonCommand::Authority(command) => authority::run(command),
@@ -125,10 +192,6 @@ pub fn main() -> ExitCode {
         CloisonCommand::Audit(command) => audit::run(command),
         CloisonCommand::Witness(command) => witness::run(command),
         CloisonCommand::Doctor(args) => doctor::run(args),
-    };
-    match outcome {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => error.report(),
     }
 }
 
@@ -140,7 +203,7 @@ mod tests {
 
     #[test]
     fn the_command_line_is_well_formed_and_every_command_is_explained() {
-        let mut command = Cli::command();
+        let mut command = help::grouped(Cli::command());
         command.clone().debug_assert();
         fn explained(command: &clap::Command) {
             assert!(

@@ -1,39 +1,45 @@
 //! The blocking HTTP client by which the command line and the authority node talk to servers.
 //!
-//! It trusts servers of one certificate authority only, shows its own certificate, keeps connections
-//! open, follows no redirect and uses no proxy. Refusals come back as a [`ProblemReply`].
+//! It believes servers whose keys its file pins, shows its own certificate, keeps connections open, follows no redirect and uses no proxy. Refusals come back as a [`ProblemReply`].
 
+mod agent;
 mod audit;
-mod batches;
+mod connector;
+mod entry_end;
 pub mod epochs;
 pub mod handshake;
+pub mod health;
 mod last_words;
-pub mod lines;
 pub mod officer;
 pub mod peer;
+pub mod pins;
+mod quota;
+mod status;
 mod vault;
 mod witness;
 
 use std::fmt;
 use std::io::Read as _;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
+use jiff::civil::Date;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use ureq::Body;
 use ureq::http::Response;
-use ureq::tls::{Certificate, ClientCert, PrivateKey, RootCerts, TlsConfig};
-use ureq::unversioned::resolver::DefaultResolver;
-use ureq::unversioned::transport::{Connector as _, RustlsConnector, TcpConnector};
-use ureq::{Agent, Body};
 
+use agent::PinnedAgent;
+use entry_end::EntryEnd;
 use handshake::{HandshakeFault, OwnCertificate};
-use last_words::HearLastWords;
+use quota::QuotaEar;
+pub use quota::ToldQuota;
 
 use crate::code::Code;
 use crate::config::ClientConfig;
 use crate::http::problem::ProblemBody;
-use crate::http::tls::{self, Identity, TlsError};
+use crate::http::tls::TlsError;
+use crate::vault::QuotaLeft;
 
 /// The most bytes that an answer may have: 100 000 items with everything around them, and room to
 /// spare.
@@ -42,18 +48,23 @@ const MAX_REPLY: u64 = 64 * 1024 * 1024;
 /// The content type of JSON.
 pub const JSON: &str = "application/json";
 
-/// The client of one server, with its connections. Threads can share it; each uses connections of its
-/// own.
-pub struct Client {
-    agent: Agent,
-    base: String,
-    own: Arc<OwnCertificate>,
+/// The client of one server, with its connections. Threads and clones share it; each request under
+/// way has a connection of its own.
+#[derive(Clone)]
+pub struct Client(Arc<SharedClient>);
+
+struct SharedClient {
+    config: ClientConfig,
+    timeouts: Timeouts,
+    agent: RwLock<Arc<PinnedAgent>>,
+    entry_end: EntryEnd,
+    quota: QuotaEar,
 }
 
 impl fmt::Debug for Client {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Client")
-            .field("base", &self.base)
+            .field("base", &self.base())
             .finish_non_exhaustive()
     }
 }
@@ -61,7 +72,7 @@ impl fmt::Debug for Client {
 /// How long things may take.
 #[derive(Debug, Clone, Copy)]
 pub struct Timeouts {
-    /// Until the connection stands, handshake included.
+    /// Until the connection stands, and again until TLS does.
     pub connect: Duration,
     /// Until the request is sent, and again until the answer begins, and again until it has come.
     pub step: Duration,
@@ -123,7 +134,7 @@ pub enum ClientError {
     #[error("the server refused: {0}")]
     Problem(ProblemReply),
     /// TLS did not come about, for a reason that trying again does not change.
-    #[error("{base}: {fault}")]
+    #[error("{}", fault.at(base))]
     Handshake {
         /// The server's URL.
         base: String,
@@ -189,65 +200,64 @@ impl Client {
     /// # Errors
     /// [`ClientError::Setup`]
     pub fn with_timeouts(config: &ClientConfig, timeouts: Timeouts) -> Result<Self, ClientError> {
-        let identity = Identity::read(&config.certificate, &config.key)?;
-        let roots = tls::read_certificates(&config.ca)?;
-        let chain: Vec<Certificate<'static>> = identity
-            .chain
-            .iter()
-            .map(|certificate| Certificate::from_der(certificate).to_owned())
-            .collect();
-        let key = PrivateKey::from_pem(&identity.pem).map_err(|_| TlsError::Pem {
-            path: config.key.clone(),
-            wanted: "private key",
-        })?;
-        let tls = TlsConfig::builder()
-            .root_certs(RootCerts::from(
-                roots
-                    .iter()
-                    .map(|root| Certificate::from_der(root).to_owned()),
-            ))
-            .client_cert(Some(ClientCert::new_with_certs(&chain, key)))
-            .unversioned_rustls_crypto_provider(tls::provider())
-            .build();
-        let agent = Agent::config_builder()
-            .tls_config(tls)
-            .https_only(true)
-            .proxy(None)
-            .max_redirects(0)
-            .max_redirects_will_error(false)
-            .http_status_as_error(false)
-            .user_agent(concat!("cloison/", env!("CARGO_PKG_VERSION")))
-            .accept_encoding("identity")
-            .max_idle_connections(64)
-            .max_idle_connections_per_host(64)
-            // Below the server's own idle time, so that it is rarely the server that closes.
-            .max_idle_age(Duration::from_secs(15))
-            .timeout_connect(Some(timeouts.connect))
-            .timeout_send_request(Some(timeouts.step))
-            .timeout_send_body(Some(timeouts.step))
-            .timeout_recv_response(Some(timeouts.step))
-            .timeout_recv_body(Some(timeouts.step))
-            .build();
-        let connector =
-            ().chain(TcpConnector::default())
-                .chain(HearLastWords)
-                .chain(RustlsConnector::default());
-        let agent = Agent::with_parts(agent, connector, DefaultResolver::default());
-        Ok(Self {
-            agent,
-            base: config.url.clone(),
-            own: Arc::new(OwnCertificate::of(config, &identity)),
-        })
+        let agent = PinnedAgent::read(config, timeouts)?;
+        Ok(Self(Arc::new(SharedClient {
+            config: config.clone(),
+            timeouts,
+            agent: RwLock::new(Arc::new(agent)),
+            entry_end: EntryEnd::default(),
+            quota: QuotaEar::default(),
+        })))
+    }
+
+    /// Reads the files again. If they are good, the next request goes over a new connection that is
+    /// set up from them; requests under way end on the old ones.
+    ///
+    /// # Errors
+    /// [`ClientError::Setup`]; nothing changes then.
+    pub fn reload(&self) -> Result<(), ClientError> {
+        let read = PinnedAgent::read(&self.0.config, self.0.timeouts)?;
+        *self.0.agent.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(read);
+        Ok(())
+    }
+
+    /// The files and the server.
+    pub fn config(&self) -> &ClientConfig {
+        &self.0.config
     }
 
     /// The certificate that it shows.
-    pub fn own_certificate(&self) -> &OwnCertificate {
-        &self.own
+    pub fn own_certificate(&self) -> Arc<OwnCertificate> {
+        Arc::clone(&self.agent().own)
+    }
+
+    /// The last day (UTC) of the own entry in the server's register, once an answer has told one.
+    pub fn entry_end(&self) -> Option<Date> {
+        self.0.entry_end.day()
+    }
+
+    /// Has `listener` told of that day when an answer tells it first, or another one.
+    pub fn on_entry_end(&self, listener: impl Fn(Date) + Send + 'static) {
+        self.0.entry_end.tell(Box::new(listener));
+    }
+
+    fn agent(&self) -> Arc<PinnedAgent> {
+        let agent = self.0.agent.read().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(&agent)
     }
 
     /// The server's URL.
     pub fn base(&self) -> &str {
-        &self.base
+        &self.0.config.url
+    }
+
+    /// What is left of the quota, once an answer has told it.
+    pub fn quota(&self) -> Option<ToldQuota> {
+        self.0.quota.told()
+    }
+
+    fn learn_quota(&self, left: QuotaLeft) {
+        self.0.quota.learn(left);
     }
 
     /// Posts a body; the answer's body replaces what is in `reply`.
@@ -261,11 +271,11 @@ impl Client {
         body: &[u8],
         reply: &mut Vec<u8>,
     ) -> Result<(), ClientError> {
-        let request = self
-            .agent
-            .post(format!("{}{path}", self.base))
+        let PinnedAgent { agent, own } = &*self.agent();
+        let request = agent
+            .post(format!("{}{path}", self.base()))
             .content_type(content_type);
-        self.finish(request.send(body), reply)
+        self.finish(own, request.send(body), reply)
     }
 
     /// As [`Client::post`], but any status is an answer and comes back.
@@ -279,17 +289,18 @@ impl Client {
         body: &[u8],
         reply: &mut Vec<u8>,
     ) -> Result<u16, ClientError> {
-        let sent = self
-            .agent
-            .post(format!("{}{path}", self.base))
+        let PinnedAgent { agent, own } = &*self.agent();
+        let sent = agent
+            .post(format!("{}{path}", self.base()))
             .content_type(content_type)
             .send(body);
-        let mut response = sent.map_err(|error| self.broken(error))?;
+        let mut response = sent.map_err(|error| self.broken(own, error))?;
+        self.0.entry_end.hear(response.headers());
         reply.clear();
         let mut reader = response.body_mut().with_config().limit(MAX_REPLY).reader();
         reader
             .read_to_end(reply)
-            .map_err(|error| self.broken(error.into()))?;
+            .map_err(|error| self.broken(own, error.into()))?;
         Ok(response.status().as_u16())
     }
 
@@ -298,7 +309,9 @@ impl Client {
     /// # Errors
     /// All but [`ClientError::Setup`].
     pub fn get(&self, path: &str, reply: &mut Vec<u8>) -> Result<(), ClientError> {
-        self.finish(self.agent.get(format!("{}{path}", self.base)).call(), reply)
+        let PinnedAgent { agent, own } = &*self.agent();
+        let sent = agent.get(format!("{}{path}", self.base())).call();
+        self.finish(own, sent, reply)
     }
 
     /// As [`Client::post`], from and to JSON. (Callers with large batches keep the buffer and borrow
@@ -337,27 +350,35 @@ impl Client {
 
     fn finish(
         &self,
+        own: &Arc<OwnCertificate>,
         sent: Result<Response<Body>, ureq::Error>,
         reply: &mut Vec<u8>,
     ) -> Result<(), ClientError> {
-        let mut response = sent.map_err(|error| self.broken(error))?;
+        let mut response = sent.map_err(|error| self.broken(own, error))?;
+        self.0.entry_end.hear(response.headers());
+        self.0.quota.hear(response.headers());
         reply.clear();
         let length = response.body().content_length().unwrap_or(0);
         reply.reserve_exact(length.min(MAX_REPLY) as usize);
         let mut reader = response.body_mut().with_config().limit(MAX_REPLY).reader();
         reader
             .read_to_end(reply)
-            .map_err(|error| self.broken(error.into()))?;
+            .map_err(|error| self.broken(own, error.into()))?;
         let status = response.status().as_u16();
         match status {
             200..=299 => Ok(()),
             _ => Err(self
-                .refusal(&response, reply)
+                .refusal(own, &response, reply)
                 .map_or_else(|| self.senseless(status), ClientError::Problem)),
         }
     }
 
-    fn refusal(&self, response: &Response<Body>, reply: &[u8]) -> Option<ProblemReply> {
+    fn refusal(
+        &self,
+        own: &OwnCertificate,
+        response: &Response<Body>,
+        reply: &[u8],
+    ) -> Option<ProblemReply> {
         let text = |name| {
             response
                 .headers()
@@ -377,29 +398,22 @@ impl Client {
             detail: body
                 .detail
                 .map(Into::into)
-                .or_else(|| self.who_is_unknown(&code)),
+                .or_else(|| who_is_unknown(own, &code)),
             code,
             retry_after: text("retry-after").and_then(|seconds| seconds.parse().ok()),
         })
     }
 
-    /// The detail for an unknown client: the digest to enter in the register.
-    fn who_is_unknown(&self, code: &str) -> Option<String> {
-        let own = &self.own;
-        (code == Code::UnknownClient.as_str())
-            .then(|| format!("the digest of {own} is {}", own.digest_text()))
-    }
-
     fn senseless(&self, status: u16) -> ClientError {
         ClientError::Answer {
-            base: self.base.clone(),
+            base: self.base().to_owned(),
             status,
         }
     }
 
-    fn broken(&self, error: ureq::Error) -> ClientError {
-        let base = self.base.clone();
-        match HandshakeFault::of(&error, &self.own) {
+    fn broken(&self, own: &Arc<OwnCertificate>, error: ureq::Error) -> ClientError {
+        let base = self.base().to_owned();
+        match HandshakeFault::of(&error, own) {
             Some(fault) => ClientError::Handshake { base, fault },
             None => ClientError::Connection {
                 base,
@@ -407,6 +421,12 @@ impl Client {
             },
         }
     }
+}
+
+/// The detail for an unknown client: the digest to enter in the register.
+fn who_is_unknown(own: &OwnCertificate, code: &str) -> Option<String> {
+    (code == Code::UnknownClient.as_str())
+        .then(|| format!("the digest of {own} is {}", own.digest_text()))
 }
 
 /// A path from its parts, in which every character but the unreserved ones (RFC 3986 §2.3) is
@@ -418,7 +438,7 @@ pub fn path(parts: &[&str]) -> String {
         for byte in part.bytes() {
             match byte {
                 b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => {
-                    path.push(byte.into())
+                    path.push(byte.into());
                 }
                 _ => path.push_str(&format!("%{byte:02X}")),
             }

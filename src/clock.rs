@@ -7,6 +7,7 @@
 //! A clock that is set back must not reopen what has expired: such decisions use
 //! [`ClockMark::steady`].
 
+pub mod lasting;
 mod mark;
 
 use std::cell::Cell;

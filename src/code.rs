@@ -47,6 +47,8 @@ codes! {
     // --- who asks
     /// The certificate's key is not in the register.
     UnknownClient = "unknown-client",
+    /// The register's entry for the certificate's key has ended: its `until` has passed.
+    KeyEnded = "key-ended",
     /// The caller is known but may not do this.
     Forbidden = "forbidden",
     /// The request is a web page's: it has an `Origin`, or a `Sec-Fetch-Site` other than `none`.

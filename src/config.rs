@@ -32,7 +32,7 @@ mod witness;
 
 pub use audit::{LogConfig, WatcherConfig};
 use custody::{SecretsSection, openers};
-pub use files::NamedFile;
+pub use files::{NamedFile, PairUse};
 pub use kind::FileKind;
 pub use node::{AuthorityKeyPlace, KeyPlace, NodeConfig};
 pub use register::RegisterFiles;
@@ -54,7 +54,7 @@ pub struct VaultConfig {
     pub control: SocketAddr,
     /// Listener for health and metrics, without TLS, on loopback.
     pub health: SocketAddr,
-    /// The server's certificate, its key and who may sign clients'.
+    /// The server's certificate, and its key.
     pub tls: TlsFiles,
     /// Bytes of batches that may be under way at once. A client that has more than its share of
     /// them is sent away for a second. At least 17 MiB: one batch of the largest size (16 MiB) and
@@ -87,8 +87,10 @@ pub struct VaultConfig {
 pub struct ClientConfig {
     /// `https://host:port`, without a slash at the end.
     pub url: String,
-    /// Certificates (PEM) of the only authority whose servers are trusted. The system's are not.
-    pub ca: PathBuf,
+    /// Certificates (PEM), at least one file: their keys are the only ones that the server may have.
+    pub server: Vec<PathBuf>,
+    /// Certificates (PEM) of the authority that the server's certificate must be of, too.
+    pub ca: Option<PathBuf>,
     /// The client's certificate chain (PEM).
     pub certificate: PathBuf,
     /// Its private key (PEM), 0600.
@@ -102,8 +104,9 @@ pub struct TlsFiles {
     pub certificate: PathBuf,
     /// Its private key (PEM), 0600.
     pub key: PathBuf,
-    /// Certificates (PEM) that clients' certificates must descend from.
-    pub client_ca: PathBuf,
+    /// Whether the file still has `client-ca`, which earlier versions needed and which has no
+    /// effect.
+    pub has_client_ca: bool,
 }
 
 /// `[secrets]` of the vault: where each lies, and in which custody.
@@ -389,11 +392,11 @@ fn tls_files(root: &mut TomlTable<'_, '_>, folder: &Path, faults: &mut Faults) -
     section(root, "tls", faults, |table, faults| {
         let certificate = table.required::<Place>("certificate", faults);
         let key = table.required::<Place>("key", faults);
-        let client_ca = table.required::<Place>("client-ca", faults);
+        let client_ca = table.optional::<Place>("client-ca", faults);
         Some(TlsFiles {
             certificate: certificate?.within(folder),
             key: key?.within(folder),
-            client_ca: client_ca?.within(folder),
+            has_client_ca: client_ca.is_some(),
         })
     })
 }
@@ -404,15 +407,37 @@ fn client(
     faults: &mut Faults,
 ) -> Option<ClientConfig> {
     let url = table.required::<BaseUrl>("url", faults);
-    let ca = table.required::<Place>("ca", faults);
+    let server = pinned_servers(table, faults);
+    let ca = table.optional::<Place>("ca", faults);
     let certificate = table.required::<Place>("certificate", faults);
     let key = table.required::<Place>("key", faults);
     Some(ClientConfig {
         url: url?.value.0,
-        ca: ca?.within(folder),
+        server: server.iter().map(|place| place.within(folder)).collect(),
+        ca: ca.map(|place| place.within(folder)),
         certificate: certificate?.within(folder),
         key: key?.within(folder),
     })
+}
+
+/// `server`: at least one certificate whose key the server may have.
+fn pinned_servers(table: &mut TomlTable<'_, '_>, faults: &mut Faults) -> Vec<At<Place>> {
+    let before = faults.count();
+    let server = table.list::<Place>("server", faults);
+    if server.is_empty() && faults.count() == before {
+        let why = if table.has("ca") {
+            "has `ca` and no `server`: an authority alone does not tell which server this is"
+        } else {
+            "has no `server`: it could not tell which server this is"
+        };
+        faults.push(
+            table.line,
+            format!("{} {why}", table.called()),
+            "server = [\"tls/vault.pem\"], the certificate (PEM) that the server shows: its key is what \
+             counts; those who run the server hand it over",
+        );
+    }
+    server
 }
 
 /// `[store]`: the folder, and the bytes of its disk that stay free.

@@ -19,7 +19,7 @@ use jiff::Timestamp;
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
 
-use self::certificates::CertificateAuthority;
+use self::certificates::CertificateMaker;
 use self::example::ExampleRoots;
 use self::keys::DeploymentKeys;
 use self::layout::NewFolder;
@@ -45,7 +45,7 @@ pub struct DeploymentPlan {
     pub vault: ListenPlan,
     /// Where the authority node listens.
     pub node: ListenPlan,
-    /// How many years the certificates last.
+    /// How many years the certificates of clients last.
     pub years: i16,
     /// Whether these are the published example keys.
     pub example: bool,
@@ -124,7 +124,7 @@ pub struct NewDeployment {
     pub clients: Vec<String>,
     /// Secret files, by path inside the folder.
     pub secrets: Vec<String>,
-    /// The last day of the certificates.
+    /// The last day of clients' certificates.
     pub certificates_until: Date,
     /// How many custodians hold shares of the authority's key; none where it is a file.
     pub custodians: usize,
@@ -140,8 +140,8 @@ pub fn make(dir: &Path, plan: &DeploymentPlan) -> Result<NewDeployment, CommandE
     let today = SystemClock.now().to_zoned(TimeZone::UTC).date();
     let mut keys = DeploymentKeys::new(&folder);
     let roots = Roots::make(&mut keys, &folder, plan)?;
-    let ca = CertificateAuthority::new(&plan.deployment, today, plan.years)?;
-    let certificates = CertificateDigests::issue(&mut keys, &folder, &ca, plan, &roots)?;
+    let maker = CertificateMaker::new(today, plan.years);
+    let certificates = CertificateDigests::make(&mut keys, &folder, &maker, plan, &roots)?;
     let text = register_text::write(plan.facts, &roots.publics(plan, today, certificates));
     folder.public("register.toml", &text)?;
     folder.public("register.jws", &sign_register(&text, &roots)?)?;
@@ -159,7 +159,7 @@ pub fn make(dir: &Path, plan: &DeploymentPlan) -> Result<NewDeployment, CommandE
             &text,
             &example,
             midnight(today)?,
-            ca.until,
+            maker.until(),
             &fingerprints,
         )?;
     }
@@ -170,7 +170,7 @@ pub fn make(dir: &Path, plan: &DeploymentPlan) -> Result<NewDeployment, CommandE
         node_url: plan.node.url(plan.node.control),
         clients: client_files(plan),
         secrets: fingerprints.into_iter().map(|(_, path)| path).collect(),
-        certificates_until: ca.until,
+        certificates_until: maker.until(),
         custodians: plan.custodians.map_or(0, |(_, count)| count),
     })
 }

@@ -6,10 +6,12 @@
 //! an [`Entity`].
 
 mod error;
+mod in_force;
 mod role;
 mod start;
 
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, TryLockError};
 
 use jiff::Timestamp;
 
@@ -22,14 +24,28 @@ use crate::keys::AuditKey;
 use crate::register::Register;
 use crate::store::index::Index;
 use crate::store::{DiskSpace, Store, StoreError};
+use crate::system::lock::unpoisoned;
 pub use error::StartError;
+pub use in_force::{EntityInForce, InForce};
 pub use role::Role;
 pub(crate) use start::{EntityOpening, WriterParts};
 
-/// One side of a deployment, serving.
+/// One side of a deployment, serving under one register.
+///
+/// A change of the register makes another `Entity` over the same store, log and writer; see
+/// [`InForce`]. A request keeps the one that it began with.
 pub struct Entity {
-    role: Role,
     register: Arc<Register>,
+    /// Which of this process's registers it is, counted from 0.
+    change: u64,
+    core: Arc<EntityCore>,
+}
+
+/// What stays when the register changes.
+struct EntityCore {
+    /// The `change` of the entity in force.
+    changes: AtomicU64,
+    role: Role,
     store: Arc<Store>,
     log: Arc<Log>,
     cosigners: OnceLock<Arc<Cosigners>>,
@@ -40,40 +56,40 @@ pub struct Entity {
     space: DiskSpace,
     orders: OrderGate,
     /// Held during a change of an inspection, from reading its state to committing the new one.
-    pub(crate) inspection_changes: Mutex<()>,
+    inspection_changes: Mutex<()>,
     /// Held while a report is made, because it reads the whole log.
-    pub(crate) reports: Mutex<()>,
+    reports: Mutex<()>,
 }
 
 impl Entity {
     /// Which of the two it is.
     pub fn role(&self) -> &Role {
-        &self.role
+        &self.core.role
     }
 
-    /// The register in force.
+    /// The register that this request, or this round of a task, is served under.
     pub fn register(&self) -> &Arc<Register> {
         &self.register
     }
 
     /// The store.
     pub fn store(&self) -> &Arc<Store> {
-        &self.store
+        &self.core.store
     }
 
     /// The log.
     pub fn log(&self) -> &Arc<Log> {
-        &self.log
+        &self.core.log
     }
 
     /// The writer.
     pub fn committer(&self) -> &Committer {
-        &self.committer
+        &self.core.committer
     }
 
     /// The time.
     pub fn now(&self) -> Timestamp {
-        self.clock.now()
+        self.core.clock.now()
     }
 
     /// The time for a decision that a clock set back must not revive.
@@ -81,13 +97,13 @@ impl Entity {
     /// # Errors
     /// [`ClockBehind`]
     pub fn steady_time(&self) -> Result<Timestamp, ClockBehind> {
-        self.committer.mark().steady(self.now())
+        self.core.committer.mark().steady(self.now())
     }
 
     /// The time that this side and the other have both reached ([`proven_time`]).
     pub fn proven_time(&self) -> Timestamp {
         proven_time(
-            !self.role.peers(&self.register).is_empty(),
+            !self.core.role.peers(&self.register).is_empty(),
             self.cosigners(),
             self.now(),
         )
@@ -96,24 +112,24 @@ impl Entity {
     /// Names those who cosign this log. From then on nothing is released or opened unless the other
     /// side has cosigned it recently.
     pub fn watch(&self, cosigners: Arc<Cosigners>) {
-        let _ = self.cosigners.set(cosigners);
+        let _ = self.core.cosigners.set(cosigners);
     }
 
     /// Those who cosign this log, once [`Entity::watch`] has named them.
     pub fn cosigners(&self) -> Option<&Arc<Cosigners>> {
-        self.cosigners.get()
+        self.core.cosigners.get()
     }
 
     /// Whether the disk has less room than the reserve. Then no new work is admitted: the rest is
     /// for admitted requests, for revocations and for the log.
     pub fn is_short_of_space(&self) -> bool {
-        self.space.is_short()
+        self.core.space.is_short()
     }
 
     /// Checks whether the disk has less free space than the `reserve` (bytes). Call it about once a
     /// second.
     pub fn watch_space(&self, reserve: u64) {
-        self.space.watch(&self.store, reserve);
+        self.core.space.watch(&self.core.store, reserve);
     }
 
     /// How many mappings of a sector are stored, in all its epochs. `None` if there is no such
@@ -125,11 +141,12 @@ impl Entity {
         let Some(sector) = self.register.sector(sector) else {
             return Ok(None);
         };
-        let numbers = self.store.sector_numbers()?;
+        let numbers = self.core.store.sector_numbers()?;
         let Some((_, number)) = numbers.iter().find(|(uuid, _)| *uuid == sector.uuid) else {
             return Ok(None);
         };
         let partitions = self
+            .core
             .index
             .partitions()
             .into_iter()
@@ -141,11 +158,41 @@ impl Entity {
 
     /// The commit lock, places and acts of orders.
     pub(crate) fn orders(&self) -> &OrderGate {
-        &self.orders
+        &self.core.orders
     }
 
     /// The key of the tags by which the entries about an item are found.
     pub(crate) fn audit_key(&self) -> &AuditKey {
-        &self.audit_key
+        &self.core.audit_key
+    }
+
+    /// The same side under another register.
+    pub(crate) fn under(&self, register: Arc<Register>) -> Self {
+        Self {
+            register,
+            change: self.change + 1,
+            core: self.core.clone(),
+        }
+    }
+
+    /// Whether this register is the one in force. Once another one is, what would change an epoch
+    /// or a frozen fact under this one is refused.
+    pub(crate) fn is_in_force(&self) -> bool {
+        self.core.changes.load(Ordering::Acquire) == self.change
+    }
+
+    /// Taken for a change of an inspection, from reading its state to committing the new one.
+    pub(crate) fn lock_inspections(&self) -> MutexGuard<'_, ()> {
+        unpoisoned(self.core.inspection_changes.lock())
+    }
+
+    /// Taken while a report is made, because it reads the whole log. `None` while another one is
+    /// being made.
+    pub(crate) fn lock_reports(&self) -> Option<MutexGuard<'_, ()>> {
+        match self.core.reports.try_lock() {
+            Ok(guard) => Some(guard),
+            Err(TryLockError::Poisoned(poisoned)) => Some(poisoned.into_inner()),
+            Err(TryLockError::WouldBlock) => None,
+        }
     }
 }

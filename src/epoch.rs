@@ -95,10 +95,7 @@ pub fn advance(
 ) -> Result<Vec<EpochView>, Refusal> {
     let unknown = || Refusal::new(Code::UnknownSector, "the register knows no such sector");
     let state = vault.sector(sector).ok_or_else(unknown)?;
-    let _one_at_a_time = vault
-        .epoch_changes
-        .lock()
-        .expect("no panic under this lock");
+    let _one_at_a_time = vault.lock_epochs()?;
     if is_done(state, how)? {
         return Ok(views(state, vault.now()));
     }

@@ -12,7 +12,7 @@ pub mod object;
 pub mod report;
 pub mod search;
 
-use std::sync::{MutexGuard, PoisonError};
+use std::sync::MutexGuard;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -334,11 +334,7 @@ impl<'a> Inspections<'a> {
 
     /// While the guard lives, no other thread enters or closes an inspection.
     fn lock_inspections(&self) -> MutexGuard<'a, ()> {
-        // The lock guards rows of the store, which are whole after any panic.
-        self.entity
-            .inspection_changes
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+        self.entity.lock_inspections()
     }
 
     fn check_room(&self) -> Result<(), Refusal> {

@@ -30,6 +30,8 @@
 //! | [`status`] | what a caller may know of a server, by their role |
 //! | [`config`] | configuration files |
 //! | [`http`], [`client`] | the doors, and the client that knocks at them |
+//! | [`certificates`] | one inspection of every TLS file: there, private, fitting, in date, in the register |
+//! | [`transfer`] | a file in, a file out: batches at the pace of the quota, whole or not there, gone on with after a crash |
 //! | [`terminal`] | what programs need at a terminal: errors with a remedy, printing, files, the log |
 //! | [`deployment`] | makes a new deployment: keys, certificates, register, configuration |
 //! | [`serve`] | the composition root: opens what a server is, starts its tasks, drains it |
@@ -40,6 +42,7 @@
 
 pub mod access;
 pub mod audit;
+pub mod certificates;
 pub mod cli;
 pub mod client;
 pub mod clock;
@@ -81,5 +84,6 @@ pub mod system;
 pub mod terminal;
 pub mod tlog;
 pub mod tokenize;
+pub mod transfer;
 pub mod unseal;
 pub mod vault;

@@ -273,10 +273,10 @@ impl Registry {
             }
             match &entry.metric {
                 Metric::Counter(counter) => {
-                    sample(&mut out, entry.name, "", &[&entry.label], counter.get())
+                    sample(&mut out, entry.name, "", &[&entry.label], counter.get());
                 }
                 Metric::Gauge(gauge) => {
-                    sample(&mut out, entry.name, "", &[&entry.label], gauge.get())
+                    sample(&mut out, entry.name, "", &[&entry.label], gauge.get());
                 }
                 Metric::Histogram(histogram) => render_histogram(&mut out, entry, histogram),
             }

@@ -54,10 +54,18 @@ pub struct NodeParts {
     pub log: LogParts,
 }
 
-/// The authority node, serving.
+/// The authority node, serving under one register.
+///
+/// A change of the register makes another `Node` over the same keys and store; see
+/// [`InForce`](crate::entity::InForce). A request keeps the one that it began with.
 pub struct Node {
     entity: Arc<Entity>,
     authority: Arc<Authority>,
+    core: Arc<NodeCore>,
+}
+
+/// What stays when the register changes.
+struct NodeCore {
     safe: KeySafe,
     segment_keys: Vec<VerifyingKey>,
 }
@@ -67,6 +75,12 @@ impl Deref for Node {
     type Target = Entity;
 
     fn deref(&self) -> &Entity {
+        &self.entity
+    }
+}
+
+impl AsRef<Arc<Entity>> for Node {
+    fn as_ref(&self) -> &Arc<Entity> {
         &self.entity
     }
 }
@@ -142,8 +156,10 @@ impl Node {
         Ok(Self {
             entity,
             authority,
-            safe: KeySafe::new(keys, shared, times),
-            segment_keys,
+            core: Arc::new(NodeCore {
+                safe: KeySafe::new(keys, shared, times),
+                segment_keys,
+            }),
         })
     }
 
@@ -159,10 +175,10 @@ impl Node {
 
     /// The node's keys, as far as it holds them.
     pub fn safe(&self) -> &KeySafe {
-        &self.safe
+        &self.core.safe
     }
 
     pub(crate) fn segment_keys(&self) -> &[VerifyingKey] {
-        &self.segment_keys
+        &self.core.segment_keys
     }
 }

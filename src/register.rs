@@ -11,6 +11,9 @@ use std::path::Path;
 use std::sync::Arc;
 
 use ed25519_dalek::VerifyingKey;
+use jiff::Timestamp;
+use jiff::civil::Date;
+use jiff::tz::TimeZone;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
@@ -169,6 +172,9 @@ pub struct Register {
     /// register: who decides on inspections. Empty where the register was read without its
     /// signatures.
     pub commission: Vec<PinnedKey>,
+    /// Certificate key → the last day (UTC) on which its entry is in force, where the entry has
+    /// `until`.
+    pub key_terms: BTreeMap<SpkiDigest, Date>,
     /// The facts that must not change after their first use.
     frozen: Vec<FrozenFact>,
 }
@@ -177,6 +183,13 @@ impl Register {
     /// The sector of that name.
     pub fn sector(&self, name: &str) -> Option<&Arc<Sector>> {
         self.sectors.get(name)
+    }
+
+    /// Whether the entry of a certificate's key has ended: its last day (UTC) is over at `now`. Gives
+    /// that day. An ended entry still names its holder in the log.
+    pub fn ended(&self, key: SpkiDigest, now: Timestamp) -> Option<Date> {
+        let until = *self.key_terms.get(&key)?;
+        is_over(until, now).then_some(until)
     }
 
     /// The keys to which a sector's segments are sealed: every key of every authority that is
@@ -191,6 +204,11 @@ impl Register {
             .filter_map(|id| self.authorities.get(id));
         competent.flat_map(|authority| authority.keys.iter().map(move |key| (&**authority, key)))
     }
+}
+
+/// Whether a last day (UTC) is over at `now`.
+pub fn is_over(until: Date, now: Timestamp) -> bool {
+    now.to_zoned(TimeZone::UTC).date() > until
 }
 
 /// An organisation: a controller, with the quota that all its certificates share.

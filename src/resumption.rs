@@ -132,7 +132,7 @@ pub fn acknowledge(
     {
         let (entry, time) = (found.entry, node.now());
         let change: Change = Box::new(move |store, batch| {
-            store.put_resume_acknowledged(batch, &entry, time.as_second())
+            store.put_resume_acknowledged(batch, &entry, time.as_second());
         });
         let event = AuditEvent::AcknowledgeResume {
             actor: permit.actor.clone(),

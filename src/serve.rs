@@ -3,6 +3,7 @@
 mod descriptors;
 mod figures;
 mod first_start;
+mod reload;
 mod tidy;
 mod watch;
 mod witness;
@@ -10,22 +11,27 @@ mod writable;
 
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use figures::PersonFigures;
+use reload::{TlsKeeper, TlsUser};
 use tokio::task::AbortHandle;
-use watch::EntityWatch;
+use watch::{EntityWatch, WatchedSide, WatchingSide};
 pub use witness::run_witness;
 
 use crate::audit::log::LogError;
-use crate::clock::SystemClock;
+use crate::certificates::{TlsInspection, unused_client_ca};
+use crate::client::Client;
+use crate::clock::{Clock as _, SystemClock};
 use crate::config::{
     AuthorityKeyPlace, KeyPlace, LimitConfig, NodeConfig, RegisterFiles, TlsFiles, VaultConfig,
 };
+use crate::entity::InForce;
 use crate::execution::step;
 use crate::http::data::DataDoor;
 use crate::http::mount::VaultRouters;
-use crate::http::node_door::NodeDoor;
+use crate::http::node_door::NodeRoutes;
 use crate::http::tls::ServerTls;
 use crate::http::{self, Callers, Limits, Listener, Readiness, health, mount, tls};
 use crate::keys::example::{fingerprint, fingerprint_of_spki, is_example};
@@ -64,8 +70,7 @@ pub fn run_vault(
     options: StartOptions,
 ) -> Result<(), CommandError> {
     let protection = prepare_process(false);
-    let config = VaultConfig::load(config)
-        .map_err(|e| CommandError::new(e, "correct the file and start again"))?;
+    let config = VaultConfig::load(config)?;
     let register = open_register(&config.register)?;
     let (secrets, fingerprints) = read_vault_secrets(&config)?;
     refuse_example_keys(&config.tls, &fingerprints, options.allow_example_keys)?;
@@ -102,11 +107,27 @@ async fn serve_vault(
     });
     let vault = open_vault(&config, register, secrets, advance, &readiness).await?;
     first_start::end(first)?;
-    prepare_copies(vault.clone()).await?;
-    vault.know_former_segment_keys(config.former_segment_keys.clone());
-    let (cosigning, _asking) = watch::vault(&vault, &config, memory)?;
+    prepare_copies(vault.get()).await?;
+    vault
+        .get()
+        .know_former_segment_keys(config.former_segment_keys.clone());
+    let WatchedSide {
+        door: cosigning,
+        asking: _asking,
+        callers,
+    } = watch::vault(&vault, &config, memory)?;
+    let (of, entity) = (config.clone(), vault.entity());
+    let inspect = move || {
+        let entity = entity.get();
+        TlsInspection::of(
+            &of.named_files(),
+            Some(entity.register()),
+            SystemClock.now(),
+        )
+    };
+    let keeper = keep_tls(&config.tls, &tls, callers, inspect, &readiness, &registry)?;
     let watch = EntityWatch::new(
-        vault.entity().clone(),
+        vault.entity(),
         cosigning.cosigners.clone(),
         config.reserve,
         readiness.clone(),
@@ -117,23 +138,24 @@ async fn serve_vault(
         cosigning,
         readiness.clone(),
     );
-    let callers = Callers::Registered(tls, vault.entity().clone());
+    let callers = Callers::Registered(tls, vault.entity());
     let listeners = vault_listeners(&config, routers, callers)?;
     tracing::info!(
         data = %config.data,
         control = %config.control,
         health = %config.health,
-        mappings = coarse(vault.index().len(), PERSONS),
+        mappings = coarse(vault.get().index().len(), PERSONS),
         "the vault serves"
     );
     readiness.clear("starting");
-    let counted = vault.clone();
+    let counted = vault.get();
     tokio::task::spawn_blocking(move || warn_of_stranded_segments(&counted));
     let tasks = [
         serving_health.abort_handle(),
         tokio::spawn(tidy::vault(vault.clone())).abort_handle(),
-        tokio::spawn(watch::keep_place(vault.entity().clone(), readiness.clone())).abort_handle(),
+        tokio::spawn(watch::keep_place(vault.entity(), readiness.clone())).abort_handle(),
         tokio::spawn(keep_house(vault.clone(), watch, registry.clone())).abort_handle(),
+        tokio::spawn(keeper.keep(registry.clone(), vec![])).abort_handle(),
     ];
     http::serve(listeners, None, &readiness, &registry, shutdown).await;
     tasks.iter().for_each(AbortHandle::abort);
@@ -148,7 +170,7 @@ async fn open_vault(
     secrets: VaultSecrets,
     advance: Vec<SectorAdvance>,
     readiness: &Arc<Readiness>,
-) -> Result<Arc<Vault>, CommandError> {
+) -> Result<InForce<Vault>, CommandError> {
     tracing::info!(
         mib = config.index_memory >> 20,
         "memory that the index of mappings may take"
@@ -173,7 +195,7 @@ async fn open_vault(
     tokio::task::spawn_blocking(open)
         .await
         .map_err(|_| CommandError::new("the vault failed while it started", "see the log above"))?
-        .map(Arc::new)
+        .map(InForce::new)
         .map_err(start_error)
 }
 
@@ -206,6 +228,25 @@ fn warn_of_stranded_segments(vault: &Vault) {
 
 fn read_tls(files: &TlsFiles) -> Result<ServerTls, CommandError> {
     ServerTls::read(files).map_err(|e| CommandError::new(e, "check [tls] in the configuration"))
+}
+
+/// What keeps the TLS files of a server up to date ([`reload`]): those of its listeners and of its
+/// `callers`. SIGHUP goes there, too.
+fn keep_tls(
+    files: &TlsFiles,
+    listeners: &ServerTls,
+    callers: Vec<Client>,
+    inspect: impl Fn() -> TlsInspection + Send + 'static,
+    readiness: &Arc<Readiness>,
+    registry: &Registry,
+) -> Result<TlsKeeper, CommandError> {
+    if let Some(warning) = unused_client_ca(files) {
+        tracing::warn!("{warning}");
+    }
+    let callers = callers.into_iter().map(TlsUser::Caller);
+    let users = std::iter::once(TlsUser::Listeners(listeners.clone())).chain(callers);
+    TlsKeeper::new(users.collect(), inspect, readiness.clone(), registry)
+        .map_err(|e| CommandError::new(e, "check the system's signal settings"))
 }
 
 /// Ends when the process is told to stop.
@@ -243,14 +284,14 @@ fn start_error(error: StartError) -> CommandError {
 }
 
 /// Once a second: watches the disk, wipes data keys whose time is over, updates the gauges.
-async fn keep_house(vault: Arc<Vault>, mut watch: EntityWatch, registry: Arc<Registry>) {
+async fn keep_house(vault: InForce<Vault>, mut watch: EntityWatch, registry: Arc<Registry>) {
     let figures = PersonFigures::new(&registry);
     let bound = registry.gauge(
         "cloison_index_bound_bytes",
         "Memory that the index may take before entries move",
         None,
     );
-    bound.set(i64::try_from(vault.index().bound()).unwrap_or(i64::MAX));
+    bound.set(i64::try_from(vault.get().index().bound()).unwrap_or(i64::MAX));
     let alarms = registry.counter(
         "cloison_release_alarms_total",
         "Unusual rates of releases that were noticed",
@@ -268,9 +309,11 @@ async fn keep_house(vault: Arc<Vault>, mut watch: EntityWatch, registry: Arc<Reg
     );
     let mut beats = 0_u64;
     loop {
+        let vault = vault.get();
         out_of_step.set(watch.look() as i64);
         vault.sweep();
-        alarms.add(vault.release_counts().1 - alarms.get());
+        let counted = vault.counts().release_alarms.load(Ordering::Relaxed);
+        alarms.add(counted - alarms.get());
         if beats.is_multiple_of(3_600) {
             figures.show(&vault);
             // Repeats a scrub that did not finish.
@@ -283,6 +326,7 @@ async fn keep_house(vault: Arc<Vault>, mut watch: EntityWatch, registry: Arc<Reg
         {
             reviews.set(due as i64);
         }
+        drop(vault);
         beats += 1;
         tokio::time::sleep(Duration::from_secs(1)).await;
     }
@@ -294,8 +338,7 @@ async fn keep_house(vault: Arc<Vault>, mut watch: EntityWatch, registry: Arc<Reg
 /// When configuration, keys, register or store are not in order, or a port is taken.
 pub fn run_node(config: &Path, options: StartOptions) -> Result<(), CommandError> {
     let protection = prepare_process(true);
-    let config = NodeConfig::load(config)
-        .map_err(|e| CommandError::new(e, "correct the file and start again"))?;
+    let config = NodeConfig::load(config)?;
     let register = open_register(&config.register)?;
     let (parts, fingerprints) = node_parts(&config, register)?;
     refuse_example_keys(&config.tls, &fingerprints, options.allow_example_keys)?;
@@ -392,19 +435,34 @@ async fn serve_node(
         .map_err(|_| CommandError::new("the node failed while it started", "see the log above"))?
         .map_err(start_error)?;
     first_start::end(first)?;
-    let node = Arc::new(node);
-    let (peer, cosigners, _asking) = watch::node(&node, &config, memory)?;
-    let door = Arc::new(NodeDoor {
+    let node = InForce::new(node);
+    let WatchingSide {
+        vault: peer,
+        cosigners,
+        asking: _asking,
+        callers,
+    } = watch::node(&node, &config, memory)?;
+    let (of, entity) = (config.clone(), node.entity());
+    let inspect = move || {
+        let entity = entity.get();
+        TlsInspection::of(
+            &of.named_files(),
+            Some(entity.register()),
+            SystemClock.now(),
+        )
+    };
+    let keeper = keep_tls(&config.tls, &tls, callers, inspect, &readiness, &registry)?;
+    let routes = NodeRoutes {
         node: node.clone(),
         vault: peer.clone(),
-    });
-    let keeping_in_step = tokio::spawn(keep_in_step(door.clone())).abort_handle();
-    let callers = Callers::Registered(tls, node.entity().clone());
+    };
+    let keeping_in_step = tokio::spawn(keep_in_step(routes.clone())).abort_handle();
+    let callers = Callers::Registered(tls, node.entity());
     let listeners = vec![bind(
         "control",
         config.control,
         callers,
-        mount::node(door, readiness.clone()),
+        mount::node(routes, readiness.clone()),
         limits(&config.limits),
     )?];
     tracing::info!(
@@ -413,11 +471,11 @@ async fn serve_node(
         authority = %config.authority,
         "the authority node serves"
     );
-    show_sealed(&node, &readiness);
-    watch::watch_vault_once(peer.clone()).await;
+    show_sealed(&node.get(), &readiness);
+    watch::watch_vault_once(peer.clone(), &config.vault.url).await;
     readiness.clear("starting");
     let watch = EntityWatch::new(
-        node.entity().clone(),
+        node.entity(),
         cosigners,
         config.reserve,
         readiness.clone(),
@@ -427,8 +485,9 @@ async fn serve_node(
     let tasks = [
         keeping_in_step,
         tokio::spawn(tidy::node(node.clone())).abort_handle(),
+        tokio::spawn(keeper.keep(registry.clone(), vec![])).abort_handle(),
         tokio::spawn(sealing).abort_handle(),
-        tokio::spawn(watch::keep_place(node.entity().clone(), readiness.clone())).abort_handle(),
+        tokio::spawn(watch::keep_place(node.entity(), readiness.clone())).abort_handle(),
         tokio::spawn(watch::watch_node(node, peer, watch)).abort_handle(),
     ];
     http::serve(listeners, Some(health), &readiness, &registry, shutdown).await;
@@ -439,13 +498,14 @@ async fn serve_node(
 
 /// Seals the node's keys when their time is over, and shows on `/readyz` and `/metrics` which are
 /// sealed.
-async fn watch_seal(node: Arc<Node>, readiness: Arc<Readiness>, registry: Arc<Registry>) {
+async fn watch_seal(node: InForce<Node>, readiness: Arc<Readiness>, registry: Arc<Registry>) {
     let sealed = registry.gauge(
         "cloison_sealed_keys",
         "Keys of the authority that this node does not hold",
         None,
     );
     loop {
+        let node = node.get();
         let times = node.clone();
         // Sealing waits until its entry is durable.
         let _ = tokio::task::spawn_blocking(move || crate::unseal::keep_time(&times)).await;
@@ -470,11 +530,10 @@ fn show_sealed(node: &Node, readiness: &Readiness) -> usize {
 /// Exchanges acts upon orders with the vault, at the start and every [`IN_STEP_EVERY`], so that a
 /// revocation reaches both sides even when no request comes. No release depends on it: each release
 /// makes its own exchange.
-async fn keep_in_step(door: Arc<NodeDoor>) {
+async fn keep_in_step(routes: NodeRoutes) {
     loop {
-        let door = door.clone();
-        let stepped =
-            tokio::task::spawn_blocking(move || step::get_in_step(&door.node, &*door.vault)).await;
+        let (node, vault) = (routes.node.get(), routes.vault.clone());
+        let stepped = tokio::task::spawn_blocking(move || step::get_in_step(&node, &*vault)).await;
         if let Ok(Err(refusal)) = stepped {
             tracing::debug!(code = %refusal.code(), "vault and node are not in step");
         }

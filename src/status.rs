@@ -199,7 +199,10 @@ fn competent(node: &Node, authority: &Authority) -> Vec<SectorStatus> {
 fn schemes(vault: &Vault, client: &RegisteredClient) -> Vec<SchemeStatus> {
     let register = vault.register();
     let taken = |id: &Id| {
-        let mut sectors = client.sectors.iter().filter_map(|name| register.sector(name));
+        let mut sectors = client
+            .sectors
+            .iter()
+            .filter_map(|name| register.sector(name));
         sectors.any(|sector| sector.schemes.contains(id))
     };
     let schemes = register.schemes.iter().filter(|(id, _)| taken(id));

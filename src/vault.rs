@@ -5,6 +5,7 @@
 //! HTTP here.
 
 mod blinding;
+mod counts;
 mod frozen;
 mod keeper;
 mod quota;
@@ -15,14 +16,14 @@ pub(crate) mod stored;
 use std::collections::HashMap;
 use std::ops::Deref;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, RwLock};
 
 use ed25519_dalek::{SigningKey, VerifyingKey};
 use jiff::Timestamp;
 
 use crate::audit::log::LogParts;
 use crate::clock::{Clock, ClockMark};
+use crate::code::Code;
 use crate::commit::PoisonHandler;
 pub use crate::entity::StartError;
 use crate::entity::{Entity, EntityOpening, Role, WriterParts};
@@ -31,17 +32,21 @@ use crate::keys::{
     AuditSecret, IdentityKeys, IdentitySecret, IndexKey, SectorRootKey, StoreKey, StoreSecret,
     UtiSource,
 };
+use crate::refusal::Refusal;
 use crate::register::Register;
 use crate::seal::chunk::ChunkCipher;
 use crate::store::index::Index;
 use crate::store::{Store, StoreError};
+use crate::system::lock::{intact, unpoisoned};
 use blinding::KeyedBlinding;
+pub use counts::VaultCounts;
 use frozen::FrozenFacts;
 pub use keeper::KeeperCounts;
 pub(crate) use keeper::PauseGuard;
 use keeper::{Keeper, KeeperParts};
 pub use quota::{QuotaLeft, Quotas};
 pub use sector::{Epoch, SectorAdvance, SectorState, Terms};
+use sector::{SectorLoader, Sectors};
 
 /// The secrets that the vault starts with.
 pub struct VaultSecrets {
@@ -98,33 +103,33 @@ impl VaultHome {
     }
 }
 
-/// The vault, serving.
+/// The vault, serving under one register.
+///
+/// A change of the register makes another `Vault` over the same keys, index and store; see
+/// [`InForce`](crate::entity::InForce). A request keeps the one that it began with.
 pub struct Vault {
+    /// Declared before the entity, so that the keeper is dropped, and its thread ends, before the
+    /// writer.
+    core: Arc<VaultCore>,
+    entity: Arc<Entity>,
+    sectors: Sectors,
+    quotas: Quotas,
+}
+
+/// What stays when the register changes.
+struct VaultCore {
     index: Arc<Index>,
     cipher: Arc<ChunkCipher>,
-    /// Declared before the entity, so that it is dropped, and its thread ends, before the writer.
     keeper: Keeper,
-    entity: Arc<Entity>,
     identity: Box<dyn UtiSource>,
     segment_signer: SigningKey,
     sector_secrets: Box<dyn SectorSecretStore>,
     roots: RwLock<HashMap<u32, SectorRootKey>>,
-    sectors: HashMap<String, Arc<SectorState>>,
     frozen: FrozenFacts,
-    quotas: Quotas,
-    /// Alarms about unusual rates of release, since the start.
-    pub(crate) release_alarms: AtomicU64,
-    /// Pseudonyms asked for under orders, since the start.
-    pub(crate) released: AtomicU64,
-    /// Pairs of old and new pseudonyms made since the start.
-    pub(crate) migrated: AtomicU64,
-    /// Held during a rights officer's look-up: its count and its commit are one step.
-    pub(crate) look_ups: Mutex<()>,
-    /// Held during an epoch change.
-    pub(crate) epoch_changes: Mutex<()>,
-    /// Held during a change of a stored segment, from reading its record to the commit of the new
-    /// one.
-    pub(crate) segment_changes: Mutex<()>,
+    counts: VaultCounts,
+    look_ups: Mutex<()>,
+    epoch_changes: Mutex<()>,
+    segment_changes: Mutex<()>,
     former_segment_keys: OnceLock<Vec<VerifyingKey>>,
 }
 
@@ -133,6 +138,12 @@ impl Deref for Vault {
     type Target = Entity;
 
     fn deref(&self) -> &Entity {
+        &self.entity
+    }
+}
+
+impl AsRef<Arc<Entity>> for Vault {
+    fn as_ref(&self) -> &Arc<Entity> {
         &self.entity
     }
 }
@@ -167,8 +178,16 @@ impl Vault {
         let (roots, retired) = load_roots(&*sector_secrets, &store)?;
         let now = clock.now();
         check_advance(&register, &store, advance, now)?;
-        let (sectors, opened) =
-            sector::load_all(&store, &register, &roots, advance, now, &mut opening.batch)?;
+        let loader = SectorLoader {
+            store: &store,
+            roots: &roots,
+            advance,
+            now,
+            before: None,
+        };
+        let (sectors, opened) = loader
+            .load(&register, &mut opening.batch)
+            .map_err(StartError::first)?;
         let cipher = Arc::new(chunk_cipher(&storage));
         let blinding = newest_blinding(&storage);
         let index = Arc::new(Index::open(&store, Arc::new(blinding), home.tables())?);
@@ -192,25 +211,26 @@ impl Vault {
             index: index.clone(),
             cipher: cipher.clone(),
         };
-        Ok(Self {
+        let core = VaultCore {
             keeper: Keeper::start(parts),
             index,
             cipher,
-            entity,
             identity: Box::new(IdentityKeys::new(&identity)),
             segment_signer: segment,
             sector_secrets,
             roots: RwLock::new(roots),
-            sectors,
             frozen: FrozenFacts::default(),
-            quotas,
-            release_alarms: AtomicU64::new(0),
-            released: AtomicU64::new(0),
-            migrated: AtomicU64::new(0),
+            counts: VaultCounts::default(),
             look_ups: Mutex::default(),
             epoch_changes: Mutex::default(),
             segment_changes: Mutex::default(),
             former_segment_keys: OnceLock::new(),
+        };
+        Ok(Self {
+            core: Arc::new(core),
+            entity,
+            sectors,
+            quotas,
         })
     }
 
@@ -221,12 +241,12 @@ impl Vault {
 
     /// The index of stored mappings.
     pub fn index(&self) -> &Index {
-        &self.index
+        &self.core.index
     }
 
     /// What the keeper has done since the start.
     pub fn keeper_counts(&self) -> &KeeperCounts {
-        self.keeper.counts()
+        self.core.keeper.counts()
     }
 
     /// A sector's state at run time.
@@ -239,71 +259,89 @@ impl Vault {
         &self.quotas
     }
 
-    /// Since the start: pseudonyms asked for under orders, and alarms about unusual rates of
-    /// release.
-    pub fn release_counts(&self) -> (u64, u64) {
-        (
-            self.released.load(Ordering::Relaxed),
-            self.release_alarms.load(Ordering::Relaxed),
-        )
+    /// What was done since the start.
+    pub fn counts(&self) -> &VaultCounts {
+        &self.core.counts
     }
 
-    /// Pairs of old and new pseudonyms made since the start.
-    pub fn migrated(&self) -> u64 {
-        self.migrated.load(Ordering::Relaxed)
+    /// Taken for a rights officer's look-up: its count and its commit are one step.
+    pub(crate) fn lock_look_ups(&self) -> MutexGuard<'_, ()> {
+        unpoisoned(self.core.look_ups.lock())
+    }
+
+    /// Taken for a change of a stored segment, from reading its record to the commit of the new
+    /// one.
+    pub(crate) fn lock_segments(&self) -> MutexGuard<'_, ()> {
+        unpoisoned(self.core.segment_changes.lock())
+    }
+
+    /// Taken for a change of epochs or secrets. A change of the register takes it too, because it
+    /// opens epochs.
+    ///
+    /// # Errors
+    /// [`Code::Overloaded`] when another register has come into force since this request began.
+    pub(crate) fn lock_epochs(&self) -> Result<MutexGuard<'_, ()>, Refusal> {
+        let guard = intact(self.core.epoch_changes.lock());
+        if self.is_in_force() {
+            Ok(guard)
+        } else {
+            let why = "the register was just changed; ask again";
+            Err(Refusal::new(Code::Overloaded, why).come_back_in(1))
+        }
     }
 
     pub(crate) fn frozen(&self) -> &FrozenFacts {
-        &self.frozen
+        &self.core.frozen
     }
 
     pub(crate) fn utis(&self) -> &dyn UtiSource {
-        &*self.identity
+        &*self.core.identity
     }
 
     pub(crate) fn cipher(&self) -> &ChunkCipher {
-        &self.cipher
+        &self.core.cipher
     }
 
     pub(crate) fn shared_index(&self) -> Arc<Index> {
-        self.index.clone()
+        self.core.index.clone()
     }
 
     pub(crate) fn shared_cipher(&self) -> Arc<ChunkCipher> {
-        self.cipher.clone()
+        self.core.cipher.clone()
     }
 
     /// Keeps the keeper from moving entries of the index and from merging chunks until the guard is
     /// dropped.
     pub(crate) fn pause_keeper(&self) -> PauseGuard<'_> {
-        self.keeper.pause()
+        self.core.keeper.pause()
     }
 
     pub(crate) fn segment_signer(&self) -> &SigningKey {
-        &self.segment_signer
+        &self.core.segment_signer
     }
 
     /// Names the keys with which this vault signed segments before the present one.
     pub fn know_former_segment_keys(&self, keys: Vec<VerifyingKey>) {
-        let _ = self.former_segment_keys.set(keys);
+        let _ = self.core.former_segment_keys.set(keys);
     }
 
     /// The keys whose signature marks a stored segment as the vault's own. The vault renews no
     /// segment that others wrote into the store.
     pub(crate) fn segment_keys(&self) -> Vec<VerifyingKey> {
         let former = self
+            .core
             .former_segment_keys
             .get()
             .into_iter()
             .flatten()
             .copied();
-        std::iter::once(self.segment_signer.verifying_key())
+        std::iter::once(self.core.segment_signer.verifying_key())
             .chain(former)
             .collect()
     }
 
     pub(crate) fn sector_secrets(&self) -> &dyn SectorSecretStore {
-        &*self.sector_secrets
+        &*self.core.sector_secrets
     }
 
     /// Sectors at run time.
@@ -312,7 +350,7 @@ impl Vault {
     }
 
     pub(crate) fn roots(&self) -> &RwLock<HashMap<u32, SectorRootKey>> {
-        &self.roots
+        &self.core.roots
     }
 
     /// Wipes data keys of segments whose time is over, also in sectors that no request comes for.
@@ -374,7 +412,7 @@ fn destroy_retired(secrets: &dyn SectorSecretStore, versions: &[u32]) {
                 "a retired version of the sector secret was here, and was destroyed"
             ),
             Err(error) => {
-                tracing::error!(version, %error, "a retired version of the sector secret is still here")
+                tracing::error!(version, %error, "a retired version of the sector secret is still here");
             }
         }
     }

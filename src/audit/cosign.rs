@@ -10,6 +10,7 @@ use jiff::Timestamp;
 
 use super::log::{Log, PublishedCheckpoint};
 use super::shard_reader::ShardReader;
+use crate::clock::lasting::LastingTrouble;
 use crate::clock::{CLOCK_TOLERANCE, Clock};
 use crate::tlog::note::{SignedNote, Verifier};
 use crate::tlog::proof::consistency;
@@ -85,8 +86,15 @@ struct CosignerTimes {
     /// By name: when it last cosigned, and how many entries.
     last: BTreeMap<String, (Timestamp, u64)>,
     /// By name: why it does not cosign.
-    trouble: BTreeMap<String, String>,
+    trouble: BTreeMap<String, CosignerTrouble>,
     ending: bool,
+}
+
+/// Why a cosigner does not cosign.
+#[derive(Debug, Default)]
+struct CosignerTrouble {
+    why: String,
+    lasting: LastingTrouble,
 }
 
 /// Whether a time lies further in the future than clocks may differ. It does if this side's clock
@@ -181,7 +189,10 @@ impl Cosigners {
         let time = |watcher: &Cosigner| CosignerTime {
             name: watcher.verifier.name().to_owned(),
             counts: watcher.counts,
-            last: seen.last.get(watcher.verifier.name()).map(|(time, _)| *time),
+            last: seen
+                .last
+                .get(watcher.verifier.name())
+                .map(|(time, _)| *time),
         };
         self.watchers.iter().map(time).collect()
     }
@@ -242,7 +253,7 @@ impl Cosigners {
         let missing = names
             .filter(|name| !fresh(name))
             .map(|name| match seen.trouble.get(name) {
-                Some(why) => format!("{name} ({why})"),
+                Some(CosignerTrouble { why, .. }) => format!("{name} ({why})"),
                 None => name.to_owned(),
             });
         Some(format!(
@@ -367,13 +378,11 @@ impl Cosigners {
                     asked.last = Some(Instant::now());
                 }
                 Err(why) => {
-                    let name = watcher.verifier.name().to_owned();
-                    if self
-                        .seen()
-                        .trouble
-                        .insert(name.clone(), why.clone())
-                        .is_none()
-                    {
+                    let name = watcher.verifier.name();
+                    let mut seen = self.seen();
+                    let trouble = seen.trouble.entry(name.to_owned()).or_default();
+                    trouble.why.clone_from(&why);
+                    if trouble.lasting.note(Instant::now()) {
                         tracing::warn!(witness = name, why, "a witness does not cosign");
                     }
                 }

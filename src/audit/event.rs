@@ -2,7 +2,11 @@
 
 use serde::Serialize;
 
-use super::details::*;
+use super::details::{
+    AccessDetails, ClockLowerDetails, CustodyDetails, EraseDetails, InspectionDetails,
+    LookUpDetails, MigrationPageDetails, OpenedEpoch, OrderActDetails, OrderLodgeDetails,
+    ReidentifyDetails, SegmentsDetails, StatementNote, TokenizeDetails,
+};
 use crate::code::Code;
 use crate::id::Id;
 
@@ -229,4 +233,39 @@ pub enum AuditEvent {
         /// What the register allows in an hour.
         limit: u64,
     },
+}
+
+impl AuditEvent {
+    /// The names of all events, as entries have them.
+    pub const NAMES: &'static [&'static str] = &[
+        "start",
+        "continue",
+        "resume",
+        "second-lost",
+        "clock-lower",
+        "acknowledge-resume",
+        "tokenize",
+        "refuse",
+        "epoch-advance",
+        "secret-rotate",
+        "secret-retire",
+        "release",
+        "reveal",
+        "migration-release",
+        "migration-reveal",
+        "migrate",
+        "migration-pairs",
+        "epoch-retire",
+        "custody",
+        "segments",
+        "order-act",
+        "order-lodge",
+        "order-end",
+        "inspection",
+        "access",
+        "read",
+        "look-up",
+        "erase",
+        "release-alarm",
+    ];
 }

@@ -66,7 +66,7 @@ pub fn all(
         report.findings.push(LogFinding {
             place: KEPT.to_owned(),
             what,
-        })
+        });
     };
     let mut seen: Vec<Checkpoint> = vec![];
     for note in &wanted.seen {

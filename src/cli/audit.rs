@@ -2,18 +2,20 @@
 
 mod copy;
 mod export;
+mod filter;
+mod halves;
 mod inspection;
 mod prove;
 mod report;
 mod resume;
 mod show;
+mod summary;
 mod verify;
 
 use std::path::{Path, PathBuf};
 
 use super::inputs::read_register;
 use crate::audit::origin::TrustedLogKey;
-use crate::audit::search::{EntryFilter, instant};
 use crate::audit::source;
 use crate::register;
 use crate::terminal::{CommandError, open_client};
@@ -34,6 +36,10 @@ pub enum AuditCommand {
     Show(show::AuditShowArgs),
     /// Export entries for programs: JSON lines or CSV
     Export(export::AuditExportArgs),
+    /// Count what was done, by authority, client or sector
+    Summary(summary::AuditSummaryArgs),
+    /// Hold each opening at an authority's node against its release at the vault
+    Match(halves::AuditMatchArgs),
     /// Write a proof that an entry is in the log, or check one
     Prove(prove::AuditProveArgs),
     /// Enter, list and close inspections of the commission
@@ -55,6 +61,8 @@ pub fn run(command: AuditCommand) -> Result<(), CommandError> {
         AuditCommand::Copy(args) => copy::run(&args),
         AuditCommand::Show(args) => show::run(&args),
         AuditCommand::Export(args) => export::run(&args),
+        AuditCommand::Summary(args) => summary::run(&args),
+        AuditCommand::Match(args) => halves::run(&args),
         AuditCommand::Prove(args) => prove::run(&args),
         AuditCommand::Inspection(command) => inspection::run(command),
         AuditCommand::Report(args) => report::run(&args),
@@ -65,8 +73,8 @@ pub fn run(command: AuditCommand) -> Result<(), CommandError> {
 /// Which log.
 #[derive(clap::Args)]
 pub struct LogArgs {
-    /// A folder: a copied log, or a store (a backup, or the one in use); without it `--client` says
-    /// where the log is served
+    /// A folder (a copied log, or a store: a backup, or the one in use) or a client file; without
+    /// it `--client` says where the log is served
     #[arg(value_name = "LOG")]
     log: Option<PathBuf>,
     /// The auditor's client file: the control listener that serves the log, and the certificate and
@@ -82,7 +90,7 @@ impl LogArgs {
     /// When no log was named, or there is none at the named place.
     pub fn open(&self) -> Result<Box<dyn LogSource>, CommandError> {
         match (&self.log, &self.client) {
-            (Some(path), _) => source::open(path).map_err(|error| unreadable(&error)),
+            (Some(path), _) => open_log(path),
             (None, Some(file)) => Ok(Box::new(open_client(file)?)),
             (None, None) => Err(CommandError::usage(
                 "no log is named",
@@ -90,6 +98,17 @@ impl LogArgs {
             )),
         }
     }
+}
+
+/// The log in a folder or store, or at the server that a client file leads to.
+///
+/// # Errors
+/// When there is none, or the client file is not what it should be.
+fn open_log(path: &Path) -> Result<Box<dyn LogSource>, CommandError> {
+    if path.is_file() {
+        return Ok(Box::new(open_client(path)?));
+    }
+    source::open(path).map_err(|error| unreadable(&error))
 }
 
 /// The keys by which a log is verified.
@@ -183,87 +202,6 @@ fn of_register(file: &Path) -> Result<Vec<TrustedLogKey>, CommandError> {
     Ok(vault.into_iter().chain(nodes).collect())
 }
 
-/// Which entries.
-#[derive(clap::Args)]
-pub struct FilterArgs {
-    /// Not before this day (2026-11-22) or instant (RFC 3339)
-    #[arg(long, value_name = "TIME", value_parser = time)]
-    from: Option<jiff::Timestamp>,
-    /// Before this day or instant
-    #[arg(long, value_name = "TIME", value_parser = time)]
-    to: Option<jiff::Timestamp>,
-    /// Of this client, operator, officer, authority or organisation
-    #[arg(long, value_name = "ID")]
-    actor: Option<String>,
-    /// In this sector
-    #[arg(long)]
-    sector: Option<String>,
-    /// Under this order
-    #[arg(long, value_name = "ID")]
-    order: Option<String>,
-    /// Of this kind, such as `release`
-    #[arg(long)]
-    event: Option<String>,
-    /// In this shard, such as 2026 [default: all shards]
-    #[arg(long)]
-    shard: Option<String>,
-}
-
-fn time(text: &str) -> Result<jiff::Timestamp, String> {
-    instant(text).ok_or_else(|| {
-        "write a day such as 2026-11-22, or an instant such as 2026-11-22T10:00:00Z".to_owned()
-    })
-}
-
-/// An entry that matches a filter, and where it stands.
-struct MatchingEntry<'e> {
-    /// The shard, as its source calls it.
-    shard: &'e str,
-    index: u64,
-    entry: &'e [u8],
-}
-
-impl FilterArgs {
-    /// Goes through the entries that match. Nothing is verified: `audit verify` does that.
-    fn each(
-        &self,
-        source: &dyn LogSource,
-        mut each: impl FnMut(MatchingEntry<'_>) -> Result<(), CommandError>,
-    ) -> Result<(), CommandError> {
-        let filter = EntryFilter {
-            from: self.from,
-            to: self.to,
-            actor: self.actor.clone(),
-            sector: self.sector.clone(),
-            order: self.order.clone(),
-            event: self.event.clone(),
-        };
-        for shard in shards(source, self.shard.as_deref())? {
-            let size = head(source, &shard)?.size;
-            for index in 0..size.div_ceil(TILE_WIDTH as u64) {
-                let width = width(TileId { level: 0, index }, size);
-                let bundle = read_or_wider(source, &shard, LogResource::Entries(index, width));
-                let bundle = bundle.map_err(|error| unreadable(&error))?;
-                let entries = bundle.as_deref().and_then(split_bundle).ok_or_else(|| {
-                    unreadable(&LogSourceError::Tile(
-                        LogResource::Entries(index, width).to_string(),
-                    ))
-                })?;
-                for (index, entry) in (index * TILE_WIDTH as u64..).zip(entries) {
-                    if filter.matches(entry) {
-                        each(MatchingEntry {
-                            shard: &shard,
-                            index,
-                            entry,
-                        })?;
-                    }
-                }
-            }
-        }
-        Ok(())
-    }
-}
-
 /// The shards of a source, or the one that was named.
 fn shards(source: &dyn LogSource, named: Option<&str>) -> Result<Vec<String>, CommandError> {
     let shards = source.shards().map_err(|error| unreadable(&error))?;
@@ -275,6 +213,29 @@ fn shards(source: &dyn LogSource, named: Option<&str>) -> Result<Vec<String>, Co
             format_args!("one of: {}", shards.join(", ")),
         )),
     }
+}
+
+/// Goes through the entries of a shard that its checkpoint covers. Nothing is verified: `audit
+/// verify` does that.
+fn each_entry(
+    source: &dyn LogSource,
+    shard: &str,
+    size: u64,
+    mut each: impl FnMut(u64, &[u8]) -> Result<(), CommandError>,
+) -> Result<(), CommandError> {
+    for index in 0..size.div_ceil(TILE_WIDTH as u64) {
+        let width = width(TileId { level: 0, index }, size);
+        let resource = LogResource::Entries(index, width);
+        let bundle = read_or_wider(source, shard, resource).map_err(|error| unreadable(&error))?;
+        let entries = bundle
+            .as_deref()
+            .and_then(split_bundle)
+            .ok_or_else(|| unreadable(&LogSourceError::Tile(resource.to_string())))?;
+        for (index, entry) in (index * TILE_WIDTH as u64..).zip(entries) {
+            each(index, entry)?;
+        }
+    }
+    Ok(())
 }
 
 /// What a shard's checkpoint says, without verifying it.
@@ -311,7 +272,7 @@ fn unreadable(error: &LogSourceError) -> CommandError {
         LogSourceError::File(..) => "check the path and its permissions",
         LogSourceError::Store(_) => "name the folder that `[store] path` names, or a copy of it",
         LogSourceError::Server(_) => {
-            "check the client file, that the server runs, and that the register has this auditor"
+            "use an auditor's client file, of the side whose log is wanted, and check that the server runs"
         }
         LogSourceError::NoLog(_) => {
             "name a folder that `cloison audit copy` made, or a store's folder"

@@ -6,17 +6,20 @@ mod survey;
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
+use serde_json::json;
+
 use super::inputs::list_faults;
+use crate::certificates::{ending_entries, unused_client_ca};
 use crate::clock::{Clock as _, SystemClock};
 use crate::config::{
     ClientConfig, ConfigError, FileKind, NamedFile, NodeConfig, RegisterFiles, VaultConfig,
     WitnessConfig,
 };
 use crate::register::{self, Fault, Register, RegisterOpenError};
-use crate::terminal::{CommandError, print};
+use crate::terminal::{CommandError, print, print_json, voice};
 pub(super) use survey::Survey;
 
-/// Check registers and configurations: every fault with file, line and what to write instead
+/// Check registers and configurations: every fault, and what to write instead
 #[derive(clap::Args)]
 #[command(after_long_help = "Examples:\n  \
     cloison check register.toml\n  \
@@ -24,6 +27,7 @@ pub(super) use survey::Survey;
     Opens every file that a configuration names: certificates, keys, secrets, the register with its signatures; but no secret \
     under a passphrase or in a token. A register by itself is checked without its signatures: `cloison register \
     verify` does that.\n\
+    A warning (a certificate or an entry that ends soon, a line without effect) is no fault.\n\
     Exit code 1 if anything has a fault.")]
 pub struct CheckArgs {
     /// Registers, and configurations of vaults, nodes, witnesses and clients; the content tells which
@@ -40,15 +44,30 @@ pub struct CheckArgs {
 /// # Errors
 /// When any file has a fault or cannot be read.
 pub fn run(args: CheckArgs) -> Result<(), CommandError> {
-    let mut bad = 0;
+    let (mut bad, mut files) = (0, vec![]);
     for file in args.files.iter().chain(&args.config) {
         match check_file(file) {
-            Ok(good) => print(format_args!("{}: {good}", file.display()))?,
+            Ok(CheckedFile { says, warnings }) if voice().json => {
+                files.push(json!({"file": file, "good": says, "warnings": warnings}));
+            }
+            Ok(CheckedFile { says, warnings }) => {
+                print(format_args!("{}: {says}", file.display()))?;
+                for warning in warnings {
+                    complain(&format!("warning: {}: {warning}", file.display()));
+                }
+            }
             Err(text) => {
                 bad += 1;
-                complain(&text);
+                if voice().json {
+                    files.push(json!({"file": file, "faults": text}));
+                } else {
+                    complain(&text);
+                }
             }
         }
+    }
+    if voice().json {
+        print_json(&json!({"files": files}))?;
     }
     match bad {
         0 => Ok(()),
@@ -73,8 +92,16 @@ pub(super) fn is_node(text: &str) -> bool {
     FileKind::of(text) == Some(FileKind::Node)
 }
 
-/// Describes a good file in one line, or lists all its faults.
-fn check_file(file: &Path) -> Result<String, String> {
+/// A file without a fault.
+struct CheckedFile {
+    /// What it is, in one line.
+    says: String,
+    /// What to see to all the same.
+    warnings: Vec<String>,
+}
+
+/// Describes a good file, or lists all its faults.
+fn check_file(file: &Path) -> Result<CheckedFile, String> {
     let text = register::sign::read_text(file).map_err(|error| error.to_string())?;
     let of_config = |error: ConfigError| error.to_string();
     let kind = FileKind::of(&text);
@@ -92,48 +119,67 @@ fn check_file(file: &Path) -> Result<String, String> {
                 None => first_of(file, &faults),
             };
             let register = register::parse(&text).map_err(faulty)?;
-            Ok(format!(
-                "a register without a fault: {}",
-                summary(&register)
-            ))
+            Ok(CheckedFile {
+                says: format!("a register without a fault: {}", summary(&register)),
+                warnings: ending_entries(&register, SystemClock.now()),
+            })
         }
         FileKind::Vault => {
             let config = VaultConfig::load(file).map_err(of_config)?;
-            opened(&config.named_files(), None)?;
-            Ok(format!(
+            let register = open(&config.register).ok();
+            let mut warnings = opened(&config.named_files(), register.as_ref(), None)?;
+            warnings.extend(unused_client_ca(&config.tls));
+            let says = format!(
                 "{}; {} MiB for the index",
                 signed(&config.register)?,
                 config.index_memory >> 20
-            ))
+            );
+            Ok(CheckedFile { says, warnings })
         }
         FileKind::Node => {
             let config = NodeConfig::load(file).map_err(of_config)?;
-            opened(&config.named_files(), unknown_authority(file, &config))?;
-            signed(&config.register)
+            let register = open(&config.register).ok();
+            let unknown = unknown_authority(file, &config);
+            let mut warnings = opened(&config.named_files(), register.as_ref(), unknown)?;
+            warnings.extend(unused_client_ca(&config.tls));
+            Ok(CheckedFile {
+                says: signed(&config.register)?,
+                warnings,
+            })
         }
         FileKind::Witness => {
             let config = WitnessConfig::load(file).map_err(of_config)?;
-            opened(&config.named_files(), None)?;
-            Ok(format!(
+            let mut warnings = opened(&config.named_files(), None, None)?;
+            warnings.extend(unused_client_ca(&config.tls));
+            let says = format!(
                 "a witness's configuration without a fault: it watches {}",
                 count(config.logs.len(), "log", "logs")
-            ))
+            );
+            Ok(CheckedFile { says, warnings })
         }
         FileKind::Client => {
             let config = ClientConfig::load(file).map_err(of_config)?;
-            opened(&config.named_files(), None)?;
-            Ok("a client's configuration without a fault".into())
+            Ok(CheckedFile {
+                warnings: opened(&config.named_files(), None, None)?,
+                says: "a client's configuration without a fault".into(),
+            })
         }
     }
 }
 
 /// Opens every file that a configuration names, and lists what is wrong with them together with the
-/// fault that is already known.
-fn opened(files: &[NamedFile<'_>], known: Option<String>) -> Result<(), String> {
-    let Survey { mut faults, .. } = Survey::of(files, SystemClock.now());
+/// fault that is already known; gives the warnings where there is none.
+fn opened(
+    files: &[NamedFile<'_>],
+    register: Option<&Register>,
+    known: Option<String>,
+) -> Result<Vec<String>, String> {
+    let Survey {
+        mut faults, tls, ..
+    } = Survey::of(files, register, SystemClock.now());
     faults.extend(known);
     if faults.is_empty() {
-        Ok(())
+        Ok(tls.warnings)
     } else {
         Err(faults.join("\n"))
     }
@@ -153,7 +199,7 @@ fn unknown_authority(file: &Path, config: &NodeConfig) -> Option<String> {
 
 /// Opens the register. When its signatures do not verify, its text is checked all the same, for the
 /// people who edit it.
-fn open(files: &RegisterFiles) -> Result<Register, String> {
+pub(super) fn open(files: &RegisterFiles) -> Result<Register, String> {
     register::open(&files.file, &files.signatures, &files.pins).map_err(|error| match &error {
         RegisterOpenError::Signatures { .. } => {
             let faults = register::sign::read_text(&files.file)

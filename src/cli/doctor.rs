@@ -1,15 +1,16 @@
 //! `cloison doctor`: checks how well this machine, its configurations and the running processes
 //! protect secrets.
 
+use std::fmt::Display;
 use std::fs;
-use std::io::{Read as _, Write as _};
-use std::net::{SocketAddr, TcpStream};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use serde::Serialize;
 
-use super::check::{Survey, is_node};
+use super::check::{Survey, is_node, open};
+use crate::certificates::TlsInspection;
+use crate::client::health;
 use crate::clock::{Clock as _, SystemClock};
 use crate::config::{NodeConfig, VaultConfig};
 use crate::keys::memory;
@@ -103,11 +104,11 @@ pub fn run(args: DoctorArgs) -> Result<(), CommandError> {
         of_config(config, &mut findings)?;
     }
     if args.json {
-        print_json(&findings)?
+        print_json(&findings)?;
     } else {
         findings
             .iter()
-            .try_for_each(|finding| print(finding.line()))?
+            .try_for_each(|finding| print(finding.line()))?;
     }
     match findings
         .iter()
@@ -241,6 +242,31 @@ fn swap() -> Option<bool> {
     Some(areas && group.is_none_or(|most| most.trim() != "0"))
 }
 
+/// Findings about the certificates that a configuration names: a good one for each that can be used,
+/// with its key, and a poor one for each warning.
+fn certificate_findings(
+    called: &impl Display,
+    tls: &TlsInspection,
+    findings: &mut Vec<DoctorFinding>,
+) {
+    let what = || format!("{called}: certificates");
+    for pair in &tls.pairs {
+        let ends = pair
+            .expires()
+            .map_or("no end".to_owned(), |end| end.to_string());
+        let says = format!(
+            "{}: key {:?}, until {ends}",
+            pair.certificate.display(),
+            pair.key
+        );
+        findings.push(DoctorFinding::good(what(), says));
+    }
+    findings.extend(tls.warnings.iter().map(|warning| {
+        let remedy = "docs/operations.md, \"Keys and certificates\"";
+        DoctorFinding::poor(what(), warning.clone(), remedy)
+    }));
+}
+
 /// Findings about the files that a configuration names and the process that runs on it.
 fn of_config(path: &Path, findings: &mut Vec<DoctorFinding>) -> Result<(), CommandError> {
     let text = read_text(path)?;
@@ -248,10 +274,14 @@ fn of_config(path: &Path, findings: &mut Vec<DoctorFinding>) -> Result<(), Comma
     let now = SystemClock.now();
     let (health, survey) = if is_node(&text) {
         let config = NodeConfig::load(path).map_err(load)?;
-        (config.health, Survey::of(&config.named_files(), now))
+        let register = open(&config.register).ok();
+        let survey = Survey::of(&config.named_files(), register.as_ref(), now);
+        (config.health, survey)
     } else {
         let config = VaultConfig::load(path).map_err(load)?;
-        (config.health, Survey::of(&config.named_files(), now))
+        let register = open(&config.register).ok();
+        let survey = Survey::of(&config.named_files(), register.as_ref(), now);
+        (config.health, survey)
     };
     let called = path.display();
     let (files, secrets) = (
@@ -264,6 +294,7 @@ fn of_config(path: &Path, findings: &mut Vec<DoctorFinding>) -> Result<(), Comma
             .into_iter()
             .map(|fault| DoctorFinding::bad(files(), fault, "put it right: `cloison check`")),
     );
+    certificate_findings(&called, &survey.tls, findings);
     findings.extend(
         survey
             .custody
@@ -304,17 +335,8 @@ fn of_config(path: &Path, findings: &mut Vec<DoctorFinding>) -> Result<(), Comma
 
 /// The level that a running process says it has reached.
 fn level_of(health: SocketAddr) -> Option<u8> {
-    let patience = Duration::from_secs(2);
-    let mut stream = TcpStream::connect_timeout(&health, patience).ok()?;
-    stream.set_read_timeout(Some(patience)).ok()?;
-    write!(
-        stream,
-        "GET /metrics HTTP/1.1\r\nhost: {health}\r\nconnection: close\r\n\r\n"
-    )
-    .ok()?;
-    let mut answer = String::new();
-    stream.take(1 << 20).read_to_string(&mut answer).ok()?;
-    let line = answer
+    let metrics = health::get(health, "/metrics")?;
+    let line = metrics
         .lines()
         .find_map(|line| line.strip_prefix("cloison_memory_protection "))?;
     line.trim().parse().ok()

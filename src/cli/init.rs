@@ -11,7 +11,8 @@ use crate::terminal::{CommandError, print, print_json};
 #[derive(clap::Args)]
 #[command(after_long_help = "Examples:\n  \
     cloison init ./pilot\n  \
-    cloison init /etc/cloison --deployment ma-prod --vault-host vault.example.ma --authority-host node.example.ma\n\n\
+    cloison init /etc/cloison --deployment ma-prod --vault-host vault.example.ma \\\n    \
+    --authority-host node.example.ma\n\n\
     Nothing is overwritten. The folder holds everything; at the end the command prints who must hold which file.")]
 pub struct InitArgs {
     /// The folder to fill; it must not exist yet, or be empty
@@ -34,7 +35,7 @@ pub struct InitArgs {
     /// How many custodians it takes to unseal the authority node
     #[arg(long, value_name = "COUNT", requires = "custodians", value_parser = clap::value_parser!(u8).range(2..=32))]
     threshold: Option<u8>,
-    /// How many years the certificates last
+    /// How many years the certificates of clients last (servers': at least ten)
     #[arg(long, value_name = "YEARS", default_value_t = 2, value_parser = clap::value_parser!(i16).range(1..=20))]
     years: i16,
     /// Print what was made as one JSON object
@@ -98,15 +99,15 @@ fn report(made: &NewDeployment, dir: &Path) -> String {
          \n\
          Who must hold which files. Give each row to its holder, no two rows to one holder, and then delete {dir}:\n\
          \n  \
-         the vault               vault.toml register.* tls/ca.pem tls/vault.pem secrets/tls/vault.key secrets/vault/ data/vault.first-start\n  \
+         the vault               vault.toml register.* tls/vault.pem secrets/tls/vault.key secrets/vault/ data/vault.first-start\n  \
          {0:<23} its backup: secrets/vault/, under another administrator than the store's backup\n  \
-         the authority node      node.toml register.* tls/ca.pem tls/node.pem secrets/tls/node.key secrets/authority/ data/node.first-start\n  \
-         the commission          secrets/register/commission.pem clients/auditor*.toml tls/ca.pem tls/auditor.pem secrets/tls/auditor.key\n  \
-         operations              secrets/register/operations.pem, secrets/tls/ca.key (offline)\n  \
-         each operator           their own clients/*.toml tls/*.pem secrets/tls/*.key secrets/people/*.pem\n  \
+         the authority node      node.toml register.* tls/node.pem tls/vault.pem secrets/tls/node.key secrets/authority/ data/node.first-start\n  \
+         the commission          secrets/register/commission.pem clients/auditor*.toml tls/{{vault,node,auditor}}.pem secrets/tls/auditor.key\n  \
+         operations              secrets/register/operations.pem (offline)\n  \
+         each operator           tls/vault.pem, their own clients/*.toml tls/*.pem secrets/tls/*.key secrets/people/*.pem\n  \
          each approver           their own secrets/people/*.pem\n  \
-         each officer            their own clients/*.toml tls/*.pem secrets/tls/*.key secrets/people/*.pem\n  {custodians}\
-         each sector system      its own clients/*.toml tls/*.pem secrets/tls/*.key\n\
+         each officer            tls/node.pem, their own clients/*.toml tls/*.pem secrets/tls/*.key secrets/people/*.pem\n  {custodians}\
+         each sector system      tls/vault.pem, its own clients/*.toml tls/*.pem secrets/tls/*.key\n\
          \n\
          orders/ and input/ are empty: for orders to be signed, and for identifiers that are sent. data/ is each program's own.\n\
          \n\
@@ -122,7 +123,7 @@ fn report(made: &NewDeployment, dir: &Path) -> String {
         custodians = match made.custodians {
             0 => "",
             _ => {
-                "each custodian          their own secrets/custodians/* clients/*.toml tls/*.pem secrets/tls/*.key\n  "
+                "each custodian          tls/node.pem, their own secrets/custodians/* clients/*.toml tls/*.pem secrets/tls/*.key\n  "
             }
         },
         secrets = made.secrets.len(),

@@ -18,10 +18,11 @@ use crate::terminal::{CommandError, print, print_json};
 /// How long the command waits for a side that does not answer before it gives up.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// Migrate, as an officer, a sector's pseudonyms from one epoch to the next, under a signed order
+/// Bring a sector's pseudonyms from one epoch to the next, under a signed order
 #[derive(clap::Args)]
 #[command(after_long_help = "Example:\n  \
-    cloison migrate --order orders/migration.jws --key secrets/people/officer.pem --client clients/officer.toml\n\n\
+    cloison migrate --order orders/migration.jws --key secrets/people/officer.pem \\\n    \
+    --client clients/officer.toml\n\n\
     For a sector that keeps only pseudonyms and must follow an epoch. The node opens the epoch's mappings and hands them \
     back to the vault, which makes pairs (old pseudonym, new one) and seals them to the sector: it fetches them with \
     `cloison client migration fetch`. No identifier is shown: this command prints counts.\n\n\
@@ -90,9 +91,9 @@ pub fn run(args: MigrateArgs) -> Result<(), CommandError> {
     bar.finish_and_clear();
     let summary = outcome?;
     if args.json {
-        print_json(&summary)?
+        print_json(&summary)?;
     } else {
-        print(summary.text())?
+        print(summary.text())?;
     }
     match summary.skipped {
         0 => Ok(()),

@@ -6,11 +6,11 @@ use crate::serve::{self, StartOptions};
 use crate::terminal::CommandError;
 use crate::vault::SectorAdvance;
 
-/// Run the vault: derives pseudonyms, stores sealed mappings, releases them under an order.
+/// Run the vault: derives pseudonyms, stores sealed mappings, releases them under orders.
 #[derive(clap::Args)]
 #[command(after_long_help = "Examples:\n  \
     cloison serve --config vault.toml\n  \
-    cloison serve --config vault.toml --advance health       # once, after the register changed the sector's granularity\n\n\
+    cloison serve --config vault.toml --advance health   # once, after its granularity changed\n\n\
     SIGTERM ends it after the requests that have begun.")]
 pub struct ServeArgs {
     /// The vault's configuration (`vault.toml`).

@@ -5,8 +5,9 @@ use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use rustls::{AlertDescription, CertificateError};
+use rustls::{AlertDescription, CertificateError, OtherError};
 
+use super::pins::OtherServerKey;
 use crate::config::ClientConfig;
 use crate::http::tls::{Identity, Validity, spki_digest};
 use crate::register::SpkiDigest;
@@ -47,81 +48,87 @@ impl fmt::Display for OwnCertificate {
 /// Why a TLS handshake failed.
 #[derive(Debug, Clone, PartialEq)]
 pub enum HandshakeFault {
-    /// By the server's clock our certificate has expired, or is not valid yet.
-    OutOfDate(Arc<OwnCertificate>),
     /// The server's register has no entry with our key.
     UnknownKey(Arc<OwnCertificate>),
-    /// The server does not know who issued our certificate.
-    UnknownIssuer(Arc<OwnCertificate>),
+    /// The entry of our key in the server's register has ended.
+    EndedEntry(Arc<OwnCertificate>),
     /// The server refused our certificate for another reason.
     Certificate(Arc<OwnCertificate>, AlertDescription),
     /// The server refused for a reason that has nothing to do with our certificate.
     Alert(AlertDescription),
-    /// We refuse the server's certificate.
+    /// The server holds a key that the client file does not pin.
+    OtherServer(OtherServerKey),
+    /// The server's certificate is not one of the authority in `ca`, or cannot be read.
     Server(CertificateError),
 }
 
-impl fmt::Display for HandshakeFault {
+/// A fault, with the server's URL.
+struct FaultAt<'f>(&'f HandshakeFault, &'f str);
+
+impl fmt::Display for FaultAt<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::OutOfDate(own) => {
-                let Some(Validity { from, until }) = own.validity else {
-                    return write!(
-                        f,
-                        "by the server's clock your certificate {own} is not valid"
-                    );
-                };
-                write!(
-                    f,
-                    "by the server's clock your certificate {own} is not valid: it is valid from {from} until {until}"
-                )
-            }
-            Self::UnknownKey(own) => {
-                write!(
-                    f,
-                    "your key is not in the server's register: the digest of {own} is {}",
-                    own.digest_text()
-                )
-            }
-            Self::UnknownIssuer(own) => write!(
+        let Self(fault, base) = self;
+        match fault {
+            HandshakeFault::UnknownKey(own) => write!(
                 f,
-                "the server does not know who issued your certificate, {own}"
+                "your key is not in the register of {base}: the digest of {own} is {}",
+                own.digest_text()
             ),
-            Self::Certificate(own, alert) => {
-                write!(f, "the server refused your certificate, {own} ({alert:?})")
+            HandshakeFault::EndedEntry(own) => write!(
+                f,
+                "the entry of your key in the register of {base} has ended: the digest of {own} is {}",
+                own.digest_text()
+            ),
+            HandshakeFault::Certificate(own, alert) => {
+                write!(f, "{base} refused your certificate, {own} ({alert:?})")
             }
-            Self::Alert(alert) => write!(f, "the server refused the TLS handshake ({alert:?})"),
-            Self::Server(error) => match error {
+            HandshakeFault::Alert(alert) => {
+                write!(f, "{base} refused the TLS handshake ({alert:?})")
+            }
+            HandshakeFault::OtherServer(OtherServerKey(shown)) => write!(
+                f,
+                "the server at {base} shows a key that is not among those in `server`: its digest is {shown:?}"
+            ),
+            HandshakeFault::Server(error) => match error {
                 CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
-                    f.write_str("the server's certificate has expired")
+                    write!(f, "the certificate of {base} has expired")
                 }
                 CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
-                    f.write_str("the server's certificate is not valid yet")
+                    write!(f, "the certificate of {base} is not valid yet")
                 }
                 // An issuer that has the name of one in `ca`, and another key, signs badly.
                 CertificateError::UnknownIssuer | CertificateError::BadSignature => {
-                    f.write_str("the server's certificate is not of an authority that `ca` names")
+                    write!(
+                        f,
+                        "the certificate of {base} is not of an authority that `ca` names"
+                    )
                 }
                 CertificateError::NotValidForName
                 | CertificateError::NotValidForNameContext { .. } => {
-                    f.write_str("the server's certificate is not for the host in `url`")
+                    write!(f, "the certificate of {base} is not for this host")
                 }
-                other => write!(f, "the server's certificate is not valid: {other}"),
+                other => write!(f, "the certificate of {base} is not valid: {other}"),
             },
         }
     }
 }
 
 impl HandshakeFault {
+    /// The fault in words, as that of the server at `base`.
+    pub(super) fn at<'f>(&'f self, base: &'f str) -> impl fmt::Display + 'f {
+        FaultAt(self, base)
+    }
+
     /// The fault that an error of the connection tells of, if it is one of TLS.
     pub(super) fn of(error: &ureq::Error, own: &Arc<OwnCertificate>) -> Option<Self> {
-        let error = match error {
-            ureq::Error::Rustls(error) => error,
-            ureq::Error::Io(error) => error.get_ref()?.downcast_ref::<rustls::Error>()?,
-            _ => return None,
+        let ureq::Error::Io(error) = error else {
+            return None;
         };
-        match error {
+        match error.get_ref()?.downcast_ref::<rustls::Error>()? {
             rustls::Error::AlertReceived(alert) => Some(Self::of_alert(*alert, own)),
+            rustls::Error::InvalidCertificate(CertificateError::Other(OtherError(other))) => {
+                other.downcast_ref().copied().map(Self::OtherServer)
+            }
             rustls::Error::InvalidCertificate(error) => Some(Self::Server(error.clone())),
             _ => None,
         }
@@ -131,15 +138,15 @@ impl HandshakeFault {
         use AlertDescription as A;
         let own = own.clone();
         match alert {
-            A::CertificateExpired => Self::OutOfDate(own),
             A::AccessDenied => Self::UnknownKey(own),
-            // An issuer that has the name of one of the server's, and another key, signs badly.
-            A::UnknownCA | A::DecryptError => Self::UnknownIssuer(own),
+            A::CertificateExpired => Self::EndedEntry(own),
             A::BadCertificate
             | A::UnsupportedCertificate
             | A::CertificateRevoked
             | A::CertificateUnknown
-            | A::CertificateRequired => Self::Certificate(own, alert),
+            | A::CertificateRequired
+            | A::DecryptError
+            | A::UnknownCA => Self::Certificate(own, alert),
             _ => Self::Alert(alert),
         }
     }
@@ -147,21 +154,24 @@ impl HandshakeFault {
     /// What to do about it.
     pub fn remedy(&self) -> &'static str {
         match self {
-            Self::OutOfDate(_) => {
-                "have a new certificate issued for the same key, or set this machine's or the server's clock"
-            }
             Self::UnknownKey(_) => {
-                "have the register list this digest as the client's `certificate` and have it signed, or use the right client file"
+                "hand this digest to those who keep the register, to be entered as `certificate` and signed; or use the right \
+                 client file"
             }
-            Self::UnknownIssuer(_) => {
-                "have the certificate issued by an authority that the server's `client-ca` names"
+            Self::EndedEntry(_) => {
+                "have those who keep the register set a later `until`, or make a new key and hand in its digest"
             }
             Self::Certificate(..) => {
-                "check `certificate` in the client file: a client's certificate for TLS, of this deployment"
+                "check `certificate` in the client file: an X.509 certificate (version 3) with a key that TLS 1.3 can use"
             }
             Self::Alert(_) => "check that `url` in the client file leads to a cloison listener",
+            Self::OtherServer(_) => {
+                "if its key was renewed, get the new certificate from those who run the server, compare this digest with them, and \
+                 add the file to `server`; if it was not, do not go on: another machine answers"
+            }
             Self::Server(_) => {
-                "check `url` and `ca` in the client file, and the server's certificate"
+                "check `url` and `ca` in the client file, and the server's certificate; without `ca`, the key in `server` \
+                 suffices"
             }
         }
     }

@@ -88,7 +88,7 @@ impl WatchedVault {
         match &looked {
             Ok(()) => (*last, *self.distrusted()) = (Some(Instant::now()), None),
             Err(why) if why.code() == Code::ProofInvalid => {
-                *self.distrusted() = Some(why.to_string())
+                *self.distrusted() = Some(why.to_string());
             }
             // The log could not be read, so the last verdict stands.
             Err(_) => {}

@@ -73,7 +73,7 @@ mod tests {
     #[test]
     fn only_what_waits_can_stall() {
         let pace = WriterPace {
-            began: Instant::now() - Duration::from_secs(10),
+            began: Instant::now().checked_sub(Duration::from_secs(10)).unwrap(),
             ..WriterPace::default()
         };
         assert_eq!(pace.stalled(), None, "nothing waits");

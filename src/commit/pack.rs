@@ -157,7 +157,7 @@ fn claim(
     for mut chunk in full {
         let mut new = [false; MAX_RECORDS];
         enter(&mut index, chunk.records(), moved, *next, |place| {
-            new[place] = true
+            new[place] = true;
         });
         let mut new = new.iter();
         chunk.retain(|_| *new.next().expect("no chunk has more records"));
@@ -171,7 +171,7 @@ fn claim(
             finish(combine(id, scope, std::mem::take(&mut run)), next);
         }
         enter(&mut index, chunk.records(), moved, *next, |place| {
-            run.push((chunk, chunk.records()[place]))
+            run.push((chunk, chunk.records()[place]));
         });
     }
     if !run.is_empty() {

@@ -185,7 +185,7 @@ mod tests {
                     sequence,
                     records: *records,
                 },
-            )
+            );
         });
     }
 

@@ -9,17 +9,30 @@ use super::{
 use crate::keys::custody::{Deposit, PassphraseSource};
 use crate::keys::file::SecretKind;
 
+/// What a certificate and its key are shown for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PairUse {
+    /// To callers, by a listener.
+    Server,
+    /// To a server.
+    Client,
+    /// To the other side of the deployment, which holds the same register: its key must be there.
+    Peer,
+}
+
 /// A file or folder that a configuration names, and what it has to be.
 #[derive(Debug, Clone)]
 pub enum NamedFile<'c> {
-    /// Certificates of issuers.
-    Issuers(&'c Path),
+    /// Certificates: a server's, whose key is a pin, or those of an authority.
+    Certificates(&'c Path),
     /// A certificate, and the private key that belongs to it.
     Identity {
         /// The certificate's chain.
         certificate: &'c Path,
         /// The key.
         key: &'c Path,
+        /// What it is shown for.
+        shown: PairUse,
     },
     /// A secret of that kind.
     Secret(&'c Deposit, SecretKind),
@@ -78,7 +91,7 @@ impl NodeConfig {
         }));
         files.extend(of_openers(&self.openers));
         files.extend(of_log(&self.log, &self.store));
-        files.extend(self.vault.named_files());
+        files.extend(self.vault.files_shown(PairUse::Peer));
         files.push(NamedFile::Register(&self.register));
         files
     }
@@ -103,11 +116,19 @@ impl WitnessConfig {
 impl ClientConfig {
     /// Every file that a client's file names.
     pub fn named_files(&self) -> Vec<NamedFile<'_>> {
+        self.files_shown(PairUse::Client)
+    }
+
+    fn files_shown(&self, shown: PairUse) -> Vec<NamedFile<'_>> {
         let own = NamedFile::Identity {
             certificate: &self.certificate,
             key: &self.key,
+            shown,
         };
-        vec![NamedFile::Issuers(&self.ca), own]
+        let servers = self.server.iter().chain(&self.ca);
+        let mut files: Vec<_> = servers.map(|path| NamedFile::Certificates(path)).collect();
+        files.push(own);
+        files
     }
 }
 
@@ -115,8 +136,9 @@ fn of_server(tls: &TlsFiles) -> Vec<NamedFile<'_>> {
     let own = NamedFile::Identity {
         certificate: &tls.certificate,
         key: &tls.key,
+        shown: PairUse::Server,
     };
-    vec![own, NamedFile::Issuers(&tls.client_ca)]
+    vec![own]
 }
 
 fn of_openers(openers: &Openers) -> Vec<NamedFile<'_>> {

@@ -28,7 +28,7 @@ pub struct NodeConfig {
     pub control: SocketAddr,
     /// Listener for health and metrics, without TLS, on loopback.
     pub health: SocketAddr,
-    /// The server's certificate, its key and who may sign officers'.
+    /// The server's certificate, and its key.
     pub tls: TlsFiles,
     /// The node's own store: its audit log, and the orders that it has seen.
     pub store: PathBuf,

@@ -18,7 +18,6 @@ listen = "127.0.0.1:8445"
 [tls]
 certificate = "tls/vault.pem"
 key = "secrets/tls/vault.key"
-client-ca = "/etc/cloison/ca.pem"
 
 [store]
 path = "./data/vault"
@@ -62,7 +61,6 @@ listen = "[::1]:8545"
 [tls]
 certificate = "tls/node.pem"
 key = "secrets/tls/node.key"
-client-ca = "tls/ca.pem"
 [store]
 path = "data/node"
 [secrets]
@@ -75,7 +73,7 @@ file = "secrets/authority/court-2026.secret"
 public = "{OPERATIONS}"
 [vault]
 url = "https://127.0.0.1:8444"
-ca = "tls/ca.pem"
+server = ["tls/vault.pem"]
 certificate = "tls/node.pem"
 key = "secrets/tls/node.key"
 [register]{register}"#
@@ -92,7 +90,7 @@ fn a_vault_is_read_with_paths_from_its_folder() {
     assert_eq!(config.deployment.as_str(), "demo");
     assert_eq!(config.data, "127.0.0.1:8443".parse().unwrap());
     assert_eq!(config.tls.key, Path::new("/etc/x/secrets/tls/vault.key"));
-    assert_eq!(config.tls.client_ca, Path::new("/etc/cloison/ca.pem"));
+    assert!(!config.tls.has_client_ca);
     assert_eq!(config.store, Path::new("/etc/x/data/vault"));
     assert_eq!(
         (config.register.pins.quorum, config.register.pins.keys.len()),

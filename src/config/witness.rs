@@ -1,9 +1,11 @@
 //! `witness.toml`: what `cloison witness serve` runs on.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use ed25519_dalek::VerifyingKey;
+use jiff::civil::Date;
 use toml::de::DeValue;
 
 use super::value::{ListenAddress, LoopbackAddress, Place};
@@ -11,8 +13,8 @@ use super::{
     ConfigError, FileKind, LimitConfig, TlsFiles, distinct_addresses, limits, listener, load,
     parse, section, tls_files,
 };
-use crate::register::Fault;
 use crate::register::read::{Faults, TomlField, TomlTable, wrong_type};
+use crate::register::{Fault, SpkiDigest};
 
 /// The configuration of a witness, which cosigns the logs of others.
 #[derive(Debug, Clone)]
@@ -23,7 +25,7 @@ pub struct WitnessConfig {
     pub control: SocketAddr,
     /// Listener for health and metrics, without TLS, on loopback.
     pub health: SocketAddr,
-    /// The server's certificate, its key and who may sign clients'.
+    /// The server's certificate, and its key.
     pub tls: TlsFiles,
     /// The folder with the last cosigned checkpoint of each log. It must not be lost.
     pub state: PathBuf,
@@ -31,6 +33,9 @@ pub struct WitnessConfig {
     pub key: PathBuf,
     /// The logs that it watches.
     pub logs: Vec<WatchedLog>,
+    /// The callers that it lets in: certificate key → the last day (UTC) of the entry, if it has
+    /// one. At least one.
+    pub callers: BTreeMap<SpkiDigest, Option<Date>>,
     /// Limits of the listener.
     pub limits: LimitConfig,
 }
@@ -95,6 +100,7 @@ impl WitnessConfig {
                 table.required::<Place>("key", faults)
             });
             let logs = logs(root, faults);
+            let callers = callers(root, faults);
             let limits = limits(root, faults);
             Some(WitnessConfig {
                 name: name?.value.0,
@@ -104,6 +110,7 @@ impl WitnessConfig {
                 state: state?.within(folder),
                 key: key?.within(folder),
                 logs,
+                callers,
                 limits: limits?,
             })
         })
@@ -133,4 +140,38 @@ fn logs(root: &mut TomlTable<'_, '_>, faults: &mut Faults) -> Vec<WatchedLog> {
         });
     }
     logs
+}
+
+/// `[[caller]]`: the keys of those who may bring checkpoints, and read them.
+fn callers(
+    root: &mut TomlTable<'_, '_>,
+    faults: &mut Faults,
+) -> BTreeMap<SpkiDigest, Option<Date>> {
+    let before = faults.count();
+    let mut callers = BTreeMap::new();
+    for mut table in root.tables("caller", "certificate", faults) {
+        let certificate = table.required::<SpkiDigest>("certificate", faults);
+        let until = table.optional::<Date>("until", faults);
+        table.finish(faults);
+        let Some(certificate) = certificate else {
+            continue;
+        };
+        let until = until.map(|until| until.value);
+        if callers.insert(certificate.value, until).is_some() {
+            faults.push(
+                certificate.line,
+                "a second caller has that `certificate`",
+                "each certificate once",
+            );
+        }
+    }
+    if callers.is_empty() && faults.count() == before {
+        faults.push(
+            root.line,
+            "the witness lets nobody in: it knows no caller",
+            "[[caller]] with certificate = \"…\", the SHA-256 of the key in the certificate that a vault \
+             or node shows here (`cloison register fingerprint FILE`)",
+        );
+    }
+    callers
 }

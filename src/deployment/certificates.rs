@@ -1,33 +1,26 @@
-//! The deployment's private certificate authority and what it issues.
+//! The certificates of a new deployment, each signed by its own key.
 //!
-//! cloison knows its peers by their keys (the register lists SHA-256 of each SubjectPublicKeyInfo),
-//! so a certificate here carries a key and its permitted uses. Only the host that a client dials is
-//! checked against its names.
+//! cloison knows its peers by their keys: the register lists SHA-256 of each client's
+//! SubjectPublicKeyInfo, and client files pin those of servers. So a certificate is only the envelope
+//! of its key, and there is no authority whose key would have to be kept. Programs other than cloison
+//! (curl, Python) take a server's certificate as their authority, and look at its names and dates.
 
 use jiff::civil::Date;
 use rcgen::{
-    BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa,
-    Issuer, KeyPair, KeyUsagePurpose, PKCS_ECDSA_P256_SHA256, PublicKeyData as _,
+    CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, KeyPair,
+    KeyUsagePurpose, PKCS_ECDSA_P256_SHA256, PublicKeyData as _,
 };
 use sha2::{Digest as _, Sha256};
 use zeroize::Zeroizing;
 
 use crate::terminal::CommandError;
 
-/// How long the authority's own certificate lasts.
-const CA_YEARS: i16 = 20;
-
-/// A certificate authority that exists while `init` runs and then only as a file.
-pub struct CertificateAuthority {
-    issuer: Issuer<'static, KeyPair>,
-    certificate: String,
-    from: Date,
-    /// The last day of the certificates it issues.
-    pub until: Date,
-}
+/// How long a server's certificate lasts: programs that judge its dates need not be told of a new
+/// one often.
+const SERVER_YEARS: i16 = 10;
 
 /// A certificate with its key.
-pub struct IssuedCertificate {
+pub struct MadeCertificate {
     /// PEM.
     pub certificate: String,
     /// PKCS#8 PEM.
@@ -47,52 +40,40 @@ pub enum CertificateUse {
     Both,
 }
 
-impl CertificateAuthority {
-    /// A new one for `deployment`, issuing certificates that last `years` from `today`.
-    pub fn new(deployment: &str, today: Date, years: i16) -> Result<Self, CommandError> {
-        // A day back, for clocks that are behind.
-        let from = today.yesterday().unwrap_or(today);
-        let until = years_later(today, years);
-        let mut params = CertificateParams::default();
-        params.distinguished_name = named(&format!("cloison {deployment} CA"));
-        params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
-        params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
-        valid(&mut params, from, years_later(today, CA_YEARS));
-        let key = new_key()?;
-        let certificate = params.self_signed(&key).map_err(fault)?.pem();
-        Ok(Self {
-            issuer: Issuer::new(params, key),
-            certificate,
-            from,
-            until,
-        })
+/// Makes certificates that are valid from one day on.
+pub struct CertificateMaker {
+    from: Date,
+    until: Date,
+    servers_until: Date,
+}
+
+impl CertificateMaker {
+    /// Certificates of clients last `years` from `today`.
+    pub fn new(today: Date, years: i16) -> Self {
+        Self {
+            // A day back, for clocks that are behind.
+            from: today.yesterday().unwrap_or(today),
+            until: years_later(today, years),
+            servers_until: years_later(today, SERVER_YEARS.max(years)),
+        }
     }
 
-    /// The certificate, PEM.
-    pub fn certificate(&self) -> &str {
-        &self.certificate
+    /// The last day of clients' certificates.
+    pub fn until(&self) -> Date {
+        self.until
     }
 
-    /// The key, PKCS#8 PEM, and SHA-256 of its SubjectPublicKeyInfo.
-    pub fn key(&self) -> (Zeroizing<String>, [u8; 32]) {
-        let key = self.issuer.key();
-        (
-            Zeroizing::new(key.serialize_pem()),
-            Sha256::digest(key.subject_public_key_info()).into(),
-        )
-    }
-
-    /// A certificate for `name`, reachable under `hosts` (DNS names or addresses; none for a mere
-    /// client).
+    /// A key and a certificate for `name`, reachable under `hosts` (DNS names or addresses; none
+    /// for a mere client).
     ///
     /// # Errors
     /// When a host is not a name that a certificate can carry.
-    pub fn issue(
+    pub fn make(
         &self,
         name: &str,
         hosts: &[String],
         r#use: CertificateUse,
-    ) -> Result<IssuedCertificate, CommandError> {
+    ) -> Result<MadeCertificate, CommandError> {
         let mut params = CertificateParams::new(hosts).map_err(|_| {
             CommandError::usage(
                 "a host is neither a DNS name nor an address",
@@ -110,12 +91,15 @@ impl CertificateAuthority {
                 ExtendedKeyUsagePurpose::ClientAuth,
             ],
         };
-        params.use_authority_key_identifier_extension = true;
-        valid(&mut params, self.from, self.until);
+        let until = match r#use {
+            CertificateUse::Client => self.until,
+            CertificateUse::Server | CertificateUse::Both => self.servers_until,
+        };
+        valid(&mut params, self.from, until);
         let key = new_key()?;
-        let certificate = params.signed_by(&key, &self.issuer).map_err(fault)?.pem();
+        let certificate = params.self_signed(&key).map_err(fault)?.pem();
         let spki = Sha256::digest(key.subject_public_key_info()).into();
-        Ok(IssuedCertificate {
+        Ok(MadeCertificate {
             certificate,
             key: Zeroizing::new(key.serialize_pem()),
             spki,

@@ -5,12 +5,12 @@ use super::register_text::{AUTHORITY, AUTHORITY_KEY};
 use super::{COMMISSION, DeploymentPlan};
 use crate::keys::file::SecretKind;
 
-/// `clients/<id>.toml`.
-pub fn client(id: &str, url: &str) -> String {
+/// `clients/<id>.toml`, for the server whose certificate is `tls/<server>.pem`.
+pub fn client(id: &str, url: &str, server: &str) -> String {
     format!(
         "# Paths are relative to this file.\n\
          url = {url:?}\n\
-         ca = \"../tls/ca.pem\"\n\
+         server = [\"../tls/{server}.pem\"]\n\
          certificate = \"../tls/{id}.pem\"\n\
          key = \"../secrets/tls/{id}.key\"\n"
     )
@@ -34,7 +34,6 @@ listen = "{health}"
 [tls]
 certificate = "tls/vault.pem"
 key = "secrets/tls/vault.key"
-client-ca = "tls/ca.pem"
 
 [store]
 path = "data/vault"
@@ -86,7 +85,6 @@ listen = "{health}"
 [tls]
 certificate = "tls/node.pem"
 key = "secrets/tls/node.key"
-client-ca = "tls/ca.pem"
 
 [store]
 path = "data/node"
@@ -100,7 +98,7 @@ second = "data/node.checkpoint"
 
 [vault]                         # where releases come from
 url = {vault:?}
-ca = "tls/ca.pem"
+server = ["tls/vault.pem"]
 certificate = "tls/node.pem"
 key = "secrets/tls/node.key"
 

@@ -2,7 +2,7 @@
 
 use ed25519_dalek::SigningKey;
 
-use super::certificates::{CertificateAuthority, IssuedCertificate};
+use super::certificates::MadeCertificate;
 use super::layout::{NewFolder, unwritten};
 use crate::keys::Key;
 use crate::keys::example::{fingerprint, fingerprint_of_spki};
@@ -46,7 +46,7 @@ impl<'a> DeploymentKeys<'a> {
     }
 
     /// Writes a certificate to `tls/` and its key to `secrets/tls/`.
-    pub fn leaf(&mut self, name: &str, leaf: &IssuedCertificate) -> Result<[u8; 32], CommandError> {
+    pub fn leaf(&mut self, name: &str, leaf: &MadeCertificate) -> Result<[u8; 32], CommandError> {
         self.folder
             .public(&format!("tls/{name}.pem"), &leaf.certificate)?;
         let path = format!("secrets/tls/{name}.key");
@@ -54,15 +54,5 @@ impl<'a> DeploymentKeys<'a> {
         self.fingerprints
             .push((fingerprint_of_spki(&leaf.spki), path));
         Ok(leaf.spki)
-    }
-
-    /// Writes the certificate authority's certificate and key.
-    pub fn ca(&mut self, ca: &CertificateAuthority) -> Result<(), CommandError> {
-        let (key, spki) = ca.key();
-        self.folder.public("tls/ca.pem", ca.certificate())?;
-        self.folder.secret("secrets/tls/ca.key", &key)?;
-        self.fingerprints
-            .push((fingerprint_of_spki(&spki), "secrets/tls/ca.key".to_owned()));
-        Ok(())
     }
 }

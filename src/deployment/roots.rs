@@ -5,7 +5,7 @@ use data_encoding::HEXLOWER;
 use ed25519_dalek::SigningKey;
 use jiff::civil::Date;
 
-use super::certificates::{CertificateAuthority, CertificateUse};
+use super::certificates::{CertificateMaker, CertificateUse};
 use super::keys::DeploymentKeys;
 use super::layout::{NewFolder, vault_secret};
 use super::register_text::{APPROVERS, AUDITOR, AUTHORITY_KEY, OFFICER, OPERATORS, PublicKeys};
@@ -15,6 +15,11 @@ use crate::keys::{AuthoritySecret, IdentitySecret, SectorSecret};
 use crate::register::{Id, Suite};
 use crate::seal::segment::AuthorityPrivateKey;
 use crate::terminal::CommandError;
+
+/// The vault's certificate and key: `tls/vault.pem`, `secrets/tls/vault.key`.
+const VAULT: &str = "vault";
+/// The node's, in the same way.
+const NODE: &str = "node";
 
 /// A key that signs registers.
 pub(super) struct RegisterKey {
@@ -149,7 +154,7 @@ impl Roots {
     }
 }
 
-/// SHA-256 of the public keys in the certificates that were issued.
+/// SHA-256 of the public keys in the certificates that were made.
 pub(super) struct CertificateDigests {
     node: [u8; 32],
     clients: Vec<[u8; 32]>,
@@ -160,28 +165,27 @@ pub(super) struct CertificateDigests {
 }
 
 impl CertificateDigests {
-    /// Issues them, and writes a client file for each client.
-    pub(super) fn issue(
+    /// Makes them, and writes a client file for each client.
+    pub(super) fn make(
         keys: &mut DeploymentKeys<'_>,
         folder: &NewFolder,
-        ca: &CertificateAuthority,
+        maker: &CertificateMaker,
         plan: &DeploymentPlan,
         roots: &Roots,
     ) -> Result<Self, CommandError> {
-        keys.ca(ca)?;
         keys.leaf(
-            "vault",
-            &ca.issue("vault", &plan.vault.names(), CertificateUse::Server)?,
+            VAULT,
+            &maker.make(VAULT, &plan.vault.names(), CertificateUse::Server)?,
         )?;
         let node = keys.leaf(
-            "node",
-            &ca.issue("node", &plan.node.names(), CertificateUse::Both)?,
+            NODE,
+            &maker.make(NODE, &plan.node.names(), CertificateUse::Both)?,
         )?;
-        let mut client = |id: &str, url: &str| {
-            let spki = keys.leaf(id, &ca.issue(id, &[], CertificateUse::Client)?)?;
+        let mut client = |id: &str, url: &str, server: &str| {
+            let spki = keys.leaf(id, &maker.make(id, &[], CertificateUse::Client)?)?;
             folder.public(
                 &format!("clients/{id}.toml"),
-                &configuration::client(id, url),
+                &configuration::client(id, url, server),
             )?;
             Ok::<_, CommandError>(spki)
         };
@@ -194,21 +198,21 @@ impl CertificateDigests {
             .facts
             .clients
             .iter()
-            .map(|declared| client(declared.id, &data))
+            .map(|declared| client(declared.id, &data, VAULT))
             .collect::<Result<_, _>>()?;
         let operators = OPERATORS
             .iter()
-            .map(|id| client(id, &control))
+            .map(|id| client(id, &control, VAULT))
             .collect::<Result<_, _>>()?;
-        let officer = client(OFFICER, &node_control)?;
-        let auditor = client(AUDITOR, &control)?;
+        let officer = client(OFFICER, &node_control, NODE)?;
+        let auditor = client(AUDITOR, &control, VAULT)?;
         // The same certificate at the other log.
-        let at_node = configuration::client(AUDITOR, &node_control);
+        let at_node = configuration::client(AUDITOR, &node_control, NODE);
         folder.public(&format!("clients/{AUDITOR}-node.toml"), &at_node)?;
         let custodians = roots
             .custodians
             .iter()
-            .map(|id| client(id.as_str(), &node_control))
+            .map(|id| client(id.as_str(), &node_control, NODE))
             .collect::<Result<_, _>>()?;
         Ok(Self {
             node,

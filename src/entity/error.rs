@@ -127,6 +127,14 @@ pub enum StartError {
     Audit(Code),
 }
 
+impl StartError {
+    /// The first of several faults: a start stops at it.
+    pub(crate) fn first(faults: Vec<Self>) -> Self {
+        let mut faults = faults.into_iter();
+        faults.next().expect("what failed names a fault")
+    }
+}
+
 impl From<LogError> for StartError {
     fn from(error: LogError) -> Self {
         match error {

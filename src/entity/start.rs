@@ -5,10 +5,11 @@
 //! [`StartedEntity`], [`Entity`]. Only the last one writes, so a start that fails before has put no
 //! register in force.
 
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
-use super::{Entity, Role, StartError};
+use super::{Entity, EntityCore, Role, StartError};
 use crate::audit::log::{Log, LogParts};
 use crate::audit::{AuditEvent, OpenedEpoch};
 use crate::clock::Clock;
@@ -121,9 +122,9 @@ impl EntityOpening {
             clock.clone(),
             poisoned,
         )?;
-        let entity = Entity {
+        let core = EntityCore {
+            changes: AtomicU64::new(0),
             role,
-            register,
             store,
             log,
             cosigners: OnceLock::new(),
@@ -135,6 +136,11 @@ impl EntityOpening {
             orders: OrderGate::default(),
             inspection_changes: Mutex::default(),
             reports: Mutex::default(),
+        };
+        let entity = Entity {
+            register,
+            change: 0,
+            core: Arc::new(core),
         };
         Ok(StartedEntity { entity, batch })
     }
@@ -150,18 +156,21 @@ impl StartedEntity {
     pub(crate) fn begin(self, opened: Vec<OpenedEpoch>) -> Result<Arc<Entity>, StartError> {
         let Self { entity, batch } = self;
         let start = AuditEvent::Start {
-            entity: entity.role.name(),
+            entity: entity.role().name(),
             program: env!("CARGO_PKG_VERSION"),
             register_version: entity.register.version,
             register_digest: data_encoding::HEXLOWER.encode(&entity.register.digest),
             opened,
         };
         let begun = entity
-            .committer
+            .committer()
             .begin(batch, entity.now(), start)
             .map_err(StartError::Audit)?;
-        if entity.log.covering(&begun, FIRST_CHECKPOINT).is_none() {
-            tracing::error!(why = entity.log.trouble(), "no checkpoint covers the start");
+        if entity.log().covering(&begun, FIRST_CHECKPOINT).is_none() {
+            tracing::error!(
+                why = entity.log().trouble(),
+                "no checkpoint covers the start"
+            );
             return Err(StartError::Audit(Code::AuditUnavailable));
         }
         Ok(Arc::new(entity))

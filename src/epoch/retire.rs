@@ -68,10 +68,7 @@ pub fn retire(
 ) -> Result<RetiredEpoch, Refusal> {
     let state = &permit.sector;
     // Meanwhile no epoch is advanced, nothing is released and nothing is migrated.
-    let _epochs = vault
-        .epoch_changes
-        .lock()
-        .expect("no panic under this lock");
+    let _epochs = vault.lock_epochs()?;
     let _orders = vault.orders().lock_orders();
     let now = vault.steady_time()?;
     let epoch = state

@@ -106,10 +106,7 @@ pub struct RetiredSecret {
 /// # Errors
 /// [`Code::Internal`].
 pub fn list(vault: &Vault, _permit: &OperatorPermit) -> Result<Vec<SecretView>, Refusal> {
-    let _one_at_a_time = vault
-        .epoch_changes
-        .lock()
-        .expect("no panic under this lock");
+    let _one_at_a_time = vault.lock_epochs()?;
     views(vault).map_err(fault(FAILED))
 }
 
@@ -118,10 +115,7 @@ pub fn list(vault: &Vault, _permit: &OperatorPermit) -> Result<Vec<SecretView>, 
 /// # Errors
 /// [`Code::SecretReadOnly`]; [`Code::AuditUnavailable`]; [`Code::Internal`].
 pub fn rotate(vault: &Vault, permit: &OperatorPermit) -> Result<Vec<SecretView>, Refusal> {
-    let _one_at_a_time = vault
-        .epoch_changes
-        .lock()
-        .expect("no panic under this lock");
+    let _one_at_a_time = vault.lock_epochs()?;
     let used = vault.store().all_epochs().map_err(fault(FAILED))?;
     let highest = highest(vault, &used).map_err(fault(FAILED))?;
     let read_only = || {
@@ -166,10 +160,7 @@ pub fn retire(
     asked: &RetireSecretRequest,
 ) -> Result<RetiredSecret, Refusal> {
     let version = asked.version;
-    let _one_at_a_time = vault
-        .epoch_changes
-        .lock()
-        .expect("no panic under this lock");
+    let _one_at_a_time = vault.lock_epochs()?;
     let view = views(vault)
         .map_err(fault(FAILED))?
         .into_iter()

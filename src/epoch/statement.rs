@@ -260,7 +260,7 @@ pub(super) struct Mandate {
 
 impl Mandate {
     /// Checks that a statement allows exactly this act and was not taken before. The latter holds
-    /// only under [`Vault::epoch_changes`].
+    /// only under [`Vault::lock_epochs`].
     ///
     /// # Errors
     /// [`Code::StatementRequired`], [`Code::StatementInvalid`], [`Code::RequestReplayed`].

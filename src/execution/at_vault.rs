@@ -201,6 +201,7 @@ impl VaultTurn<'_> {
         drop(orders);
         if let Some(alarm) = alarm {
             vault
+                .counts()
                 .release_alarms
                 .fetch_add(1, std::sync::atomic::Ordering::Relaxed);
             vault

@@ -7,11 +7,12 @@ use axum::extract::{Request, State};
 
 use super::answer::{HttpAnswer, answer, answer_to};
 use super::api_routes::{OpenApiRouter, routes, with_tag};
-use super::node_door::NodeDoor;
+use super::node_door::{NodeDoor, NodeRoutes};
 use super::operations;
 use super::peer::Peer;
 use super::problem::Problem;
 use crate::access;
+use crate::entity::InForce;
 use crate::execution::step::{self, ActExchange, ActExchangeAnswer, ActResponse, ActText};
 use crate::order::book::Book;
 use crate::order::life::Orders;
@@ -19,7 +20,7 @@ use crate::reidentify::lodge::{self, LodgedOrder, OrderText};
 use crate::vault::Vault;
 
 /// The routes of the vault's control listener.
-pub(super) fn vault_routes() -> OpenApiRouter<Arc<Vault>> {
+pub(super) fn vault_routes() -> OpenApiRouter<InForce<Vault>> {
     let all = OpenApiRouter::default()
         .routes(routes!(list_at_vault, lodge_order_at_vault))
         .routes(routes!(lodge_at_vault))
@@ -28,7 +29,7 @@ pub(super) fn vault_routes() -> OpenApiRouter<Arc<Vault>> {
 }
 
 /// The routes of the node's control listener.
-pub(super) fn node_routes() -> OpenApiRouter<Arc<NodeDoor>> {
+pub(super) fn node_routes() -> OpenApiRouter<NodeRoutes> {
     let routes = OpenApiRouter::default()
         .routes(routes!(list_at_node, lodge_order_at_node))
         .routes(routes!(lodge_at_node));

@@ -233,6 +233,7 @@ mod tests {
         CallerStanding {
             holder: AccountHolder::Organisation(Id::parse(organisation).unwrap()),
             stops: false,
+            until: None,
         }
     }
 

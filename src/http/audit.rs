@@ -25,13 +25,13 @@ use crate::audit::log::{Log, PublishedCheckpoint, ShardView, Shards};
 use crate::audit::shard_reader::ShardReader;
 use crate::code::Code;
 use crate::commit::{Job, JobLog};
-use crate::entity::Entity;
+use crate::entity::{Entity, EntityInForce};
 use crate::refusal::fault;
 use crate::store::Shard;
 use crate::tlog::path::LogResource;
 
 /// The routes, at either side.
-pub(super) fn routes() -> OpenApiRouter<Arc<Entity>> {
+pub(super) fn routes() -> OpenApiRouter<EntityInForce> {
     let all = OpenApiRouter::default()
         .routes(routes!(checkpoint))
         .merge(route_at("/tile/{*path}", routes!(tile)))

@@ -290,6 +290,7 @@ mod tests {
         let standing = CallerStanding {
             holder: AccountHolder::Anybody,
             stops: true,
+            until: None,
         };
         Peer::new(
             SpkiDigest([0; 32]),
@@ -367,6 +368,7 @@ mod tests {
         let standing = CallerStanding {
             holder: AccountHolder::Certificate(SpkiDigest([0; 32])),
             stops: false,
+            until: None,
         };
         let peer = Peer::new(
             SpkiDigest([0; 32]),

@@ -268,6 +268,7 @@ mod tests {
         CallerStanding {
             holder: AccountHolder::Organisation(Id::parse(organisation).unwrap()),
             stops,
+            until: None,
         }
     }
 

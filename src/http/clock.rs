@@ -10,11 +10,11 @@ use super::operations;
 use super::peer::Peer;
 use super::problem::Problem;
 use crate::access;
-use crate::entity::Entity;
+use crate::entity::{Entity, EntityInForce};
 use crate::epoch::clock::{self, LowerClock, LoweredClock};
 
 /// The route, at either side.
-pub(super) fn routes() -> OpenApiRouter<Arc<Entity>> {
+pub(super) fn routes() -> OpenApiRouter<EntityInForce> {
     let all = OpenApiRouter::default().routes(routes!(lower));
     with_tag("clock", all)
 }

@@ -20,20 +20,17 @@ use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
 use super::admission::{Admission, Allowance};
-use super::answer::refusal_job;
 use super::budget::Charge;
-use super::counts::{ListenerCounts, OncePerSecond};
+use super::counts::ListenerCounts;
+use super::gate::{Callers, Gate};
 use super::handshakes::{HandshakePlace, Handshakes};
 use super::limits::Limits;
 use super::peer::Peer;
 use super::request::{Activity, Caller, RequestHandler, answer};
 use super::socket::{ClientSocket, SocketState};
 use super::tls;
-use crate::access::{self, AccountHolder, CallerStanding};
-use crate::code::Code;
-use crate::entity::Entity;
+use crate::access::{AccountHolder, CallerStanding};
 use crate::metrics::Registry;
-use crate::register::SpkiDigest;
 
 /// The most bytes of a request's head. Our clients send a few hundred.
 const MAX_HEAD: usize = 16 * 1024;
@@ -42,7 +39,6 @@ const FAREWELL: Duration = Duration::from_secs(1);
 
 /// A listener's side of all its connections.
 pub(super) struct Door {
-    name: &'static str,
     tls: Option<Arc<ServerConfig>>,
     limits: Limits,
     admission: Admission,
@@ -50,7 +46,6 @@ pub(super) struct Door {
     anybody: Arc<Allowance>,
     handshakes: Arc<Handshakes>,
     handler: Arc<RequestHandler>,
-    strangers: OncePerSecond,
     /// Becomes true when connections are to close.
     draining: watch::Receiver<bool>,
 }
@@ -68,7 +63,7 @@ impl Door {
     pub(super) fn new(
         name: &'static str,
         router: Router,
-        (tls, entity): (Option<Arc<ServerConfig>>, Option<Arc<Entity>>),
+        callers: Callers,
         limits: Limits,
         registry: &Registry,
         draining: watch::Receiver<bool>,
@@ -77,9 +72,24 @@ impl Door {
         let anybody = admission.new_allowance(&CallerStanding {
             holder: AccountHolder::Anybody,
             stops: true,
+            until: None,
         });
+        let counts = Arc::new(ListenerCounts::new(registry, name));
+        let (entity, asked) = match callers {
+            Callers::Anybody => (None, None),
+            Callers::Known(tls, check) => (None, Some((tls, check))),
+            Callers::Registered(tls, entity) => {
+                let check = Gate::of_register(&entity);
+                (Some(entity), Some((tls, check)))
+            }
+        };
+        let secured = asked.map(|(tls, check)| {
+            let gate = Gate::new(name, check, entity.clone(), Arc::clone(&counts));
+            let asked = Arc::clone(&gate);
+            (tls.for_clients(move |key| asked.admit(key)), gate)
+        });
+        let (tls, gate) = secured.unzip();
         Arc::new(Self {
-            name,
             tls,
             admission,
             anybody: Arc::new(anybody),
@@ -88,9 +98,9 @@ impl Door {
             handler: Arc::new(RequestHandler {
                 router,
                 entity,
-                counts: ListenerCounts::new(registry, name),
+                gate,
+                counts,
             }),
-            strangers: OncePerSecond::new(),
             draining,
         })
     }
@@ -160,7 +170,8 @@ impl Door {
         let state = socket.state();
         let certificate = session.peer_certificates().and_then(|chain| chain.first());
         let spki = certificate.and_then(|certificate| tls::spki_digest(certificate).ok());
-        let Some((spki, standing)) = spki.and_then(|spki| Some((spki, self.standing(spki)?)))
+        let Some((spki, standing)) =
+            spki.and_then(|spki| Some((spki, self.handler.gate.as_ref()?.standing(spki).ok()?)))
         else {
             self.handler.counts.failed_handshakes.one();
             return ConnectionEnd::Closed;
@@ -201,7 +212,8 @@ impl Door {
         match accepted {
             Ok(Ok(stream)) => return Some(stream),
             Ok(Err((error, mut socket))) => {
-                self.note_failed_handshake(&error);
+                tracing::debug!(%error, "handshake failed");
+                self.handler.counts.failed_handshakes.one();
                 socket.state().lingers.store(true, Ordering::Relaxed);
                 tokio::select! {
                     _ = timeout(FAREWELL, socket.shutdown()) => {}
@@ -211,45 +223,6 @@ impl Door {
             Err(_) => self.handler.counts.failed_handshakes.one(),
         }
         None
-    }
-
-    /// Counts a handshake that failed, and logs a stranger. The log has at most one entry a second
-    /// for refusals of one kind.
-    fn note_failed_handshake(&self, error: &std::io::Error) {
-        tracing::debug!(%error, "handshake failed");
-        self.handler.counts.failed_handshakes.one();
-        if !tls::is_stranger(error) {
-            return;
-        }
-        self.handler.counts.strangers.one();
-        if let Some(count) = self.strangers.count() {
-            tracing::warn!(
-                listener = self.name,
-                count,
-                "refused certificates whose keys the register does not know"
-            );
-        }
-        if let Some(entity) = &self.handler.entity {
-            // The other side already got its alert. If nothing can be logged, nothing was done for
-            // it either.
-            let _ = entity.committer().submit(refusal_job(
-                entity,
-                "unknown".into(),
-                "connect",
-                Code::UnknownClient,
-            ));
-        }
-    }
-
-    /// The standing of a certificate's holder; none for a stranger.
-    fn standing(&self, spki: SpkiDigest) -> Option<CallerStanding> {
-        match &self.handler.entity {
-            Some(entity) => access::standing(entity.register(), spki),
-            None => Some(CallerStanding {
-                holder: AccountHolder::Certificate(spki),
-                stops: false,
-            }),
-        }
     }
 
     async fn converse_http1<I>(

@@ -12,13 +12,14 @@ use super::operations;
 use super::peer::Peer;
 use super::problem::Problem;
 use crate::access;
+use crate::entity::InForce;
 use crate::epoch::{self, AdvanceEpochRequest, EpochList};
 use crate::reidentify::{Release, ReleaseRequest, release};
 use crate::resumption::{self, ResumeProofs};
 use crate::vault::Vault;
 
 /// Epochs, releases, resumes.
-pub(super) fn routes() -> OpenApiRouter<Arc<Vault>> {
+pub(super) fn routes() -> OpenApiRouter<InForce<Vault>> {
     let all = OpenApiRouter::default()
         .routes(routes!(list_epochs, advance_epoch))
         .routes(routes!(release_mappings))

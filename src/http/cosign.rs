@@ -19,14 +19,14 @@ use crate::access::{self, NodePermit};
 use crate::audit::cosign::Cosigners;
 use crate::audit::origin::cosigner_name;
 use crate::code::Code;
-use crate::entity::{Entity, Role};
+use crate::entity::{Entity, EntityInForce, Role};
 use crate::tlog::checkpoint::Checkpoint;
 use crate::tlog::witness::Witness;
 
 /// The state of the routes.
 pub struct CosignDoor {
     /// The vault, as an entity.
-    pub entity: Arc<Entity>,
+    pub entity: EntityInForce,
     /// Cosigns the nodes' checkpoints.
     pub witness: Arc<Witness>,
     /// Takes the nodes' cosignatures.
@@ -47,13 +47,14 @@ async fn add_checkpoint(
     peer: Peer,
     request: Request,
 ) -> Result<Response<Body>, Problem> {
+    let entity = door.entity.get();
     let submitted = async {
-        access::node(door.entity.register(), peer.spki)?;
-        submit(door.witness.clone(), &peer, request, door.entity.now()).await
+        access::node(entity.register(), peer.spki)?;
+        submit(door.witness.clone(), &peer, request, entity.now()).await
     };
     match submitted.await {
         Ok(response) => Ok(response),
-        Err(problem) => Err(note(&door.entity, &peer, "cosign", problem).await),
+        Err(problem) => Err(note(&entity, &peer, "cosign", problem).await),
     }
 }
 
@@ -63,26 +64,32 @@ async fn take(
     peer: Peer,
     request: Request,
 ) -> Result<Response<Body>, Problem> {
+    let entity = door.entity.get();
     let taken = async {
-        let node = access::node(door.entity.register(), peer.spki)?;
+        let node = access::node(entity.register(), peer.spki)?;
         let bytes = body::read(&peer, Lane::Work, MAX_BODY, request.into_body()).await?;
-        let door = door.clone();
+        let (cosigners, entity) = (door.cosigners.clone(), entity.clone());
         blocking(&peer, Lane::Work, move || {
-            take_cosignature(&door, &node, &bytes)
+            take_cosignature(&cosigners, &entity, &node, &bytes)
         })
         .await
     };
     match taken.await {
         Ok(()) => Ok(body::reply("text/plain; charset=utf-8", "taken\n")),
-        Err(problem) => Err(note(&door.entity, &peer, "cosign", problem).await),
+        Err(problem) => Err(note(&entity, &peer, "cosign", problem).await),
     }
 }
 
 /// Takes the cosignature of the node that brings it.
-fn take_cosignature(door: &CosignDoor, node: &NodePermit, bytes: &[u8]) -> Result<(), Problem> {
+fn take_cosignature(
+    cosigners: &Cosigners,
+    entity: &Entity,
+    node: &NodePermit,
+    bytes: &[u8],
+) -> Result<(), Problem> {
     let malformed = |why: String| Problem::new(Code::MalformedBody).detail(why);
     let (checkpoint, _) = Checkpoint::read(bytes).map_err(|error| malformed(error.to_string()))?;
-    let log = door.entity.log();
+    let log = entity.log();
     let published = log.restate(&checkpoint).map_err(|error| {
         tracing::error!(%error, "the log cannot be read");
         Problem::new(Code::Internal)
@@ -91,10 +98,9 @@ fn take_cosignature(door: &CosignDoor, node: &NodePermit, bytes: &[u8]) -> Resul
         published.ok_or_else(|| malformed("this is not a checkpoint of this log".into()))?;
     let text = std::str::from_utf8(bytes).unwrap_or_default();
     let lines = text.rsplit_once("\n\n").map_or("", |(_, lines)| lines);
-    let name = cosigner_name(
-        &Role::Node(node.authority.id.clone()).owner(&door.entity.register().deployment),
-    );
-    match door.cosigners.take(log, &published, lines, &name) {
+    let name =
+        cosigner_name(&Role::Node(node.authority.id.clone()).owner(&entity.register().deployment));
+    match cosigners.take(log, &published, lines, &name) {
         Ok(true) => Ok(()),
         Ok(false) => Err(malformed(
             "no line is signed by the node that brings it".into(),

@@ -18,7 +18,7 @@ use axum::extract::{Request, State};
 use axum::http::Response;
 
 use super::admission::{Lane, overloaded};
-use super::answer::blocking;
+use super::answer::{blocking, note};
 use super::api_routes::{OpenApiRouter, routes, with_tag};
 use super::body::{self, ContentType, SectorPath};
 use super::limits::MAX_BATCH;
@@ -27,6 +27,7 @@ use super::problem::Problem;
 use crate::access;
 use crate::code::Code;
 use crate::commit::{Committer, Job, STALL};
+use crate::entity::InForce;
 use crate::metrics::{Counter, Registry};
 use crate::register::SpkiDigest;
 use crate::vault::Vault;
@@ -36,7 +37,7 @@ const INLINE: usize = 8 << 10;
 
 /// The data listener's state.
 pub struct DataDoor {
-    vault: Arc<Vault>,
+    vault: InForce<Vault>,
     accepted: Arc<Counter>,
     rejected: Arc<Counter>,
     refused: Arc<Counter>,
@@ -44,7 +45,7 @@ pub struct DataDoor {
 
 impl DataDoor {
     /// A door to a vault.
-    pub fn new(vault: Arc<Vault>, registry: &Registry) -> Arc<Self> {
+    pub fn new(vault: InForce<Vault>, registry: &Registry) -> Arc<Self> {
         Arc::new(Self {
             vault,
             accepted: registry.counter(
@@ -65,7 +66,7 @@ impl DataDoor {
         })
     }
 
-    pub(super) fn vault(&self) -> &Arc<Vault> {
+    pub(super) fn vault(&self) -> &InForce<Vault> {
         &self.vault
     }
 }
@@ -116,44 +117,45 @@ pub(super) async fn tokenize(
     peer: Peer,
     request: Request,
 ) -> Result<Response<Body>, Problem> {
-    match answer(&door, &peer, &sector, request).await {
+    let vault = door.vault.get();
+    match answer(&door, &vault, &peer, &sector, request).await {
         Ok(response) => Ok(response),
-        Err(problem) => Err(door.refuse(&peer, problem).await),
+        Err(problem) => {
+            door.refused.one();
+            Err(note(&vault, &peer, "tokenize", problem).await)
+        }
     }
 }
 
 async fn answer(
-    door: &Arc<DataDoor>,
+    door: &DataDoor,
+    vault: &Arc<Vault>,
     peer: &Peer,
     sector: &str,
     request: Request,
 ) -> Result<Response<Body>, Problem> {
-    if door.vault.is_short_of_space() {
+    if vault.is_short_of_space() {
         return Err(Problem::new(Code::AuditUnavailable).retry_after(30));
     }
     // While the disk hangs, an admitted request would wait forever.
-    if !responds(door.vault.committer()).await {
+    if !responds(vault.committer()).await {
         return Err(Problem::new(Code::AuditUnavailable).retry_after(5));
     }
     // Comes before the body is read, so that an unknown caller costs nothing more.
-    access::client(door.vault.register(), peer.spki)?;
+    access::client(vault.register(), peer.spki)?;
     let content = body::content(request.headers())?;
     // Comes before any work and before the quota, so that what waits for the writer is bounded too.
-    if door.vault.committer().is_full() {
+    if vault.committer().is_full() {
         return Err(overloaded());
     }
     let (parts, body) = request.into_parts();
     let bytes = body::read(peer, Lane::Batches, MAX_BATCH, body).await?;
 
     let prepared = if bytes.len() <= INLINE {
-        prepare(&door.vault, peer.spki, sector, &parts.uri, content, &bytes)?
+        prepare(vault, peer.spki, sector, &parts.uri, content, &bytes)?
     } else {
-        let (vault, sector, spki, bytes) = (
-            door.vault.clone(),
-            sector.to_owned(),
-            peer.spki,
-            bytes.clone(),
-        );
+        let (vault, sector, spki, bytes) =
+            (vault.clone(), sector.to_owned(), peer.spki, bytes.clone());
         let work = move || {
             niceness::step_back();
             prepare(&vault, spki, &sector, &parts.uri, content, &bytes)
@@ -161,7 +163,7 @@ async fn answer(
         blocking(peer, Lane::Batches, work).await?
     };
     // The body stays charged until now, because what waits for the writer came from it.
-    let answer = commit_and_reply(door, prepared).await;
+    let answer = commit_and_reply(door, vault, prepared).await;
     drop(bytes);
     answer
 }
@@ -215,10 +217,11 @@ fn prepare(
 /// Waits for the writer, and only then answers.
 async fn commit_and_reply(
     door: &DataDoor,
+    vault: &Vault,
     prepared: PreparedAnswer,
 ) -> Result<Response<Body>, Problem> {
     let busy = |code| Problem::new(code).retry_after(1);
-    door.vault
+    vault
         .committer()
         .submit(prepared.job)
         .map_err(busy)?
@@ -228,14 +231,6 @@ async fn commit_and_reply(
     door.accepted.add(prepared.accepted);
     door.rejected.add(prepared.rejected);
     Ok(prepared.reply)
-}
-
-impl DataDoor {
-    /// Logs a refusal before it is answered.
-    async fn refuse(&self, peer: &Peer, problem: Problem) -> Problem {
-        self.refused.one();
-        super::answer::note(&self.vault, peer, "tokenize", problem).await
-    }
 }
 
 /// Gets the permit for a batch.

@@ -13,12 +13,12 @@ use super::peer::Peer;
 use super::problem::Problem;
 use crate::access;
 use crate::code::Code;
-use crate::entity::Entity;
+use crate::entity::{Entity, EntityInForce};
 use crate::inspection::report::{self, SignedReport};
 use crate::inspection::{InspectionList, InspectionText, InspectionView, Inspections};
 
 /// The routes, at either side.
-pub(super) fn routes() -> OpenApiRouter<Arc<Entity>> {
+pub(super) fn routes() -> OpenApiRouter<EntityInForce> {
     let all = OpenApiRouter::default()
         .routes(routes!(list, enter))
         .routes(routes!(annex))

@@ -11,12 +11,13 @@ use uuid::Uuid;
 use super::answer::{HttpAnswer, answer, answer_to};
 use super::api_routes::{OpenApiRouter, routes, with_tag};
 use super::body::{self, SectorPath};
-use super::node_door::NodeDoor;
+use super::node_door::{NodeDoor, NodeRoutes};
 use super::operations;
 use super::peer::Peer;
 use super::problem::Problem;
 use crate::access;
 use crate::code::Code;
+use crate::entity::InForce;
 use crate::epoch::retire::{self, RetireEpochRequest, RetiredEpoch};
 use crate::migrate::pairs::{
     self, NamedOrder, PairsAcknowledgement, PairsRemoved, SealedPages, WaitingMigrations,
@@ -29,7 +30,7 @@ use crate::register::{Id, Operation};
 use crate::vault::Vault;
 
 /// The routes of the vault's control listener.
-pub(super) fn vault_routes() -> OpenApiRouter<Arc<Vault>> {
+pub(super) fn vault_routes() -> OpenApiRouter<InForce<Vault>> {
     let all = OpenApiRouter::default()
         .routes(routes!(migration_page))
         .routes(routes!(hand_back));
@@ -37,7 +38,7 @@ pub(super) fn vault_routes() -> OpenApiRouter<Arc<Vault>> {
 }
 
 /// The routes of the vault's data listener.
-pub(super) fn data_routes() -> OpenApiRouter<Arc<Vault>> {
+pub(super) fn data_routes() -> OpenApiRouter<InForce<Vault>> {
     let all = OpenApiRouter::default()
         .routes(routes!(list_migrations))
         .routes(routes!(fetch_pairs, acknowledge_pairs))
@@ -46,7 +47,7 @@ pub(super) fn data_routes() -> OpenApiRouter<Arc<Vault>> {
 }
 
 /// The routes of the node's control listener.
-pub(super) fn node_routes() -> OpenApiRouter<Arc<NodeDoor>> {
+pub(super) fn node_routes() -> OpenApiRouter<NodeRoutes> {
     let all = OpenApiRouter::default().routes(routes!(migrate));
     with_tag("migrations", all)
 }

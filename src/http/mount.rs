@@ -13,13 +13,13 @@ use utoipa_axum::router::OpenApiRouter;
 use super::cosign::{self, CosignDoor};
 use super::data::{self, DataDoor};
 use super::health::Readiness;
-use super::node_door::NodeDoor;
+use super::node_door::NodeRoutes;
 use super::status::StatusDoor;
 use super::{
     acts, audit, body, clock, control, inspections, migrations, node, rights, secrets, segments,
     status,
 };
-use crate::entity::Entity;
+use crate::entity::{EntityInForce, InForce};
 use crate::vault::Vault;
 
 /// The routers of the vault's listeners.
@@ -44,7 +44,7 @@ pub fn vault(
         .merge(pairs)
         .merge(told.clone())
         .merge(description.clone());
-    let audit = Router::from(entity_routes()).with_state(vault.entity().clone());
+    let audit = Router::from(entity_routes()).with_state(vault.entity());
     let control = Router::from(vault_routes())
         .with_state(vault)
         .merge(audit)
@@ -57,18 +57,18 @@ pub fn vault(
 }
 
 /// Makes the router of a node's control listener.
-pub fn node(door: Arc<NodeDoor>, readiness: Arc<Readiness>) -> Router {
-    let told = Router::from(status::routes()).with_state(StatusDoor::node(&door.node, readiness));
-    let audit = Router::from(entity_routes()).with_state(door.entity());
+pub fn node(routes: NodeRoutes, readiness: Arc<Readiness>) -> Router {
+    let told = Router::from(status::routes()).with_state(StatusDoor::node(&routes.node, readiness));
+    let audit = Router::from(entity_routes()).with_state(routes.node.entity());
     Router::from(node_routes())
-        .with_state(door)
+        .with_state(routes)
         .merge(audit)
         .merge(told)
         .merge(description(&node_api()))
 }
 
 /// The routes of the vault's control listener, without [`entity_routes`].
-fn vault_routes() -> OpenApiRouter<Arc<Vault>> {
+fn vault_routes() -> OpenApiRouter<InForce<Vault>> {
     control::routes()
         .merge(acts::vault_routes())
         .merge(migrations::vault_routes())
@@ -78,7 +78,7 @@ fn vault_routes() -> OpenApiRouter<Arc<Vault>> {
 }
 
 /// The routes of the node's control listener, without [`entity_routes`].
-fn node_routes() -> OpenApiRouter<Arc<NodeDoor>> {
+fn node_routes() -> OpenApiRouter<NodeRoutes> {
     node::routes()
         .merge(acts::node_routes())
         .merge(migrations::node_routes())
@@ -87,7 +87,7 @@ fn node_routes() -> OpenApiRouter<Arc<NodeDoor>> {
 }
 
 /// The routes that the control listeners of vault and node share.
-fn entity_routes() -> OpenApiRouter<Arc<Entity>> {
+fn entity_routes() -> OpenApiRouter<EntityInForce> {
     audit::routes()
         .merge(audit::search::routes())
         .merge(inspections::routes())

@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use super::answer::{HttpAnswer, answer, answer_to};
 use super::api_routes::{OpenApiRouter, routes, with_tag};
-use super::node_door::NodeDoor;
+use super::node_door::{NodeDoor, NodeRoutes};
 use super::operations::{self, ControlOperation};
 use super::peer::Peer;
 use super::problem::Problem;
@@ -23,7 +23,7 @@ use crate::resumption::{self, ResumeAcknowledgement, ResumedLogs};
 use crate::unseal::{SealStatus, UnsealProgress};
 
 /// Re-identification, custody, resumes.
-pub(super) fn routes() -> OpenApiRouter<Arc<NodeDoor>> {
+pub(super) fn routes() -> OpenApiRouter<NodeRoutes> {
     let all = OpenApiRouter::default()
         .routes(routes!(reidentify))
         .routes(routes!(status, seal))

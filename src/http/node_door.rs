@@ -2,13 +2,24 @@
 
 use std::sync::Arc;
 
-use crate::entity::Entity;
+use axum::extract::FromRef;
+
+use crate::entity::{Entity, InForce};
 use crate::link::VaultLink;
 use crate::node::Node;
 
-/// The state of the node's control routes.
+/// The state of the node's control routes: each request gets a [`NodeDoor`] from it.
+#[derive(Clone)]
+pub struct NodeRoutes {
+    /// The node in force.
+    pub node: InForce<Node>,
+    /// The link to the vault.
+    pub vault: Arc<dyn VaultLink>,
+}
+
+/// What a request at the node's control listener is answered with.
 pub struct NodeDoor {
-    /// The node.
+    /// The node, under the register that was in force when the request began.
     pub node: Arc<Node>,
     /// The link to the vault.
     pub vault: Arc<dyn VaultLink>,
@@ -18,5 +29,14 @@ impl NodeDoor {
     /// The node, as an entity.
     pub(super) fn entity(&self) -> Arc<Entity> {
         self.node.entity().clone()
+    }
+}
+
+impl FromRef<NodeRoutes> for Arc<NodeDoor> {
+    fn from_ref(routes: &NodeRoutes) -> Self {
+        Arc::new(NodeDoor {
+            node: routes.node.get(),
+            vault: routes.vault.clone(),
+        })
     }
 }

@@ -10,8 +10,8 @@ use super::problem::Problem;
 use crate::code::Code;
 use crate::register::SpkiDigest;
 
-/// The caller at the other end of a connection. It comes from the connection's certificate: the
-/// pinned authority issued it, it is in date, and the register knows its key. The handler decides
+/// The caller at the other end of a connection. It comes from the connection's certificate, whose
+/// key it holds; the register admitted the key. The handler decides
 /// what the caller may do.
 #[derive(Clone)]
 pub struct Peer {

@@ -21,16 +21,21 @@ use super::admission::{Allowance, overloaded};
 use super::answer::note;
 use super::budget::Charge;
 use super::counts::ListenerCounts;
+use super::gate::Gate;
 use super::peer::Peer;
 use super::problem::Problem;
 use super::request_body::lend;
 use super::socket::SocketState;
 use crate::code::Code;
-use crate::entity::Entity;
+use crate::entity::EntityInForce;
+use crate::refusal::Refusal;
 
 /// Answers up to this many bytes are not charged separately.
 const SMALL_ANSWER: usize = 4 << 10;
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
+/// The header that tells a caller the last day (UTC) of its entry in the register, where the entry
+/// has one: `2027-01-31`.
+pub const KEY_UNTIL: HeaderName = HeaderName::from_static("cloison-key-until");
 
 /// The caller behind a connection.
 #[derive(Clone)]
@@ -44,8 +49,10 @@ pub(super) struct Caller {
 pub(super) struct RequestHandler {
     pub(super) router: Router,
     /// Its register knows the callers, and its log takes refusals.
-    pub(super) entity: Option<Arc<Entity>>,
-    pub(super) counts: ListenerCounts,
+    pub(super) entity: Option<EntityInForce>,
+    /// Asked about the caller of each request; none without TLS.
+    pub(super) gate: Option<Arc<Gate>>,
+    pub(super) counts: Arc<ListenerCounts>,
 }
 
 /// What one connection is doing, for its watchdog.
@@ -125,21 +132,49 @@ pub(super) fn answer(
     }
 }
 
-/// Hands a request to its handler, unless a browser sent it.
+/// Hands a request to its handler, unless a browser sent it or its caller's key is no longer
+/// admitted: the connection may be older than the register in force, and outlive an entry.
 async fn handle(
+    handler: &RequestHandler,
+    caller: &Caller,
+    request: Request<Body>,
+) -> Response<Body> {
+    if is_of_a_browser(request.headers()) {
+        return refuse(handler, caller, Problem::new(Code::BrowserRefused)).await;
+    }
+    let asked = caller.peer.as_ref().zip(handler.gate.as_ref());
+    let standing = match asked
+        .map(|(peer, gate)| gate.standing(peer.spki))
+        .transpose()
+    {
+        Ok(standing) => standing,
+        Err(refused) => return refuse(handler, caller, Refusal::from(refused).into()).await,
+    };
+    let mut response = route(handler, caller, request).await;
+    if let Some(until) = standing.and_then(|standing| standing.until)
+        && let Ok(day) = HeaderValue::try_from(until.to_string())
+    {
+        response.headers_mut().insert(KEY_UNTIL, day);
+    }
+    response
+}
+
+/// Refuses a request as a whole, and logs that.
+async fn refuse(handler: &RequestHandler, caller: &Caller, problem: Problem) -> Response<Body> {
+    match (&handler.entity, &caller.peer) {
+        (Some(entity), Some(peer)) => note(&entity.get(), peer, "request", problem)
+            .await
+            .into_response(),
+        _ => problem.into_response(),
+    }
+}
+
+/// Calls the handler, and answers for it if it panics.
+async fn route(
     handler: &RequestHandler,
     caller: &Caller,
     mut request: Request<Body>,
 ) -> Response<Body> {
-    if is_of_a_browser(request.headers()) {
-        let problem = Problem::new(Code::BrowserRefused);
-        return match (&handler.entity, &caller.peer) {
-            (Some(entity), Some(peer)) => {
-                note(entity, peer, "request", problem).await.into_response()
-            }
-            _ => problem.into_response(),
-        };
-    }
     if let Some(peer) = &caller.peer {
         request.extensions_mut().insert(peer.clone());
     }

@@ -90,13 +90,15 @@ impl HttpBody for LentBody {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.body.as_ref().is_none_or(|body| body.is_end_stream())
+        self.body
+            .as_ref()
+            .is_none_or(axum::body::HttpBody::is_end_stream)
     }
 
     fn size_hint(&self) -> SizeHint {
         self.body
             .as_ref()
-            .map_or(SizeHint::with_exact(0), |body| body.size_hint())
+            .map_or(SizeHint::with_exact(0), axum::body::HttpBody::size_hint)
     }
 }
 

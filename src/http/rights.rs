@@ -7,18 +7,19 @@ use axum::extract::{Request, State};
 
 use super::answer::{HttpAnswer, answer_to};
 use super::api_routes::{OpenApiRouter, routes, with_tag};
-use super::node_door::NodeDoor;
+use super::node_door::{NodeDoor, NodeRoutes};
 use super::operations;
 use super::peer::Peer;
 use super::problem::Problem;
 use crate::access;
+use crate::entity::InForce;
 use crate::refusal::Refusal;
 use crate::rights::erase::{self, ErasureReceipt, ErasureText};
 use crate::rights::resolutions::{self, PersonResolutions, ResolutionQuestion};
 use crate::vault::Vault;
 
 /// The routes of the vault's control listener.
-pub(super) fn vault_routes() -> OpenApiRouter<Arc<Vault>> {
+pub(super) fn vault_routes() -> OpenApiRouter<InForce<Vault>> {
     let all = OpenApiRouter::default()
         .routes(routes!(look_up))
         .routes(routes!(erase_at_vault));
@@ -26,7 +27,7 @@ pub(super) fn vault_routes() -> OpenApiRouter<Arc<Vault>> {
 }
 
 /// The routes of the node's control listener.
-pub(super) fn node_routes() -> OpenApiRouter<Arc<NodeDoor>> {
+pub(super) fn node_routes() -> OpenApiRouter<NodeRoutes> {
     let all = OpenApiRouter::default().routes(routes!(erase_at_node));
     with_tag("rights", all)
 }

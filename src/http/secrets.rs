@@ -10,11 +10,12 @@ use super::operations;
 use super::peer::Peer;
 use super::problem::Problem;
 use crate::access;
+use crate::entity::InForce;
 use crate::epoch::secrets::{self, RetireSecretRequest, RetiredSecret, SectorSecrets};
 use crate::vault::Vault;
 
 /// The routes.
-pub(super) fn routes() -> OpenApiRouter<Arc<Vault>> {
+pub(super) fn routes() -> OpenApiRouter<InForce<Vault>> {
     let all = OpenApiRouter::default()
         .routes(routes!(list, rotate))
         .routes(routes!(retire));

@@ -2,7 +2,6 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
@@ -12,28 +11,14 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::{sleep, timeout};
 
 use super::connection::Door;
+use super::gate::Callers;
 use super::health::Readiness;
 use super::limits::Limits;
 use super::problem;
-use super::tls::ServerTls;
-use crate::access;
-use crate::entity::Entity;
 use crate::metrics::Registry;
 
 /// Connections that the kernel keeps for us until we accept them.
 const BACKLOG: u32 = 1024;
-
-/// The callers that a listener admits.
-#[derive(Clone)]
-pub enum Callers {
-    /// Anybody, without TLS and so without a [`super::Peer`]: for the health listener only.
-    Anybody,
-    /// Callers with a certificate of the pinned authority.
-    Certified(ServerTls),
-    /// Of these, callers whose key the register of an entity knows. The entity's log has entries
-    /// about strangers and browsers.
-    Registered(ServerTls, Arc<Entity>),
-}
 
 /// A bound socket and what serves it.
 pub struct Listener {
@@ -158,23 +143,7 @@ fn accept(
         router,
         limits,
     } = listener;
-    let (tls, entity) = match callers {
-        Callers::Anybody => (None, None),
-        Callers::Certified(tls) => (Some(tls.for_certificates()), None),
-        Callers::Registered(tls, entity) => {
-            let asked = Arc::clone(&entity);
-            let is_known = move |spki| access::standing(asked.register(), spki).is_some();
-            (Some(tls.for_known(is_known)), Some(entity))
-        }
-    };
-    let door = Door::new(
-        name,
-        router,
-        (tls, entity),
-        limits,
-        registry,
-        draining.clone(),
-    );
+    let door = Door::new(name, router, callers, limits, registry, draining.clone());
     async move {
         loop {
             let accepted = tokio::select! {
@@ -205,8 +174,7 @@ fn is_of_connection(error: &io::Error) -> bool {
     )
 }
 
-/// Completes when the process is told to end, by SIGTERM or SIGINT. SIGHUP, which makes other
-/// servers reload their configuration, ends nothing: a node that it ended would come back sealed.
+/// Completes when the process is told to end, by SIGTERM or SIGINT.
 ///
 /// # Errors
 /// The operating system does not let the process listen for signals.
@@ -216,14 +184,10 @@ fn is_of_connection(error: &io::Error) -> bool {
 pub fn termination() -> io::Result<impl Future<Output = ()> + Send> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
-    let mut hangup = signal(SignalKind::hangup())?;
     Ok(async move {
-        loop {
-            tokio::select! {
-                _ = terminate.recv() => return,
-                _ = interrupt.recv() => return,
-                _ = hangup.recv() => tracing::warn!("SIGHUP is ignored; restart to load a changed configuration or register"),
-            }
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
         }
     })
 }

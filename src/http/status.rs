@@ -10,9 +10,9 @@ use super::health::Readiness;
 use super::operations;
 use super::peer::Peer;
 use super::problem::Problem;
-use crate::access;
+use crate::access::{self, MemberPermit};
 use crate::code::Code;
-use crate::entity::Entity;
+use crate::entity::{Entity, InForce};
 use crate::node::Node;
 use crate::status::{self, ServerCondition, StatusReport};
 use crate::vault::Vault;
@@ -24,30 +24,23 @@ pub(super) struct StatusDoor {
 }
 
 enum StatusSide {
-    Vault(Arc<Vault>),
-    Node(Arc<Node>),
+    Vault(InForce<Vault>),
+    Node(InForce<Node>),
 }
 
 impl StatusDoor {
-    pub(super) fn vault(vault: &Arc<Vault>, readiness: Arc<Readiness>) -> Arc<Self> {
+    pub(super) fn vault(vault: &InForce<Vault>, readiness: Arc<Readiness>) -> Arc<Self> {
         Arc::new(Self {
             side: StatusSide::Vault(vault.clone()),
             readiness,
         })
     }
 
-    pub(super) fn node(node: &Arc<Node>, readiness: Arc<Readiness>) -> Arc<Self> {
+    pub(super) fn node(node: &InForce<Node>, readiness: Arc<Readiness>) -> Arc<Self> {
         Arc::new(Self {
             side: StatusSide::Node(node.clone()),
             readiness,
         })
-    }
-
-    fn entity(&self) -> Arc<Entity> {
-        match &self.side {
-            StatusSide::Vault(vault) => vault.entity().clone(),
-            StatusSide::Node(node) => node.entity().clone(),
-        }
     }
 
     fn condition(&self) -> ServerCondition {
@@ -86,14 +79,40 @@ pub(super) fn routes() -> OpenApiRouter<Arc<StatusDoor>> {
     ),
 )]
 pub(super) async fn server_status(State(door): State<Arc<StatusDoor>>, peer: Peer) -> HttpAnswer {
-    let entity = door.entity();
+    match &door.side {
+        StatusSide::Vault(vault) => {
+            let vault = vault.get();
+            answer_with(
+                door,
+                vault.entity().clone(),
+                peer,
+                move |member, condition| status::of_vault(&vault, member, condition),
+            )
+            .await
+        }
+        StatusSide::Node(node) => {
+            let node = node.get();
+            answer_with(
+                door,
+                node.entity().clone(),
+                peer,
+                move |member, condition| status::of_node(&node, member, condition),
+            )
+            .await
+        }
+    }
+}
+
+/// Answers under the register that was in force when the request began.
+async fn answer_with(
+    door: Arc<StatusDoor>,
+    entity: Arc<Entity>,
+    peer: Peer,
+    report: impl FnOnce(&MemberPermit, ServerCondition) -> StatusReport + Send + 'static,
+) -> HttpAnswer {
     let permit = access::member(entity.register(), peer.spki);
     answer(entity, peer, operations::STATUS, permit, move |member| {
-        let condition = door.condition();
-        Ok::<_, Code>(match &door.side {
-            StatusSide::Vault(vault) => status::of_vault(vault, member, condition),
-            StatusSide::Node(node) => status::of_node(node, member, condition),
-        })
+        Ok::<_, Code>(report(member, door.condition()))
     })
     .await
 }

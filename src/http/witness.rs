@@ -66,7 +66,7 @@ pub(super) async fn submit(
     };
     match &refused {
         WitnessRefusal::State(_) | WitnessRefusal::Inconsistent { .. } => {
-            tracing::error!(%refused, "a checkpoint is not cosigned")
+            tracing::error!(%refused, "a checkpoint is not cosigned");
         }
         // The log asks again from the size that it is told. This happens after every start.
         WitnessRefusal::Stale(_) => tracing::debug!(%refused, "a checkpoint is not cosigned"),

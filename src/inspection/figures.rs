@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::object::InspectionObject;
+use crate::audit::counted::CountedMembers;
 
 /// The figures of one sector.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -67,28 +68,6 @@ pub struct InspectionFigures {
     pub refusals: Vec<(RefusalGroup, u64)>,
 }
 
-/// The members of an entry that are counted.
-#[derive(Deserialize)]
-#[serde(default)]
-#[derive(Default)]
-struct EntryFigures {
-    event: String,
-    sector: String,
-    requests: u64,
-    accepted: u64,
-    rejected: u64,
-    authority: String,
-    order: Option<String>,
-    basis: String,
-    case: String,
-    items: u64,
-    mappings: u64,
-    actor: String,
-    operation: String,
-    code: String,
-    count: u64,
-}
-
 /// Counts entries.
 #[derive(Default)]
 pub struct FigureCounter {
@@ -103,7 +82,7 @@ impl FigureCounter {
             return;
         }
         // The object covers entries only, and an entry with members of other types counts nothing.
-        let Ok(found) = serde_json::from_slice::<EntryFigures>(entry) else {
+        let Some(found) = CountedMembers::read(entry) else {
             return;
         };
         self.figures.entries += 1;

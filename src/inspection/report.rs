@@ -2,7 +2,6 @@
 //! sectors concerned, and the head of the log that proves them; signed with the key of the log's
 //! checkpoints.
 
-use std::sync::TryLockError;
 use std::time::Duration;
 
 use ed25519_dalek::VerifyingKey;
@@ -179,14 +178,9 @@ pub fn write(
         let why = "the inspection has not begun, or was closed before it did: it opens nothing";
         return Err(Refusal::new(Code::InspectionRequired, why));
     }
-    let _alone = match inspections.entity.reports.try_lock() {
-        Ok(guard) => guard,
-        Err(TryLockError::Poisoned(guard)) => guard.into_inner(),
-        Err(TryLockError::WouldBlock) => {
-            return Err(
-                Refusal::new(Code::Overloaded, "another report is being written").come_back_in(5),
-            );
-        }
+    let Some(_alone) = inspections.entity.lock_reports() else {
+        let why = "another report is being written";
+        return Err(Refusal::new(Code::Overloaded, why).come_back_in(5));
     };
     let unavailable = not_logged("nothing is reported");
     let receipt = inspections.log_report(id, permit).map_err(unavailable)?;

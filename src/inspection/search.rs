@@ -11,7 +11,7 @@ use super::Inspections;
 use super::object::InspectionObject;
 use crate::access::{self, AuditorPermit};
 use crate::audit::log::Log;
-use crate::audit::search::{EntryFilter, instant};
+use crate::audit::search::{EntryFilter, NamedTime};
 use crate::audit::shard_reader::ShardReader;
 use crate::audit::{AccessDetails, AuditEvent};
 use crate::code::Code;
@@ -31,9 +31,9 @@ const MOST: u64 = 1_000;
 #[serde(deny_unknown_fields, default)]
 #[into_params(parameter_in = Query)]
 pub struct EntrySearch {
-    /// Not before this instant (RFC 3339) or day.
+    /// Not before this instant (RFC 3339), day or month.
     from: Option<String>,
-    /// Before this instant (RFC 3339) or day.
+    /// Before this instant (RFC 3339), day or month.
     to: Option<String>,
     /// Id of a client, operator, officer, authority or organisation.
     actor: Option<String>,
@@ -117,7 +117,10 @@ impl EntrySearch {
     fn filter(&self) -> Result<EntryFilter, Refusal> {
         let time = |name: &str, text: &Option<String>| match text {
             None => Ok(None),
-            Some(text) => instant(text).map(Some).ok_or_else(|| wrong(name)),
+            Some(text) => match NamedTime::parse(text) {
+                Some(time) => Ok(Some(time.begin)),
+                None => Err(wrong(name)),
+            },
         };
         Ok(EntryFilter {
             from: time("from", &self.from)?,
@@ -133,7 +136,7 @@ impl EntrySearch {
     /// anything into a search. So only names that the register knows are logged, and texts whose
     /// form leaves no room for anything else.
     fn asked(&self, register: &Register) -> BTreeMap<&'static str, String> {
-        let time = |text: &String| instant(text).map(|time| time.to_string());
+        let time = |text: &String| NamedTime::parse(text).map(|time| time.begin.to_string());
         let event = |text: &String| {
             let plain =
                 text.len() <= 24 && text.bytes().all(|b| b.is_ascii_lowercase() || b == b'-');

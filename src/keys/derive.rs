@@ -28,7 +28,7 @@ fn expand(prk: &Key, info: &[u8]) -> Key {
     let hkdf = Hkdf::<Sha256>::from_prk(prk.expose()).expect("32 bytes are a PRK of SHA-256");
     Key::init(|k| {
         hkdf.expand(info, k)
-            .expect("32 bytes are within HKDF's limit")
+            .expect("32 bytes are within HKDF's limit");
     })
 }
 
@@ -360,7 +360,7 @@ impl IndexKey {
             macs.push(
                 [&sector.to_be_bytes(), &epoch.to_be_bytes(), &[n]],
                 &mut tags,
-            )
+            );
         });
         macs.finish(&mut tags);
         let mut order: Vec<u8> = (0..=255).collect();

@@ -100,7 +100,7 @@ impl<W> MacBatch<'_, W> {
             self.finish(tags);
             let mac = parts
                 .iter()
-                .fold(self.key.0.long.clone(), |mac, part| mac.chain_update(part));
+                .fold(self.key.0.long.clone(), hmac::Mac::chain_update);
             tags.push((self.wrap)(mac.finalize().into_bytes().into()));
             return;
         }

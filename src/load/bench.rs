@@ -25,16 +25,15 @@ use crate::terminal::{CommandError, print, print_json};
 /// Identifiers in each request that stores persons before the measurement.
 const PRELOAD_BATCH: u64 = 10_000;
 
-/// Measure this machine: throughput, latency, CPU time per identifier and memory of a throw-away
-/// vault
+/// Measure this machine with a throw-away vault: throughput, latency, CPU time, memory
 #[derive(clap::Args)]
 #[command(after_long_help = "Examples:\n  \
     cloison bench\n  \
     cloison bench --known --persons 10000000 --rounds 5\n  \
     cloison bench --new --preload 10000000 --persons 1000000\n  \
-    cloison bench --known --batch 1 --items 100000               one identifier a request\n  \
+    cloison bench --known --batch 1 --items 100000               # one identifier a request\n  \
     cloison bench --known --batch 1 --rate 2000 --items 20000 --beside 10000\n  \
-    cloison bench --reidentify 10000 --segments 100 --rounds 5   an officer's request, vault and node together\n\n\
+    cloison bench --reidentify 10000 --segments 100 --rounds 5   # vault and node together\n\n\
     The vault is a process of its own with fresh keys and mutual TLS. As always, its log and store are durable before it \
     answers. Its folder is made under TMPDIR (else /tmp), which should be on the kind of disk to be measured, and is removed \
     at the end. CPU time is that of the vault's process alone, by the operating system's count, including the background \
@@ -291,7 +290,7 @@ impl RunningVault {
             Some(batch) => self.run_beside(load, target, begin, batch, args.persons)?,
         };
         let rss_mib = usage::resident_mib(self.id)?;
-        let cpu = usage::cpu_when_idle(self.id)? - before;
+        let cpu = usage::cpu_when_idle(self.id)?.checked_sub(before).unwrap();
         let seconds = sent.elapsed.as_secs_f64();
         Ok(BenchOutcome {
             workload,

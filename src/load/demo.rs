@@ -8,12 +8,12 @@ use std::path::PathBuf;
 use self::steps::Demo;
 use crate::terminal::{CommandError, print, print_json};
 
-/// Show cloison at work: a vault, an authority node, three sectors and one order on this machine
+/// Show cloison at work: a vault, an authority node, three sectors and one order
 #[derive(clap::Args)]
 #[command(after_long_help = "Examples:\n  \
     cloison demo\n  \
     cloison demo --persons 1000000\n  \
-    cloison demo --keep /tmp/demo      then go on by hand with the commands that it prints\n\n\
+    cloison demo --keep /tmp/demo      # then go on by hand with the commands that it prints\n\n\
     Starts a vault and an authority node as processes of their own, with fresh keys and certificates in a temporary folder, \
     and takes both down again at the end. All persons are made up.")]
 pub struct DemoArgs {

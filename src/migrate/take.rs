@@ -85,6 +85,7 @@ pub fn take(
             Refusal::new(code, "the new mappings could not be stored; ask again").come_back_in(1)
         })?;
     vault
+        .counts()
         .migrated
         .fetch_add(migrated, std::sync::atomic::Ordering::Relaxed);
     report(vault, &pair, &progress, migrated, skipped)

@@ -144,7 +144,7 @@ pub fn forbidden(
     let mut broken = vec![];
     judge(draft, register, now, |name, result| match result {
         Err(refusal) if !matches!(refusal.code(), Code::OrderQuorum | Code::OrderNotYetValid) => {
-            broken.push((name, refusal))
+            broken.push((name, refusal));
         }
         _ => {}
     });

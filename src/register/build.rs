@@ -26,6 +26,10 @@ pub(super) fn build(
 ) -> Option<Register> {
     let frozen = frozen::facts(&file, &schemes)?;
     let paths = paths(&file)?;
+    let key_terms = file
+        .key_terms()
+        .filter_map(|(key, until)| Some((key.as_ref()?.value, until.as_ref()?.value)));
+    let key_terms = key_terms.collect();
     Some(Register {
         deployment: value_of(file.deployment)?,
         version: value_of(file.version)?,
@@ -61,6 +65,7 @@ pub(super) fn build(
         evidence_days: small(file.evidence_days)?,
         vault_checkpoint_key: file.vault.and_then(|vault| value_of(vault.checkpoint_key)),
         commission: vec![],
+        key_terms,
         frozen,
     })
 }

@@ -104,6 +104,7 @@ pub(super) struct ClientEntry {
     pub(super) id: MaybeAt<Id>,
     pub(super) organisation: MaybeAt<Id>,
     pub(super) certificate: MaybeAt<SpkiDigest>,
+    pub(super) until: MaybeAt<Date>,
     pub(super) sectors: Vec<At<DottedName>>,
     pub(super) operations: Vec<At<Operation>>,
     pub(super) purposes: Vec<At<Id>>,
@@ -115,12 +116,14 @@ pub(super) struct ClientEntry {
 pub(super) struct OperatorEntry {
     pub(super) id: MaybeAt<Id>,
     pub(super) certificate: MaybeAt<SpkiDigest>,
+    pub(super) until: MaybeAt<Date>,
     pub(super) key: MaybeAt<VerifyingKey>,
 }
 
 pub(super) struct AuditorEntry {
     pub(super) id: MaybeAt<Id>,
     pub(super) certificate: MaybeAt<SpkiDigest>,
+    pub(super) until: MaybeAt<Date>,
 }
 
 pub(super) struct RightsOfficerEntry {
@@ -128,6 +131,7 @@ pub(super) struct RightsOfficerEntry {
     pub(super) name: MaybeAt<PlainText>,
     pub(super) key: MaybeAt<VerifyingKey>,
     pub(super) certificate: MaybeAt<SpkiDigest>,
+    pub(super) until: MaybeAt<Date>,
     pub(super) sectors: Vec<At<DottedName>>,
 }
 
@@ -145,6 +149,7 @@ pub(super) struct AuthorityEntry {
     pub(super) id: MaybeAt<Id>,
     pub(super) name: MaybeAt<PlainText>,
     pub(super) node: MaybeAt<SpkiDigest>,
+    pub(super) node_until: MaybeAt<Date>,
     pub(super) checkpoint_key: MaybeAt<VerifyingKey>,
     pub(super) quorum: MaybeAt<u64>,
     pub(super) force_majeure_quorum: MaybeAt<u64>,
@@ -163,6 +168,7 @@ pub(super) struct CustodianEntry {
     pub(super) id: MaybeAt<Id>,
     pub(super) name: MaybeAt<PlainText>,
     pub(super) certificate: MaybeAt<SpkiDigest>,
+    pub(super) until: MaybeAt<Date>,
 }
 
 pub(super) struct KeyEntry {
@@ -183,7 +189,48 @@ pub(super) struct OfficerEntry {
     pub(super) name: MaybeAt<PlainText>,
     pub(super) key: MaybeAt<VerifyingKey>,
     pub(super) certificate: MaybeAt<SpkiDigest>,
+    pub(super) until: MaybeAt<Date>,
     pub(super) sealing_key: MaybeAt<AgeRecipient>,
+}
+
+impl RegisterFile {
+    /// Each certificate's key of the file, with the last day on which its entry is in force.
+    pub(super) fn key_terms(&self) -> impl Iterator<Item = (&MaybeAt<SpkiDigest>, &MaybeAt<Date>)> {
+        let clients = self
+            .clients
+            .iter()
+            .map(|one| (&one.certificate, &one.until));
+        let operators = self
+            .operators
+            .iter()
+            .map(|one| (&one.certificate, &one.until));
+        let auditors = self
+            .auditors
+            .iter()
+            .map(|one| (&one.certificate, &one.until));
+        let rights = self
+            .rights_officers
+            .iter()
+            .map(|one| (&one.certificate, &one.until));
+        let authorities = self.authorities.iter().flat_map(|authority| {
+            let officers = authority
+                .officers
+                .iter()
+                .map(|one| (&one.certificate, &one.until));
+            let custodians = authority
+                .custodians
+                .iter()
+                .map(|one| (&one.certificate, &one.until));
+            std::iter::once((&authority.node, &authority.node_until))
+                .chain(officers)
+                .chain(custodians)
+        });
+        clients
+            .chain(operators)
+            .chain(auditors)
+            .chain(rights)
+            .chain(authorities)
+    }
 }
 
 /// Reads the file. Wrong values and missing or unknown fields go to `faults`. So does a syntax
@@ -306,6 +353,7 @@ fn client(table: &mut TomlTable<'_, '_>, faults: &mut Faults) -> ClientEntry {
         id: table.required("id", faults),
         organisation: table.required("organisation", faults),
         certificate: table.required("certificate", faults),
+        until: table.optional("until", faults),
         sectors: needed_list(table, "sectors", faults),
         operations: needed_list(table, "operations", faults),
         purposes: table.list("purposes", faults),
@@ -318,6 +366,7 @@ fn operator(table: &mut TomlTable<'_, '_>, faults: &mut Faults) -> OperatorEntry
     OperatorEntry {
         id: table.required("id", faults),
         certificate: table.required("certificate", faults),
+        until: table.optional("until", faults),
         key: table.optional("key", faults),
     }
 }
@@ -326,6 +375,7 @@ fn auditor(table: &mut TomlTable<'_, '_>, faults: &mut Faults) -> AuditorEntry {
     AuditorEntry {
         id: table.required("id", faults),
         certificate: table.required("certificate", faults),
+        until: table.optional("until", faults),
     }
 }
 
@@ -335,6 +385,7 @@ fn rights_officer(table: &mut TomlTable<'_, '_>, faults: &mut Faults) -> RightsO
         name: table.required("name", faults),
         key: table.required("key", faults),
         certificate: table.required("certificate", faults),
+        until: table.optional("until", faults),
         sectors: needed_list(table, "sectors", faults),
     }
 }
@@ -435,6 +486,7 @@ fn authority(table: &mut TomlTable<'_, '_>, faults: &mut Faults) -> AuthorityEnt
         id: table.required("id", faults),
         name: table.required("name", faults),
         node: table.required("node", faults),
+        node_until: table.optional("node-until", faults),
         checkpoint_key: table.optional("checkpoint-key", faults),
         quorum: table.required("quorum", faults),
         force_majeure_quorum: table.optional("force-majeure-quorum", faults),
@@ -462,6 +514,7 @@ fn authority(table: &mut TomlTable<'_, '_>, faults: &mut Faults) -> AuthorityEnt
                 name: table.required("name", faults),
                 key: table.required("key", faults),
                 certificate: table.required("certificate", faults),
+                until: table.optional("until", faults),
                 sealing_key: table.optional("sealing-key", faults),
             }
         }),
@@ -470,6 +523,7 @@ fn authority(table: &mut TomlTable<'_, '_>, faults: &mut Faults) -> AuthorityEnt
                 id: table.required("id", faults),
                 name: table.required("name", faults),
                 certificate: table.required("certificate", faults),
+                until: table.optional("until", faults),
             }
         }),
     }

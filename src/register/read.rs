@@ -233,7 +233,7 @@ impl<'t, 'i> TomlTable<'t, 'i> {
             return Vec::new();
         };
         let mut list = Vec::new();
-        for element in elements.iter() {
+        for element in elements {
             let line = faults.line(&element.span());
             match T::read(element.get_ref()) {
                 Ok(value) => list.push(At { line, value }),
@@ -295,7 +295,7 @@ impl<'t, 'i> TomlTable<'t, 'i> {
             return Vec::new();
         };
         let mut tables = Vec::new();
-        for element in elements.iter() {
+        for element in elements {
             match element.get_ref().as_table() {
                 Some(fields) => tables.push((element.span(), fields)),
                 None => wrong(line, element.get_ref()),

@@ -153,7 +153,7 @@ fn commit(
         bearer: permit.bearer.clone(),
     };
     changes.push(Box::new(move |store, batch| {
-        store.put_order_digest(batch, &key, &digest)
+        store.put_order_digest(batch, &key, &digest);
     }));
     let event = AuditEvent::OrderLodge(Box::new(entry));
     committer

@@ -77,10 +77,11 @@ pub fn release(
         rate,
     };
     let ProvenEntry { position, proof } = turn.commit(record, "nothing is released")?;
-    vault.released.fetch_add(
-        asked.pseudonyms.len() as u64,
-        std::sync::atomic::Ordering::Relaxed,
-    );
+    let released = asked.pseudonyms.len() as u64;
+    vault
+        .counts()
+        .released
+        .fetch_add(released, std::sync::atomic::Ordering::Relaxed);
     Ok(Release {
         register: hex(&vault.register().digest),
         entry: position,

@@ -162,7 +162,7 @@ fn count(
         tags,
         Box::new(move |store, batch| {
             new.iter()
-                .for_each(|tag| store.put_order_pair(batch, &key, tag))
+                .for_each(|tag| store.put_order_pair(batch, &key, tag));
         }),
     ))
 }

@@ -233,7 +233,7 @@ fn seal_to_lacking(
                     key: recipient.key,
                     enc: BASE64URL_NOPAD.encode(&recipient.enc),
                     ct: BASE64URL_NOPAD.encode(&recipient.ct),
-                }))
+                }));
         }
         None => {
             tracing::warn!("a segment does not open with a key that it is sealed to");

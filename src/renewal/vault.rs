@@ -5,7 +5,7 @@ mod page;
 mod take;
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 use ed25519_dalek::VerifyingKey;
 use uuid::Uuid;
@@ -84,14 +84,6 @@ impl SegmentRun {
         let next = rows.last().filter(|_| is_full).map(|(id, _)| hex(id));
         Ok(Self { total, rows, next })
     }
-}
-
-/// Lets one thread at a time change segments: each reads a record and writes it back.
-fn lock_segments(vault: &Vault) -> MutexGuard<'_, ()> {
-    vault
-        .segment_changes
-        .lock()
-        .unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Reads a record that the vault itself signed and that stands under its own id. No other record

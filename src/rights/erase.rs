@@ -130,7 +130,7 @@ pub fn scrub(store: &Store) {
         // Another scrub did it.
         Ok(false) => {}
         Err(error) => {
-            tracing::error!(%error, "what was erased may still stand in the store's files")
+            tracing::error!(%error, "what was erased may still stand in the store's files");
         }
     }
 }
@@ -223,7 +223,7 @@ pub fn at_vault(
         // the tombstones.
         state.add_tombstones(&tombstones);
         tombstones.iter().for_each(|tombstone| {
-            store.put_tombstone(batch, sector.uuid, tombstone, now.as_second())
+            store.put_tombstone(batch, sector.uuid, tombstone, now.as_second());
         });
         note(store, batch, &written);
         salts

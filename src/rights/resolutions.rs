@@ -6,7 +6,7 @@
 //! on what it finds, and not on the size of the log or on earlier look-ups.
 
 use std::collections::BTreeSet;
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -134,10 +134,7 @@ pub fn look_up(
     // A used-up day must not come back when the clock is set back.
     let (officer, now) = (&permit.officer.id, vault.steady_time()?);
     // Held from reading the count to the commit that raises it.
-    let _alone = vault
-        .look_ups
-        .lock()
-        .unwrap_or_else(PoisonError::into_inner);
+    let _alone = vault.lock_look_ups();
     let count = count_look_up(vault, officer, now)?;
     let reader = ResolutionReader {
         vault,
@@ -232,7 +229,7 @@ fn count_look_up(vault: &Vault, officer: &Id, now: Timestamp) -> Result<Change, 
         return Err(Refusal::new(Code::LookUpLimit, why).come_back_in(wait));
     }
     Ok(Box::new(move |store, batch| {
-        store.put_look_ups(batch, &officer, day, made + 1)
+        store.put_look_ups(batch, &officer, day, made + 1);
     }))
 }
 

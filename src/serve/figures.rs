@@ -72,7 +72,8 @@ impl PersonFigures {
         self.index.set(vault.index().bytes());
         self.disk.set(vault.store().moved_bytes());
         self.cache.set(vault.store().cache_bytes());
-        self.released.advance_to(vault.release_counts().0);
-        self.migrated.advance_to(vault.migrated());
+        let (counts, order) = (vault.counts(), Ordering::Relaxed);
+        self.released.advance_to(counts.released.load(order));
+        self.migrated.advance_to(counts.migrated.load(order));
     }
 }

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use crate::entity::InForce;
 use crate::node::Node;
 use crate::refusal::Refusal;
 use crate::reidentify::copies::end;
@@ -24,8 +25,8 @@ const LONGEST_REST: Duration = Duration::from_secs(3_600);
 const REST: u32 = 9;
 
 /// The vault's tasks, until they are aborted.
-pub(super) async fn vault(vault: Arc<Vault>) {
-    let store = vault.store().clone();
+pub(super) async fn vault(vault: InForce<Vault>) {
+    let store = vault.get().store().clone();
     tokio::join!(clear_copies(store), destroy(vault));
 }
 
@@ -36,7 +37,7 @@ async fn clear_copies(store: Arc<Store>) {
         let (store, begun) = (store.clone(), Instant::now());
         match tokio::task::spawn_blocking(move || store.clear_copies()).await {
             Ok(Ok(true)) => {
-                tracing::info!("destroyed copies of orders are gone from the store's files")
+                tracing::info!("destroyed copies of orders are gone from the store's files");
             }
             Ok(Err(error)) => {
                 tracing::error!(%error, "destroyed copies of orders may still be in the store's files; trying again later");
@@ -47,10 +48,10 @@ async fn clear_copies(store: Arc<Store>) {
     }
 }
 
-async fn destroy(vault: Arc<Vault>) {
+async fn destroy(vault: InForce<Vault>) {
     loop {
         tokio::time::sleep(EVERY).await;
-        let vault = vault.clone();
+        let vault = vault.get();
         let work = move || {
             log_outcome(
                 end::destroy_over(&vault),
@@ -63,10 +64,10 @@ async fn destroy(vault: Arc<Vault>) {
 }
 
 /// The node's task, until it is aborted.
-pub(super) async fn node(node: Arc<Node>) {
+pub(super) async fn node(node: InForce<Node>) {
     loop {
         tokio::time::sleep(EVERY).await;
-        let node = node.clone();
+        let node = node.get();
         let work = move || scrub_after(traces::destroy_due(&node), node.store());
         let _ = tokio::task::spawn_blocking(work).await;
     }

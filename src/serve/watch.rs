@@ -3,7 +3,7 @@
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use ed25519_dalek::SigningKey;
 
@@ -14,9 +14,10 @@ use crate::audit::origin::TrustedLogKey;
 use crate::audit::origin::cosigner_name;
 use crate::client::peer::WatchedVault;
 use crate::client::{Client, Timeouts};
+use crate::clock::lasting::LastingTrouble;
 use crate::clock::{ClockBehind, SystemClock};
 use crate::config::{LogConfig, NodeConfig, VaultConfig, WatcherConfig};
-use crate::entity::{Entity, Role};
+use crate::entity::{Entity, EntityInForce, InForce, Role};
 use crate::http::Readiness;
 use crate::http::cosign::CosignDoor;
 use crate::metrics::{Gauge, Registry};
@@ -61,12 +62,13 @@ fn show_log(log: &Log, cosigners: &Cosigners, readiness: &Readiness) {
     }
 }
 
-/// The witnesses that a configuration names.
-fn watchers(config: &LogConfig) -> Result<Vec<Cosigner>, CommandError> {
+/// The witnesses that a configuration names. Their clients are added to `callers`.
+fn watchers(config: &LogConfig, callers: &mut Vec<Client>) -> Result<Vec<Cosigner>, CommandError> {
     let watcher = |witness: &WatcherConfig| {
         let client = Client::with_timeouts(&witness.client, PATIENCE).map_err(|error| {
             CommandError::new(error, "check [[audit.witness]] in the configuration")
         })?;
+        callers.push(client.clone());
         let verifier = Verifier::new(
             witness.name.as_str(),
             SignatureKind::Cosigner,
@@ -148,6 +150,8 @@ struct Cosigning {
     witness: Witness,
     cosigners: Arc<Cosigners>,
     asking: WitnessThread,
+    /// The clients by which it asks.
+    callers: Vec<Client>,
 }
 
 impl Cosigning {
@@ -156,18 +160,21 @@ impl Cosigning {
         entity: &Entity,
         config: &LogConfig,
         memory: PathBuf,
-        ask: impl Fn() -> Result<Option<Box<dyn WitnessLink>>, CommandError>,
+        ask: impl Fn() -> Result<Option<Client>, CommandError>,
     ) -> Result<Self, CommandError> {
+        let mut callers = vec![];
         let register = entity.register();
         compare_witnesses(register, config);
-        let mut all = watchers(config)?;
+        let mut all = watchers(config, &mut callers)?;
         let mut logs = vec![];
         for (side, key) in entity.role().peers(register) {
             let owner = side.owner(&register.deployment);
             let verifier = Verifier::new(cosigner_name(&owner), SignatureKind::Cosigner, key);
+            let client = ask()?;
+            callers.extend(client.clone());
             all.push(Cosigner {
                 verifier,
-                ask: ask()?,
+                ask: client.map(|client| Box::new(client) as Box<dyn WitnessLink>),
                 counts: false,
             });
             logs.push(TrustedLogKey::Owner(owner, key));
@@ -179,62 +186,95 @@ impl Cosigning {
             witness,
             cosigners,
             asking,
+            callers,
         })
     }
 }
 
+/// The vault among those who watch each other.
+pub(super) struct WatchedSide {
+    /// The door at which nodes cosign.
+    pub(super) door: Arc<CosignDoor>,
+    /// Asks the witnesses while it lives.
+    pub(super) asking: WitnessThread,
+    /// The clients by which it asks.
+    pub(super) callers: Vec<Client>,
+}
+
 /// Nodes and witnesses watch the vault; the vault watches the nodes.
 pub(super) fn vault(
-    vault: &Vault,
+    vault: &InForce<Vault>,
     config: &VaultConfig,
     memory: PathBuf,
-) -> Result<(Arc<CosignDoor>, WitnessThread), CommandError> {
+) -> Result<WatchedSide, CommandError> {
     let Cosigning {
         witness,
         cosigners,
         asking,
-    } = Cosigning::start(vault, &config.log, memory, || Ok(None))?;
-    let witness = Arc::new(witness);
-    Ok((
-        Arc::new(CosignDoor {
-            entity: vault.entity().clone(),
-            witness,
-            cosigners,
-        }),
+        callers,
+    } = Cosigning::start(&vault.get(), &config.log, memory, || Ok(None))?;
+    let door = Arc::new(CosignDoor {
+        entity: vault.entity(),
+        witness: Arc::new(witness),
+        cosigners,
+    });
+    Ok(WatchedSide {
+        door,
         asking,
-    ))
+        callers,
+    })
+}
+
+/// A node among those who watch each other.
+pub(super) struct WatchingSide {
+    /// The vault, which it watches.
+    pub(super) vault: Arc<WatchedVault>,
+    /// Those who cosign its own log.
+    pub(super) cosigners: Arc<Cosigners>,
+    /// Asks them while it lives.
+    pub(super) asking: WitnessThread,
+    /// The clients by which it asks and watches.
+    pub(super) callers: Vec<Client>,
 }
 
 /// The same for a node. The node dials, for both directions.
 pub(super) fn node(
-    node: &Node,
+    node: &InForce<Node>,
     config: &NodeConfig,
     memory: PathBuf,
-) -> Result<(Arc<WatchedVault>, Arc<Cosigners>, WitnessThread), CommandError> {
+) -> Result<WatchingSide, CommandError> {
     let failed = |error| CommandError::new(error, "check [vault] in the configuration");
     let watching = || Client::with_timeouts(&config.vault, PATIENCE).map_err(failed);
-    let ask = || Ok(Some(Box::new(watching()?) as Box<dyn WitnessLink>));
     let Cosigning {
         witness,
         cosigners,
         asking,
-    } = Cosigning::start(node, &config.log, memory, ask)?;
+        mut callers,
+    } = Cosigning::start(&node.get(), &config.log, memory, || watching().map(Some))?;
     let releases = Client::new(&config.vault).map_err(failed)?;
-    let peer = WatchedVault::new(
+    let watching = watching()?;
+    callers.extend([releases.clone(), watching.clone()]);
+    let vault = WatchedVault::new(
         releases,
-        watching()?,
+        watching,
         witness,
-        node.store().clone(),
+        node.get().store().clone(),
         Arc::new(SystemClock),
     );
-    Ok((Arc::new(peer), cosigners, asking))
+    Ok(WatchingSide {
+        vault: Arc::new(vault),
+        cosigners,
+        asking,
+        callers,
+    })
 }
 
 /// Watches the vault's log once before the node is ready, so that a ready node has checked the log
-/// of a vault that answers.
-pub(super) async fn watch_vault_once(peer: Arc<WatchedVault>) {
+/// of a vault that answers. One that does not answer yet is waited for.
+pub(super) async fn watch_vault_once(peer: Arc<WatchedVault>, vault: &str) {
     if let Ok(Err(why)) = tokio::task::spawn_blocking(move || peer.watch()).await {
-        tracing::info!(%why, "the vault's log is not watched yet");
+        tracing::info!("waiting for the vault at {vault}");
+        tracing::debug!(%why, "the vault's log is not watched yet");
     }
 }
 
@@ -282,9 +322,9 @@ fn show_clock(steady: Result<jiff::Timestamp, ClockBehind>, readiness: &Readines
 /// Checks each second that the paths of store and second place still lead to this process's files.
 /// If they do not, ends the process, because what it acknowledges would be lost. Runs on a blocking
 /// thread, because the disk may hang.
-pub(super) async fn keep_place(entity: Arc<Entity>, readiness: Arc<Readiness>) {
+pub(super) async fn keep_place(entity: EntityInForce, readiness: Arc<Readiness>) {
     loop {
-        let (looking, readiness) = (entity.clone(), readiness.clone());
+        let (looking, readiness) = (entity.get(), readiness.clone());
         let look = move || {
             let log = looking.log();
             let Err(error) = log
@@ -326,7 +366,7 @@ fn show_step(apart: &[Id], is_node: bool, said: &mut bool, readiness: &Readiness
 
 /// Shows an entity's state each second: on `/readyz`, in the log, on `/metrics`.
 pub(super) struct EntityWatch {
-    entity: Arc<Entity>,
+    entity: EntityInForce,
     cosigners: Arc<Cosigners>,
     /// Bytes of the disk that stay free.
     reserve: u64,
@@ -337,7 +377,7 @@ pub(super) struct EntityWatch {
 
 impl EntityWatch {
     pub(super) fn new(
-        entity: Arc<Entity>,
+        entity: EntityInForce,
         cosigners: Arc<Cosigners>,
         reserve: u64,
         readiness: Arc<Readiness>,
@@ -358,7 +398,7 @@ impl EntityWatch {
     /// Checks disk, clock, log and the other sides. Returns for how many authorities vault and node
     /// do not hold the same acts.
     pub(super) fn look(&mut self) -> usize {
-        let (entity, readiness) = (&*self.entity, &*self.readiness);
+        let (entity, readiness) = (self.entity.get(), &*self.readiness);
         entity.watch_space(self.reserve);
         show_disk(
             entity.is_short_of_space(),
@@ -379,31 +419,38 @@ impl EntityWatch {
 }
 
 /// The node's watch over the vault's log and over itself, until the task is aborted.
-pub(super) async fn watch_node(node: Arc<Node>, peer: Arc<WatchedVault>, mut watch: EntityWatch) {
+pub(super) async fn watch_node(
+    node: InForce<Node>,
+    peer: Arc<WatchedVault>,
+    mut watch: EntityWatch,
+) {
     let watching = async {
-        let mut was_unwatched = false;
+        let mut unwatched = LastingTrouble::default();
         loop {
             let watcher = peer.clone();
-            let unwatched = tokio::task::spawn_blocking(move || watcher.watch())
+            let failed = tokio::task::spawn_blocking(move || watcher.watch())
                 .await
                 .ok()
                 .and_then(Result::err);
-            match &unwatched {
-                Some(why) if !was_unwatched => {
-                    tracing::warn!(%why, "the vault's log is not watched")
+            let pause = if let Some(why) = failed {
+                if unwatched.note(Instant::now()) {
+                    tracing::warn!(%why, "the vault's log is not watched");
                 }
-                None if was_unwatched => tracing::info!("the vault's log is watched again"),
-                _ => {}
-            }
-            was_unwatched = unwatched.is_some();
-            tokio::time::sleep(if was_unwatched { AGAIN } else { EVERY }).await;
+                AGAIN
+            } else {
+                if unwatched.end() {
+                    tracing::info!("the vault's log is watched again");
+                }
+                EVERY
+            };
+            tokio::time::sleep(pause).await;
         }
     };
     let saying = async {
         for beat in 0_u64.. {
             if beat.is_multiple_of(3_600) {
                 // Repeats a scrub that did not finish.
-                let store = node.store().clone();
+                let store = node.get().store().clone();
                 tokio::task::spawn_blocking(move || scrub(&store));
             }
             watch.look();

@@ -3,13 +3,17 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use super::{bind, descriptors, first_start, health_listener, limits, prepare_process, runtime};
+use super::{
+    bind, descriptors, first_start, health_listener, keep_tls, limits, prepare_process, read_tls,
+    runtime, shutdown_signal,
+};
+use crate::access;
 use crate::audit::origin::TrustedLogKey;
-use crate::clock::SystemClock;
+use crate::certificates::TlsInspection;
+use crate::clock::{Clock as _, SystemClock};
 use crate::config::WitnessConfig;
-use crate::http::tls::ServerTls;
 use crate::http::witness::{self, WitnessDoor};
-use crate::http::{self, Callers, Readiness};
+use crate::http::{self, Callers, KeyCheck, Readiness};
 use crate::keys::file::read_signing_key;
 use crate::metrics::Registry;
 use crate::terminal::CommandError;
@@ -21,8 +25,7 @@ use crate::tlog::witness::Witness;
 /// When configuration or key are not in order, or a port is taken.
 pub fn run_witness(config: &Path, is_first_start: bool) -> Result<(), CommandError> {
     prepare_process(true);
-    let config = WitnessConfig::load(config)
-        .map_err(|error| CommandError::new(error, "correct the file and start again"))?;
+    let config = WitnessConfig::load(config)?;
     let key = read_signing_key(&config.key)
         .map_err(|error| CommandError::new(error, "check [secrets] in the configuration"))?;
     descriptors::secure(1, &config.limits)?;
@@ -38,24 +41,33 @@ pub fn run_witness(config: &Path, is_first_start: bool) -> Result<(), CommandErr
         logs,
         config.state.clone(),
     ));
-    runtime()?.block_on(async move {
-        let (registry, readiness) = (Arc::new(Registry::new()), Readiness::starting());
-        let health = health_listener(config.health, &readiness, &registry)?;
-        let tls = ServerTls::read(&config.tls).map_err(|e| CommandError::new(e, "check [tls] in the configuration"))?;
-        let shutdown = http::termination().map_err(|e| CommandError::new(e, "check the system's signal settings"))?;
-        let key = witness.verifier().to_string();
-        let door = WitnessDoor { witness, clock: Arc::new(SystemClock) };
-        let listeners = vec![bind(
-            "control",
-            config.control,
-            Callers::Certified(tls),
-            witness::router(door),
-            limits(&config.limits),
-        )?];
-        tracing::info!(control = %config.control, health = %config.health, key, "the witness serves");
-        readiness.clear("starting");
-        http::serve(listeners, Some(health), &readiness, &registry, shutdown).await;
-        tracing::info!("the witness has stopped");
-        Ok(())
-    })
+    runtime()?.block_on(serve_witness(config, witness))
+}
+
+async fn serve_witness(config: WitnessConfig, witness: Arc<Witness>) -> Result<(), CommandError> {
+    let (registry, readiness) = (Arc::new(Registry::new()), Readiness::starting());
+    let health = health_listener(config.health, &readiness, &registry)?;
+    let tls = read_tls(&config.tls)?;
+    let shutdown = shutdown_signal()?;
+    let key = witness.verifier().to_string();
+    let named = config.clone();
+    let inspect = move || TlsInspection::of(&named.named_files(), None, SystemClock.now());
+    let keeper = keep_tls(&config.tls, &tls, vec![], inspect, &readiness, &registry)?;
+    let keeping = tokio::spawn(keeper.keep(registry.clone(), vec![])).abort_handle();
+    let known = config.callers;
+    let callers: KeyCheck = Arc::new(move |key| access::listed(&known, key, SystemClock.now()));
+    let clock = Arc::new(SystemClock);
+    let listeners = vec![bind(
+        "control",
+        config.control,
+        Callers::Known(tls, callers),
+        witness::router(WitnessDoor { witness, clock }),
+        limits(&config.limits),
+    )?];
+    tracing::info!(control = %config.control, health = %config.health, key, "the witness serves");
+    readiness.clear("starting");
+    http::serve(listeners, Some(health), &readiness, &registry, shutdown).await;
+    keeping.abort();
+    tracing::info!("the witness has stopped");
+    Ok(())
 }

@@ -8,7 +8,7 @@ use utoipa::ToSchema;
 use uuid::Uuid;
 
 use crate::identifier::{CheckDigit, LetterCase, SchemeRules};
-use crate::register::Id;
+use crate::register::{Id, Quota};
 use crate::vault::QuotaLeft;
 
 /// What a server tells a caller.
@@ -186,6 +186,20 @@ impl QuotaStatus {
             full_in: left.full_in,
             today: left.today,
             day_ends_in: left.day_ends_in,
+        }
+    }
+
+    /// The same, as the vault counts.
+    pub fn left(&self) -> QuotaLeft {
+        QuotaLeft {
+            quota: Quota {
+                items_per_second: self.items_per_second,
+                items_per_day: self.items_per_day,
+            },
+            at_once: self.at_once,
+            full_in: self.full_in,
+            today: self.today,
+            day_ends_in: self.day_ends_in,
         }
     }
 }

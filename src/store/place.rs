@@ -176,7 +176,7 @@ mod tests {
         let harms: [(&str, Harm); 6] = [
             ("deleted", |path, _| fs::remove_dir_all(path).unwrap()),
             ("moved away", |path, beside| {
-                fs::rename(path, beside).unwrap()
+                fs::rename(path, beside).unwrap();
             }),
             ("deleted and made again", |path, _| {
                 fs::remove_dir_all(path).unwrap();
@@ -189,7 +189,7 @@ mod tests {
             }),
             ("emptied", |path, _| remove(path, |_| true)),
             ("without its log", |path, _| {
-                remove(path, |name| name.ends_with(".log"))
+                remove(path, |name| name.ends_with(".log"));
             }),
         ];
         for (name, harm) in harms {

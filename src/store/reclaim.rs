@@ -98,7 +98,7 @@ mod tests {
         for round in 0..8 {
             let mut batch = RowBatch::default();
             (0..16).for_each(|n| {
-                store.put_chunk(&mut batch, chunk(round * 16 + n), &row(round * 16 + n))
+                store.put_chunk(&mut batch, chunk(round * 16 + n), &row(round * 16 + n));
             });
             store.commit(batch).unwrap();
             flush();

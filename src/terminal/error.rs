@@ -5,12 +5,18 @@ use std::io::{self, Write as _};
 use std::path::Path;
 use std::process::ExitCode;
 
+use serde_json::json;
+
+use super::voice;
+
 /// Why a command failed, and what to do about it.
 #[derive(Debug)]
 pub struct CommandError {
     message: String,
     hint: String,
     exit: u8,
+    /// The server's code, if it was a server that refused.
+    code: Option<String>,
 }
 
 impl CommandError {
@@ -21,6 +27,15 @@ impl CommandError {
             message: message.to_string(),
             hint: hint.to_string(),
             exit: 1,
+            code: None,
+        }
+    }
+
+    /// The same failure with the code by which a server refused.
+    pub(super) fn with_code(self, code: &str) -> Self {
+        Self {
+            code: Some(code.to_owned()),
+            ..self
         }
     }
 
@@ -63,12 +78,32 @@ impl CommandError {
         }
     }
 
+    /// The same failure, said otherwise.
+    pub fn instead(self, message: impl Display, hint: impl Display) -> Self {
+        Self {
+            message: message.to_string(),
+            hint: hint.to_string(),
+            ..self
+        }
+    }
+
+    /// The same failure with another exit code.
+    pub fn with_exit(self, exit: u8) -> Self {
+        Self { exit, ..self }
+    }
+
+    /// The result said everything already; only the exit code is left to tell.
+    pub fn said(exit: u8) -> Self {
+        Self::unheard().with_exit(exit)
+    }
+
     /// The reader of our output has gone (`… | head`), so nothing is reported.
     pub(super) fn unheard() -> Self {
         Self {
             message: String::new(),
             hint: String::new(),
             exit: 1,
+            code: None,
         }
     }
 
@@ -98,18 +133,32 @@ impl CommandError {
         &self.hint
     }
 
-    /// Writes message and hint to standard error; the code to exit with.
+    /// Writes message and hint to standard error, as JSON where that was asked for; the code to exit
+    /// with.
     pub fn report(&self) -> ExitCode {
         if !self.message.is_empty() {
             // Standard error may be closed, too; then the exit code alone tells.
-            let _ = writeln!(
-                io::stderr(),
-                "error: {}\n hint: {}",
-                self.message,
-                self.hint
-            );
+            let _ = if voice().json {
+                writeln!(io::stderr(), "{}", self.to_json())
+            } else {
+                writeln!(
+                    io::stderr(),
+                    "error: {}\n hint: {}",
+                    self.message,
+                    self.hint
+                )
+            };
         }
         ExitCode::from(self.exit)
+    }
+
+    /// `error`, `hint`, `exit`, and `code` where a server refused.
+    fn to_json(&self) -> serde_json::Value {
+        let mut object = json!({"error": self.message, "hint": self.hint, "exit": self.exit});
+        if let Some(code) = &self.code {
+            object["code"] = code.as_str().into();
+        }
+        object
     }
 }
 

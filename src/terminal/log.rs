@@ -1,8 +1,9 @@
-//! A server's log: lines on standard error, as much as `CLOISON_LOG` asks for.
+//! The log: lines on standard error, as much as `-v`, `--quiet` or `CLOISON_LOG` ask for. Servers
+//! log always, other commands with `-v`. Times are in UTC.
 //!
-//! `CLOISON_LOG` applies to our own lines only. At `trace` the library of the HTTP client prints what
+//! All of these apply to our own lines only. At `trace` the library of the HTTP client prints what
 //! goes over the wire, pseudonyms included; so only warnings and errors of libraries are printed,
-//! whatever `CLOISON_LOG` asks for.
+//! whatever is asked for.
 
 use std::io::{self, IsTerminal as _};
 
@@ -11,16 +12,35 @@ use tracing_subscriber::filter::{EnvFilter, FilterExt as _, LevelFilter, filter_
 use tracing_subscriber::layer::{Layer as _, SubscriberExt as _};
 use tracing_subscriber::util::SubscriberInitExt as _;
 
-/// Begins to log. Called once, by a process that serves.
+use super::{Voice, voice};
+
+/// Begins to log. Called by a process that serves, and by any other with `-v`.
 pub fn start() {
-    let wanted = EnvFilter::builder()
+    let by_option = match voice() {
+        Voice { verbose: 2.., .. } => Some(LevelFilter::TRACE),
+        Voice { verbose: 1, .. } => Some(LevelFilter::DEBUG),
+        Voice { quiet: true, .. } => Some(LevelFilter::WARN),
+        _ => None,
+    };
+    let filter = EnvFilter::builder()
         .with_env_var("CLOISON_LOG")
-        .with_default_directive(LevelFilter::INFO.into())
-        .from_env_lossy();
+        .with_default_directive(by_option.unwrap_or(LevelFilter::INFO).into());
+    // The command line is nearer than the environment.
+    let wanted = match by_option {
+        Some(_) => filter.parse_lossy(""),
+        None => filter.from_env_lossy(),
+    };
+    // https://no-color.org: present and not empty.
+    let no_color = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
     let lines = tracing_subscriber::fmt::layer()
         .with_writer(io::stderr)
-        .with_ansi(io::stderr().is_terminal())
-        .with_filter(wanted.and(filter_fn(may_be_logged)));
+        .with_ansi(io::stderr().is_terminal() && !no_color);
+    let lines = if voice().json {
+        lines.json().boxed()
+    } else {
+        lines.boxed()
+    };
+    let lines = lines.with_filter(wanted.and(filter_fn(may_be_logged)));
     // It fails when a log was already begun, which then goes on.
     let _ = tracing_subscriber::registry().with(lines).try_init();
 }

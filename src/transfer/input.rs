@@ -154,6 +154,11 @@ impl InputBatch {
             .map(|item| item.strip_suffix(b"\r").unwrap_or(item))
     }
 
+    /// Whether there is nothing to answer and nothing to write.
+    fn is_empty(&self) -> bool {
+        self.taken == 0 && self.table.as_ref().is_none_or(TablePiece::is_empty)
+    }
+
     fn is_full(&self, most: usize) -> bool {
         let table = self.table.as_ref().map_or(0, TablePiece::len);
         self.count >= most || self.items.len() + table >= MAX_BYTES
@@ -215,7 +220,7 @@ impl BatchReader {
         loop {
             let batch = self.next_batch();
             let is_last = match &batch {
-                Ok(batch) if batch.taken == 0 => return,
+                Ok(batch) if batch.is_empty() => return,
                 Ok(_) => false,
                 Err(_) => true,
             };
@@ -297,7 +302,10 @@ mod tests {
             (&all[0].lines[..], &all[1].lines[..]),
             (&[1, 2][..], &[3][..])
         );
-        assert_eq!(all[1].end.digest, <[u8; 32]>::from(Sha256::digest(b"a\r\n\nb")));
+        assert_eq!(
+            all[1].end.digest,
+            <[u8; 32]>::from(Sha256::digest(b"a\r\n\nb"))
+        );
     }
 
     #[test]

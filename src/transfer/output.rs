@@ -192,8 +192,8 @@ impl OutputFile {
             opened => opened?,
         };
         let mut file = lock(&partial, file)?;
-        let (mark, written) = digest_of(&mut file, known.written.bytes)
-            .map_err(|error| at(&partial, error))?;
+        let (mark, written) =
+            digest_of(&mut file, known.written.bytes).map_err(|error| at(&partial, error))?;
         if Some(mark) != known.written.mark() {
             return Err(OutputError::Foreign(partial));
         }
@@ -217,16 +217,20 @@ impl OutputFile {
     /// # Errors
     /// [`OutputError`]; the partial file and its progress are still there then.
     pub fn finish(self) -> Result<(), OutputError> {
-        self.file.sync_all().map_err(|error| at(&self.partial, error))?;
+        self.file
+            .sync_all()
+            .map_err(|error| at(&self.partial, error))?;
         let named = if self.force {
             fs::rename(&self.partial, &self.path)
         } else {
             name_new(&self.partial, &self.path)
         };
-        named.and_then(|()| sync_folder(&self.path)).map_err(|error| match error.kind() {
-            io::ErrorKind::AlreadyExists => OutputError::Exists(self.path.clone()),
-            _ => at(&self.path, error),
-        })?;
+        named
+            .and_then(|()| sync_folder(&self.path))
+            .map_err(|error| match error.kind() {
+                io::ErrorKind::AlreadyExists => OutputError::Exists(self.path.clone()),
+                _ => at(&self.path, error),
+            })?;
         remove(&self.progress)
     }
 
@@ -357,9 +361,8 @@ fn is_finished(
     partial: Option<&fs::Metadata>,
     known: &TransferProgress,
 ) -> Result<bool, OutputError> {
-    let is_same = |partial: &fs::Metadata| {
-        (partial.dev(), partial.ino()) == (whole.dev(), whole.ino())
-    };
+    let is_same =
+        |partial: &fs::Metadata| (partial.dev(), partial.ino()) == (whole.dev(), whole.ino());
     if !partial.is_none_or(is_same) || whole.len() != known.written.bytes {
         return Ok(false);
     }
@@ -429,9 +432,8 @@ mod tests {
     }
 
     fn names(folder: &Path) -> Vec<String> {
-        let name = |entry: io::Result<fs::DirEntry>| {
-            entry.unwrap().file_name().into_string().unwrap()
-        };
+        let name =
+            |entry: io::Result<fs::DirEntry>| entry.unwrap().file_name().into_string().unwrap();
         let mut names: Vec<_> = folder.read_dir().unwrap().map(name).collect();
         names.sort();
         names
@@ -446,7 +448,11 @@ mod tests {
         file.commit(&mut progress).unwrap();
         file.append(b"half of the sec").unwrap();
         assert_eq!(names(folder.path()), ["out.partial", "out.progress"]);
-        assert!(begun(&path, RESUME).unwrap_err().contains("another process"));
+        assert!(
+            begun(&path, RESUME)
+                .unwrap_err()
+                .contains("another process")
+        );
         drop(file);
         assert!(begun(&path, NEW).unwrap_err().contains("interrupted"));
         let (mut file, mut progress) = begun(&path, RESUME).unwrap();
@@ -467,10 +473,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("out");
         fs::write(&path, "old").unwrap();
-        let force = OutputPlan {
-            force: true,
-            ..NEW
-        };
+        let force = OutputPlan { force: true, ..NEW };
         let (mut file, mut progress) = begun(&path, force).unwrap();
         file.append(b"new").unwrap();
         file.commit(&mut progress).unwrap();
@@ -512,7 +515,11 @@ mod tests {
         fs::remove_file(other("out.progress")).unwrap();
         std::os::unix::fs::symlink(other("victim"), &path).unwrap();
         assert!(begun(&path, NEW).unwrap_err().contains("is a link"));
-        assert!(begun(folder.path(), NEW).unwrap_err().contains("is a directory"));
+        assert!(
+            begun(folder.path(), NEW)
+                .unwrap_err()
+                .contains("is a directory")
+        );
         assert_eq!(names(folder.path()), ["out"]);
     }
 
@@ -525,8 +532,13 @@ mod tests {
         file.commit(&mut progress).unwrap();
         drop(file);
         let other = TransferJob::default().with("scheme", "passport");
-        let refused = OutputFile::begin(&path, RESUME, other).unwrap_err().to_string();
-        assert!(refused.contains("scheme was cnie and is passport"), "{refused}");
+        let refused = OutputFile::begin(&path, RESUME, other)
+            .unwrap_err()
+            .to_string();
+        assert!(
+            refused.contains("scheme was cnie and is passport"),
+            "{refused}"
+        );
         for changed in ["onE\n", "on", ""] {
             fs::write(folder.path().join("out.partial"), changed).unwrap();
             assert!(begun(&path, RESUME).unwrap_err().contains("not what"));

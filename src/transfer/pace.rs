@@ -1,14 +1,9 @@
 //! Keeps a client below its organisation's quota: it waits before a request that would be refused.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+use crate::client::ToldQuota;
 use crate::vault::QuotaLeft;
-
-/// What is known of the quota, and since when.
-#[derive(Debug, Default)]
-pub struct QuotaPace {
-    known: Option<(QuotaLeft, Instant)>,
-}
 
 /// What to do before a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,23 +21,11 @@ pub enum PaceVerdict {
     },
 }
 
-impl QuotaPace {
-    /// Learns what the vault said.
-    pub fn learn(&mut self, left: Option<QuotaLeft>) {
-        self.known = left.map(|left| (left, Instant::now())).or(self.known);
-    }
-
-    /// What the vault said last.
-    pub fn known(&self) -> Option<QuotaLeft> {
-        self.known.map(|(left, _)| left)
-    }
-
-    /// What to do before a request with so many items.
-    pub fn verdict(&self, items: u64) -> PaceVerdict {
-        match &self.known {
-            None => PaceVerdict::Send,
-            Some((left, since)) => verdict(left, since.elapsed(), items),
-        }
+/// What to do before a request with so many items, by what the vault told last.
+pub fn before(told: Option<ToldQuota>, items: u64) -> PaceVerdict {
+    match told {
+        None => PaceVerdict::Send,
+        Some(ToldQuota { left, heard }) => verdict(&left, heard.elapsed(), items),
     }
 }
 
@@ -126,6 +109,6 @@ mod tests {
             }
         );
         assert_eq!(verdict(&used, seconds(3_600), 51), PaceVerdict::Send);
-        assert_eq!(QuotaPace::default().verdict(1), PaceVerdict::Send);
+        assert_eq!(before(None, 1), PaceVerdict::Send);
     }
 }

@@ -65,7 +65,9 @@ impl FilePlace {
 
     /// The mark; `None` if the digest is not one.
     pub fn mark(&self) -> Option<InputMark> {
-        let digest = data_encoding::HEXLOWER.decode(self.sha256.as_bytes()).ok()?;
+        let digest = data_encoding::HEXLOWER
+            .decode(self.sha256.as_bytes())
+            .ok()?;
         Some(InputMark {
             bytes: self.bytes,
             digest: digest.try_into().ok()?,
@@ -148,7 +150,12 @@ mod tests {
         let bytes = progress.to_bytes();
         assert_eq!(TransferProgress::read(&bytes), Some(progress));
         let text = String::from_utf8(bytes).unwrap();
-        for other in ["", "{}", &text[1..], &text.replace("\"format\":1", "\"format\":2")] {
+        for other in [
+            "",
+            "{}",
+            &text[1..],
+            &text.replace("\"format\":1", "\"format\":2"),
+        ] {
             assert_eq!(TransferProgress::read(other.as_bytes()), None);
         }
     }

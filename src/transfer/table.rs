@@ -71,7 +71,9 @@ pub enum TableError {
         header: usize,
     },
     /// A record is too long.
-    #[error("the record that begins in line {line} is longer than 1 MiB: a quotation mark may be missing there")]
+    #[error(
+        "the record that begins in line {line} is longer than 1 MiB: a quotation mark may be missing there"
+    )]
     Endless {
         /// The line in which it begins.
         line: u64,
@@ -264,7 +266,10 @@ impl TableReader {
         }
         (self.column, self.header) = (first, all.len());
         let name = plan.name.as_ref().unwrap_or(&plan.column);
-        let new: Vec<String> = suffixes.iter().map(|suffix| format!("{name}{suffix}")).collect();
+        let new: Vec<String> = suffixes
+            .iter()
+            .map(|suffix| format!("{name}{suffix}"))
+            .collect();
         let is_taken = |name: &&String| {
             let same = |(place, old): (usize, &Vec<u8>)| {
                 (plan.keep || place != first) && *old == name.as_bytes()
@@ -278,7 +283,13 @@ impl TableReader {
         let (start, end) = field_at(header, self.delimiter, first);
         let mut head = header[..start].to_vec();
         let columns = new.iter().map(String::as_bytes);
-        write_fields(&header[start..end], columns, self.keep, self.delimiter, &mut head);
+        write_fields(
+            &header[start..end],
+            columns,
+            self.keep,
+            self.delimiter,
+            &mut head,
+        );
         head.extend_from_slice(&header[end..]);
         self.head = head;
         Ok(())
@@ -295,7 +306,10 @@ impl TableReader {
         let (before, item) = (piece.raw.len(), items.len());
         let shape = self.read_record(input, &mut piece.raw, items)?;
         let raw = &piece.raw[before..];
-        let blank = raw.iter().take_while(|byte| matches!(byte, b'\r' | b'\n')).count();
+        let blank = raw
+            .iter()
+            .take_while(|byte| matches!(byte, b'\r' | b'\n'))
+            .count();
         let line = self.line + 1 + line_ends(&raw[..blank]);
         self.line += line_ends(raw);
         let Some(RecordShape { fields, wanted }) = shape else {
@@ -350,7 +364,11 @@ impl TableReader {
                 ReadFieldResult::End => return Ok(None),
                 ReadFieldResult::Field { record_end } => {
                     let ended = usize::from(!is_end && raw.len() > start);
-                    let blank = if shape.fields == 0 { blank(&raw[start..]) } else { 0 };
+                    let blank = if shape.fields == 0 {
+                        blank(&raw[start..])
+                    } else {
+                        0
+                    };
                     let (from, to) = (start + blank, raw.len() - ended);
                     if is_end && is_cut(&raw[from..to]) {
                         let line = self.line + 1;
@@ -382,7 +400,9 @@ fn blank(raw: &[u8]) -> usize {
         0
     };
     let ends = raw[mark..].iter();
-    mark + ends.take_while(|byte| matches!(byte, b'\r' | b'\n')).count()
+    mark + ends
+        .take_while(|byte| matches!(byte, b'\r' | b'\n'))
+        .count()
 }
 
 /// Whether a field at the end of the input lacks its closing quotation mark.
@@ -498,7 +518,12 @@ fn field_at(header: &[u8], delimiter: u8, wanted: usize) -> (usize, usize) {
             ReadFieldResult::End => return (at, at),
             ReadFieldResult::Field { .. } => {
                 if field == wanted {
-                    let from = start + if field == 0 { blank(&header[start..at]) } else { 0 };
+                    let from = start
+                        + if field == 0 {
+                            blank(&header[start..at])
+                        } else {
+                            0
+                        };
                     return (from, at - usize::from(!is_end && at > start));
                 }
                 (field, start) = (field + 1, at);
@@ -605,7 +630,11 @@ mod tests {
             (&b""[..], "id", "is empty"),
             (b"AB123456;x\n", "id", "no column `id`"),
             (b"id,id\n1,2\n", "id", "`id` twice"),
-            (b"id,x\n1,2\n1\n", "id", "line 3 has 1 columns, and the first line has 2"),
+            (
+                b"id,x\n1,2\n1\n",
+                "id",
+                "line 3 has 1 columns, and the first line has 2",
+            ),
             (b"id,x\n1,2,3\n", "id", "line 2 has 3 columns"),
             (b"id,x\r1,2\r", "id", "CR alone"),
             (b"id,x\n1,\"ab\nc", "id", "begin in line 2"),
@@ -617,9 +646,17 @@ mod tests {
             name: Some("x".into()),
             ..plan("id")
         };
-        assert!(read(b"id,x\n", &taken, 9).unwrap_err().contains("already has"));
+        assert!(
+            read(b"id,x\n", &taken, 9)
+                .unwrap_err()
+                .contains("already has")
+        );
         let mut endless = b"id\n\"".to_vec();
         endless.resize(3 << 20, b'x');
-        assert!(read(&endless, &plan("id"), 9).unwrap_err().contains("1 MiB"));
+        assert!(
+            read(&endless, &plan("id"), 9)
+                .unwrap_err()
+                .contains("1 MiB")
+        );
     }
 }

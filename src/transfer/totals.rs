@@ -46,7 +46,8 @@ impl TransferTotals {
     /// Notes an item that was answered with `code`, in line `line`.
     pub(super) fn reject(&mut self, code: &str, line: u64) {
         if !self.rejected.contains_key(code) {
-            self.rejected.insert(code.to_owned(), RejectedItems::default());
+            self.rejected
+                .insert(code.to_owned(), RejectedItems::default());
         }
         if let Some(items) = self.rejected.get_mut(code) {
             items.count += 1;

@@ -173,7 +173,7 @@ impl KeeperThread {
             match merged {
                 Ok(merged) => drop(self.counts.merged.fetch_add(merged, Ordering::Relaxed)),
                 Err(error) => {
-                    tracing::error!(%error, "small chunks could not be merged; they stay as they are")
+                    tracing::error!(%error, "small chunks could not be merged; they stay as they are");
                 }
             }
             rest = (begun.elapsed() * REST).min(LONGEST);

@@ -9,7 +9,7 @@ use jiff::Timestamp;
 
 use crate::clock::{ClockMark, day_of};
 use crate::commit::DayCount;
-use crate::register::{Id, Quota, Register};
+use crate::register::{Id, Organisation, Quota, Register};
 use crate::store::{Store, StoreError};
 use crate::system::lock::unpoisoned;
 
@@ -18,13 +18,18 @@ const BURST_SECONDS: u64 = 10;
 
 /// The counts of all organisations.
 pub struct Quotas {
-    buckets: BTreeMap<Id, Mutex<Bucket>>,
+    organisations: BTreeMap<Id, QuotaAccount>,
     /// So that a clock that was set back does not bring back a day whose quota is used up.
     mark: Arc<ClockMark>,
 }
 
-struct Bucket {
+/// An organisation's quota, and what is left of it. A change of the register keeps the bucket.
+struct QuotaAccount {
     quota: Quota,
+    bucket: Arc<Mutex<Bucket>>,
+}
+
+struct Bucket {
     /// Items that may be sent now, in thousandths. Below zero after a request larger than the
     /// bucket.
     level: i64,
@@ -79,20 +84,37 @@ impl Quotas {
         mark: Arc<ClockMark>,
         now: Timestamp,
     ) -> Result<Self, StoreError> {
-        let day = day_of(now.max(mark.time()));
-        let buckets = register.organisations.values().map(|organisation| {
-            let items = store.quota_used(organisation.id.as_str(), day)?;
-            let bucket = Bucket {
-                quota: organisation.quota,
-                level: capacity(organisation.quota),
-                filled_at: now.as_millisecond(),
-                today: day_count(&organisation.id, day, items),
-            };
-            Ok((organisation.id.clone(), Mutex::new(bucket)))
-        });
-        Ok(Self {
-            buckets: buckets.collect::<Result<_, StoreError>>()?,
+        let none = Self {
+            organisations: BTreeMap::new(),
             mark,
+        };
+        none.under(register, store, now)
+    }
+
+    /// The quotas under another register: an organisation that was there before keeps its bucket.
+    pub(super) fn under(
+        &self,
+        register: &Register,
+        store: &Store,
+        now: Timestamp,
+    ) -> Result<Self, StoreError> {
+        let day = day_of(now.max(self.mark.time()));
+        let account = |organisation: &Organisation| {
+            let (id, quota) = (&organisation.id, organisation.quota);
+            let bucket = match self.organisations.get(id) {
+                Some(before) => before.bucket.clone(),
+                None => Arc::new(Mutex::new(Bucket {
+                    level: capacity(quota),
+                    filled_at: now.as_millisecond(),
+                    today: day_count(id, day, store.quota_used(id.as_str(), day)?),
+                })),
+            };
+            Ok((id.clone(), QuotaAccount { quota, bucket }))
+        };
+        let organisations = register.organisations.values().map(account);
+        Ok(Self {
+            organisations: organisations.collect::<Result<_, StoreError>>()?,
+            mark: self.mark.clone(),
         })
     }
 
@@ -106,63 +128,61 @@ impl Quotas {
         items: u64,
         now: Timestamp,
     ) -> Result<QuotaTaken, QuotaExceeded> {
-        let Some(bucket) = self.buckets.get(organisation) else {
+        let Some(QuotaAccount { quota, bucket }) = self.organisations.get(organisation) else {
             return Err(QuotaExceeded {
                 retry_after: 86_400,
             });
         };
         let mut bucket = unpoisoned(bucket.lock());
-        bucket.refill(now);
+        bucket.refill(*quota, now);
         bucket.turn_to(organisation, day_of(now.max(self.mark.time())));
         let used = bucket.today.items.load(Ordering::Relaxed);
-        if used.saturating_add(items) > bucket.quota.items_per_day {
+        if used.saturating_add(items) > quota.items_per_day {
             return Err(QuotaExceeded {
                 retry_after: bucket.day_ends_in(now),
             });
         }
         let price = thousandths(items);
         // A request larger than the bucket passes when the bucket is full, and leaves a debt.
-        let needed = price.min(capacity(bucket.quota));
+        let needed = price.min(capacity(*quota));
         if bucket.level < needed {
             let missing = needed.saturating_sub(bucket.level);
             return Err(QuotaExceeded {
-                retry_after: seconds(missing / bucket.a_second() + 1),
+                retry_after: seconds(missing / inflow(*quota) + 1),
             });
         }
         bucket.level = bucket.level.saturating_sub(price);
         bucket.today.items.fetch_add(items, Ordering::Relaxed);
         Ok(QuotaTaken {
             count: bucket.today.clone(),
-            left: bucket.left(now),
+            left: bucket.left(*quota, now),
         })
     }
 
     /// What an organisation may still send; `None` if the register has no such organisation.
     pub fn left(&self, organisation: &Id, now: Timestamp) -> Option<QuotaLeft> {
-        let mut bucket = unpoisoned(self.buckets.get(organisation)?.lock());
-        bucket.refill(now);
+        let QuotaAccount { quota, bucket } = self.organisations.get(organisation)?;
+        let mut bucket = unpoisoned(bucket.lock());
+        bucket.refill(*quota, now);
         bucket.turn_to(organisation, day_of(now.max(self.mark.time())));
-        Some(bucket.left(now))
+        Some(bucket.left(*quota, now))
     }
 }
 
 impl Bucket {
-    fn left(&self, now: Timestamp) -> QuotaLeft {
-        let missing = capacity(self.quota).saturating_sub(self.level).max(0);
+    fn left(&self, quota: Quota, now: Timestamp) -> QuotaLeft {
+        let missing = capacity(quota).saturating_sub(self.level).max(0);
+        let full_in = missing
+            .unsigned_abs()
+            .div_ceil(inflow(quota).unsigned_abs());
         let used = self.today.items.load(Ordering::Relaxed);
         QuotaLeft {
-            quota: self.quota,
+            quota,
             at_once: u64::try_from(self.level / 1_000).unwrap_or(0),
-            full_in: u32::try_from((missing as u64).div_ceil(self.a_second() as u64))
-                .unwrap_or(u32::MAX),
-            today: self.quota.items_per_day.saturating_sub(used),
+            full_in: u32::try_from(full_in).unwrap_or(u32::MAX),
+            today: quota.items_per_day.saturating_sub(used),
             day_ends_in: self.day_ends_in(now),
         }
-    }
-
-    /// What flows into the bucket in a second, in thousandths of an item.
-    fn a_second(&self) -> i64 {
-        thousandths(self.quota.items_per_second).max(1)
     }
 
     fn day_ends_in(&self, now: Timestamp) -> u32 {
@@ -183,12 +203,12 @@ impl Bucket {
         self.today = day_count(organisation, day, used);
     }
 
-    fn refill(&mut self, now: Timestamp) {
+    fn refill(&mut self, quota: Quota, now: Timestamp) {
         let now = now.as_millisecond();
         let elapsed = (now - self.filled_at).max(0);
         // Milliseconds times items a second are thousandths of items.
-        let gained = elapsed.saturating_mul(thousandths(self.quota.items_per_second) / 1_000);
-        self.level = self.level.saturating_add(gained).min(capacity(self.quota));
+        let gained = elapsed.saturating_mul(thousandths(quota.items_per_second) / 1_000);
+        self.level = self.level.saturating_add(gained).min(capacity(quota));
         self.filled_at = now;
     }
 }
@@ -201,6 +221,11 @@ fn seconds(wait: i64) -> u32 {
 /// What a full bucket holds, in thousandths of an item.
 fn capacity(quota: Quota) -> i64 {
     thousandths(quota.items_per_second.saturating_mul(BURST_SECONDS))
+}
+
+/// What flows into a bucket in a second, in thousandths of an item.
+fn inflow(quota: Quota) -> i64 {
+    thousandths(quota.items_per_second).max(1)
 }
 
 fn thousandths(items: u64) -> i64 {
@@ -225,15 +250,14 @@ mod tests {
             items_per_second,
             items_per_day,
         };
-        let bucket = Bucket {
-            quota,
+        let bucket = Arc::new(Mutex::new(Bucket {
             level: capacity(quota),
             filled_at: 0,
             today: day_count(&id, 0, 0),
-        };
+        }));
         (
             Quotas {
-                buckets: [(id.clone(), Mutex::new(bucket))].into(),
+                organisations: [(id.clone(), QuotaAccount { quota, bucket })].into(),
                 mark: Arc::default(),
             },
             id,

@@ -11,7 +11,7 @@ use super::StartError;
 use crate::audit::OpenedEpoch;
 use crate::keys::{SectorRootKey, SectorTreeKey};
 use crate::pseudonym::ParsedPseudonym;
-use crate::register::{Granularity, PeriodLength, Register, Sector, TextForm};
+use crate::register::{Granularity, Id, PeriodLength, Register, Sector, TextForm};
 use crate::seal::SealError;
 use crate::seal::segment::OpenSegment;
 use crate::store::{EpochRow, RowBatch, Store, StoreError};
@@ -114,13 +114,65 @@ pub struct SectorState {
     pub sector: Arc<Sector>,
     /// Its number in this store.
     pub number: u32,
-    epochs: RwLock<Arc<Vec<Arc<Epoch>>>>,
-    segment: Mutex<Option<Arc<OpenSegment>>>,
+    // The rest is shared with the states of the same sector under other registers.
+    epochs: Arc<RwLock<Arc<Vec<Arc<Epoch>>>>>,
+    segment: Arc<Mutex<Option<Arc<OpenSegment>>>>,
     /// Tombstones of erased pseudonyms.
-    tombstones: RwLock<Arc<HashSet<[u8; 16]>>>,
+    tombstones: Arc<RwLock<Arc<HashSet<[u8; 16]>>>>,
 }
 
 impl SectorState {
+    fn new(
+        store: &Store,
+        sector: &Arc<Sector>,
+        number: u32,
+        epochs: Vec<Arc<Epoch>>,
+    ) -> Result<Self, StoreError> {
+        let tombstones = store.tombstones(sector.uuid)?.into_iter().collect();
+        Ok(Self {
+            sector: sector.clone(),
+            number,
+            epochs: Arc::new(RwLock::new(Arc::new(epochs))),
+            segment: Arc::default(),
+            tombstones: Arc::new(RwLock::new(Arc::new(tombstones))),
+        })
+    }
+
+    /// The same sector under another register. It shares its epochs with this one unless they
+    /// derive or are answered otherwise, and the open segment if its recipients are the same.
+    fn under(
+        &self,
+        before: &Register,
+        register: &Register,
+        sector: &Arc<Sector>,
+        epochs: Vec<Arc<Epoch>>,
+        is_advanced: bool,
+    ) -> Self {
+        let recipients = |register: &Register, sector: &Sector| -> Vec<(Id, Vec<u8>)> {
+            let keys = register.recipients(sector);
+            keys.map(|(_, key)| (key.id.clone(), key.public.clone()))
+                .collect()
+        };
+        let same_recipients =
+            recipients(before, &self.sector) == recipients(register, sector) && !is_advanced;
+        let same_epochs = self.sector.path == sector.path && !is_advanced;
+        Self {
+            sector: sector.clone(),
+            number: self.number,
+            epochs: if same_epochs {
+                self.epochs.clone()
+            } else {
+                Arc::new(RwLock::new(Arc::new(epochs)))
+            },
+            segment: if same_recipients {
+                self.segment.clone()
+            } else {
+                Arc::default()
+            },
+            tombstones: self.tombstones.clone(),
+        }
+    }
+
     /// All epochs, oldest first; never empty.
     pub fn epochs(&self) -> Arc<Vec<Arc<Epoch>>> {
         unpoisoned(self.epochs.read()).clone()
@@ -270,64 +322,103 @@ pub struct SectorAdvance {
 /// Sectors at run time, by name.
 pub(super) type Sectors = HashMap<String, Arc<SectorState>>;
 
-/// Loads every sector of the register, and opens the epochs that are missing. Adds their rows to
-/// `batch`.
-pub(super) fn load_all(
-    store: &Store,
-    register: &Register,
-    roots: &HashMap<u32, SectorRootKey>,
-    advance: &[SectorAdvance],
-    now: Timestamp,
-    batch: &mut RowBatch,
-) -> Result<(Sectors, Vec<OpenedEpoch>), StartError> {
-    let numbers: HashMap<_, _> = store.sector_numbers()?.into_iter().collect();
-    let (used, retired) = (store.all_epochs()?, store.retired_epochs()?);
-    let loader = EpochLoader {
-        roots,
-        advance,
-        now,
-        used,
-        retired,
-    };
-    let mut next_number = numbers.values().max().map_or(0, |n| n + 1);
-    let mut sectors = HashMap::new();
-    let mut opened = vec![];
-    for sector in register.sectors.values() {
-        let number = numbers.get(&sector.uuid).copied().unwrap_or_else(|| {
-            store.put_sector_number(batch, sector.uuid, next_number);
-            next_number += 1;
-            next_number - 1
-        });
-        let mut rows = store.epochs(sector.uuid)?;
-        if rows
-            .last()
-            .is_none_or(|row| row.terms != Terms::of(sector).to_bytes())
-        {
-            let (row, ended_overlap) = loader.next(sector, &rows)?;
-            store.put_epoch(batch, sector.uuid, row);
-            let (epoch, secret_version) = (row.epoch, row.secret_version);
-            opened.push(OpenedEpoch {
-                sector: sector.name.clone(),
-                epoch,
-                secret_version,
-                ended_overlap,
+/// What loads the sectors of a register: at a start, and when it changes.
+pub(super) struct SectorLoader<'a> {
+    pub(super) store: &'a Store,
+    pub(super) roots: &'a HashMap<u32, SectorRootKey>,
+    /// Sectors that may get a new epoch because the register changed their terms.
+    pub(super) advance: &'a [SectorAdvance],
+    pub(super) now: Timestamp,
+    /// The register in force and its sectors; none at a start.
+    pub(super) before: Option<(&'a Register, &'a Sectors)>,
+}
+
+impl SectorLoader<'_> {
+    /// Loads every sector of the register, and opens the epochs that are missing. Adds their rows
+    /// to `batch`.
+    pub(super) fn load(
+        &self,
+        register: &Register,
+        batch: &mut RowBatch,
+    ) -> Result<(Sectors, Vec<OpenedEpoch>), Vec<StartError>> {
+        let store = self.store;
+        let numbers: HashMap<_, _> = one_fault(store.sector_numbers())?.into_iter().collect();
+        let loader = EpochLoader {
+            roots: self.roots,
+            advance: self.advance,
+            now: self.now,
+            used: one_fault(store.all_epochs())?,
+            retired: one_fault(store.retired_epochs())?,
+        };
+        let mut next_number = numbers.values().max().map_or(0, |n| n + 1);
+        let before = self.before_by_uuid();
+        let (mut sectors, mut opened, mut faults) = (HashMap::new(), vec![], vec![]);
+        for sector in register.sectors.values() {
+            let number = numbers.get(&sector.uuid).copied().unwrap_or_else(|| {
+                store.put_sector_number(batch, sector.uuid, next_number);
+                next_number += 1;
+                next_number - 1
             });
-            rows.push(row);
+            match self.load_epochs(&loader, sector, batch) {
+                Ok((epochs, new)) => {
+                    let state = match before.get(&sector.uuid) {
+                        Some((old_register, old)) => {
+                            old.under(old_register, register, sector, epochs, new.is_some())
+                        }
+                        None => one_fault(SectorState::new(store, sector, number, epochs))?,
+                    };
+                    opened.extend(new);
+                    sectors.insert(sector.name.clone(), Arc::new(state));
+                }
+                Err(fault) => faults.push(fault),
+            }
         }
+        if faults.is_empty() {
+            Ok((sectors, opened))
+        } else {
+            Err(faults)
+        }
+    }
+
+    fn before_by_uuid(&self) -> HashMap<Uuid, (&Register, &SectorState)> {
+        let before = self.before.into_iter();
+        before
+            .flat_map(|(register, sectors)| sectors.values().map(move |state| (register, state)))
+            .map(|(register, state)| (state.sector.uuid, (register, &**state)))
+            .collect()
+    }
+
+    /// A sector's epochs, and the one that is opened because it has none, or has one with other
+    /// terms.
+    fn load_epochs(
+        &self,
+        loader: &EpochLoader<'_>,
+        sector: &Sector,
+        batch: &mut RowBatch,
+    ) -> Result<(Vec<Arc<Epoch>>, Option<OpenedEpoch>), StartError> {
+        let mut rows = self.store.epochs(sector.uuid)?;
+        let terms = Terms::of(sector).to_bytes();
+        let opened = if rows.last().is_none_or(|row| row.terms != terms) {
+            let (row, ended_overlap) = loader.next(sector, &rows)?;
+            self.store.put_epoch(batch, sector.uuid, row);
+            rows.push(row);
+            Some(OpenedEpoch {
+                sector: sector.name.clone(),
+                epoch: row.epoch,
+                secret_version: row.secret_version,
+                ended_overlap,
+            })
+        } else {
+            None
+        };
         let epochs = loader.load(sector, rows)?;
         check_epochs(sector, &epochs)?;
-        let state = SectorState {
-            sector: sector.clone(),
-            number,
-            epochs: RwLock::new(Arc::new(epochs)),
-            segment: Mutex::default(),
-            tombstones: RwLock::new(Arc::new(
-                store.tombstones(sector.uuid)?.into_iter().collect(),
-            )),
-        };
-        sectors.insert(sector.name.clone(), Arc::new(state));
+        Ok((epochs, opened))
     }
-    Ok((sectors, opened))
+}
+
+fn one_fault<T>(read: Result<T, StoreError>) -> Result<T, Vec<StartError>> {
+    read.map_err(|error| vec![error.into()])
 }
 
 /// What a start needs to load the epochs of all sectors.

@@ -109,7 +109,7 @@ impl Vault {
             }
         }
         for (key, mut wanted) in chunks {
-            let Some(chunk) = stored_chunk(self.store(), &self.cipher, key)? else {
+            let Some(chunk) = stored_chunk(self.store(), self.cipher(), key)? else {
                 missing.extend(wanted);
                 continue;
             };
@@ -147,7 +147,7 @@ impl Vault {
             }
             let epoch = epoch.row.epoch;
             known = true;
-            let partition = self.index.partition((state.number, epoch));
+            let partition = self.index().partition((state.number, epoch));
             if let Some(sequence) = partition.locate(self.store(), parsed.pseudonym.as_bytes())? {
                 return Ok(Ok(ChunkKey {
                     sector: state.number,

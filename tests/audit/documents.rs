@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
+use cloison::audit::AuditEvent;
 use serde_json::Value;
 
 fn page() -> String {
@@ -49,6 +50,12 @@ fn events() -> BTreeSet<String> {
     variants
         .map(|line| kebab(line.trim().split(['(', ' ', ',', '{']).next().unwrap()))
         .collect()
+}
+
+#[test]
+fn every_event_is_in_the_list_of_names() {
+    let names = AuditEvent::NAMES.iter().map(|name| (*name).to_owned());
+    assert_eq!(names.collect::<BTreeSet<_>>(), events());
 }
 
 #[test]

@@ -141,7 +141,7 @@ pub fn write(path: &Path, origin: &str, key: &SigningKey, entries: &[Vec<u8>]) -
     let mut tree = MerkleTree::default();
     for entry in entries {
         tree.push(leaf_hash(entry), |id, hashes| {
-            put(LogResource::Tile(id, 256), &tree::tile_bytes(hashes))
+            put(LogResource::Tile(id, 256), &tree::tile_bytes(hashes));
         });
     }
     for (id, width) in tree::edge_tiles(tree.size()) {

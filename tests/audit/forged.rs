@@ -71,7 +71,7 @@ fn a_deleted_and_an_inserted_entry() {
         };
         only(&found, &format!("entry {n} (tile/entries/"), what);
         log.edit(n, |entries| {
-            entries.insert(n as usize % 256, entry(1_000_000))
+            entries.insert(n as usize % 256, entry(1_000_000));
         });
         let found = log.findings();
         let what = if n == size - 1 { "was" } else { "was inserted" };

@@ -174,9 +174,64 @@ fn a_log_from_the_first_entry_to_a_proof() {
         &["export", "copy", "--format", "csv", "--event", "release"],
     ));
     assert!(
-        csv.starts_with("shard,index,time,event,") && csv.lines().count() == 2,
+        csv.starts_with("shard,index,time,event,")
+            && csv.contains(",items,mappings,basis,request,epoch,entry\r\n")
+            && csv.contains(",3,3,judicial,")
+            && csv.lines().count() == 2,
         "{csv}"
     );
+    let wrong = audit(&world, &["show", "copy", "--sector", "helth"]);
+    assert_eq!(wrong.status.code(), Some(2), "{}", text(&wrong));
+    let said = text(&wrong);
+    assert!(
+        said.contains("no entry names a sector \"helth\"") && said.contains("health"),
+        "{said}"
+    );
+    let wrong = audit(&world, &["export", "copy", "--actor", "x", "--output", "x"]);
+    assert_eq!(wrong.status.code(), Some(2), "{}", text(&wrong));
+    assert!(!world.path("x").exists(), "nothing half done is left");
+    let idle = [
+        "show",
+        "copy",
+        "--actor",
+        "judge-1",
+        "--register",
+        "register.toml",
+    ];
+    assert_eq!(ok(&audit(&world, &idle)), "no entry matches\n");
+    let year = &shard[..4];
+    let (since, until) = (format!("{year}-01"), format!("{year}-12"));
+    let all = ["show", "copy", "--json", "--last", "1"];
+    let of_year = [&all[..], &["--since", &since, "--until", &until]].concat();
+    assert_eq!(
+        json(&audit(&world, &of_year))["matched"],
+        json(&audit(&world, &all))["matched"]
+    );
+    let before = [&all[..], &["--until", "2020"]].concat();
+    assert_eq!(audit(&world, &before).status.code(), Some(2));
+
+    // What was done, and both halves of each re-identification.
+    let by = |key| json(&audit(&world, &["summary", "copy", "--by", key, "--json"]));
+    let (clients, authorities) = (by("client"), by("authority"));
+    assert_eq!(clients["rows"]["cnss-health"]["accepted"], 303);
+    let court = &authorities["rows"]["court"];
+    assert_eq!(
+        (&court["reidentifications"], &court["asked"]),
+        (&1.into(), &3.into())
+    );
+    let table = ok(&audit(&world, &["summary", "copy", "--by", "sector"]));
+    assert!(
+        table.starts_with("sector") && table.contains("health"),
+        "{table}"
+    );
+    let halves = ["match", "copy", "clients/auditor-node.toml", "--json"];
+    let halves = json(&audit(&world, &halves));
+    assert_eq!(
+        (&halves["matched"], &halves["without_reveal"]),
+        (&1.into(), &Value::Array(vec![]))
+    );
+    let swapped = audit(&world, &["match", "clients/auditor-node.toml", "copy"]);
+    assert_eq!(swapped.status.code(), Some(2), "{}", text(&swapped));
     let release = log
         .iter()
         .find(|line| line["entry"]["event"] == "release")

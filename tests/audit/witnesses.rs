@@ -600,13 +600,15 @@ fn a_vault_can_require_a_witness_and_says_when_it_lacks_it() {
     let (listen, health) = (free_port(), free_port());
     let public = |key: &ed25519_dalek::VerifyingKey| cloison::keys::file::public_key_text(key);
     let log = world.register().vault_checkpoint_key.unwrap();
+    let caller = cloison::http::tls::spki_digest_of_file(&world.certificate("vault")).unwrap();
     world.write(
         "witness.toml",
         &format!(
             "name = \"cndp\"\n[control]\nlisten = \"127.0.0.1:{listen}\"\n[health]\nlisten = \"127.0.0.1:{health}\"\n\
-             [tls]\ncertificate = \"tls/node.pem\"\nkey = \"secrets/tls/node.key\"\nclient-ca = \"tls/ca.pem\"\n\
+             [tls]\ncertificate = \"tls/node.pem\"\nkey = \"secrets/tls/node.key\"\n\
              [state]\npath = \"data/witness\"\n[secrets]\nkey = \"secrets/witness.pem\"\n\
-             [[log]]\nowner = \"test/vault\"\npublic = \"{}\"\n",
+             [[log]]\nowner = \"test/vault\"\npublic = \"{}\"\n\
+             [[caller]]\ncertificate = \"{caller:?}\"\n",
             public(&log)
         ),
     );
@@ -614,16 +616,10 @@ fn a_vault_can_require_a_witness_and_says_when_it_lacks_it() {
         "vault.toml",
         "[audit]",
         &format!(
-            "[[audit.witness]]\nname = \"cndp\"\npublic = \"{}\"\nurl = \"https://127.0.0.1:{listen}\"\nca = \"tls/ca.pem\"\n\
+            "[[audit.witness]]\nname = \"cndp\"\npublic = \"{}\"\nurl = \"https://127.0.0.1:{listen}\"\nserver = [\"tls/node.pem\"]\n\
              certificate = \"tls/vault.pem\"\nkey = \"secrets/tls/vault.key\"\n\n[audit]\nrequired = 1\nwithin-seconds = 5",
             public(&key.verifying_key())
         ),
-    );
-    // A server's certificate is for serving only: to dial out the vault takes a client's.
-    world.replace(
-        "vault.toml",
-        "certificate = \"tls/vault.pem\"\nkey = \"secrets/tls/vault.key\"\n\n[audit]",
-        "certificate = \"tls/node.pem\"\nkey = \"secrets/tls/node.key\"\n\n[audit]",
     );
     let (log, config) = (world.path("logs/witness.log"), world.path("witness.toml"));
     let serve = |more: &[&str]| {
@@ -679,7 +675,7 @@ fn a_vault_can_require_a_witness_and_says_when_it_lacks_it() {
     );
     let said = || fs::read_to_string(world.path("logs/witness.log")).unwrap();
     eventually("a hangup ends no witness", || {
-        said().contains("SIGHUP is ignored")
+        said().contains("SIGHUP: reading again")
     });
 
     let ready = || plain_get(world.health(Side::Vault), "/readyz").unwrap_or_default();

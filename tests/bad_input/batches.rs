@@ -614,12 +614,12 @@ fn from_strangers() {
         );
         let mut foreign = crate::common::Stream::connect(
             watch.address(door),
-            &watch.path("tls/ca.pem"),
+            &watch.server_certificate(door),
             Some(identity),
         );
         assert!(
             foreign.exchange(&bytes).is_err(),
-            "{door:?} lets in whoever has a certificate of another authority"
+            "{door:?} lets in whoever has a certificate of another deployment"
         );
     }
 

@@ -19,9 +19,9 @@ fn world() -> World {
         "witness.toml",
         &format!(
             "name = \"cndp\"\n[control]\nlisten = \"127.0.0.1:0\"\n[health]\nlisten = \"127.0.0.1:0\"\n\
-             [tls]\ncertificate = \"tls/vault.pem\"\nkey = \"secrets/tls/vault.key\"\nclient-ca = \"tls/ca.pem\"\n\
+             [tls]\ncertificate = \"tls/vault.pem\"\nkey = \"secrets/tls/vault.key\"\n\
              [state]\npath = \"data/witness\"\n[secrets]\nkey = \"secrets/witness.pem\"\n\
-             [[log]]\nowner = \"test/vault\"\npublic = \"{public}\"\n"
+             [[log]]\nowner = \"test/vault\"\npublic = \"{public}\"\n[[caller]]\ncertificate = \"{public}\"\n"
         ),
     );
     fs::create_dir_all(world.path("data")).unwrap();
@@ -73,7 +73,7 @@ fn a_file_that_is_nothing_to_check_is_called_what_it_is() {
     world.write("strange.txt", &"a = \n".repeat(1_000));
     for (file, called) in [
         ("cards.txt", "is a list, a line an entry"),
-        ("tls/ca.pem", "is a certificate or key in PEM"),
+        ("tls/vault.pem", "is a certificate or key in PEM"),
         ("secrets/vault/identity.secret", "is a secret"),
         ("register.jws", "is JSON"),
     ] {
@@ -147,7 +147,6 @@ fn check_reads_what_it_opens() {
             "-----BEGIN PRIVATE KEY-----\n".to_owned(),
         ),
         ("secrets/tls/vault.key", world.read("secrets/tls/node.key")),
-        ("tls/ca.pem", "no certificate\n".to_owned()),
     ] {
         world.write(file, &text);
     }
@@ -168,7 +167,6 @@ fn check_reads_what_it_opens() {
         "sector/1.secret: is not a line `cloison-secret-1",
         "checkpoint.pem: is not an Ed25519 private key in PKCS#8 PEM",
         "vault.key: is not the key of the certificate ",
-        "ca.pem: has no certificate in PEM that can be used",
         "store/1.secret: has mode 0644 and must have 0600",
         "nowhere/vault.checkpoint: there is no folder ",
     ] {

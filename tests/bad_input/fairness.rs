@@ -9,7 +9,6 @@ use std::net::{SocketAddr, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use cloison::keys::file::write_private;
 use serde_json::json;
 
 use crate::common::{Door, QUORUM, Reply, Setup, Side, Stream, World, batch_path, swap};
@@ -268,33 +267,6 @@ fn each_operation_has_a_limit_of_its_own() {
     }
 }
 
-/// A certificate of the deployment's issuer, with a key that the register does not know.
-fn strange(world: &World, name: &str) {
-    use rcgen::{
-        CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, Issuer, KeyPair,
-    };
-    let named = |name: &str| {
-        let mut params = CertificateParams::default();
-        params.distinguished_name = DistinguishedName::new();
-        params.distinguished_name.push(DnType::CommonName, name);
-        params
-    };
-    let ca = KeyPair::from_pem(&world.read("secrets/tls/ca.key")).unwrap();
-    let issuer = Issuer::new(named("cloison test CA"), ca);
-    let own = KeyPair::generate().unwrap();
-    let mut leaf = named(name);
-    leaf.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
-    world.write(
-        &format!("tls/{name}.pem"),
-        &leaf.signed_by(&own, &issuer).unwrap().pem(),
-    );
-    write_private(
-        &world.path(&format!("secrets/tls/{name}.key")),
-        own.serialize_pem().as_bytes(),
-    )
-    .unwrap();
-}
-
 /// A vault whose listeners hold 64 connections.
 fn narrow() -> World {
     let mut world = World::with(Setup {
@@ -303,9 +275,10 @@ fn narrow() -> World {
         ..Setup::default()
     });
     let config = world.read("vault.toml");
-    let narrow = match config.contains("[limits]") {
-        true => swap(&config, "[limits]", "[limits]\nconnections = 64"),
-        false => config + "\n[limits]\nconnections = 64\n",
+    let narrow = if config.contains("[limits]") {
+        swap(&config, "[limits]", "[limits]\nconnections = 64")
+    } else {
+        config + "\n[limits]\nconnections = 64\n"
     };
     world.write("vault.toml", &narrow);
     world.start(Side::Vault, &[]);
@@ -330,7 +303,9 @@ fn hold(stop: &AtomicBool, world: &World, names: &[&str], each: usize) {
 fn certificates_of_strangers_hold_no_connection() {
     let world = narrow();
     let names = ["stranger-1", "stranger-2", "stranger-3", "stranger-4"];
-    names.iter().for_each(|name| strange(&world, name));
+    for name in &names {
+        world.certify(name, 2000, 4000);
+    }
     let attack = |stop: &AtomicBool| hold(stop, &world, &names, 32);
     beside(
         "tokenization beside strangers' connections",

@@ -404,7 +404,7 @@ fn orders_against_the_rules() {
         ),
         (
             Box::new(move |order| {
-                (order.not_before, order.not_after) = (now() - hour * 2, now() - hour)
+                (order.not_before, order.not_after) = (now() - hour * 2, now() - hour);
             }),
             403,
             "order-expired",

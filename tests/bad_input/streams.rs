@@ -135,7 +135,7 @@ impl Flood {
                 }
             }
             until(stop).await;
-            tasks.iter().for_each(|task| task.abort());
+            tasks.iter().for_each(tokio::task::JoinHandle::abort);
         });
     }
 }
@@ -171,7 +171,7 @@ pub fn ask_and_never_read(
             }
         }
         until(stop).await;
-        tasks.iter().for_each(|task| task.abort());
+        tasks.iter().for_each(tokio::task::JoinHandle::abort);
     });
 }
 
@@ -199,7 +199,7 @@ async fn until(stop: &AtomicBool) {
 /// A connection over HTTP/2 with somebody's certificate.
 pub async fn connect(world: &World, who: &str, door: Door) -> std::io::Result<SendRequest<Drip>> {
     let mut roots = RootCertStore::empty();
-    for certificate in read_certificates(&world.path("tls/ca.pem")).unwrap() {
+    for certificate in read_certificates(&world.server_certificate(door)).unwrap() {
         roots.add(certificate).unwrap();
     }
     let key = world.path(&format!("secrets/tls/{who}.key"));

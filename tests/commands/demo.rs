@@ -30,9 +30,9 @@ fn files(dir: &Path) -> Vec<PathBuf> {
             .map(|entry| entry.unwrap().path())
         {
             if path.is_dir() {
-                folders.push(path)
+                folders.push(path);
             } else {
-                found.push(path)
+                found.push(path);
             }
         }
     }

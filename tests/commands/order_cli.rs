@@ -275,9 +275,9 @@ fn nothing_is_overwritten_and_nothing_forbidden_is_written() {
             .unwrap();
         let mut arguments: Vec<String> = arguments
             .iter()
-            .map(|argument| argument.to_string())
+            .map(std::string::ToString::to_string)
             .collect();
-        arguments.splice(at..=at, to.iter().map(|argument| argument.to_string()));
+        arguments.splice(at..=at, to.iter().map(std::string::ToString::to_string));
         arguments
     };
     for (exit, arguments) in [

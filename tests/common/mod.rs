@@ -34,11 +34,14 @@ use cloison::config::ClientConfig;
 use cloison::deployment::register_text::{DEMO, OPERATORS};
 use cloison::deployment::{DeploymentPlan, ListenPlan, make};
 use cloison::epoch::statement::Destruction;
-use cloison::keys::file::read_signing_key;
+use cloison::keys::file::{read_signing_key, write_private, write_public};
 use cloison::register::sign::sign;
 use cloison::register::{Id, Register};
+use data_encoding::HEXLOWER;
 use ed25519_dalek::SigningKey;
+use rcgen::{CertificateParams, DistinguishedName, DnType, KeyPair, PublicKeyData as _};
 use serde_json::{Value, json};
+use sha2::{Digest as _, Sha256};
 
 // Not every test binary needs all of them.
 #[allow(unused_imports)]
@@ -418,7 +421,31 @@ impl World {
                 self.path(&format!("secrets/tls/{name}.key")),
             )
         });
-        Stream::connect(self.address(door), &self.path("tls/ca.pem"), files)
+        Stream::connect(self.address(door), &self.server_certificate(door), files)
+    }
+
+    /// The certificate that a listener shows.
+    pub fn server_certificate(&self, door: Door) -> PathBuf {
+        match door {
+            Door::Data | Door::Control => self.certificate("vault"),
+            Door::Officers => self.certificate("node"),
+        }
+    }
+
+    /// Makes a key and a certificate that it signs itself, valid from one year to another, as
+    /// `tls/<name>.pem` and `secrets/tls/<name>.key`: SHA-256 of the key, hex.
+    pub fn certify(&self, name: &str, from: i32, until: i32) -> String {
+        let mut params = CertificateParams::default();
+        params.distinguished_name = DistinguishedName::new();
+        params.distinguished_name.push(DnType::CommonName, name);
+        params.not_before = rcgen::date_time_ymd(from, 1, 1);
+        params.not_after = rcgen::date_time_ymd(until, 1, 1);
+        let key = KeyPair::generate().unwrap();
+        let certificate = params.self_signed(&key).unwrap();
+        write_public(&self.certificate(name), certificate.pem().as_bytes()).unwrap();
+        let file = self.path(&format!("secrets/tls/{name}.key"));
+        write_private(&file, key.serialize_pem().as_bytes()).unwrap();
+        HEXLOWER.encode(&Sha256::digest(key.subject_public_key_info()))
     }
 
     pub fn certificate(&self, name: &str) -> PathBuf {
@@ -556,9 +583,9 @@ pub fn files(folder: &Path) -> Vec<PathBuf> {
         for entry in fs::read_dir(folder).unwrap() {
             let path = entry.unwrap().path();
             if path.is_dir() {
-                folders.push(path)
+                folders.push(path);
             } else {
-                found.push(path)
+                found.push(path);
             }
         }
     }

@@ -19,11 +19,15 @@ const PATIENCE: Duration = Duration::from_secs(60);
 pub struct Stream(StreamOwned<ClientConnection, TcpStream>);
 
 impl Stream {
-    /// Connects, with a certificate and its key or with none. The handshake happens with the first
-    /// write.
-    pub fn connect(address: SocketAddr, ca: &Path, identity: Option<(PathBuf, PathBuf)>) -> Self {
+    /// Connects to the server that shows the certificate `server`, with a certificate and its key or
+    /// with none. The handshake happens with the first write.
+    pub fn connect(
+        address: SocketAddr,
+        server: &Path,
+        identity: Option<(PathBuf, PathBuf)>,
+    ) -> Self {
         let mut roots = RootCertStore::empty();
-        for certificate in read_certificates(ca).unwrap() {
+        for certificate in read_certificates(server).unwrap() {
             roots.add(certificate).unwrap();
         }
         let builder = ClientConfig::builder_with_provider(provider())

@@ -225,9 +225,9 @@ fn collect(folder: &Path, files: &mut Vec<Vec<u8>>) {
     for entry in fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
         if path.is_dir() {
-            collect(&path, files)
+            collect(&path, files);
         } else {
-            files.push(fs::read(path).unwrap())
+            files.push(fs::read(path).unwrap());
         }
     }
 }

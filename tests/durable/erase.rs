@@ -255,7 +255,7 @@ fn erased_for_good(memory: u64) {
                 assert!(
                     code == Code::NoMapping && victims.contains(&place),
                     "{place}: {code}"
-                )
+                );
             }
         }
     }

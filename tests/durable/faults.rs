@@ -169,7 +169,7 @@ fn a_store_that_was_moved_goes_on_when_it_is_back() {
     assert_eq!(world.mappings(), 2);
 }
 
-/// SIGHUP is for reading a configuration anew, which is not done: it ends nothing, and a node stays
+/// SIGHUP has the TLS files and what else can be read again read again: it ends nothing, and a node stays
 /// unsealed.
 #[test]
 fn a_hangup_ends_neither_vault_nor_node() {
@@ -184,7 +184,7 @@ fn a_hangup_ends_neither_vault_nor_node() {
         // SAFETY: the process is a child that was not waited for yet, so the id is its own.
         assert_eq!(unsafe { libc::kill(pid, libc::SIGHUP) }, 0);
         let since = Instant::now();
-        while !world.log(side).contains("SIGHUP is ignored") {
+        while !world.log(side).contains("SIGHUP: reading again") {
             assert!(world.is_running(side), "{side:?} ended");
             assert!(
                 since.elapsed() < Duration::from_secs(60),

@@ -107,7 +107,7 @@ impl Load {
                             .collect();
                         match send(&client, way, &persons) {
                             Ok(answered) => {
-                                acknowledged.lock().unwrap().note(way.1, &persons, answered)
+                                acknowledged.lock().unwrap().note(way.1, &persons, answered);
                             }
                             Err(ClientError::Connection { .. }) => return,
                             Err(error) if error.code() == Some(Code::Overloaded) => {

@@ -56,7 +56,7 @@ fn look(world: &World, vault: &Vault) -> (usize, usize) {
                 assert!(
                     seen.insert((key.sector, key.epoch, pseudonym)),
                     "stored once"
-                )
+                );
             });
             chunks += 1;
             Ok(())

@@ -130,7 +130,7 @@ impl RowEngine for ForgetfulEngine {
     fn put(&self, batch: &mut Self::Batch, column: ColumnName, key: &[u8], value: &[u8]) {
         let (key, value) = (key.to_vec(), value.to_vec());
         batch.push(Box::new(move |rows| {
-            drop(rows.insert((column, key), value))
+            drop(rows.insert((column, key), value));
         }));
     }
 
@@ -142,7 +142,7 @@ impl RowEngine for ForgetfulEngine {
     fn delete_range(&self, batch: &mut Self::Batch, column: ColumnName, from: &[u8], until: &[u8]) {
         let range = (column, from.to_vec())..(column, until.to_vec());
         batch.push(Box::new(move |rows| {
-            rows.retain(|key, _| !range.contains(key))
+            rows.retain(|key, _| !range.contains(key));
         }));
     }
 

@@ -432,8 +432,10 @@ fn a_replayed_request() {
         .filter(|entry| entry["event"] == "release")
         .map(|e| &e["request"])
         .collect();
-    let distinct: std::collections::BTreeSet<_> =
-        requests.iter().map(|request| request.to_string()).collect();
+    let distinct: std::collections::BTreeSet<_> = requests
+        .iter()
+        .map(std::string::ToString::to_string)
+        .collect();
     assert_eq!(
         distinct.len(),
         requests.len(),

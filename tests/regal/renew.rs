@@ -178,7 +178,7 @@ fn a_segment_of_which_nothing_can_be_proved_keeps_every_recipient() {
     let old = segment(&world);
     let store = world.store(Side::Vault);
     write(&store, |batch| {
-        store.put_segment(batch, old.id(), old.record())
+        store.put_segment(batch, old.id(), old.record());
     });
     drop(store);
     list_beside(&mut world, "court-2027", Suite::X25519);
@@ -427,7 +427,7 @@ fn nothing_false_is_signed() {
     let store = world.store(Side::Vault);
     let genuine = records(&store, &world).remove(0);
     write(&store, |batch| {
-        store.put_segment(batch, forged.id(), forged.record())
+        store.put_segment(batch, forged.id(), forged.record());
     });
     drop(store);
     list_beside(&mut world, "court-2027", Suite::X25519);

@@ -63,7 +63,7 @@ fn a_mapping_row_over_another_row() {
     let (mut world, _, chunks, _) = two_segments();
     let store = world.store(Side::Vault);
     write(&store, |batch| {
-        store.put_chunk(batch, chunks[0].0, &chunks[1].1)
+        store.put_chunk(batch, chunks[0].0, &chunks[1].1);
     });
     drop(store);
     let failed = world

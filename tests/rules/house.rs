@@ -157,7 +157,7 @@ fn no_arrow_points_back() {
         for room in named(&source.code) {
             match order.get(&room) {
                 Some(place) if *place > own => {
-                    wrong.push(format!("src/{} knows `{room}`", source.path))
+                    wrong.push(format!("src/{} knows `{room}`", source.path));
                 }
                 Some(_) => {}
                 None => wrong.push(format!(

@@ -62,7 +62,7 @@ fn first_finding(text: &str, now: jiff::Timestamp) -> Option<Code> {
                 .iter()
                 .all(|finding| finding.result == Some(Ok(())))
     );
-    first.map(|refusal| refusal.code())
+    first.map(cloison::refusal::Refusal::code)
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use std::io::{Read as _, Write as _};
 use std::sync::Arc;
 
-use cloison::client::{Client, ClientError};
+use cloison::client::Client;
 use cloison::http::tls::{self, ServerTls};
 use data_encoding::HEXLOWER;
 use rcgen::ExtendedKeyUsagePurpose as Use;
@@ -62,36 +62,29 @@ fn without_a_certificate_nobody_comes_in() {
     );
 }
 
+/// Of another issuer, signed by itself, out of date, for another use, of a name that says nothing: a
+/// certificate is the envelope of a key.
 #[test]
-fn a_certificate_of_another_authority_is_refused() {
+fn only_the_key_of_a_certificate_counts() {
     let server = Server::start(limits());
-    let other = Pki::new();
-    let mut foreign = server.pki.client_config("client", server.url());
-    (foreign.certificate, foreign.key) = (other.path("client.pem"), other.path("client.key"));
-    assert!(matches!(
-        Client::new(&foreign).unwrap().get("/peer", &mut vec![]),
-        Err(ClientError::Handshake { .. })
-    ));
-    server.assert_alive();
-}
-
-#[test]
-fn a_certificate_out_of_date_or_for_another_use_is_refused() {
-    let server = Server::start(limits());
-    server
-        .pki
-        .issue("expired", Use::ClientAuth, &[], 2000, 2020);
-    server.pki.issue("early", Use::ClientAuth, &[], 3000, 3001);
-    server
-        .pki
-        .issue("serving", Use::ServerAuth, &[], 2000, 4000);
-    for (name, why) in [
-        ("expired", AlertDescription::CertificateExpired),
-        ("early", AlertDescription::CertificateExpired),
-        ("serving", AlertDescription::UnsupportedCertificate),
-    ] {
-        assert_refused(&server, server.tls(Some(name)), why);
+    let pki = &server.pki;
+    pki.issue("expired", Use::ClientAuth, &[], 2000, 2020);
+    pki.issue("early", Use::ClientAuth, &[], 3000, 3001);
+    pki.issue("serving", Use::ServerAuth, &[], 2000, 4000);
+    pki.self_signed("alone", 2000, 2020);
+    for name in ["expired", "early", "serving", "alone"] {
+        let digest = tls::spki_digest_of_file(&pki.path(&format!("{name}.pem"))).unwrap();
+        assert_eq!(
+            server.ask(&server.client(name), "/peer").unwrap(),
+            format!("{digest:?}"),
+            "{name}"
+        );
     }
+    let other = Pki::new();
+    let mut foreign = pki.client_config("client", server.url());
+    (foreign.certificate, foreign.key) = (other.path("client.pem"), other.path("client.key"));
+    let foreign = Client::new(&foreign).unwrap();
+    assert!(server.ask(&foreign, "/peer").is_ok());
 }
 
 #[test]
@@ -147,45 +140,84 @@ fn text_without_tls_is_no_request() {
     server.assert_alive();
 }
 
+/// The server whose key is pinned, whatever its certificate says of name, issuer and dates.
 #[test]
-fn a_client_believes_servers_of_its_authority_and_name_only() {
-    let server = Server::start(limits());
-    let other = Pki::new();
+fn a_client_believes_the_server_that_holds_a_pinned_key() {
+    let pki = Pki::new();
+    pki.issue("odd", Use::ClientAuth, &["vault.example"], 2000, 2020);
+    let mut files = pki.server_files();
+    (files.certificate, files.key) = (pki.path("odd.pem"), pki.path("odd.key"));
+    let server = Server::start_with(pki, &files, limits());
     let mut config = server.pki.client_config("client", server.url());
-    config.ca = other.path("ca.pem");
-    let refused = Client::new(&config)
-        .unwrap()
-        .get("/peer", &mut vec![])
-        .unwrap_err();
-    assert!(
-        refused
-            .to_string()
-            .contains("is not of an authority that `ca` names"),
-        "{refused}"
-    );
-    let named = server
-        .pki
-        .client_config("client", server.url().replace("127.0.0.1", "localhost"));
-    Client::new(&named)
-        .unwrap()
-        .get("/peer", &mut vec![])
-        .unwrap();
-    let elsewhere = Pki::new();
-    elsewhere.issue("elsewhere", Use::ServerAuth, &["vault.example"], 2000, 4000);
-    let tls_files = cloison::config::TlsFiles {
-        certificate: elsewhere.path("elsewhere.pem"),
-        key: elsewhere.path("elsewhere.key"),
-        client_ca: elsewhere.path("ca.pem"),
-    };
-    let wrong_name = Server::start_with(elsewhere, &tls_files, limits());
-    let refused = wrong_name
-        .client("client")
-        .get("/peer", &mut vec![])
-        .unwrap_err();
-    assert!(
-        refused.to_string().contains("is not for the host in `url`"),
-        "{refused}"
-    );
+    config.server = vec![server.pki.path("odd.pem")];
+    for url in [server.url(), server.url().replace("127.0.0.1", "localhost")] {
+        config.url = url;
+        let client = Client::new(&config).unwrap();
+        assert!(server.ask(&client, "/peer").is_ok());
+    }
+    // Two pins, while a key is renewed.
+    config.server = vec![server.pki.path("server.pem"), server.pki.path("odd.pem")];
+    assert!(server.ask(&Client::new(&config).unwrap(), "/peer").is_ok());
+}
+
+/// What the authority of all the certificates can do is make another certificate with the server's
+/// name, and that is not the server's key.
+#[test]
+fn no_authority_can_play_the_server() {
+    let pki = Pki::new();
+    let names = ["localhost", "127.0.0.1"];
+    let impostor = HEXLOWER.encode(&pki.issue("impostor", Use::ServerAuth, &names, 2000, 4000));
+    let mut files = pki.server_files();
+    (files.certificate, files.key) = (pki.path("impostor.pem"), pki.path("impostor.key"));
+    let server = Server::start_with(pki, &files, limits());
+    let mut config = server.pki.client_config("client", server.url());
+    for ca in [None, Some(server.pki.path("ca.pem"))] {
+        config.ca = ca;
+        let client = Client::new(&config).unwrap();
+        let refused = server.ask(&client, "/peer").unwrap_err().to_string();
+        let why = format!("not among those in `server`: its digest is {impostor}");
+        assert!(refused.contains(&why), "{refused}");
+        assert!(refused.contains(&server.url()), "{refused}");
+    }
+    // Nor one who shows the server's own certificate without its key.
+    let client = Client::new(&server.pki.client_config("client", server.url())).unwrap();
+    assert!(server.ask(&client, "/peer").is_err());
+}
+
+/// Beside `server`, an authority must have issued the certificate, for this host and this day.
+#[test]
+fn an_authority_beside_the_pin_must_hold_too() {
+    let pki = Pki::new();
+    pki.issue("late", Use::ServerAuth, &["127.0.0.1"], 2000, 2020);
+    pki.issue("elsewhere", Use::ServerAuth, &["vault.example"], 2000, 4000);
+    let other = Pki::new();
+    for (name, ca, why) in [
+        ("server", pki.path("ca.pem"), ""),
+        (
+            "server",
+            other.path("ca.pem"),
+            "not of an authority that `ca` names",
+        ),
+        ("late", pki.path("ca.pem"), "has expired"),
+        ("elsewhere", pki.path("ca.pem"), "is not for this host"),
+    ] {
+        let mut files = pki.server_files();
+        (files.certificate, files.key) = (
+            pki.path(&format!("{name}.pem")),
+            pki.path(&format!("{name}.key")),
+        );
+        let server = Server::start_with(Pki::new(), &files, limits());
+        let mut config = pki.client_config("client", server.url());
+        (config.server, config.ca) = (vec![files.certificate.clone()], Some(ca));
+        let asked = server.ask(&Client::new(&config).unwrap(), "/peer");
+        match asked {
+            Ok(_) => assert_eq!(why, ""),
+            Err(refused) => {
+                let said = refused.to_string();
+                assert!(!why.is_empty() && said.contains(why), "{said}");
+            }
+        }
+    }
 }
 
 #[test]
@@ -215,9 +247,8 @@ fn files_that_do_not_fit_are_named() {
         "{open}"
     );
     let mut files = pki.server_files();
-    files.client_ca = pki.path("client.key");
     files.key = pki.path("other.key");
-    files.certificate = pki.path("other.pem");
+    files.certificate = pki.path("client.key");
     let none = ServerTls::read(&files).map(drop).unwrap_err().to_string();
     assert!(
         none.contains("client.key") && none.contains("certificate"),

@@ -100,7 +100,7 @@ fn a_head_that_comes_in_drops_is_cut() {
     let server = Server::start(limits());
     let mut stream = server.settled("client");
     let mut cut = false;
-    for byte in b"GET /peer HTTP/1.1\r\nhost: xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx".iter() {
+    for byte in b"GET /peer HTTP/1.1\r\nhost: xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx" {
         std::thread::sleep(Duration::from_millis(60));
         if stream.write_all(&[*byte]).and_then(|()| stream.flush()).is_err() || open(&server) == 0 {
             cut = true;
@@ -185,7 +185,7 @@ fn garbage_and_giants_are_refused() {
                     (400..=499).contains(&status),
                     "{status}: {}",
                     &request[..40.min(request.len())]
-                )
+                );
             }
             Err(error) => assert_ne!(error.kind(), std::io::ErrorKind::WouldBlock, "{request:?}"),
         }

@@ -5,6 +5,7 @@ use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
 
+use cloison::access::KeyRefusal;
 use cloison::client::handshake::HandshakeFault;
 use cloison::client::{Client, ClientError};
 use cloison::code::Code;
@@ -13,93 +14,31 @@ use data_encoding::HEXLOWER;
 use jiff::Timestamp;
 use rcgen::ExtendedKeyUsagePurpose as Use;
 use rustls::client::ResolvesClientCert;
-use rustls::client::danger::HandshakeSignatureValid;
-use rustls::pki_types::{CertificateDer, UnixTime};
-use rustls::server::WebPkiClientVerifier;
-use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
+use rustls::pki_types::CertificateDer;
 use rustls::sign::CertifiedKey;
 use rustls::version::TLS13;
 use rustls::{
-    AlertDescription, CertificateError, ClientConfig, ClientConnection, DigitallySignedStruct,
-    DistinguishedName, RootCertStore, ServerConfig, ServerConnection, SignatureScheme,
+    AlertDescription, ClientConfig, ClientConnection, RootCertStore, ServerConfig,
+    ServerConnection, SignatureScheme,
 };
 
-use crate::pki::{Pki, replace};
-use crate::serving::{Server, limits};
+use crate::pki::Pki;
 
 /// A body that does not fit into the buffers of two sockets: the client is still writing when the
 /// server has closed.
 const LARGE: usize = 16 << 20;
 
-/// Knows nobody, as a listener whose register has no entry with the client's key.
-#[derive(Debug)]
-struct KnowsNobody(Arc<dyn ClientCertVerifier>);
-
-impl ClientCertVerifier for KnowsNobody {
-    fn root_hint_subjects(&self) -> &[DistinguishedName] {
-        self.0.root_hint_subjects()
-    }
-
-    fn verify_client_cert(
-        &self,
-        _: &CertificateDer<'_>,
-        _: &[CertificateDer<'_>],
-        _: UnixTime,
-    ) -> Result<ClientCertVerified, rustls::Error> {
-        Err(CertificateError::ApplicationVerificationFailure.into())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        self.0.verify_tls12_signature(message, certificate, signed)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        self.0.verify_tls13_signature(message, certificate, signed)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.supported_verify_schemes()
-    }
-}
-
 /// Serves `connections` connections one after the other and then ends.
 fn serve(
     pki: &Pki,
-    knows: bool,
+    admit: impl Fn() -> Result<(), KeyRefusal> + Send + Sync + 'static,
     connections: usize,
     each: impl Fn(ServerConnection, TcpStream) + Send + 'static,
 ) -> SocketAddr {
-    let mut roots = RootCertStore::empty();
-    roots
-        .add(read_certificates(&pki.path("ca.pem")).unwrap().remove(0))
-        .unwrap();
-    let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider())
-        .build()
-        .unwrap();
-    let verifier = if knows {
-        verifier
-    } else {
-        Arc::new(KnowsNobody(verifier))
-    };
-    let identity = Identity::read(&pki.path("server.pem"), &pki.path("server.key")).unwrap();
-    let config = ServerConfig::builder_with_provider(provider())
-        .with_protocol_versions(&[&TLS13])
-        .unwrap();
-    let config = config
-        .with_client_cert_verifier(verifier)
-        .with_single_cert(identity.chain, identity.key)
-        .unwrap();
-    let (config, listener) = (Arc::new(config), TcpListener::bind("127.0.0.1:0").unwrap());
+    let config = ServerTls::read(&pki.server_files())
+        .unwrap()
+        .for_clients(move |_| admit());
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
     std::thread::spawn(move || {
         for socket in listener.incoming().take(connections) {
@@ -110,6 +49,15 @@ fn serve(
         }
     });
     address
+}
+
+/// Fails the handshake. The alert is sent, and then the socket closes on whatever the client has sent
+/// meanwhile.
+fn turn_away(mut tls: ServerConnection, mut socket: TcpStream) {
+    assert!(tls.complete_io(&mut socket).is_err());
+    while tls.wants_write() {
+        tls.write_tls(&mut socket).unwrap();
+    }
 }
 
 /// Asks in a few bytes and in many: why there was no answer.
@@ -135,13 +83,7 @@ fn a_key_that_the_register_does_not_know_is_told_with_its_digest() {
     let pki = Pki::new();
     let digest = HEXLOWER.encode(&pki.client("stranger"));
     let rounds = 10;
-    let address = serve(&pki, false, 2 * rounds, |mut tls, mut socket| {
-        assert!(tls.complete_io(&mut socket).is_err());
-        // The alert; and then the socket closes on whatever the client has sent meanwhile.
-        while tls.wants_write() {
-            tls.write_tls(&mut socket).unwrap();
-        }
-    });
+    let address = serve(&pki, || Err(KeyRefusal::Stranger), 2 * rounds, turn_away);
     let client = Client::new(&pki.client_config("stranger", format!("https://{address}"))).unwrap();
     for error in (0..rounds).flat_map(|_| refused(&client)) {
         assert!(
@@ -224,70 +166,49 @@ fn alert(
 #[test]
 fn a_certificate_without_its_key_learns_nothing_of_the_register() {
     let pki = Pki::new();
-    let known = pki.client("known");
+    let (known, ended) = (pki.client("known"), pki.client("ended"));
     pki.client("stranger");
     let server = ServerTls::read(&pki.server_files())
         .unwrap()
-        .for_known(move |key| key.0 == known);
+        .for_clients(move |key| match key.0 {
+            key if key == known => Ok(()),
+            key if key == ended => Err(KeyRefusal::Ended("2026-01-31".parse().unwrap())),
+            _ => Err(KeyRefusal::Stranger),
+        });
     let alert = |certificate, key| alert(&server, &pki, certificate, key);
     assert_eq!(alert("known", "known"), None);
     assert_eq!(
         alert("stranger", "stranger"),
         Some(AlertDescription::AccessDenied)
     );
-    let thief = alert("known", "client");
-    assert!(
-        thief.is_some() && thief != Some(AlertDescription::AccessDenied),
-        "{thief:?}"
+    assert_eq!(
+        alert("ended", "ended"),
+        Some(AlertDescription::CertificateExpired)
     );
+    let thief = alert("known", "client");
+    assert_eq!(thief, Some(AlertDescription::DecryptError));
     assert_eq!(alert("stranger", "client"), thief);
+    assert_eq!(alert("ended", "client"), thief);
 }
 
 #[test]
-fn a_certificate_that_has_ended_is_told_with_its_day() {
-    let server = Server::start(limits());
-    server.pki.issue("ended", Use::ClientAuth, &[], 2000, 2020);
-    server.pki.issue("early", Use::ClientAuth, &[], 3000, 3001);
-    for (name, times) in [
-        (
-            "ended",
-            "valid from 2000-01-01T00:00:00Z until 2020-01-01T00:00:00Z",
-        ),
-        (
-            "early",
-            "valid from 3000-01-01T00:00:00Z until 3001-01-01T00:00:00Z",
-        ),
-    ] {
-        for error in refused(&server.client(name)) {
-            assert!(
-                matches!(fault(&error), HandshakeFault::OutOfDate(_)),
-                "{error}"
-            );
-            let said = error.to_string();
-            let whole = format!("{name}.pem is not valid: it is {times}");
-            assert!(said.contains(&whole), "{said}");
-        }
-    }
-    server
-        .pki
-        .issue("serving", Use::ServerAuth, &[], 2000, 4000);
-    for error in refused(&server.client("serving")) {
-        let unsupported = AlertDescription::UnsupportedCertificate;
+fn an_entry_that_has_ended_is_told_as_such() {
+    let pki = Pki::new();
+    let digest = HEXLOWER.encode(&pki.client("ended"));
+    let ended = || Err(KeyRefusal::Ended("2026-01-31".parse().unwrap()));
+    let address = serve(&pki, ended, 2, turn_away);
+    let client = Client::new(&pki.client_config("ended", format!("https://{address}"))).unwrap();
+    for error in refused(&client) {
+        let said = error.to_string();
         assert!(
-            matches!(fault(&error), HandshakeFault::Certificate(_, alert) if *alert == unsupported),
-            "{error}"
+            matches!(fault(&error), HandshakeFault::EndedEntry(_)),
+            "{said}"
+        );
+        assert!(
+            said.contains("has ended") && said.contains(&digest),
+            "{said}"
         );
     }
-    let other = Pki::new();
-    let mut foreign = server.pki.client_config("client", server.url());
-    (foreign.certificate, foreign.key) = (other.path("client.pem"), other.path("client.key"));
-    for error in refused(&Client::new(&foreign).unwrap()) {
-        assert!(
-            matches!(fault(&error), HandshakeFault::UnknownIssuer(_)),
-            "{error}"
-        );
-    }
-    server.assert_alive();
 }
 
 #[test]
@@ -295,22 +216,27 @@ fn an_answer_in_the_middle_of_a_body_is_read() {
     const PROBLEM: &str = r#"{"type":"urn:cloison:problem:too-large","title":"Too large","status":413,"code":"too-large"}"#;
     let pki = Pki::new();
     let rounds = 10;
-    let address = serve(&pki, true, rounds, |tls, socket| {
-        // At once: what still waited to be sent would be lost when the socket closes on a body that
-        // nobody reads.
-        socket.set_nodelay(true).unwrap();
-        let mut stream = rustls::StreamOwned::new(tls, socket);
-        let _ = stream.read(&mut [0; 64]).unwrap();
-        let head = format!(
-            "content-type: application/problem+json\r\ncontent-length: {}",
-            PROBLEM.len()
-        );
-        stream
-            .write_all(format!("HTTP/1.1 413 x\r\n{head}\r\n\r\n{PROBLEM}").as_bytes())
-            .unwrap();
-        stream.conn.send_close_notify();
-        stream.flush().unwrap();
-    });
+    let address = serve(
+        &pki,
+        || Ok(()),
+        rounds,
+        |tls, socket| {
+            // At once: what still waited to be sent would be lost when the socket closes on a body that
+            // nobody reads.
+            socket.set_nodelay(true).unwrap();
+            let mut stream = rustls::StreamOwned::new(tls, socket);
+            let _ = stream.read(&mut [0; 64]).unwrap();
+            let head = format!(
+                "content-type: application/problem+json\r\ncontent-length: {}",
+                PROBLEM.len()
+            );
+            stream
+                .write_all(format!("HTTP/1.1 413 x\r\n{head}\r\n\r\n{PROBLEM}").as_bytes())
+                .unwrap();
+            stream.conn.send_close_notify();
+            stream.flush().unwrap();
+        },
+    );
     let client = Client::new(&pki.client_config("client", format!("https://{address}"))).unwrap();
     for _ in 0..rounds {
         let refused = client
@@ -318,26 +244,6 @@ fn an_answer_in_the_middle_of_a_body_is_read() {
             .unwrap_err();
         assert_eq!(refused.code(), Some(Code::TooLarge), "{refused}");
     }
-}
-
-#[test]
-fn a_server_that_is_not_believed_is_told_apart() {
-    let pki = Pki::new();
-    pki.issue("late", Use::ServerAuth, &["127.0.0.1"], 2000, 2020);
-    replace(&pki.path("server.pem"), &pki.path("late.pem"));
-    replace(&pki.path("server.key"), &pki.path("late.key"));
-    let files = pki.server_files();
-    let server = Server::start_with(pki, &files, limits());
-    let refused = server
-        .client("client")
-        .get("/peer", &mut vec![])
-        .unwrap_err();
-    assert!(
-        refused
-            .to_string()
-            .contains("the server's certificate has expired"),
-        "{refused}"
-    );
 }
 
 #[test]

@@ -59,9 +59,10 @@ fn every_answer_is_not_to_be_kept() {
             stream
                 .write_all(format!("{request} HTTP/1.1\r\nhost: x\r\n\r\n").as_bytes())
                 .unwrap();
-            match request.starts_with("HEAD") {
-                true => read_head(&mut stream),
-                false => read_answer(&mut stream).unwrap(),
+            if request.starts_with("HEAD") {
+                read_head(&mut stream)
+            } else {
+                read_answer(&mut stream).unwrap()
             }
         };
         assert!(

@@ -9,12 +9,13 @@ use std::time::{Duration, Instant};
 use axum::Router;
 use axum::extract::Request;
 use axum::routing::{get, post};
+use cloison::access::{AccountHolder, CallerStanding};
 use cloison::client::Client;
 use cloison::code::Code;
 use cloison::config::TlsFiles;
 use cloison::http::tls::{self, Identity, ServerTls};
 use cloison::http::{
-    Callers, Lane, Limits, Listener, Peer, Problem, Readiness, body, health, serve,
+    Callers, KeyCheck, Lane, Limits, Listener, Peer, Problem, Readiness, body, health, serve,
 };
 use cloison::metrics::Registry;
 use data_encoding::HEXLOWER;
@@ -45,6 +46,18 @@ fn router() -> Router {
                     .retry_after(7)
             }),
         )
+}
+
+/// Anybody who holds a key, each with an account of their own.
+fn anybody(tls: ServerTls) -> Callers {
+    let check: KeyCheck = Arc::new(|key| {
+        Ok(CallerStanding {
+            holder: AccountHolder::Certificate(key),
+            stops: false,
+            until: None,
+        })
+    });
+    Callers::Known(tls, check)
 }
 
 async fn echo(peer: Peer, request: Request) -> Result<axum::body::Bytes, Problem> {
@@ -101,9 +114,7 @@ impl Server {
                     .unwrap();
                 runtime.block_on(async {
                     let any = "127.0.0.1:0".parse().unwrap();
-                    let data =
-                        Listener::bind("data", any, Callers::Certified(tls), router(), limits)
-                            .unwrap();
+                    let data = Listener::bind("data", any, anybody(tls), router(), limits).unwrap();
                     let pages = health::router(Arc::clone(&readiness), Arc::clone(&registry));
                     let health =
                         Listener::bind("health", any, Callers::Anybody, pages, Limits::default())
@@ -172,7 +183,8 @@ impl Server {
         }
     }
 
-    /// What a client's rustls is set up with, by hand.
+    /// What a client's rustls is set up with, by hand. (A server's certificate that an authority issued
+    /// is judged by that.)
     pub fn tls(&self, name: Option<&str>) -> ClientConfig {
         let mut roots = RootCertStore::empty();
         for root in tls::read_certificates(&self.pki.path("ca.pem")).unwrap() {

@@ -28,7 +28,6 @@ fn a_sealed_node_holds_nobody() {
             "node.toml",
             "register.toml",
             "register.jws",
-            "tls/ca.pem",
             "tls/node.pem",
             "logs/node.log",
         ],

@@ -7,7 +7,7 @@ use minijinja::{Environment, context};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use super::{LogArgs, LogKeyArgs, head, unreadable};
+use super::{LogArgs, LogKeyArgs, each_entry, head, unreadable};
 use crate::cli::inputs::{not_written, read_register, write_new};
 use crate::client::path;
 use crate::inspection::figures::{FigureCounter, InspectionFigures};
@@ -18,9 +18,7 @@ use crate::register::Register;
 use crate::terminal::files::read_text;
 use crate::terminal::{CommandError, open_client, print, print_json, progress};
 use crate::tlog::checkpoint::Checkpoint;
-use crate::tlog::path::LogResource;
-use crate::tlog::source::{LogSource, read_or_wider, split_bundle};
-use crate::tlog::tree::{TILE_WIDTH, TileId, width};
+use crate::tlog::source::LogSource;
 use crate::tlog::witness::KnownLogs as _;
 
 /// The printable page.
@@ -31,7 +29,8 @@ const WORDS: &str = include_str!("report/words.json");
 /// Write the annex of an inspection's minutes, signed, or check one
 #[derive(clap::Args)]
 #[command(after_long_help = "Examples:\n  \
-    cloison audit report --inspection 7f4df9b1-… --client clients/auditor.toml --output minutes\n  \
+    cloison audit report --inspection 7f4df9b1-77f5-4fb6-9a4e-0f2a8a5b6c3d \\\n    \
+    --client clients/auditor.toml --output minutes\n  \
     cloison audit report --check minutes.json --register register.toml ./copy\n\n\
     It writes minutes.json, signed with the key of the log's checkpoints, and minutes.html, the same to be printed. --check \
     verifies the signature and the checkpoint; with a copy of the log (or a store) it also counts the figures again.")]
@@ -220,19 +219,11 @@ fn count(
                 "bring it up to date: `cloison audit copy`",
             ));
         }
-        for index in 0..size.div_ceil(TILE_WIDTH as u64) {
-            let resource = LogResource::Entries(index, width(TileId { level: 0, index }, size));
-            let bundle =
-                read_or_wider(source, &shard, resource).map_err(|error| unreadable(&error))?;
-            let entries = bundle.as_deref().and_then(split_bundle).ok_or_else(|| {
-                CommandError::new(
-                    format_args!("{resource} cannot be read"),
-                    "`cloison audit verify` says what else is wrong",
-                )
-            })?;
-            entries.iter().for_each(|entry| count.add(&object, entry));
-            bar.inc(entries.len() as u64);
-        }
+        each_entry(source, &shard, size, |_, entry| {
+            count.add(&object, entry);
+            bar.inc(1);
+            Ok(())
+        })?;
         if found.origin == last.origin {
             break;
         }

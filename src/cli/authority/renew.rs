@@ -12,7 +12,7 @@ use crate::terminal::{CommandError, print, print_json, progress};
 /// Seal stored segments to the keys that the register lists now, and prove that they open
 #[derive(clap::Args)]
 #[command(after_long_help = "Examples:\n  \
-    cloison authority renew --client clients/officer.toml              # seal to new keys, then prove the own ones\n  \
+    cloison authority renew --client clients/officer.toml   # to the new keys\n  \
     cloison authority renew --drop-old --client clients/officer.toml   # at the node; or at the vault:\n  \
     cloison authority renew --drop-old --client clients/operator.toml\n\n\
     To change from one key to another, also of the other suite:\n  \
@@ -107,14 +107,14 @@ fn renew(args: &RenewArgs, client: &Client) -> Result<(), CommandError> {
         all.segments = examined;
     }
     if args.json {
-        print_json(&all)?
+        print_json(&all)?;
     } else {
         print(format_args!(
             "{} segments: {} recipients added, {} proved to open.",
             HumanCount(all.segments),
             HumanCount(all.added),
             HumanCount(all.proved)
-        ))?
+        ))?;
     }
     all.left()
 }
@@ -178,13 +178,13 @@ fn drop_old(args: &RenewArgs, client: &Client) -> Result<(), CommandError> {
         Ok(request.after.is_some())
     })?;
     if args.json {
-        print_json(&all)?
+        print_json(&all)?;
     } else {
         print(format_args!(
             "{} segments: {} recipients dropped that the register no longer lists.",
             HumanCount(all.segments),
             HumanCount(all.dropped)
-        ))?
+        ))?;
     }
     if all.unproved > 0 {
         let what = format!(

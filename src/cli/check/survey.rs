@@ -6,10 +6,11 @@ use std::path::Path;
 
 use jiff::Timestamp;
 
+use crate::certificates::TlsInspection;
 use crate::config::NamedFile;
-use crate::http::tls::{self, Identity, Validity};
 use crate::keys::custody::{Custody, Deposit, Keyring};
 use crate::keys::file::{FileError, FileFault, check_private, read_private};
+use crate::register::Register;
 use crate::serve::read_set;
 
 /// What was found of the files that a configuration names.
@@ -19,25 +20,35 @@ pub(in crate::cli) struct Survey {
     pub(in crate::cli) custody: BTreeMap<&'static str, usize>,
     /// What is wrong, a line each.
     pub(in crate::cli) faults: Vec<String>,
+    /// The TLS files among them; their faults are among [`Survey::faults`].
+    pub(in crate::cli) tls: TlsInspection,
 }
 
 impl Survey {
     /// Checks all of them at the time `now`. Secrets under a passphrase or in a token are not opened,
     /// credentials of systemd are not looked for, and of another user's secrets, which root may read,
-    /// only the mode is checked.
-    pub(in crate::cli) fn of(files: &[NamedFile<'_>], now: Timestamp) -> Self {
+    /// only the mode is checked. `register` is this side's, if it could be opened.
+    pub(in crate::cli) fn of(
+        files: &[NamedFile<'_>],
+        register: Option<&Register>,
+        now: Timestamp,
+    ) -> Self {
+        let tls = TlsInspection::of(files, register, now);
         let mut survey = Self::default();
-        files.iter().for_each(|file| survey.look(file, now));
+        files.iter().for_each(|file| survey.look(file));
+        tls.faults.iter().for_each(|fault| survey.fault(fault));
+        survey.tls = tls;
         survey
     }
 
-    fn look(&mut self, file: &NamedFile<'_>, now: Timestamp) {
+    fn look(&mut self, file: &NamedFile<'_>) {
         let keyring = Keyring::default();
         match file {
-            NamedFile::Issuers(path) => self.note(tls::read_certificates(path)),
-            NamedFile::Identity { certificate, key } => self.identity(certificate, key, now),
+            // Inspected with the pairs.
+            NamedFile::Certificates(_) => {}
+            NamedFile::Identity { key, .. } => self.private_key(key),
             NamedFile::Secret(deposit, kind) => {
-                self.secret(deposit, || keyring.read(deposit, *kind).map(drop))
+                self.secret(deposit, || keyring.read(deposit, *kind).map(drop));
             }
             NamedFile::SigningKey(deposit, kind) => {
                 self.secret(deposit, || {
@@ -45,7 +56,7 @@ impl Survey {
                 });
             }
             NamedFile::Versions(deposit, _) if deposit.custody == Custody::Credential => {
-                self.good(deposit)
+                self.good(deposit);
             }
             NamedFile::Versions(deposit, kind) => match keyring.versions(deposit) {
                 Err(fault) => self.fault(fault),
@@ -72,25 +83,11 @@ impl Survey {
         }
     }
 
-    fn identity(&mut self, certificate: &Path, key: &Path, now: Timestamp) {
-        let chain = tls::read_certificates(certificate);
-        if let Some(Err(fault)) = chain
-            .as_deref()
-            .ok()
-            .and_then(|chain| Some(Validity::of(chain.first()?)?.check(now)))
-        {
-            self.fault(format_args!(
-                "{}: the certificate {fault}",
-                certificate.display()
-            ));
-        }
-        let fits = chain.is_ok();
-        self.note(chain);
+    /// Checks a private key's owner and mode as any secret's. The pair itself is inspected with all
+    /// others ([`TlsInspection`]), as far as this user may read the key.
+    fn private_key(&mut self, key: &Path) {
         let deposit = Deposit::file(key);
         self.secret(&deposit, || read_private(key).map(drop));
-        if fits && read_private(key).is_ok() {
-            self.note(Identity::read(certificate, key));
-        }
     }
 
     /// Opens a secret in a file, and checks owner and mode of every other.

@@ -11,6 +11,7 @@ use serde::Serialize;
 
 use crate::cli::assent::{Assent, Irreversible};
 use crate::cli::client_file::ClientFile;
+use crate::cli::transfer;
 use crate::cli::inputs::not_written;
 use crate::cli::statement;
 use crate::client;
@@ -49,8 +50,8 @@ pub enum MigrationCommand {
     List(MigrationListArgs),
     /// Fetch pairs and open them: a line `old,new` each, as CSV
     #[command(after_long_help = "Example:\n  \
-        cloison client migration fetch --sector health --key secrets/health.migration \\\n    \
-        --out pairs.csv --client clients/cnss-health.toml\n\n\
+    cloison client migration fetch --sector health --key secrets/health.migration --out pairs.csv \\\n    \
+    --client clients/cnss-health.toml\n\n\
         Each page is on disk before the vault removes it. If the command was stopped, run it again with another file: pages that \
         were not removed come again, and lines that come twice are the same.")]
     Fetch(MigrationFetchArgs),
@@ -99,7 +100,8 @@ pub struct MigrationFetchArgs {
 #[derive(clap::Args)]
 #[command(after_long_help = "Examples:\n  \
     cloison client retire-epoch --sector health --epoch 1 --dry-run --client clients/cnss-health.toml\n  \
-    cloison client retire-epoch --sector health --epoch 1 --statement statement.jws --client clients/cnss-health.toml\n\n\
+    cloison client retire-epoch --sector health --epoch 1 --statement statement.jws \\\n    \
+    --client clients/cnss-health.toml\n\n\
     An operator signs the statement: `cloison statement new --retire-epoch health:1`. This cannot be undone: no pseudonym of the \
     epoch can be re-identified or migrated afterwards. Fetch the pairs of every migration first and check that your tables \
     have them. The vault refuses when mappings were never migrated, unless you give them up with --unmigrated.")]
@@ -220,8 +222,8 @@ fn fetch(args: &MigrationFetchArgs) -> Result<(), CommandError> {
     let total = orders.iter().map(|one| one.pairs).sum();
     let mut output = PairsOutput::open(args.out.as_deref())?;
     let bar = match args.out {
-        Some(_) => super::progress(Some(total)),
-        None => super::progress_beside_answers(Some(total)),
+        Some(_) => crate::terminal::progress(Some(total)),
+        None => transfer::progress_beside_answers(Some(total), false),
     };
     let mut fetched = FetchedPairs::default();
     for order in orders {

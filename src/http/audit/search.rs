@@ -7,7 +7,7 @@ use axum::extract::State;
 use axum::http::{Response, Uri};
 
 use crate::access;
-use crate::entity::Entity;
+use crate::entity::{Entity, EntityInForce};
 use crate::http::admission::Lane;
 use crate::http::answer::{blocking, note};
 use crate::http::api_routes::{OpenApiRouter, routes, with_tag};
@@ -17,7 +17,7 @@ use crate::http::problem::Problem;
 use crate::inspection::search::{EntrySearch, FoundEntries, search};
 
 /// The route, at either side.
-pub(in crate::http) fn routes() -> OpenApiRouter<Arc<Entity>> {
+pub(in crate::http) fn routes() -> OpenApiRouter<EntityInForce> {
     with_tag(
         "audit::search",
         OpenApiRouter::default().routes(routes!(entries)),

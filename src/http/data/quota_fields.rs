@@ -43,7 +43,8 @@ pub(super) fn tell(headers: &mut HeaderMap, left: &QuotaLeft) {
 pub fn read(headers: &HeaderMap) -> Option<QuotaLeft> {
     let text = |name| headers.get(name)?.to_str().ok();
     let (policy, limit) = (text(POLICY)?, text(LIMIT)?);
-    let items_per_second = parameter(policy, "second", "q")? / parameter(policy, "second", "w")?.max(1);
+    let items_per_second =
+        parameter(policy, "second", "q")? / parameter(policy, "second", "w")?.max(1);
     let seconds = |name| u32::try_from(parameter(limit, name, "t")?).ok();
     Some(QuotaLeft {
         quota: Quota {

@@ -111,7 +111,7 @@ impl<'de> Deserialize<'de> for HexKey {
             fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<HexKey, E> {
                 let mut readable = text.len() == 64;
                 let key = Key::init(|key| {
-                    readable = readable && HEXLOWER.decode_mut(text.as_bytes(), key).is_ok()
+                    readable = readable && HEXLOWER.decode_mut(text.as_bytes(), key).is_ok();
                 });
                 // The library's own error would quote the text.
                 if readable {

@@ -201,8 +201,8 @@ fn round(
     }
     let per_item = |spent: Duration| spent.as_secs_f64() * 1e6 / pseudonyms.len() as f64;
     Ok([
-        per_item(after[0] - before[0]),
-        per_item(after[1] - before[1]),
+        per_item(after[0].checked_sub(before[0]).unwrap()),
+        per_item(after[1].checked_sub(before[1]).unwrap()),
         took.as_secs_f64() * 1e3,
     ])
 }

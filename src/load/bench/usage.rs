@@ -37,7 +37,7 @@ pub fn cpu_when_idle(id: u32) -> Result<Duration, CommandError> {
     while quiet < LOOKS {
         std::thread::sleep(LOOK);
         let now = cpu(id)?;
-        quiet = if now - before < IDLE_CPU {
+        quiet = if now.checked_sub(before).unwrap() < IDLE_CPU {
             quiet + 1
         } else {
             0
@@ -86,7 +86,7 @@ mod tests {
             }
         };
         std::thread::spawn(spin).join().unwrap();
-        assert!(cpu(id).unwrap() - before >= Duration::from_millis(5));
+        assert!(cpu(id).unwrap().checked_sub(before).unwrap() >= Duration::from_millis(5));
         assert!(resident_mib(id).unwrap() > 1.0);
     }
 }

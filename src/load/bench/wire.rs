@@ -9,11 +9,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rustls::pki_types::ServerName;
-use rustls::version::TLS13;
-use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
+use rustls::{ClientConfig, ClientConnection, StreamOwned};
 
+use crate::client::pins;
 use crate::config;
-use crate::http::tls::{self, Identity};
+use crate::http::tls::Identity;
 use crate::terminal::CommandError;
 
 /// How long a server may be silent.
@@ -43,18 +43,7 @@ impl LoadTarget {
         };
         let identity =
             Identity::read(&client.certificate, &client.key).map_err(|error| fault(&error))?;
-        let mut roots = RootCertStore::empty();
-        for certificate in tls::read_certificates(&client.ca).map_err(|error| fault(&error))? {
-            roots.add(certificate).map_err(|error| fault(&error))?;
-        }
-        let tls = ClientConfig::builder_with_provider(tls::provider())
-            .with_protocol_versions(&[&TLS13])
-            .and_then(|builder| {
-                builder
-                    .with_root_certificates(roots)
-                    .with_client_auth_cert(identity.chain, identity.key)
-            })
-            .map_err(|error| fault(&error))?;
+        let tls = pins::tls_config(client, identity).map_err(|error| fault(&error))?;
         let authority = client.url.strip_prefix("https://").unwrap_or_default();
         let (host, port) = authority
             .rsplit_once(':')

@@ -223,7 +223,7 @@ impl Book<'_> {
                 Ok(()) => taken.push(act),
                 // One revocation is enough to end an order, however many come at once.
                 Err(_) if !ended.contains(&order) && self.ends_a_seen_order(&act, &acts)? => {
-                    taken.push(act)
+                    taken.push(act);
                 }
                 Err(refusal) => {
                     tracing::warn!(

@@ -4,8 +4,7 @@ use std::collections::BTreeSet;
 
 use super::super::{DropReport, DropRequest, FAILED, MOST_EXAMINED};
 use super::{
-    RegisteredRecipients, SegmentDraft, SegmentRun, commit, is_proved, lock_segments, proofs,
-    read_own_record,
+    RegisteredRecipients, SegmentDraft, SegmentRun, commit, is_proved, proofs, read_own_record,
 };
 use crate::access::DropPermit;
 use crate::audit::{SegmentAction, SegmentsDetails};
@@ -29,7 +28,7 @@ pub fn drop_old(
     if let Some(register) = &request.register {
         check_register(vault.register(), register)?;
     }
-    let _segments = lock_segments(vault);
+    let _segments = vault.lock_segments();
     let registered = RegisteredRecipients::of(vault);
     let run = SegmentRun::after(vault, request.after.as_deref())?;
     let mut report = DropReport {

@@ -8,8 +8,7 @@ use super::super::{
     FAILED, NewRecipient, RecipientProof, RecipientsTaken, SegmentAnswer, segment_id,
 };
 use super::{
-    RegisteredRecipients, SegmentDraft, commit, is_proved, lock_segments, opening, proofs,
-    read_own_record,
+    RegisteredRecipients, SegmentDraft, commit, is_proved, opening, proofs, read_own_record,
 };
 use crate::access::NodePermit;
 use crate::audit::{SegmentAction, SegmentsDetails};
@@ -34,7 +33,7 @@ pub fn take(
     answer: &SegmentAnswer,
 ) -> Result<RecipientsTaken, Refusal> {
     check_register(vault.register(), &answer.register)?;
-    let _segments = lock_segments(vault);
+    let _segments = vault.lock_segments();
     let (registered, own) = (RegisteredRecipients::of(vault), &permit.authority);
     let mut drafts = SegmentDrafts {
         vault,

@@ -220,7 +220,7 @@ fn a_property_that_nobody_applies_fails() {
     };
     let odd = unit(VAULT).replace("[Service]\n", "[Service]\nProtectEverything=true\n");
     let answer = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-        machine.start(VAULT, Some(&odd))
+        machine.start(VAULT, Some(&odd));
     }));
     let said = *answer.unwrap_err().downcast::<String>().unwrap();
     assert!(said.contains("does not apply ProtectEverything"), "{said}");

@@ -131,7 +131,7 @@ fn a_request_is_fresh_for_two_minutes_either_way() {
         (121, false),
     ] {
         let text = request(&order, "driss", "driss", |r| {
-            r.time = now() + seconds.seconds()
+            r.time = now() + seconds.seconds();
         });
         assert_eq!(judge(&text, &order, &list()).is_ok(), fresh, "{seconds} s");
     }

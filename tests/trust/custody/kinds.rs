@@ -246,7 +246,7 @@ fn credentials_of_systemd() {
     }
     world.end(Side::Vault);
     let mode = |name: &str, mode: u32| {
-        fs::set_permissions(folder.join(name), Permissions::from_mode(mode)).unwrap()
+        fs::set_permissions(folder.join(name), Permissions::from_mode(mode)).unwrap();
     };
     for wrong in [0o444, 0o460, 0o666] {
         mode("identity.secret", wrong);
