@@ -9,9 +9,11 @@ mod common;
 mod demo;
 mod docs;
 mod example;
+mod files;
 #[path = "../common/orders.rs"]
 mod fixture;
 mod init;
 mod order_cli;
 mod register_cli;
+mod status;
 mod units;

@@ -11,9 +11,9 @@ use serde::Serialize;
 
 use crate::cli::assent::{Assent, Irreversible};
 use crate::cli::client_file::ClientFile;
-use crate::cli::transfer;
 use crate::cli::inputs::not_written;
 use crate::cli::statement;
+use crate::cli::transfer;
 use crate::client;
 use crate::client::Client;
 use crate::epoch::retire::{RetireEpochRequest, RetiredEpoch};
