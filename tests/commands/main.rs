@@ -12,7 +12,9 @@ mod example;
 mod files;
 #[path = "../common/orders.rs"]
 mod fixture;
+mod holders;
 mod init;
+mod keys;
 mod order_cli;
 mod register_cli;
 mod status;
