@@ -48,6 +48,7 @@ pub mod secrets;
 mod segments;
 pub mod server;
 mod socket;
+pub mod status;
 pub mod tls;
 pub mod witness;
 

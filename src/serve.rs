@@ -126,7 +126,11 @@ async fn serve_vault(
         readiness.clone(),
         &registry,
     );
-    let routers = mount::vault(DataDoor::new(vault.clone(), &registry), cosigning);
+    let routers = mount::vault(
+        DataDoor::new(vault.clone(), &registry),
+        cosigning,
+        readiness.clone(),
+    );
     let callers = Callers::Registered(tls, vault.entity());
     let listeners = vault_listeners(&config, routers, callers)?;
     tracing::info!(
@@ -455,7 +459,7 @@ async fn serve_node(
         "control",
         config.control,
         callers,
-        mount::node(routes),
+        mount::node(routes, readiness.clone()),
         limits(&config.limits),
     )?];
     tracing::info!(

@@ -84,4 +84,5 @@ pub(super) const SECRET_RETIRE: ControlOperation = work("secret-retire", SHORT);
 pub(super) const SECRET_ROTATE: ControlOperation = work("secret-rotate", NONE);
 pub(super) const SEGMENTS: ControlOperation = work("segments", PAGE);
 pub(super) const SEGMENTS_DROP: ControlOperation = work("segments-drop", SHORT);
+pub(super) const STATUS: ControlOperation = work("status", NONE);
 pub(super) const UNSEAL: ControlOperation = work("unseal", SHARE);
