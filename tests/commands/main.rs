@@ -13,6 +13,7 @@ mod example;
 mod fixture;
 mod holders;
 mod init;
+mod keys;
 mod order_cli;
 mod register_cli;
 mod units;
