@@ -591,6 +591,39 @@ pub fn renewer(register: &Register, authority: &Id, peer: SpkiDigest) -> Result<
     })
 }
 
+/// Permission to have a side read its register again, and to see which registers were in force. What
+/// is signed decides what comes into force, not the caller.
+pub struct RegisterPermit {
+    pub(crate) actor: Id,
+}
+
+/// Authorises an operator at the vault, and a custodian or an officer at their authority's node.
+///
+/// # Errors
+/// As [`operator`].
+pub fn register_keeper(entity: &Entity, peer: SpkiDigest) -> Result<RegisterPermit, Code> {
+    let register = entity.register();
+    match entity.role() {
+        Role::Vault => operator(register, peer).map(|permit| permit.operator),
+        Role::Node(authority) => sealer(register, authority, peer).map(|permit| permit.actor),
+    }
+    .map(|actor| RegisterPermit { actor })
+}
+
+/// Authorises those, the operators and the auditors to see which registers were in force.
+///
+/// # Errors
+/// As [`operator`].
+pub fn register_reader(entity: &Entity, peer: SpkiDigest) -> Result<RegisterPermit, Code> {
+    register_keeper(entity, peer).or_else(|_| {
+        messenger(entity.register(), peer).and_then(|permit| {
+            Id::parse(&permit.bearer)
+                .map(|actor| RegisterPermit { actor })
+                .ok_or(Code::Internal)
+        })
+    })
+}
+
 /// Permission to drop, at the vault, recipients that the register no longer lists.
 pub struct DropPermit {
     pub(crate) actor: Id,

@@ -14,6 +14,7 @@ pub mod lines;
 pub mod officer;
 pub mod peer;
 pub mod pins;
+mod register;
 mod vault;
 mod witness;
 

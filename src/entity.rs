@@ -5,6 +5,7 @@
 //! are the same on both sides (the log for auditors, inspections, the clock's mark, refusals) take
 //! an [`Entity`].
 
+mod change;
 mod error;
 mod in_force;
 mod role;
@@ -13,6 +14,7 @@ mod start;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, TryLockError};
 
+use ed25519_dalek::VerifyingKey;
 use jiff::Timestamp;
 
 use crate::audit::cosign::{Cosigners, proven_time};
@@ -25,6 +27,7 @@ use crate::register::Register;
 use crate::store::index::Index;
 use crate::store::{DiskSpace, Store, StoreError};
 use crate::system::lock::unpoisoned;
+pub(crate) use change::{ChangedRegister, RegisterRows, UnderRegister};
 pub use error::StartError;
 pub use in_force::{EntityInForce, InForce};
 pub use role::Role;
@@ -46,6 +49,8 @@ struct EntityCore {
     /// The `change` of the entity in force.
     changes: AtomicU64,
     role: Role,
+    /// The public half of the key that signs the log's checkpoints.
+    checkpoint_key: VerifyingKey,
     store: Arc<Store>,
     log: Arc<Log>,
     cosigners: OnceLock<Arc<Cosigners>>,

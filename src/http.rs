@@ -41,6 +41,7 @@ pub mod node_door;
 mod operations;
 mod peer;
 pub mod problem;
+pub mod register;
 mod request;
 mod request_body;
 pub mod rights;

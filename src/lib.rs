@@ -24,6 +24,7 @@
 //! | [`node`] | the authority node's state |
 //! | [`tokenize`], [`epoch`], [`order`] | use cases: plain, synchronous |
 //! | [`link`], [`execution`] | the node's way to the vault; the steps in which either side carries out an order |
+//! | [`reload`] | puts a changed register in force while a side runs; the registers that were in force |
 //! | [`reidentify`], [`migrate`], [`unseal`], [`renewal`] | use cases again: the two uses of an order, and the node's keys |
 //! | [`resumption`] | acknowledging at the node that the vault's log lost entries at a restore |
 //! | [`inspection`], [`rights`] | use cases: those who watch, and the persons concerned |
@@ -70,6 +71,7 @@ pub mod pseudonym;
 pub mod refusal;
 pub mod register;
 pub mod reidentify;
+pub mod reload;
 pub mod renewal;
 pub mod resumption;
 pub mod rights;

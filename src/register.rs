@@ -134,6 +134,15 @@ impl fmt::Debug for SpkiDigest {
     }
 }
 
+/// A register's two files, as they were read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SignedText {
+    /// `register.toml`
+    pub text: String,
+    /// `register.jws`: JWS General JSON.
+    pub signatures: String,
+}
+
 /// The whole register, valid.
 #[derive(Debug)]
 pub struct Register {
@@ -175,6 +184,9 @@ pub struct Register {
     /// Certificate key → the last day (UTC) on which its entry is in force, where the entry has
     /// `until`.
     pub key_terms: BTreeMap<SpkiDigest, Date>,
+    /// Text and signatures as they were read. None where the register was read without its
+    /// signatures.
+    pub signed: Option<Arc<SignedText>>,
     /// The facts that must not change after their first use.
     frozen: Vec<FrozenFact>,
 }

@@ -15,7 +15,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use figures::PersonFigures;
-use reload::{TlsKeeper, TlsUser};
+use reload::{AtHangup, TlsKeeper, TlsUser};
 use tokio::task::AbortHandle;
 use watch::{EntityWatch, WatchedSide, WatchingSide};
 pub use witness::run_witness;
@@ -27,11 +27,12 @@ use crate::clock::{Clock as _, SystemClock};
 use crate::config::{
     AuthorityKeyPlace, KeyPlace, LimitConfig, NodeConfig, RegisterFiles, TlsFiles, VaultConfig,
 };
-use crate::entity::InForce;
+use crate::entity::{InForce, UnderRegister};
 use crate::execution::step;
 use crate::http::data::DataDoor;
 use crate::http::mount::VaultRouters;
 use crate::http::node_door::NodeRoutes;
+use crate::http::register::RegisterDoor;
 use crate::http::tls::ServerTls;
 use crate::http::{self, Callers, Limits, Listener, Readiness, health, mount, tls};
 use crate::keys::example::{fingerprint, fingerprint_of_spki, is_example};
@@ -44,6 +45,7 @@ use crate::metrics::{PERSONS, Registry, coarse};
 use crate::node::{Node, NodeParts};
 use crate::order::book::Book;
 use crate::register::{Register, RegisterOpenError, Suite};
+use crate::reload::RegisterReload;
 use crate::rights::erase::scrub;
 use crate::seal::segment::AuthorityPrivateKey;
 use crate::store::{FirstStart, StoreError};
@@ -134,7 +136,9 @@ async fn serve_vault(
         readiness.clone(),
         &registry,
     );
-    let routers = mount::vault(DataDoor::new(vault.clone(), &registry), cosigning);
+    let reload = Arc::new(register_reload(&vault, &config.register));
+    let register = RegisterDoor::new(reload.clone());
+    let routers = mount::vault(DataDoor::new(vault.clone(), &registry), cosigning, register);
     let callers = Callers::Registered(tls, vault.entity());
     let listeners = vault_listeners(&config, routers, callers)?;
     tracing::info!(
@@ -152,7 +156,7 @@ async fn serve_vault(
         tokio::spawn(tidy::vault(vault.clone())).abort_handle(),
         tokio::spawn(watch::keep_place(vault.entity(), readiness.clone())).abort_handle(),
         tokio::spawn(keep_house(vault.clone(), watch, registry.clone())).abort_handle(),
-        tokio::spawn(keeper.keep(registry.clone(), vec![])).abort_handle(),
+        tokio::spawn(keeper.keep(registry.clone(), vec![at_hangup(reload)])).abort_handle(),
     ];
     http::serve(listeners, None, &readiness, &registry, shutdown).await;
     tasks.iter().for_each(AbortHandle::abort);
@@ -244,6 +248,32 @@ fn keep_tls(
     let users = std::iter::once(TlsUser::Listeners(listeners.clone())).chain(callers);
     TlsKeeper::new(users.collect(), inspect, readiness.clone(), registry)
         .map_err(|e| CommandError::new(e, "check the system's signal settings"))
+}
+
+/// Puts a changed register in force, from the configured files.
+fn register_reload<T: UnderRegister>(
+    in_force: &InForce<T>,
+    files: &RegisterFiles,
+) -> RegisterReload<T> {
+    let files = files.clone();
+    let read = move || crate::register::open(&files.file, &files.signatures, &files.pins);
+    RegisterReload::new(in_force.clone(), Box::new(read))
+}
+
+/// At SIGHUP the register is read again too.
+fn at_hangup<T: UnderRegister>(reload: Arc<RegisterReload<T>>) -> AtHangup {
+    Box::new(move || match reload.reload_at_signal() {
+        Ok(done) if done.changed => {}
+        Ok(done) => tracing::info!(
+            version = done.register.version,
+            "the register is in force already"
+        ),
+        Err(refusal) => tracing::error!(
+            code = %refusal.code(),
+            why = %refusal,
+            "the register was not reloaded"
+        ),
+    })
 }
 
 /// Ends when the process is told to stop.
@@ -450,6 +480,7 @@ async fn serve_node(
         )
     };
     let keeper = keep_tls(&config.tls, &tls, callers, inspect, &readiness, &registry)?;
+    let reload = Arc::new(register_reload(&node, &config.register));
     let routes = NodeRoutes {
         node: node.clone(),
         vault: peer.clone(),
@@ -460,7 +491,7 @@ async fn serve_node(
         "control",
         config.control,
         callers,
-        mount::node(routes),
+        mount::node(routes, RegisterDoor::new(reload.clone())),
         limits(&config.limits),
     )?];
     tracing::info!(
@@ -483,7 +514,7 @@ async fn serve_node(
     let tasks = [
         keeping_in_step,
         tokio::spawn(tidy::node(node.clone())).abort_handle(),
-        tokio::spawn(keeper.keep(registry.clone(), vec![])).abort_handle(),
+        tokio::spawn(keeper.keep(registry.clone(), vec![at_hangup(reload)])).abort_handle(),
         tokio::spawn(sealing).abort_handle(),
         tokio::spawn(watch::keep_place(node.entity(), readiness.clone())).abort_handle(),
         tokio::spawn(watch::watch_node(node, peer, watch)).abort_handle(),

@@ -79,7 +79,7 @@ pub fn prepare<'a>(
         permit.scheme.id(),
         organisation,
         permit.purpose.as_ref(),
-    );
+    )?;
     Ok((
         answer,
         Job {

@@ -1,5 +1,6 @@
 //! `cloison register`: sign the register, verify it with one's own copy, show what it says.
 
+mod server;
 mod show;
 
 use std::fs;
@@ -8,6 +9,7 @@ use std::path::{Path, PathBuf};
 
 use data_encoding::HEXLOWER;
 use ed25519_dalek::SigningKey;
+use jiff::civil::Date;
 
 use super::assent::Assent;
 use super::check::summary;
@@ -41,6 +43,20 @@ pub enum RegisterCommand {
         after_long_help = "Examples:\n  cloison register show register.toml\n  cloison register show --json | jq .sectors"
     )]
     Show(RegisterShowArgs),
+    /// Have a vault or a node read its register again, and put it in force
+    #[command(after_long_help = "Examples:\n  \
+        cloison register reload --client clients/operator.toml\n  \
+        cloison register reload --client clients/officer-1.toml\n\n\
+        The server reads the files that its configuration names ([register]) and checks them as at a start: signatures, pins, version, \
+        frozen facts, terms. With any fault it keeps the register before and says every fault. Requests under way end under the register \
+        that they began with. Vault and node each have their own copy: reload both. An operator may ask for it at the vault, an officer or \
+        a custodian at the node; SIGHUP does the same.")]
+    Reload(server::RegisterReloadArgs),
+    /// List every register that was in force at a vault or a node
+    #[command(
+        after_long_help = "Example:\n  cloison register history --client clients/operator.toml"
+    )]
+    History(server::RegisterHistoryArgs),
 }
 
 /// The arguments of `sign`.
@@ -93,8 +109,21 @@ pub struct RegisterVerifyArgs {
 #[derive(clap::Args)]
 pub struct RegisterShowArgs {
     /// The register
-    #[arg(value_name = "FILE", default_value = "register.toml")]
+    #[arg(
+        value_name = "FILE",
+        default_value = "register.toml",
+        conflicts_with = "at"
+    )]
     file: PathBuf,
+    /// Show the register that was in force at the end of that day (UTC), as a server kept it
+    #[arg(long, value_name = "DAY")]
+    at: Option<Date>,
+    /// With --at: the client file of an operator or an auditor
+    #[arg(long, value_name = "FILE", env = "CLOISON_CLIENT", requires = "at")]
+    client: Option<PathBuf>,
+    /// With --at: print the register's own text
+    #[arg(long, requires = "at", conflicts_with = "json")]
+    text: bool,
     /// Print one JSON object
     #[arg(long)]
     json: bool,
@@ -143,15 +172,25 @@ pub fn run(command: RegisterCommand) -> Result<(), CommandError> {
     match command {
         RegisterCommand::Sign(args) => sign(&args),
         RegisterCommand::Verify(args) => verify(&args),
-        RegisterCommand::Show(args) => {
-            let register = register::parse(&read(&args.file)?)
-                .map_err(|faults| faulty(&args.file, &faults))?;
-            if args.json {
-                print_json(&show::json(&register))
-            } else {
-                print(show::text(&register))
-            }
-        }
+        RegisterCommand::Show(args) => show(&args),
+        RegisterCommand::Reload(args) => server::reload(&args),
+        RegisterCommand::History(args) => server::history(&args),
+    }
+}
+
+fn show(args: &RegisterShowArgs) -> Result<(), CommandError> {
+    let text = match args.at {
+        Some(day) => server::at(day, args.client.as_ref())?.text,
+        None => read(&args.file)?,
+    };
+    if args.text {
+        return print(text.trim_end());
+    }
+    let register = register::parse(&text).map_err(|faults| faulty(&args.file, &faults))?;
+    if args.json {
+        print_json(&show::json(&register))
+    } else {
+        print(show::text(&register))
     }
 }
 

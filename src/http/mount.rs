@@ -13,6 +13,7 @@ use utoipa_axum::router::OpenApiRouter;
 use super::cosign::{self, CosignDoor};
 use super::data::{self, DataDoor};
 use super::node_door::NodeRoutes;
+use super::register::{self, RegisterDoor};
 use super::{
     acts, audit, body, clock, control, inspections, migrations, node, rights, secrets, segments,
 };
@@ -28,7 +29,11 @@ pub struct VaultRouters {
 }
 
 /// Makes the vault's routers. Both serve the description of all operations.
-pub fn vault(door: Arc<DataDoor>, cosigning: Arc<CosignDoor>) -> VaultRouters {
+pub fn vault(
+    door: Arc<DataDoor>,
+    cosigning: Arc<CosignDoor>,
+    register: RegisterDoor,
+) -> VaultRouters {
     let (vault, description) = (door.vault().clone(), description(&vault_api()));
     let pairs = Router::from(migrations::data_routes()).with_state(vault.clone());
     let data = Router::from(data::routes())
@@ -39,6 +44,7 @@ pub fn vault(door: Arc<DataDoor>, cosigning: Arc<CosignDoor>) -> VaultRouters {
     let control = Router::from(vault_routes())
         .with_state(vault)
         .merge(audit)
+        .merge(Router::from(register::reload_routes()).with_state(register))
         .merge(cosign::router(cosigning));
     VaultRouters {
         data,
@@ -47,11 +53,12 @@ pub fn vault(door: Arc<DataDoor>, cosigning: Arc<CosignDoor>) -> VaultRouters {
 }
 
 /// Makes the router of a node's control listener.
-pub fn node(routes: NodeRoutes) -> Router {
+pub fn node(routes: NodeRoutes, register: RegisterDoor) -> Router {
     let audit = Router::from(entity_routes()).with_state(routes.node.entity());
     Router::from(node_routes())
         .with_state(routes)
         .merge(audit)
+        .merge(Router::from(register::reload_routes()).with_state(register))
         .merge(description(&node_api()))
 }
 
@@ -80,6 +87,7 @@ fn entity_routes() -> OpenApiRouter<EntityInForce> {
         .merge(audit::search::routes())
         .merge(inspections::routes())
         .merge(clock::routes())
+        .merge(register::routes())
 }
 
 #[derive(OpenApi)]
@@ -108,6 +116,7 @@ fn vault_api() -> utoipa::openapi::OpenApi {
     api.merge(data::routes().into_openapi());
     api.merge(migrations::data_routes().into_openapi());
     api.merge(vault_routes().into_openapi());
+    api.merge(register::reload_routes().into_openapi());
     api.merge(entity_routes().into_openapi());
     api
 }
@@ -116,6 +125,7 @@ fn vault_api() -> utoipa::openapi::OpenApi {
 fn node_api() -> utoipa::openapi::OpenApi {
     let mut api = NodeInfo::openapi();
     api.merge(node_routes().into_openapi());
+    api.merge(register::reload_routes().into_openapi());
     api.merge(entity_routes().into_openapi());
     api
 }
