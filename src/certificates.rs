@@ -12,7 +12,6 @@ use std::path::{Path, PathBuf};
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
-use rustls::pki_types::CertificateDer;
 
 use crate::access;
 use crate::config::{NamedFile, PairUse, TlsFiles};
@@ -46,12 +45,12 @@ pub struct InspectedPair {
     /// The certificate's own dates; none if they cannot be read.
     pub validity: Option<Validity>,
     /// The key's entry in this side's register, where it must have one.
-    pub entry: Option<KeyEntry>,
+    pub entry: Option<RegisterEntry>,
 }
 
 /// A key's entry in a register.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum KeyEntry {
+pub enum RegisterEntry {
     /// There is none.
     Absent,
     /// There is one.
@@ -67,7 +66,7 @@ impl InspectedPair {
     /// When its certificate or its entry ends, whichever is earlier.
     pub fn expires(&self) -> Option<Timestamp> {
         let entry = match &self.entry {
-            Some(KeyEntry::Present { until, .. }) => until.and_then(end_of),
+            Some(RegisterEntry::Present { until, .. }) => until.and_then(end_of),
             _ => None,
         };
         let own = self.validity.map(|validity| validity.until);
@@ -129,7 +128,7 @@ impl TlsInspection {
                 pair.clone()
             }
             None => {
-                let (own, digest) = match read_pair(certificate, key) {
+                let (validity, digest) = match read_pair(certificate, key) {
                     Ok(read) => read,
                     Err(fault) => return self.fault(fault),
                 };
@@ -137,7 +136,7 @@ impl TlsInspection {
                     certificate: certificate.to_owned(),
                     shown,
                     key: digest,
-                    validity: Validity::of(&own),
+                    validity,
                     entry: listed.map(|register| entry_of(register, digest)),
                 };
                 self.pairs.push(pair.clone());
@@ -176,10 +175,10 @@ impl TlsInspection {
     fn entry(&mut self, pair: &InspectedPair, now: Timestamp) {
         let (file, key) = (pair.certificate.display(), pair.key);
         match &pair.entry {
-            Some(KeyEntry::Absent) => self.fault(format_args!(
+            Some(RegisterEntry::Absent) => self.fault(format_args!(
                 "{file}: the register has no entry with its key, {key:?}: the other side refuses it"
             )),
-            Some(KeyEntry::Present {
+            Some(RegisterEntry::Present {
                 holder,
                 until: Some(until),
             }) => {
@@ -212,12 +211,9 @@ impl TlsInspection {
     }
 }
 
-/// Reads a certificate and the digest of its key, and checks that the private key belongs to it. Of
+/// Reads a certificate's dates and the digest of its key, and checks that the private key belongs to it. Of
 /// another user's private key, which root does not read, only the mode is checked.
-fn read_pair(
-    certificate: &Path,
-    key: &Path,
-) -> Result<(CertificateDer<'static>, SpkiDigest), TlsError> {
+fn read_pair(certificate: &Path, key: &Path) -> Result<(Option<Validity>, SpkiDigest), TlsError> {
     let of_another_user = |error: &TlsError| {
         matches!(
             error,
@@ -232,9 +228,8 @@ fn read_pair(
         Err(error) if of_another_user(&error) => tls::read_certificates(certificate)?,
         Err(error) => return Err(error),
     };
-    let own = chain[0].clone();
-    let digest = tls::key_of(certificate, &own)?;
-    Ok((own, digest))
+    let digest = tls::key_of(certificate, &chain[0])?;
+    Ok((Validity::of(&chain[0]), digest))
 }
 
 /// Warns of a line in a server's `[tls]` that earlier versions needed.
@@ -245,10 +240,10 @@ pub fn unused_client_ca(files: &TlsFiles) -> Option<String> {
 }
 
 /// What a register says of a key.
-fn entry_of(register: &Register, key: SpkiDigest) -> KeyEntry {
+fn entry_of(register: &Register, key: SpkiDigest) -> RegisterEntry {
     match access::actor(register, key) {
-        holder if holder == access::UNKNOWN => KeyEntry::Absent,
-        holder => KeyEntry::Present {
+        holder if holder == access::UNKNOWN => RegisterEntry::Absent,
+        holder => RegisterEntry::Present {
             holder,
             until: register.key_terms.get(&key).copied(),
         },

@@ -55,6 +55,9 @@ pub mod witness;
                        4 copy and log contradict each other; 75 a server that may start later"
 )]
 struct Cli {
+    /// Print the result as JSON, and errors too; servers log JSON lines
+    #[arg(long, global = true, display_order = 899)]
+    json: bool,
     /// Say only results, errors and warnings: no progress, no summaries
     #[arg(long, short, global = true, display_order = 900)]
     quiet: bool,
@@ -120,7 +123,7 @@ pub fn main() -> ExitCode {
     set_voice(Voice {
         quiet: cli.quiet,
         verbose: cli.verbose,
-        json: asks_for_json(&matches),
+        json: cli.json || asks_for_json(&matches),
     });
     if cli.verbose > 0 {
         log::start();

@@ -6,15 +6,19 @@
 mod certificates;
 mod configuration;
 mod example;
+mod holders;
 mod keys;
 pub mod layout;
 pub mod register_text;
 mod roots;
 pub mod shares;
 
+pub use holders::FileHolder;
+
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::Path;
 
+use ed25519_dalek::SigningKey;
 use jiff::Timestamp;
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
@@ -24,7 +28,7 @@ use self::example::ExampleRoots;
 use self::keys::DeploymentKeys;
 use self::layout::NewFolder;
 use self::register_text::{AUDITOR, DeclaredFacts, OFFICER, OPERATORS};
-use self::roots::{CertificateDigests, RegisterKey, Roots};
+use self::roots::{CertificateDigests, NODE, RegisterKey, Roots, VAULT};
 use crate::clock::{Clock as _, SystemClock};
 use crate::keys::file::public_key_text;
 use crate::register::Id;
@@ -34,6 +38,14 @@ use crate::terminal::CommandError;
 
 /// The body whose signature every register needs.
 const COMMISSION: &str = "cndp";
+/// Where the key lies with which the witness cosigns.
+const WITNESS_KEY: &str = "secrets/witness.pem";
+
+/// A file for a witness's folder, so that the folder is never empty: its name and text.
+pub const WITNESS_NOTE: (&str, &str) = (
+    "README",
+    "A witness remembers here what it has cosigned: a file for each log. Without this folder it does not start.\n",
+);
 
 /// How a new deployment is made.
 pub struct DeploymentPlan {
@@ -47,6 +59,8 @@ pub struct DeploymentPlan {
     pub node: ListenPlan,
     /// How many years the certificates of clients last.
     pub years: i16,
+    /// Where a witness of the commission listens; `None`: it is made without one.
+    pub witness: Option<ListenPlan>,
     /// Whether these are the published example keys.
     pub example: bool,
     /// The threshold and the number of custodians of the authority's key; `None`: it is a file.
@@ -128,6 +142,8 @@ pub struct NewDeployment {
     pub certificates_until: Date,
     /// How many custodians hold shares of the authority's key; none where it is a file.
     pub custodians: usize,
+    /// Who must hold which files.
+    pub holders: Vec<FileHolder>,
 }
 
 /// Fills `dir` by the plan.
@@ -142,12 +158,12 @@ pub fn make(dir: &Path, plan: &DeploymentPlan) -> Result<NewDeployment, CommandE
     let roots = Roots::make(&mut keys, &folder, plan)?;
     let maker = CertificateMaker::new(today, plan.years);
     let certificates = CertificateDigests::make(&mut keys, &folder, &maker, plan, &roots)?;
-    let text = register_text::write(plan.facts, &roots.publics(plan, today, certificates));
+    let text = register_text::write(plan.facts, &roots.publics(plan, today, &certificates));
     folder.public("register.toml", &text)?;
     folder.public("register.jws", &sign_register(&text, &roots)?)?;
     // The configuration comes last: without it nothing starts on half a folder.
-    write_configuration(&folder, plan, &roots)?;
-    let fingerprints = keys.fingerprints;
+    write_configuration(&folder, plan, &roots, &certificates)?;
+    let (fingerprints, custodians) = (keys.fingerprints, roots.custodians());
     if plan.example {
         let example = ExampleRoots {
             identity: roots.identity,
@@ -172,6 +188,7 @@ pub fn make(dir: &Path, plan: &DeploymentPlan) -> Result<NewDeployment, CommandE
         secrets: fingerprints.into_iter().map(|(_, path)| path).collect(),
         certificates_until: maker.until(),
         custodians: plan.custodians.map_or(0, |(_, count)| count),
+        holders: holders::all(plan, &custodians),
     })
 }
 
@@ -201,6 +218,7 @@ fn write_configuration(
     folder: &NewFolder,
     plan: &DeploymentPlan,
     roots: &Roots,
+    certificates: &CertificateDigests,
 ) -> Result<(), CommandError> {
     for path in ["orders", "input", "data/vault", "data/node"] {
         folder.folder(path)?;
@@ -214,9 +232,31 @@ fn write_configuration(
         format!("\n[[register.key]]\nid = {id:?}\nbody = {body:?}\npublic = {public:?}\n")
     };
     let pins: String = roots.register.iter().map(pin).collect();
-    folder.public("vault.toml", &configuration::vault(plan, &pins))?;
+    let witness = roots.witness.as_ref().zip(plan.witness.as_ref());
+    let asked = |by: &str| {
+        let entry = |(key, place): (&SigningKey, &ListenPlan)| {
+            let public = public_key_text(&key.verifying_key());
+            configuration::asked_witness(by, &place.url(place.control), &public)
+        };
+        witness.map(entry).unwrap_or_default()
+    };
+    folder.public(
+        "vault.toml",
+        &configuration::vault(plan, &pins, &asked(VAULT)),
+    )?;
     let segment = public_key_text(&roots.segment.verifying_key());
-    folder.public("node.toml", &configuration::node(plan, &pins, &segment))
+    folder.public(
+        "node.toml",
+        &configuration::node(plan, &pins, &segment, &asked(NODE)),
+    )?;
+    if let Some((_, place)) = witness {
+        let callers = [certificates.vault, certificates.node];
+        let text = configuration::witness(plan, place, &roots.checkpoint_keys(), &callers);
+        folder.public("witness.toml", &text)?;
+        let (name, note) = WITNESS_NOTE;
+        folder.public(&format!("data/witness/{name}"), note)?;
+    }
+    Ok(())
 }
 
 /// The client files, by path inside the folder.
@@ -228,8 +268,15 @@ fn client_files(plan: &DeploymentPlan) -> Vec<String> {
         .map(|client| client.id)
         .chain(OPERATORS)
         .chain([OFFICER, AUDITOR]);
-    ids.map(|id| format!("clients/{id}.toml"))
-        .chain([format!("clients/{AUDITOR}-node.toml")])
+    let rights_officers = plan.facts.rights_officers.iter().copied();
+    ids.chain(rights_officers.clone())
+        .map(|id| format!("clients/{id}.toml"))
+        .chain(
+            [AUDITOR]
+                .into_iter()
+                .chain(rights_officers)
+                .map(|id| format!("clients/{id}-node.toml")),
+        )
         .collect()
 }
 

@@ -72,8 +72,7 @@ pub fn run_vault(
     options: StartOptions,
 ) -> Result<(), CommandError> {
     let protection = prepare_process(false);
-    let config = VaultConfig::load(config)
-        .map_err(|e| CommandError::new(e, "correct the file and start again"))?;
+    let config = VaultConfig::load(config)?;
     let register = open_register(&config.register)?;
     let (secrets, fingerprints) = read_vault_secrets(&config)?;
     refuse_example_keys(&config.tls, &fingerprints, options.allow_example_keys)?;
@@ -365,8 +364,7 @@ async fn keep_house(vault: InForce<Vault>, mut watch: EntityWatch, registry: Arc
 /// When configuration, keys, register or store are not in order, or a port is taken.
 pub fn run_node(config: &Path, options: StartOptions) -> Result<(), CommandError> {
     let protection = prepare_process(true);
-    let config = NodeConfig::load(config)
-        .map_err(|e| CommandError::new(e, "correct the file and start again"))?;
+    let config = NodeConfig::load(config)?;
     let register = open_register(&config.register)?;
     let (parts, fingerprints) = node_parts(&config, register)?;
     refuse_example_keys(&config.tls, &fingerprints, options.allow_example_keys)?;

@@ -40,6 +40,35 @@ pub fn print_json(value: &impl serde::Serialize) -> Result<(), CommandError> {
     print(text)
 }
 
+/// Writes a result to standard output: as text, or as JSON where the command line asks for that.
+///
+/// # Errors
+/// When standard output takes no more.
+pub fn print_either(
+    text: impl Display,
+    json: impl FnOnce() -> serde_json::Value,
+) -> Result<(), CommandError> {
+    if voice().json {
+        print_json(&json())
+    } else {
+        print(text)
+    }
+}
+
+/// Writes what people read before or beside a result: to standard output, or to standard error where
+/// the result is JSON.
+///
+/// # Errors
+/// When standard output takes no more.
+pub fn print_beside(text: impl Display) -> Result<(), CommandError> {
+    if voice().json {
+        // Standard error may be closed; the result does not depend on it.
+        let _ = writeln!(io::stderr(), "{text}");
+        return Ok(());
+    }
+    print(text)
+}
+
 /// What a failed write to standard output means.
 pub fn output_error(error: &io::Error) -> CommandError {
     match error.kind() {

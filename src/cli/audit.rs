@@ -272,7 +272,7 @@ fn unreadable(error: &LogSourceError) -> CommandError {
         LogSourceError::File(..) => "check the path and its permissions",
         LogSourceError::Store(_) => "name the folder that `[store] path` names, or a copy of it",
         LogSourceError::Server(_) => {
-            "check the client file, that the server runs, and that the register has this auditor"
+            "use an auditor's client file, of the side whose log is wanted, and check that the server runs"
         }
         LogSourceError::NoLog(_) => {
             "name a folder that `cloison audit copy` made, or a store's folder"

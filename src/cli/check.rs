@@ -6,6 +6,8 @@ mod survey;
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
+use serde_json::json;
+
 use super::inputs::list_faults;
 use crate::certificates::{ending_entries, unused_client_ca};
 use crate::clock::{Clock as _, SystemClock};
@@ -14,7 +16,7 @@ use crate::config::{
     WitnessConfig,
 };
 use crate::register::{self, Fault, Register, RegisterOpenError};
-use crate::terminal::{CommandError, print};
+use crate::terminal::{CommandError, print, print_json, voice};
 pub(super) use survey::Survey;
 
 /// Check registers and configurations: every fault, and what to write instead
@@ -42,9 +44,12 @@ pub struct CheckArgs {
 /// # Errors
 /// When any file has a fault or cannot be read.
 pub fn run(args: CheckArgs) -> Result<(), CommandError> {
-    let mut bad = 0;
+    let (mut bad, mut files) = (0, vec![]);
     for file in args.files.iter().chain(&args.config) {
         match check_file(file) {
+            Ok(CheckedFile { says, warnings }) if voice().json => {
+                files.push(json!({"file": file, "good": says, "warnings": warnings}));
+            }
             Ok(CheckedFile { says, warnings }) => {
                 print(format_args!("{}: {says}", file.display()))?;
                 for warning in warnings {
@@ -53,9 +58,16 @@ pub fn run(args: CheckArgs) -> Result<(), CommandError> {
             }
             Err(text) => {
                 bad += 1;
-                complain(&text);
+                if voice().json {
+                    files.push(json!({"file": file, "faults": text}));
+                } else {
+                    complain(&text);
+                }
             }
         }
+    }
+    if voice().json {
+        print_json(&json!({"files": files}))?;
     }
     match bad {
         0 => Ok(()),

@@ -30,9 +30,10 @@ pub enum ClientCommand {
 /// Turn a file of identifiers, one a line, into pseudonyms, one a line
 #[derive(clap::Args)]
 #[command(after_long_help = "Examples:\n  \
-    cloison client tokenize --client clients/cnss-health.toml --sector health --scheme cnie --purpose billing \
-    < cards.txt > pseudonyms.txt\n  \
-    cut -d';' -f1 people.csv | cloison client tokenize --sector health --scheme cnie | paste -d';' - rest.csv\n\n\
+    cloison client tokenize --client clients/cnss-health.toml --sector health --scheme cnie \\\n    \
+    --purpose billing < cards.txt > pseudonyms.txt\n  \
+    cut -d';' -f1 people.csv | cloison client tokenize --sector health --scheme cnie \\\n    \
+    | paste -d';' - rest.csv\n\n\
     The order is kept: line n out answers line n in. A line that is not an identifier of the scheme becomes `!` and a code; \
     the others are answered all the same. A file may have any size; it is sent in batches, each of which is stored when it is answered, and \
     sending the same line again gives the same answer.\n\n\

@@ -18,7 +18,8 @@ pub enum ClockCommand {
 /// The arguments of `clock lower`.
 #[derive(clap::Args)]
 #[command(after_long_help = "Examples:\n  \
-    cloison statement new --register register.toml --lower-clock-mark vault:2036-11-20T12:00:00Z --out statement.jws\n  \
+    cloison statement new --register register.toml --lower-clock-mark vault:2036-11-20T12:00:00Z \\\n    \
+    --out statement.jws\n  \
     cloison clock lower --statement statement.jws --client clients/operator.toml\n\n\
     The mark is the latest time on which the vault or the node ever acted. While the clock is behind it, they refuse what depends \
     on the time (`clock-behind`). /readyz names it (`clock`). First set the clock right: the mark becomes what it shows. Two operators sign the \

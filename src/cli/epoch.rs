@@ -18,10 +18,10 @@ pub enum EpochCommand {
     List(SectorEpochArgs),
     /// Begin a new epoch: from now on the sector gets new pseudonyms
     #[command(after_long_help = "Examples:\n  \
-        cloison epoch advance --sector health --from 1 --client clients/operator.toml\n  \
-        cloison epoch advance --sector health --from 2 --end-overlap 1 --client clients/operator.toml\n  \
-        cloison epoch advance --sector health.chu-rabat.study-42 --from 1 --own-secret --statement statement.jws \\\n    \
-        --client clients/operator.toml\n\n\
+    cloison epoch advance --sector health --from 1 --client clients/operator.toml\n  \
+    cloison epoch advance --sector health --from 2 --end-overlap 1 --client clients/operator.toml\n  \
+    cloison epoch advance --sector health.chu-rabat.study-42 --from 1 --own-secret \\\n    \
+    --statement statement.jws --client clients/operator.toml\n\n\
         This cannot be undone. --from names the epoch at which the sector stands (`cloison epoch list`), so that sending the command \
         twice advances once. In a sector that stores no mappings, --own-secret needs a statement of two operators (`cloison \
         statement new`). During the overlap that the register declares, clients can ask for the previous epoch's \

@@ -3,7 +3,9 @@
 use std::path::{Path, PathBuf};
 
 use super::inputs::parse_id;
-use crate::deployment::{DeploymentPlan, ListenPlan, NewDeployment, make, register_text};
+use crate::deployment::{
+    DeploymentPlan, FileHolder, ListenPlan, NewDeployment, make, register_text,
+};
 use crate::register::Id;
 use crate::terminal::{CommandError, print, print_json};
 
@@ -11,7 +13,8 @@ use crate::terminal::{CommandError, print, print_json};
 #[derive(clap::Args)]
 #[command(after_long_help = "Examples:\n  \
     cloison init ./pilot\n  \
-    cloison init /etc/cloison --deployment ma-prod --vault-host vault.example.ma --authority-host node.example.ma\n\n\
+    cloison init /etc/cloison --deployment ma-prod --vault-host vault.example.ma \\\n    \
+    --authority-host node.example.ma\n\n\
     Nothing is overwritten. The folder holds everything; at the end the command prints who must hold which file.")]
 pub struct InitArgs {
     /// The folder to fill; it must not exist yet, or be empty
@@ -27,6 +30,10 @@ pub struct InitArgs {
     /// listens on loopback
     #[arg(long, value_name = "HOST", value_parser = host)]
     authority_host: Vec<String>,
+    /// A name or address under which vault and node reach the commission's witness (repeatable);
+    /// without one it listens on loopback
+    #[arg(long, value_name = "HOST", value_parser = host)]
+    witness_host: Vec<String>,
     /// Split the authority's key between this many custodians; without it the key is a file at the
     /// authority node
     #[arg(long, value_name = "COUNT", requires = "threshold", value_parser = clap::value_parser!(u8).range(2..=32))]
@@ -71,6 +78,7 @@ pub fn run(args: InitArgs) -> Result<(), CommandError> {
         vault: ListenPlan::new(args.vault_host, [7443, 7444, 7445]),
         node: ListenPlan::new(args.authority_host, [7542, 7543, 7545]),
         years: args.years,
+        witness: (!args.example).then(|| ListenPlan::new(args.witness_host, [7643, 7644, 7645])),
         example: args.example,
         custodians: args
             .threshold
@@ -92,40 +100,59 @@ fn report(made: &NewDeployment, dir: &Path) -> String {
         certificates_until,
         ..
     } = made;
+    let witness = if made.holders.iter().any(|row| row.holder == "witness") {
+        format!("cloison witness serve --config {dir}/witness.toml\n  ")
+    } else {
+        String::new()
+    };
     format!(
-        "Deployment {deployment:?} is ready in {dir}: {secrets} secrets, {clients} clients, certificates until \
+        "Deployment {deployment:?} is ready in {dir}: {secrets} secrets, {clients} client files, clients' certificates until \
          {certificates_until}.\n\
          \n\
-         Who must hold which files. Give each row to its holder, no two rows to one holder, and then delete {dir}:\n\
-         \n  \
-         the vault               vault.toml register.* tls/vault.pem secrets/tls/vault.key secrets/vault/ data/vault.first-start\n  \
-         {0:<23} its backup: secrets/vault/, under another administrator than the store's backup\n  \
-         the authority node      node.toml register.* tls/node.pem tls/vault.pem secrets/tls/node.key secrets/authority/ data/node.first-start\n  \
-         the commission          secrets/register/commission.pem clients/auditor*.toml tls/{{vault,node,auditor}}.pem secrets/tls/auditor.key\n  \
-         operations              secrets/register/operations.pem (offline)\n  \
-         each operator           tls/vault.pem, their own clients/*.toml tls/*.pem secrets/tls/*.key secrets/people/*.pem\n  \
-         each approver           their own secrets/people/*.pem\n  \
-         each officer            tls/node.pem, their own clients/*.toml tls/*.pem secrets/tls/*.key secrets/people/*.pem\n  {custodians}\
-         each sector system      tls/vault.pem, its own clients/*.toml tls/*.pem secrets/tls/*.key\n\
+         Who must hold which files, each in the same place of a folder of their own. Give each row to its holder, no two\n\
+         rows to one holder, and then delete {dir}. They need these files and nothing else:\n\
          \n\
-         orders/ and input/ are empty: for orders to be signed, and for identifiers that are sent. data/ is each program's own.\n\
+         {holders}\n\
+         secrets/vault/ needs a backup of its own, under another administrator than that of the store's backups.\n\
+         orders/ and input/ are empty: for orders to be signed, and for identifiers that are sent.\n\
          \n\
          Next:\n  \
          cloison serve --config {dir}/vault.toml\n  \
          cloison authority serve --config {dir}/node.toml\n  \
-         or both as services, each row on its own machine: docs/operations.md, \"As a service\"\n  \
-         printf 'AB123456\\n' | cloison client tokenize --client {dir}/clients/cnss-health.toml \
+         {witness}\
+         or as services, each row on its own machine: docs/operations.md, \"As a service\"\n  \
+         printf 'AB123456\\n' | cloison client tokenize --client {dir}/clients/cnss-health.toml \\\n      \
          --sector health --scheme cnie --purpose billing\n  \
          edit {dir}/register.toml, then: cloison check {dir}/register.toml\n  \
          and have it signed by both keys: cloison register sign --help",
-        "",
-        custodians = match made.custodians {
-            0 => "",
-            _ => {
-                "each custodian          tls/node.pem, their own secrets/custodians/* clients/*.toml tls/*.pem secrets/tls/*.key\n  "
-            }
-        },
+        holders = holders(&made.holders),
         secrets = made.secrets.len(),
         clients = made.clients.len(),
     )
+}
+
+/// A row for each holder, its files in lines of at most 100 columns.
+fn holders(rows: &[FileHolder]) -> String {
+    const COLUMNS: usize = 100;
+    let mut text = String::new();
+    for FileHolder {
+        holder,
+        role,
+        files,
+    } in rows
+    {
+        let mut line = format!("  {holder:<13}{role:<25}");
+        let indent = line.chars().count();
+        for file in files {
+            if line.chars().count() + 1 + file.len() > COLUMNS {
+                text += line.trim_end();
+                line = format!("\n{:indent$}", "");
+            }
+            line += " ";
+            line += file;
+        }
+        text += &line;
+        text += "\n";
+    }
+    text
 }

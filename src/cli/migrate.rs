@@ -21,7 +21,8 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// Bring a sector's pseudonyms from one epoch to the next, under a signed order
 #[derive(clap::Args)]
 #[command(after_long_help = "Example:\n  \
-    cloison migrate --order orders/migration.jws --key secrets/people/officer.pem --client clients/officer.toml\n\n\
+    cloison migrate --order orders/migration.jws --key secrets/people/officer.pem \\\n    \
+    --client clients/officer.toml\n\n\
     For a sector that keeps only pseudonyms and must follow an epoch. The node opens the epoch's mappings and hands them \
     back to the vault, which makes pairs (old pseudonym, new one) and seals them to the sector: it fetches them with \
     `cloison client migration fetch`. No identifier is shown: this command prints counts.\n\n\

@@ -13,6 +13,8 @@ use ed25519_dalek::SigningKey;
 use jiff::Timestamp;
 use serde::Serialize;
 
+use serde_json::json;
+
 use super::assent::Assent;
 use super::inputs::{order_payload, read_person_key, read_register};
 use super::signed_file;
@@ -24,7 +26,7 @@ use crate::refusal::Refusal;
 use crate::register::{Id, Register};
 use crate::statement::{Statement as _, UnverifiedStatement};
 use crate::terminal::files::read_text;
-use crate::terminal::{CommandError, print, print_json};
+use crate::terminal::{CommandError, print, print_either, print_json};
 
 /// Make, sign, check and read orders; stop them, and see where they stand
 #[derive(clap::Subcommand)]
@@ -41,27 +43,30 @@ pub enum OrderCommand {
     List(list::OrderListArgs),
     /// End an order for good; any one of its authority's approvers may do this
     #[command(after_long_help = "Examples:\n  \
-        cloison order revoke --key secrets/people/judge.pem --kid judge --reason case-closed \\\n    \
-        --client clients/officer.toml orders/17.jws\n  \
-        cloison order revoke --yes --key judge.pem --kid judge --reason key-lost --register register.toml \\\n    \
-        --out revoke.jws 97483811-47ac-4cfb-9d79-2e01cc0fb1e3\n\n\
+    cloison order revoke --key secrets/people/judge-1.pem --kid judge-1 --reason case-closed \\\n    \
+    --client clients/officer.toml orders/17.jws\n  \
+    cloison order revoke --yes --key secrets/people/judge-1.pem --kid judge-1 --reason key-lost \\\n    \
+    --register register.toml --out revoke.jws 97483811-47ac-4cfb-9d79-2e01cc0fb1e3\n\n\
         Anyone who has the signed file may bring it to either side or to both: `cloison order lodge`. When the node is no longer \
         trusted, have an operator bring it to the vault.")]
     Revoke(act::OrderActArgs),
     /// Stop an order until the suspension is lifted; any one of its authority's approvers may do this
     #[command(after_long_help = "Example:\n  \
-        cloison order suspend --key secrets/people/judge.pem --kid judge --reason appeal --client clients/officer.toml orders/17.jws")]
+    cloison order suspend --key secrets/people/judge-1.pem --kid judge-1 --reason appeal \\\n    \
+    --client clients/officer.toml orders/17.jws")]
     Suspend(act::OrderActArgs),
     /// Lift suspensions; this needs a quorum, as an order does
     #[command(after_long_help = "Example:\n  \
-        cloison order resume --key judge.pem --kid judge --reason appeal-rejected --lift DIGEST --out resume.jws orders/17.jws\n  \
-        cloison order sign --key prosecutor.pem --kid prosecutor resume.jws\n  \
-        cloison order lodge resume.jws --client clients/officer.toml\n\n\
+    cloison order resume --key secrets/people/judge-1.pem --kid judge-1 --reason appeal-rejected \\\n    \
+    --lift DIGEST --out resume.jws orders/17.jws\n  \
+    cloison order sign --key secrets/people/prosecutor-1.pem --kid prosecutor-1 resume.jws\n  \
+    cloison order lodge resume.jws --client clients/officer.toml\n\n\
         The act lifts the suspensions that it names and no later one. `cloison order list` shows their digests.")]
     Resume(act::OrderResumeArgs),
     /// Close the review that the use of an order under force majeure opened
     #[command(after_long_help = "Example:\n  \
-        cloison order review --close --key inspector.pem --kid inspector --reason lawful --client clients/officer.toml orders/17.jws\n\n\
+    cloison order review --close --key secrets/people/inspector.pem --kid inspector --reason lawful \\\n    \
+    --client clients/officer.toml orders/17.jws\n\n\
         A review is closed when the order is over, by an approver of a body that did not sign it; or, where the authority has \
         no such body, by two bodies with at least one person who did not sign it (--out, then `cloison order sign`, `lodge`).")]
     Review(act::OrderReviewArgs),
@@ -78,7 +83,8 @@ pub enum OrderCommand {
 /// The arguments of `order sign`.
 #[derive(clap::Args)]
 #[command(after_long_help = "Example:\n  \
-    cloison order sign --key secrets/people/judge.pem --kid judge --register register.toml orders/17.jws\n\n\
+    cloison order sign --key secrets/people/judge-1.pem --kid judge-1 --register register.toml \\\n    \
+    orders/17.jws\n\n\
     Prints what is signed before it signs, and asks when it runs at a terminal; then adds the signature to the file, and says \
     which signatures are still missing. \
     With --register it refuses an order that the register forbids, and a key that is not the approver's.")]
@@ -166,12 +172,12 @@ fn sign(args: &OrderSignArgs) -> Result<(), CommandError> {
                 .map_err(|error| unsigned(&args.order, error))
         },
     )?;
-    print(format_args!(
-        "Signed by {}: {}",
-        args.kid,
-        args.order.display()
-    ))?;
-    print(missing(&signed, &payload, register.as_ref()))
+    let missing = missing(&signed, &payload, register.as_ref());
+    let (kid, order) = (&args.kid, args.order.display());
+    print_either(
+        format_args!("Signed by {kid}: {order}\n{missing}"),
+        || json!({"signed-by": kid.as_str(), "order": args.order, "id": payload.id, "missing": missing.to_string()}),
+    )
 }
 
 fn unsigned(path: &Path, error: jws::JwsError) -> CommandError {

@@ -27,16 +27,18 @@ use crate::terminal::{CommandError, print, print_json};
 pub enum RegisterCommand {
     /// Add a signature to a register that has no fault
     #[command(after_long_help = "Example:\n  \
-        cloison register sign register.toml --as operations --key secrets/register/operations.pem --config vault.toml\n\n\
+    cloison register sign register.toml --as operations --key secrets/register/operations.pem \\\n    \
+    --config vault.toml\n\n\
         With --config the command refuses an id or a key that the configuration does not pin. Each holder of a \
         register key runs this in turn, on the same register.toml, and hands on register.jws. Signatures over another \
         text, such as the version before, are set aside in a file beside it.")]
     Sign(RegisterSignArgs),
     /// Verify the signatures: by the keys that a configuration pins, or by keys that you name
     #[command(after_long_help = "Examples:\n  \
-        cloison register verify --config vault.toml\n  \
-        cloison register verify register.toml --deployment cloison --commission cndp --quorum 2 \\\n      \
-        --pin operations:vault-agency:HEX --pin commission:cndp:HEX")]
+    cloison register verify --config vault.toml\n  \
+    cloison register verify register.toml --deployment cloison --commission cndp --quorum 2 \\\n    \
+    --pin operations:operations:3d4017c3e843895a92b70aa74d1b7ebc9c982ccf2ec4968cc0cd55f12af4660c \\\n    \
+    --pin commission:cndp:3d4017c3e843895a92b70aa74d1b7ebc9c982ccf2ec4968cc0cd55f12af4660c")]
     Verify(RegisterVerifyArgs),
     /// Show what the register says (not who signed it)
     #[command(

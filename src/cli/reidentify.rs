@@ -16,9 +16,12 @@ use crate::terminal::{CommandError, print, print_json};
 /// Re-identify pseudonyms under a signed order, as an officer
 #[derive(clap::Args)]
 #[command(after_long_help = "Examples:\n  \
-    cloison reidentify --order orders/17.jws --key secrets/people/officer.pem --client clients/officer.toml sante1p…\n  \
-    cloison reidentify --order orders/17.jws --key officer.pem --sector health < pseudonyms.txt > persons.tsv\n  \
-    cloison reidentify --order orders/17.jws --key officer.pem --to officer-key --out answers.age < pseudonyms.txt\n\n\
+    cloison reidentify --order orders/17.jws --key secrets/people/officer.pem \\\n    \
+    --client clients/officer.toml sante1p…\n  \
+    cloison reidentify --order orders/17.jws --key secrets/people/officer.pem --sector health \\\n    \
+    < pseudonyms.txt > persons.tsv\n  \
+    cloison reidentify --order orders/17.jws --key secrets/people/officer.pem --to officer-key \\\n    \
+    --out answers.age < pseudonyms.txt\n\n\
     Prints one line an item, in order: pseudonym, scheme and value, or `!` and a code. An item that is not a pseudonym is not \
     repeated: its number stands in its place, such as #3. The vault and the authority node each check \
     the order and log the request before anything is opened. Exit codes: 0 all found; 3 some were not; 1 refused.")]

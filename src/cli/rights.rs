@@ -4,6 +4,8 @@ use std::path::{Path, PathBuf};
 
 use uuid::Uuid;
 
+use serde_json::json;
+
 use super::assent::{Assent, Irreversible};
 use super::inputs::{present_second, read_register, write_new};
 use super::{list, signed_file};
@@ -17,7 +19,7 @@ use crate::rights::request::ErasureRequest;
 use crate::rights::resolutions::{ItemResolutions, PersonResolutions, ResolutionQuestion};
 use crate::statement::{self, Statement as _};
 use crate::terminal::files::read_text;
-use crate::terminal::{CommandError, print, print_json};
+use crate::terminal::{CommandError, print, print_either, print_json};
 
 /// Serve people's rights, as a rights officer: who resolved a pseudonym; erasure
 #[derive(clap::Subcommand)]
@@ -35,7 +37,7 @@ pub enum RightsCommand {
 /// The arguments of `rights resolutions`.
 #[derive(clap::Args)]
 #[command(after_long_help = "Example:\n  \
-    cloison rights resolutions --client clients/rights.toml --sector health --pseudonym sante1p…\n\n\
+    cloison rights resolutions --client clients/rights-1.toml --sector health --pseudonym sante1p…\n\n\
     Each resolution names authority, officer, order and legal basis, and the entry of the vault's log that says so. Resolutions whose \
     notice the order delays (`inform_after`) do not appear before that time. The look-up is logged, the pseudonym is not.")]
 pub struct ResolutionsArgs {
@@ -72,11 +74,11 @@ struct RightsKeyArgs {
 /// The arguments of `rights erase`.
 #[derive(clap::Args)]
 #[command(after_long_help = "Example:\n  \
-    cloison rights erase --register register.toml --sector health --pseudonym sante1p… --reason request \\\n    \
-    --key secrets/rights-1.pem --kid rights-1 --out erase.jws\n  \
-    cloison rights sign erase.jws --key secrets/rights-2.pem --kid rights-2\n  \
-    cloison rights lodge erase.jws --client clients/rights.toml        # at the vault\n  \
-    cloison rights lodge erase.jws --client clients/rights-node.toml   # at each authority's node\n\n\
+    cloison rights erase --register register.toml --sector health --pseudonym sante1p… \\\n    \
+    --reason request --key secrets/people/rights-1.pem --kid rights-1 --out erase.jws\n  \
+    cloison rights sign erase.jws --key secrets/people/rights-2.pem --kid rights-2\n  \
+    cloison rights lodge erase.jws --client clients/rights-1.toml        # at the vault\n  \
+    cloison rights lodge erase.jws --client clients/rights-1-node.toml   # at each authority's node\n\n\
     At once it destroys the mappings of exactly these pseudonyms and the salts of the batches that they may be in; after the \
     register's evidence-days it destroys the tags that link log entries to them. The answer does not say what there was. An \
     order that was lodged before keeps its own copy until it is over. A person has other pseudonyms in other epochs, periods \
@@ -110,9 +112,8 @@ pub struct EraseArgs {
 
 /// The arguments of `rights sign`.
 #[derive(clap::Args)]
-#[command(
-    after_long_help = "Example:\n  cloison rights sign erase.jws --key secrets/rights-2.pem --kid rights-2"
-)]
+#[command(after_long_help = "Example:\n  \
+    cloison rights sign erase.jws --key secrets/people/rights-2.pem --kid rights-2")]
 pub struct EraseSignArgs {
     /// The request
     #[arg(value_name = "FILE")]
@@ -126,8 +127,8 @@ pub struct EraseSignArgs {
 /// The arguments of `rights lodge`.
 #[derive(clap::Args)]
 #[command(after_long_help = "Examples:\n  \
-    cloison rights lodge erase.jws --client clients/rights.toml        # at the vault\n  \
-    cloison rights lodge erase.jws --client clients/rights-node.toml   # at each authority's node")]
+    cloison rights lodge erase.jws --client clients/rights-1.toml        # at the vault\n  \
+    cloison rights lodge erase.jws --client clients/rights-1-node.toml   # at each authority's node")]
 pub struct EraseLodgeArgs {
     /// The request, signed by two
     #[arg(value_name = "FILE")]
@@ -241,12 +242,16 @@ fn erase(args: EraseArgs) -> Result<(), CommandError> {
     let signed =
         statement::sign::<ErasureRequest>(&signed.0, &args.key.kid, &signed.1).map_err(unusable)?;
     write_new(&args.out, &signed)?;
-    print(format_args!(
+    let said = format!(
         "Request {} signed by {}: {}. A second rights officer signs it: `cloison rights sign`",
         erasure.id,
         args.key.kid,
         args.out.display()
-    ))
+    );
+    print_either(
+        said,
+        || json!({"id": erasure.id, "signed-by": args.key.kid.as_str(), "request": args.out}),
+    )
 }
 
 impl RightsKeyArgs {
@@ -268,11 +273,11 @@ fn countersign(args: &EraseSignArgs) -> Result<(), CommandError> {
         args.assent,
         |text| statement::sign::<ErasureRequest>(text, &args.key.kid, &key).map_err(unusable),
     )?;
-    print(format_args!(
-        "Signed by {}: {}",
-        args.key.kid,
-        args.request.display()
-    ))
+    let (kid, request) = (&args.key.kid, args.request.display());
+    print_either(
+        format_args!("Signed by {kid}: {request}"),
+        || json!({"signed-by": kid.as_str(), "request": args.request}),
+    )
 }
 
 /// What a request says, for the people who sign it. Its texts were not checked, so they are escaped:

@@ -10,6 +10,8 @@ use data_encoding::HEXLOWER;
 use ed25519_dalek::SigningKey;
 use toml::de::DeTable;
 
+use serde_json::json;
+
 use super::authority::keygen;
 use crate::config::{NodeConfig, Openers, VaultConfig};
 use crate::keys::custody::{Custody, Deposit, Keyring, is_credential_name};
@@ -18,7 +20,7 @@ use crate::keys::{AuthoritySecret, Key, memory};
 use crate::register::Suite;
 use crate::seal::segment::AuthorityPrivateKey;
 use crate::terminal::files::read_text;
-use crate::terminal::{CommandError, print};
+use crate::terminal::{CommandError, print_either};
 
 /// Make, move, split and recover root secrets
 #[derive(clap::Subcommand)]
@@ -70,7 +72,8 @@ pub struct SecretsNewArgs {
 /// Copy a secret into another custody, and read it back from there
 #[derive(clap::Args)]
 #[command(after_long_help = "Examples:\n  \
-    cloison secrets move identity file:secrets/vault/identity.secret token:secrets/vault/identity.wrapped --config vault.toml\n  \
+    cloison secrets move identity file:secrets/vault/identity.secret \\\n    \
+    token:secrets/vault/identity.wrapped --config vault.toml\n  \
     cloison secrets move audit credential:audit file:audit.secret\n\n\
     The old place is unchanged: change the configuration, start the vault, and destroy the old secret when the vault serves.")]
 pub struct SecretsMoveArgs {
@@ -174,7 +177,10 @@ pub fn run(command: SecretsCommand) -> Result<(), CommandError> {
                     "check [token] in the configuration given with --config",
                 )
             })?;
-            print("The token has a wrapping key now.")
+            print_either(
+                "The token has a wrapping key now.",
+                || json!({"made": true}),
+            )
         }
         SecretsCommand::Split(args) => shares::split_secrets(&args),
         SecretsCommand::Drill(args) => shares::drill(&args),
@@ -198,19 +204,25 @@ fn new(args: &SecretsNewArgs) -> Result<(), CommandError> {
     match (args.kind, &args.id) {
         (SecretKind::Authority, Some(id)) => {
             let key = AuthorityPrivateKey::derive(&AuthoritySecret(secret), id, args.suite);
-            print(format_args!(
-                "{at}: a new authority secret; as {id} (suite {}) its public key is {}",
-                args.suite.number(),
-                HEXLOWER.encode(key.public())
-            ))
+            let (suite, public) = (args.suite.number(), HEXLOWER.encode(key.public()));
+            print_either(
+                format_args!(
+                    "{at}: a new authority secret; as {id} (suite {suite}) its public key is {public}"
+                ),
+                || json!({"secret": args.to.at, "kind": "authority", "id": id, "suite": suite, "public": public}),
+            )
         }
         (kind @ (SecretKind::Segment | SecretKind::Checkpoint), _) => {
             let public = public_key_text(&SigningKey::from_bytes(secret.expose()).verifying_key());
-            print(format_args!(
-                "{at}: a new {kind} key; its public key is {public}"
-            ))
+            print_either(
+                format_args!("{at}: a new {kind} key; its public key is {public}"),
+                || json!({"secret": args.to.at, "kind": kind.to_string(), "public": public}),
+            )
         }
-        (kind, _) => print(format_args!("{at}: a new secret of kind {kind}")),
+        (kind, _) => print_either(
+            format_args!("{at}: a new secret of kind {kind}"),
+            || json!({"secret": args.to.at, "kind": kind.to_string()}),
+        ),
     }
 }
 
@@ -242,7 +254,10 @@ fn move_secret(args: &SecretsMoveArgs) -> Result<(), CommandError> {
         args.to.at.display(),
         args.to.custody.as_str(),
     );
-    print(format_args!(
-        "{to}: the secret is here now, in custody `{custody}`, and was read back.\n{from} is unchanged."
-    ))
+    print_either(
+        format_args!(
+            "{to}: the secret is here now, in custody `{custody}`, and was read back.\n{from} is unchanged."
+        ),
+        || json!({"from": args.from.at, "to": args.to.at, "custody": custody}),
+    )
 }

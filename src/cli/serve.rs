@@ -10,7 +10,7 @@ use crate::vault::SectorAdvance;
 #[derive(clap::Args)]
 #[command(after_long_help = "Examples:\n  \
     cloison serve --config vault.toml\n  \
-    cloison serve --config vault.toml --advance health       # once, after the register changed the sector's granularity\n\n\
+    cloison serve --config vault.toml --advance health   # once, after its granularity changed\n\n\
     SIGTERM ends it after the requests that have begun.")]
 pub struct ServeArgs {
     /// The vault's configuration (`vault.toml`).

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use super::assent::Assent;
 use crate::statement::{self, Statement};
 use crate::terminal::files::{read_text, replace_file};
-use crate::terminal::{CommandError, print};
+use crate::terminal::{CommandError, print_beside};
 
 /// A locked file: no other process replaces it while this is held.
 pub(super) struct SignedFile {
@@ -82,7 +82,7 @@ pub(super) fn countersign<S: Statement>(
     assent: Assent,
     sign: impl FnOnce(&str) -> Result<String, CommandError>,
 ) -> Result<String, CommandError> {
-    print(summary)?;
+    print_beside(summary)?;
     assent.obtain_at_terminal("Sign this?")?;
     let file = SignedFile::open(path)?;
     if statement::digest_of::<S>(file.text()) != statement::digest_of::<S>(shown) {

@@ -6,16 +6,19 @@ use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
 
+use serde_json::json;
+
 use super::assent::Assent;
 use super::inputs::{present_second, read_person_key, read_register, write_new};
 use super::signed_file;
 use crate::clock::{Clock as _, SystemClock};
 use crate::epoch::statement::{Destruction, DestructionPayload, check as check_statement};
+use crate::id::Id;
 use crate::refusal::Refusal;
 use crate::register::Register;
 use crate::statement::{self, Statement as _, UnverifiedStatement};
 use crate::terminal::files::read_text;
-use crate::terminal::{CommandError, print};
+use crate::terminal::{CommandError, print, print_beside, print_either, voice};
 
 /// Make, sign and check the statements by which operators allow destruction
 #[derive(clap::Subcommand)]
@@ -32,9 +35,11 @@ pub enum StatementCommand {
 #[derive(clap::Args)]
 #[command(after_long_help = "Examples:\n  \
     cloison statement new --register register.toml --retire-secret 1 --out statement.jws\n  \
-    cloison statement new --register register.toml --own-secret health.chu-rabat.study-42:1 --out statement.jws\n  \
+    cloison statement new --register register.toml --own-secret health.chu-rabat.study-42:1 --out \\\n    \
+    statement.jws\n  \
     cloison statement new --register register.toml --retire-epoch health:1 --out statement.jws\n  \
-    cloison statement new --register register.toml --lower-clock-mark vault:2036-11-20T12:00:00Z --out statement.jws\n\n\
+    cloison statement new --register register.toml --lower-clock-mark vault:2036-11-20T12:00:00Z \\\n    \
+    --out statement.jws\n\n\
     A statement allows one act, for seven days. Next: `cloison statement sign`, then --statement of the command that acts.")]
 pub struct StatementNewArgs {
     /// The register: gives the deployment's id
@@ -69,7 +74,8 @@ struct StatementActArgs {
 /// The arguments of `statement sign`.
 #[derive(clap::Args)]
 #[command(after_long_help = "Example:\n  \
-    cloison statement sign --key secrets/people/operator.pem --kid operator --register register.toml statement.jws\n\n\
+    cloison statement sign --key secrets/people/operator.pem --kid operator --register register.toml \\\n    \
+    statement.jws\n\n\
     Prints what is signed before it signs, and asks when it runs at a terminal.")]
 pub struct StatementSignArgs {
     /// The operator's own private key: Ed25519, PKCS#8 PEM, mode 0600
@@ -151,11 +157,12 @@ fn new(args: StatementNewArgs) -> Result<(), CommandError> {
     };
     let draft = payload.draft().map_err(unusable)?;
     write_new(&args.out, &draft)?;
-    print(format_args!(
+    let said = format!(
         "{}{}: operators sign it with `cloison statement sign`",
         shown(&payload),
         args.out.display()
-    ))
+    );
+    print_either(said, || json!({"id": payload.id, "statement": args.out}))
 }
 
 impl StatementActArgs {
@@ -250,15 +257,16 @@ fn sign(args: &StatementSignArgs) -> Result<(), CommandError> {
             })
         },
     )?;
-    print(format_args!(
-        "Signed by {}: {}",
-        args.kid,
-        args.statement.display()
-    ))?;
-    match check_statement(&signed, &register, SystemClock.now()) {
-        Ok(_) => print("No signature is missing: --statement brings it."),
-        Err(refused) => print(format_args!("Not enough yet: {refused}")),
-    }
+    let refused = check_statement(&signed, &register, SystemClock.now()).err();
+    let state = refused.as_ref().map_or_else(
+        || "No signature is missing: --statement brings it.".to_owned(),
+        |refused| format!("Not enough yet: {refused}"),
+    );
+    let (kid, statement) = (&args.kid, args.statement.display());
+    print_either(
+        format_args!("Signed by {kid}: {statement}\n{state}"),
+        || json!({"signed-by": kid.as_str(), "statement": args.statement, "complete": refused.is_none()}),
+    )
 }
 
 fn check(args: &StatementCheckArgs) -> Result<(), CommandError> {
@@ -266,25 +274,27 @@ fn check(args: &StatementCheckArgs) -> Result<(), CommandError> {
     let register = read_register(&args.register)?;
     let claimed = read(&text)?;
     let payload = claimed.says();
-    print(shown(payload).trim_end())?;
+    if !voice().json {
+        print(shown(payload).trim_end())?;
+    }
     match check_statement(&text, &register, SystemClock.now()) {
         Ok(signed) => {
-            let signers: Vec<_> = signed
-                .persons
-                .iter()
-                .map(super::super::id::Id::as_str)
-                .collect();
-            print(format_args!(
+            let signers: Vec<_> = signed.persons.iter().map(Id::as_str).collect();
+            let said = format!(
                 "Signed by {}: it allows this once, until {}.",
                 signers.join(", "),
                 payload.until()
-            ))
+            );
+            print_either(
+                said,
+                || json!({"valid": true, "signers": signers, "until": payload.until()}),
+            )
         }
         Err(refused) => {
             let claimed: Vec<_> = claimed.claimed_signers().collect();
             match claimed.as_slice() {
-                [] => print("  signed by    nobody")?,
-                claimed => print(format_args!(
+                [] => print_beside("  signed by    nobody")?,
+                claimed => print_beside(format_args!(
                     "  signed by    {}, as the file claims",
                     claimed.join(", ")
                 ))?,

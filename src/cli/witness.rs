@@ -55,8 +55,7 @@ pub fn run(command: WitnessCommand) -> Result<(), CommandError> {
     match command {
         WitnessCommand::Serve(args) => serve::run_witness(&args.config, args.first_start),
         WitnessCommand::Key(args) => {
-            let config = WitnessConfig::load(&args.config)
-                .map_err(|error| CommandError::new(error, "correct the file and start again"))?;
+            let config = WitnessConfig::load(&args.config)?;
             let key = read_signing_key(&config.key)
                 .map_err(|e| CommandError::new(e, "check [secrets]"))?
                 .verifying_key();

@@ -8,11 +8,11 @@ use ureq::http::HeaderMap;
 use crate::http::KEY_UNTIL;
 
 /// Who is told of a day that was not told before.
-type Listener = Box<dyn Fn(Date) + Send>;
+type DayListener = Box<dyn Fn(Date) + Send>;
 
 /// What the server told last.
 #[derive(Default)]
-pub(super) struct EntryEnd(Mutex<(Option<Date>, Option<Listener>)>);
+pub(super) struct EntryEnd(Mutex<(Option<Date>, Option<DayListener>)>);
 
 impl EntryEnd {
     /// Takes what an answer tells.
@@ -35,11 +35,11 @@ impl EntryEnd {
     }
 
     /// Has `listener` told of it.
-    pub(super) fn tell(&self, listener: Listener) {
+    pub(super) fn tell(&self, listener: DayListener) {
         self.lock().1 = Some(listener);
     }
 
-    fn lock(&self) -> MutexGuard<'_, (Option<Date>, Option<Listener>)> {
+    fn lock(&self) -> MutexGuard<'_, (Option<Date>, Option<DayListener>)> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -63,6 +63,17 @@ impl FileKind {
         }
     }
 
+    /// How `cloison init` names it.
+    pub const fn usual_name(self) -> &'static str {
+        match self {
+            Self::Register => "register.toml",
+            Self::Vault => "vault.toml",
+            Self::Node => "node.toml",
+            Self::Witness => "witness.toml",
+            Self::Client => "clients/*.toml",
+        }
+    }
+
     /// What takes such a file.
     pub const fn taken_by(self) -> &'static str {
         match self {

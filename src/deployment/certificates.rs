@@ -36,7 +36,7 @@ pub enum CertificateUse {
     Server,
     /// To dial.
     Client,
-    /// Both: the authority node serves officers and is the vault's client.
+    /// Both: the authority node serves officers and is the vault's client; both dial witnesses.
     Both,
 }
 

@@ -1,8 +1,11 @@
 //! The texts of the configuration files.
 
+use data_encoding::HEXLOWER;
+
 use super::layout::{VAULT_SECRETS, vault_secret};
 use super::register_text::{AUTHORITY, AUTHORITY_KEY};
-use super::{COMMISSION, DeploymentPlan};
+use super::roots::WITNESS;
+use super::{COMMISSION, DeploymentPlan, ListenPlan, WITNESS_KEY};
 use crate::keys::file::SecretKind;
 
 /// `clients/<id>.toml`, for the server whose certificate is `tls/<server>.pem`.
@@ -16,8 +19,65 @@ pub fn client(id: &str, url: &str, server: &str) -> String {
     )
 }
 
-/// `vault.toml`; `pins` are the register keys.
-pub fn vault(plan: &DeploymentPlan, pins: &str) -> String {
+/// `[[audit.witness]]` of the vault or the node (`by`).
+pub fn asked_witness(by: &str, url: &str, public: &str) -> String {
+    format!(
+        "\n[[audit.witness]]              # the commission's, asked to cosign each checkpoint\n\
+         name = {WITNESS:?}\npublic = {public:?}\nurl = {url:?}\nserver = [\"tls/{WITNESS}.pem\"]\n\
+         certificate = \"tls/{by}.pem\"\nkey = \"secrets/tls/{by}.key\"\n"
+    )
+}
+
+/// `witness.toml`: it watches the vault's log and the node's, by their keys, and lets both in.
+pub fn witness(
+    plan: &DeploymentPlan,
+    place: &ListenPlan,
+    [vault_key, node_key]: &[String; 2],
+    callers: &[[u8; 32]; 2],
+) -> String {
+    let [vault, node] = callers.map(|spki| HEXLOWER.encode(&spki));
+    format!(
+        r#"# The commission's witness: `cloison witness serve --config witness.toml`. Paths are relative to this file.
+name = {WITNESS:?}
+
+[control]                       # vault and node
+listen = "{control}"
+
+[health]                        # no TLS, so loopback only
+listen = "{health}"
+
+[tls]
+certificate = "tls/{WITNESS}.pem"
+key = "secrets/tls/{WITNESS}.key"
+
+[state]                         # what it has seen; a witness that forgets can be shown another history
+path = "data/{WITNESS}"
+
+[secrets]
+key = {WITNESS_KEY:?}
+
+[[log]]                         # owner and checkpoint key as in the register
+owner = "{deployment}/vault"
+public = {vault_key:?}
+
+[[log]]
+owner = "{deployment}/node/{AUTHORITY}"
+public = {node_key:?}
+
+[[caller]]                      # the vault
+certificate = "{vault}"
+
+[[caller]]                      # the node
+certificate = "{node}"
+"#,
+        deployment = plan.deployment,
+        control = place.control(),
+        health = place.health(),
+    )
+}
+
+/// `vault.toml`; `pins` are the register keys, `witness` the witness that is asked.
+pub fn vault(plan: &DeploymentPlan, pins: &str, witness: &str) -> String {
     format!(
         r#"# The vault: `cloison serve --config vault.toml`. Paths are relative to this file.
 deployment = {deployment:?}
@@ -51,7 +111,7 @@ store = "{VAULT_SECRETS}/store"
 
 [audit]                         # the last checkpoint, kept beside the store: put it on another disk or machine
 second = "data/vault.checkpoint"
-
+{witness}
 [register]                      # believed only when `quorum` of these keys signed it, the commission's among them
 file = "register.toml"
 signatures = "register.jws"
@@ -69,8 +129,8 @@ commission = {COMMISSION:?}
     )
 }
 
-/// `node.toml`; `segment` is the public key that the node pins.
-pub fn node(plan: &DeploymentPlan, pins: &str, segment: &str) -> String {
+/// `node.toml`; `segment` is the public key that the node pins, `witness` the witness that is asked.
+pub fn node(plan: &DeploymentPlan, pins: &str, segment: &str, witness: &str) -> String {
     format!(
         r#"# The authority node: `cloison authority serve --config node.toml`. Paths are relative to this file.
 deployment = {deployment:?}
@@ -95,7 +155,7 @@ checkpoint = "secrets/authority/checkpoint.pem"
 
 [audit]                         # the last checkpoint, kept beside the store: put it on another disk or machine
 second = "data/node.checkpoint"
-
+{witness}
 [vault]                         # where releases come from
 url = {vault:?}
 server = ["tls/vault.pem"]

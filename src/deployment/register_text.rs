@@ -16,6 +16,8 @@ pub struct DeclaredFacts {
     pub sectors: &'static [DeclaredSector],
     /// Sector systems.
     pub clients: &'static [DeclaredClient],
+    /// Ids of rights officers of all sectors that keep mappings; two sign an erasure.
+    pub rights_officers: &'static [&'static str],
 }
 
 /// A controller: id, name, items a second, items a day.
@@ -180,6 +182,7 @@ pub static START: DeclaredFacts = DeclaredFacts {
     schemes: &[CNIE, IDCS, PASSPORT],
     sectors: &[HEALTH],
     clients: &[CNSS_HEALTH],
+    rights_officers: &["rights-1", "rights-2"],
 };
 
 /// Three sectors with the same people, and an irreversible study: the register of `demo` and
@@ -298,6 +301,7 @@ pub static DEMO: DeclaredFacts = DeclaredFacts {
             purposes: &["care", "research"],
         },
     ],
+    rights_officers: &[],
 };
 
 /// The public halves of what `init` made, for the register.
@@ -312,6 +316,11 @@ pub struct PublicKeys<'a> {
     pub clients: Vec<[u8; 32]>,
     /// The operators' certificate keys and signing keys (hex), in the order of [`OPERATORS`].
     pub operators: Vec<([u8; 32], String)>,
+    /// The rights officers' certificate keys and signing keys (hex), in the order of
+    /// [`DeclaredFacts::rights_officers`].
+    pub rights_officers: Vec<([u8; 32], String)>,
+    /// The witness's key, hex.
+    pub witness: Option<String>,
     /// The auditor's certificate key.
     pub auditor: [u8; 32],
     /// The key of the vault's checkpoints, hex.
@@ -353,6 +362,8 @@ pub fn write(facts: &DeclaredFacts, publics: &PublicKeys<'_>) -> String {
     write_declarations(out, facts);
     write_sectors(out, facts.sectors, &publics.today);
     write_clients(out, facts.clients, publics);
+    write_watchers(out, publics);
+    write_rights_officers(out, facts, publics);
     write_authority(out, publics);
     text
 }
@@ -453,7 +464,7 @@ fn write_sectors(out: &mut String, sectors: &[DeclaredSector], today: &str) {
     }
 }
 
-/// Sector systems, operators and the auditor; the vault's own key.
+/// Sector systems and operators.
 fn write_clients(out: &mut String, clients: &[DeclaredClient], publics: &PublicKeys<'_>) {
     line!(
         out,
@@ -489,6 +500,10 @@ fn write_clients(out: &mut String, clients: &[DeclaredClient], publics: &PublicK
             hex(certificate)
         );
     }
+}
+
+/// The auditor, the witness, and the key of the vault's log.
+fn write_watchers(out: &mut String, publics: &PublicKeys<'_>) {
     line!(
         out,
         "\n# --- who watches: may read the logs, and the keys by which their checkpoints are believed"
@@ -498,11 +513,37 @@ fn write_clients(out: &mut String, clients: &[DeclaredClient], publics: &PublicK
         "\n[[auditor]]\nid = {AUDITOR:?}\ncertificate = \"{}\"",
         hex(&publics.auditor)
     );
+    if let Some(key) = &publics.witness {
+        line!(out, "\n[[witness]]\nid = \"witness\"\nkey = {key:?}");
+    }
     line!(
         out,
         "\n[vault]\ncheckpoint-key = {:?}",
         publics.vault_checkpoint
     );
+}
+
+fn write_rights_officers(out: &mut String, facts: &DeclaredFacts, publics: &PublicKeys<'_>) {
+    if facts.rights_officers.is_empty() {
+        return;
+    }
+    line!(
+        out,
+        "\n# --- who sees to people's rights; two of them sign an erasure"
+    );
+    let sectors = facts.sectors.iter().filter(|sector| sector.reversible);
+    let sectors: Vec<&str> = sectors.map(|sector| sector.name).collect();
+    for (id, (certificate, key)) in facts.rights_officers.iter().zip(&publics.rights_officers) {
+        line!(
+            out,
+            "\n[[rights-officer]]\nid = {id:?}\nname = \"Rights officer, to be named\"\nkey = {key:?}"
+        );
+        line!(
+            out,
+            "certificate = \"{}\"\nsectors = {sectors:?}",
+            hex(certificate)
+        );
+    }
 }
 
 fn write_authority(out: &mut String, publics: &PublicKeys<'_>) {

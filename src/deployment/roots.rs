@@ -9,7 +9,7 @@ use super::certificates::{CertificateMaker, CertificateUse};
 use super::keys::DeploymentKeys;
 use super::layout::{NewFolder, vault_secret};
 use super::register_text::{APPROVERS, AUDITOR, AUTHORITY_KEY, OFFICER, OPERATORS, PublicKeys};
-use super::{COMMISSION, DeploymentPlan, configuration, example, shares};
+use super::{COMMISSION, DeploymentPlan, WITNESS_KEY, configuration, example, shares};
 use crate::keys::file::{SecretKind, public_key_text};
 use crate::keys::{AuthoritySecret, IdentitySecret, SectorSecret};
 use crate::register::{Id, Suite};
@@ -17,9 +17,11 @@ use crate::seal::segment::AuthorityPrivateKey;
 use crate::terminal::CommandError;
 
 /// The vault's certificate and key: `tls/vault.pem`, `secrets/tls/vault.key`.
-const VAULT: &str = "vault";
+pub(super) const VAULT: &str = "vault";
 /// The node's, in the same way.
-const NODE: &str = "node";
+pub(super) const NODE: &str = "node";
+/// The witness's.
+pub(super) const WITNESS: &str = "witness";
 
 /// A key that signs registers.
 pub(super) struct RegisterKey {
@@ -43,6 +45,9 @@ pub(super) struct Roots {
     officer: SigningKey,
     /// In the order of [`OPERATORS`].
     operators: Vec<SigningKey>,
+    /// In the order of the plan.
+    rights_officers: Vec<SigningKey>,
+    pub(super) witness: Option<SigningKey>,
 }
 
 impl Roots {
@@ -103,6 +108,12 @@ impl Roots {
             .iter()
             .map(|id| person(id))
             .collect::<Result<_, CommandError>>()?;
+        let rights_officers = plan.facts.rights_officers.iter();
+        let rights_officers = rights_officers
+            .map(|id| person(id))
+            .collect::<Result<_, CommandError>>()?;
+        let witness = plan.witness.as_ref();
+        let witness = witness.map(|_| keys.signing_key(WITNESS_KEY)).transpose()?;
         Ok(Self {
             identity,
             sector,
@@ -115,7 +126,20 @@ impl Roots {
             node_checkpoint,
             officer,
             operators,
+            rights_officers,
+            witness,
         })
+    }
+
+    /// The public keys of the vault's and the node's checkpoints, for those who watch them.
+    pub(super) fn checkpoint_keys(&self) -> [String; 2] {
+        [&self.vault_checkpoint, &self.node_checkpoint]
+            .map(|key| public_key_text(&key.verifying_key()))
+    }
+
+    /// The ids of the custodians.
+    pub(super) fn custodians(&self) -> Vec<String> {
+        self.custodians.iter().map(Id::to_string).collect()
     }
 
     /// The public halves, for the register.
@@ -123,19 +147,17 @@ impl Roots {
         &self,
         plan: &'p DeploymentPlan,
         today: Date,
-        certificates: CertificateDigests,
+        certificates: &CertificateDigests,
     ) -> PublicKeys<'p> {
         let public = |key: &SigningKey| public_key_text(&key.verifying_key());
         PublicKeys {
             deployment: &plan.deployment,
             note: if plan.example { example::NOTE } else { "" },
             today: today.to_string(),
-            clients: certificates.clients,
-            operators: certificates
-                .operators
-                .into_iter()
-                .zip(self.operators.iter().map(public))
-                .collect(),
+            clients: certificates.clients.clone(),
+            operators: with_keys(&certificates.operators, &self.operators),
+            rights_officers: with_keys(&certificates.rights_officers, &self.rights_officers),
+            witness: self.witness.as_ref().map(public),
             auditor: certificates.auditor,
             vault_checkpoint: public(&self.vault_checkpoint),
             node_checkpoint: public(&self.node_checkpoint),
@@ -148,19 +170,27 @@ impl Roots {
                 .custodians
                 .iter()
                 .map(Id::to_string)
-                .zip(certificates.custodians)
+                .zip(certificates.custodians.iter().copied())
                 .collect(),
         }
     }
 }
 
+/// The certificate and the signing key of each person.
+fn with_keys(certificates: &[[u8; 32]], keys: &[SigningKey]) -> Vec<([u8; 32], String)> {
+    let keys = keys.iter().map(|key| public_key_text(&key.verifying_key()));
+    certificates.iter().copied().zip(keys).collect()
+}
+
 /// SHA-256 of the public keys in the certificates that were made.
 pub(super) struct CertificateDigests {
-    node: [u8; 32],
+    pub(super) vault: [u8; 32],
+    pub(super) node: [u8; 32],
     clients: Vec<[u8; 32]>,
     operators: Vec<[u8; 32]>,
     officer: [u8; 32],
     auditor: [u8; 32],
+    rights_officers: Vec<[u8; 32]>,
     custodians: Vec<[u8; 32]>,
 }
 
@@ -173,14 +203,19 @@ impl CertificateDigests {
         plan: &DeploymentPlan,
         roots: &Roots,
     ) -> Result<Self, CommandError> {
-        keys.leaf(
+        // The vault dials witnesses.
+        let vault = keys.leaf(
             VAULT,
-            &maker.make(VAULT, &plan.vault.names(), CertificateUse::Server)?,
+            &maker.make(VAULT, &plan.vault.names(), CertificateUse::Both)?,
         )?;
         let node = keys.leaf(
             NODE,
             &maker.make(NODE, &plan.node.names(), CertificateUse::Both)?,
         )?;
+        if let Some(witness) = &plan.witness {
+            let made = maker.make(WITNESS, &witness.names(), CertificateUse::Server)?;
+            keys.leaf(WITNESS, &made)?;
+        }
         let mut client = |id: &str, url: &str, server: &str| {
             let spki = keys.leaf(id, &maker.make(id, &[], CertificateUse::Client)?)?;
             folder.public(
@@ -209,17 +244,25 @@ impl CertificateDigests {
         // The same certificate at the other log.
         let at_node = configuration::client(AUDITOR, &node_control, NODE);
         folder.public(&format!("clients/{AUDITOR}-node.toml"), &at_node)?;
+        let mut rights_officers = vec![];
+        for id in plan.facts.rights_officers {
+            rights_officers.push(client(id, &control, VAULT)?);
+            let at_node = configuration::client(id, &node_control, NODE);
+            folder.public(&format!("clients/{id}-node.toml"), &at_node)?;
+        }
         let custodians = roots
             .custodians
             .iter()
             .map(|id| client(id.as_str(), &node_control, NODE))
             .collect::<Result<_, _>>()?;
         Ok(Self {
+            vault,
             node,
             clients,
             operators,
             officer,
             auditor,
+            rights_officers,
             custodians,
         })
     }

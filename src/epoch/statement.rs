@@ -218,10 +218,11 @@ pub fn check(
     now: Timestamp,
 ) -> Result<Signed<DestructionPayload, Id>, Refusal> {
     let operator_of = |kid: &str| {
-        let operator = register
-            .operators
-            .values()
-            .find(|operator| operator.id.as_str() == kid)?;
+        let mut operators = register.operators.iter();
+        let (certificate, operator) = operators.find(|(_, one)| one.id.as_str() == kid)?;
+        if register.ended(*certificate, now).is_some() {
+            return None;
+        }
         Some((operator.id.clone(), operator.key.as_ref()?))
     };
     let statement = UnverifiedStatement::<DestructionPayload>::read(text)?;
@@ -229,7 +230,7 @@ pub fn check(
     let signed = statement.verify(
         &register.deployment,
         need,
-        "an operator with a key",
+        "an operator with a key whose entry is in force",
         operator_of,
     )?;
     if signed.says.time.duration_since(now) > SignedDuration::from_secs(SKEW_SECONDS) {

@@ -40,7 +40,7 @@ impl ListenerCounts {
             ),
             strangers: counter(
                 "cloison_strangers_refused_total",
-                "TLS handshakes refused because the register does not know the certificate's key.",
+                "TLS handshakes refused because the register has no entry with the certificate's key, or the entry has ended.",
             ),
             panics: counter("cloison_panics_total", "Requests whose handler panicked."),
             answers: [

@@ -33,7 +33,7 @@ const PRELOAD_BATCH: u64 = 10_000;
     cloison bench --new --preload 10000000 --persons 1000000\n  \
     cloison bench --known --batch 1 --items 100000               # one identifier a request\n  \
     cloison bench --known --batch 1 --rate 2000 --items 20000 --beside 10000\n  \
-    cloison bench --reidentify 10000 --segments 100 --rounds 5   # an officer's request, vault and node together\n\n\
+    cloison bench --reidentify 10000 --segments 100 --rounds 5   # vault and node together\n\n\
     The vault is a process of its own with fresh keys and mutual TLS. As always, its log and store are durable before it \
     answers. Its folder is made under TMPDIR (else /tmp), which should be on the kind of disk to be measured, and is removed \
     at the end. CPU time is that of the vault's process alone, by the operating system's count, including the background \

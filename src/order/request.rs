@@ -156,7 +156,7 @@ pub fn check_request(
 ) -> Result<OfficerRequest, Refusal> {
     let invalid = |why: &'static str| Err(RequestPayload::refuse(why));
     let request = UnverifiedStatement::<RequestPayload>::read(text)?;
-    let officer = signer(&request, order, register)?;
+    let officer = signer(&request, order, register, now)?;
     request.is_for(&register.deployment)?;
     let says = request.into_says();
     if says.order != *order.digest() {
@@ -175,11 +175,13 @@ pub fn check_request(
     Ok(OfficerRequest { says, officer })
 }
 
-/// The one officer who signed, if the order names them and the signature verifies.
+/// The one officer who signed, if the order names them, the signature verifies, and their entry in
+/// the register has not ended.
 fn signer(
     request: &UnverifiedStatement<RequestPayload>,
     order: &ActiveOrder,
     register: &Register,
+    now: Timestamp,
 ) -> Result<Id, Refusal> {
     if request.claimed_signers().count() != 1 {
         return Err(RequestPayload::refuse(
@@ -193,13 +195,16 @@ fn signer(
             .iter()
             .find(|officer| officer.as_str() == kid)?;
         let officer = authority?.officers.get(named)?;
-        Some((officer.id.clone(), &officer.key))
+        Some((officer, &officer.key))
     });
     match signatures.all_good() {
-        Ok(persons) => persons
-            .into_iter()
-            .next()
-            .ok_or_else(|| RequestPayload::refuse("nobody has signed it")),
+        Ok(persons) => match persons.first() {
+            None => Err(RequestPayload::refuse("nobody has signed it")),
+            Some(officer) if register.ended(officer.certificate, now).is_some() => Err(
+                RequestPayload::refuse("the officer's entry in the register has ended"),
+            ),
+            Some(officer) => Ok(officer.id.clone()),
+        },
         Err(BadSignature::Forged(_)) => Err(RequestPayload::refuse(
             "the officer's signature does not verify",
         )),

@@ -93,15 +93,14 @@ pub(super) fn check(
     let sector = request.says().sector.clone();
     let officer_of = |kid: &str| {
         let officer = register.rights_officers.get(&Id::parse(kid)?)?;
-        officer
-            .sectors
-            .contains(&sector)
-            .then_some((officer.id.clone(), &officer.key))
+        let may =
+            officer.sectors.contains(&sector) && register.ended(officer.certificate, now).is_none();
+        may.then_some((officer.id.clone(), &officer.key))
     };
     let signed = request.verify(
         &register.deployment,
         SIGNERS,
-        "a rights officer of the sector",
+        "a rights officer of the sector whose entry is in force",
         officer_of,
     )?;
     if register.sector(&sector).is_none() {

@@ -8,15 +8,10 @@ use std::os::unix::fs::DirBuilderExt as _;
 use std::path::Path;
 
 use crate::config::LogConfig;
+use crate::deployment::WITNESS_NOTE;
 use crate::keys::file::write_public;
 use crate::store::{FirstStart, Store};
 use crate::terminal::CommandError;
-
-/// A file for a witness's folder, so that the folder is never empty.
-const WITNESS_NOTE: (&str, &str) = (
-    "README",
-    "A witness remembers here what it has cosigned: a file for each log. Without this folder it does not start.\n",
-);
 
 /// Permits the start to make a store where there is none, if a first start was prepared. Refuses if
 /// the second place holds a checkpoint: then there was a store.

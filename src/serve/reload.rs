@@ -25,9 +25,9 @@ use crate::metrics::{Gauge, Registry};
 
 /// How often the files are looked at. A change is read at the second look that finds it, so that the
 /// other file of a pair has the time between to follow.
-const LOOK: Duration = Duration::from_secs(1);
+const LOOK: Duration = Duration::from_millis(500);
 /// How many looks there are between two inspections, which tell how many days are left.
-const INSPECT: u64 = 60;
+const INSPECT: u64 = 120;
 
 /// What is done at SIGHUP beside reading the TLS files.
 pub(super) type AtHangup = Box<dyn Fn() + Send>;

@@ -25,8 +25,7 @@ use crate::tlog::witness::Witness;
 /// When configuration or key are not in order, or a port is taken.
 pub fn run_witness(config: &Path, is_first_start: bool) -> Result<(), CommandError> {
     prepare_process(true);
-    let config = WitnessConfig::load(config)
-        .map_err(|error| CommandError::new(error, "correct the file and start again"))?;
+    let config = WitnessConfig::load(config)?;
     let key = read_signing_key(&config.key)
         .map_err(|error| CommandError::new(error, "check [secrets] in the configuration"))?;
     descriptors::secure(1, &config.limits)?;

@@ -14,13 +14,13 @@ pub(super) fn advice(code: Code) -> &'static str {
             "have those who keep the register set a later `until`, or make a new key and hand in its digest"
         }
         C::Forbidden => {
-            "use the client file of a role that may do this; `cloison register show` says what each client may"
+            "use the client file of a role that may do this: the command's --help has an example, and `cloison register show` says what each client may"
         }
         C::UnknownSector => {
             "check the sector's spelling and that the register gives it to this client; `cloison register show`"
         }
         C::NotFound | C::MethodNotAllowed => {
-            "check `url` in the client file: this listener has no such operation, or none for this certificate"
+            "use the client file of the role that this command is for (its --help has an example), and of the right side: this listener has no such operation for the key in it"
         }
         C::UnknownScheme => {
             "use a scheme that the register lists for the sector; `cloison register show`"

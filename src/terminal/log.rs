@@ -34,8 +34,13 @@ pub fn start() {
     let no_color = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
     let lines = tracing_subscriber::fmt::layer()
         .with_writer(io::stderr)
-        .with_ansi(io::stderr().is_terminal() && !no_color)
-        .with_filter(wanted.and(filter_fn(may_be_logged)));
+        .with_ansi(io::stderr().is_terminal() && !no_color);
+    let lines = if voice().json {
+        lines.json().boxed()
+    } else {
+        lines.boxed()
+    };
+    let lines = lines.with_filter(wanted.and(filter_fn(may_be_logged)));
     // It fails when a log was already begun, which then goes on.
     let _ = tracing_subscriber::registry().with(lines).try_init();
 }

@@ -13,7 +13,7 @@ use crate::client::lines::LineError;
 use crate::client::officer::OfficerCallError;
 use crate::client::{Client, ClientError};
 use crate::clock::{Clock as _, SystemClock};
-use crate::config::ClientConfig;
+use crate::config::{ClientConfig, ConfigError};
 
 /// Reads a client file and the files that it names: the server's address, and the certificate and key
 /// to show there. Warns on standard error of what ends soon: the certificate, and the key's entry in
@@ -23,7 +23,7 @@ use crate::config::ClientConfig;
 /// When the file, or one that it names, cannot be read or is not what it should be.
 pub fn open_client(file: &Path) -> Result<Client, CommandError> {
     const HINT: &str = "`cloison init` writes such files to clients/; private keys have mode 0600";
-    let config = ClientConfig::load(file).map_err(|error| CommandError::new(error, HINT))?;
+    let config = ClientConfig::load(file)?;
     let client = Client::new(&config).map_err(|error| CommandError::new(error, HINT))?;
     let now = SystemClock.now();
     let TlsInspection { warnings, .. } = TlsInspection::of(&config.named_files(), None, now);
@@ -39,6 +39,22 @@ pub fn open_client(file: &Path) -> Result<Client, CommandError> {
 /// Writes a warning to standard error, which may be closed.
 fn warn(what: &str) {
     let _ = writeln!(io::stderr(), "warning: {what}");
+}
+
+impl From<ConfigError> for CommandError {
+    fn from(error: ConfigError) -> Self {
+        let hint = match &error {
+            ConfigError::File(_) => "check the path, and that this user may read it".to_owned(),
+            ConfigError::OtherKind { wanted, .. } => {
+                format!("name {} ({})", wanted.called(), wanted.usual_name())
+            }
+            ConfigError::Faults { file, .. } => format!(
+                "correct the file; `cloison check {}` says when it has no fault",
+                file.display()
+            ),
+        };
+        Self::new(error, hint)
+    }
 }
 
 impl From<ClientError> for CommandError {

@@ -603,7 +603,11 @@ fn from_strangers() {
     watch.refused((vault, "dgi-tax", "epoch-list"), &reply, 403, "forbidden");
 
     // No certificate, or one of another deployment: the handshake fails, and nobody reads a word.
-    for door in [Door::Data, Door::Control, Door::Officers] {
+    for (door, side) in [
+        (Door::Data, vault),
+        (Door::Control, vault),
+        (Door::Officers, node),
+    ] {
         assert!(
             watch.connect(None, door).exchange(&bytes).is_err(),
             "{door:?} lets in whoever shows nothing"
@@ -621,6 +625,7 @@ fn from_strangers() {
             foreign.exchange(&bytes).is_err(),
             "{door:?} lets in whoever has a certificate of another deployment"
         );
+        watch.entry(side, "unknown", "connect", "unknown-client");
     }
 
     // Paths and methods that are none.

@@ -95,7 +95,13 @@ fn a_file_that_is_nothing_to_check_is_called_what_it_is() {
 fn named(text: &str) -> BTreeSet<&str> {
     let values = text
         .lines()
-        .filter_map(|line| line.split_once(" = \"")?.1.split('"').next());
+        .filter_map(|line| {
+            line.split_once(" = ")?
+                .1
+                .trim_start_matches('[')
+                .strip_prefix('"')
+        })
+        .filter_map(|rest| rest.split('"').next());
     let paths = values.filter(|value| value.contains('/') || value.contains("register."));
     paths
         .filter(|path| !path.starts_with("data/") && !path.contains("://") && *path != "test/vault")

@@ -11,7 +11,9 @@ mod docs;
 mod example;
 #[path = "../common/orders.rs"]
 mod fixture;
+mod holders;
 mod init;
+mod keys;
 mod order_cli;
 mod register_cli;
 mod units;

@@ -20,7 +20,7 @@
 #![allow(dead_code, unreachable_pub)]
 
 mod people;
-mod process;
+pub mod process;
 mod records;
 mod wire;
 
@@ -157,6 +157,7 @@ impl World {
             facts: &DEMO,
             vault: ListenPlan::new(Vec::new(), [data, control, vault_health]),
             node: ListenPlan::new(Vec::new(), [node_data, officers, node_health]),
+            witness: None,
             years: 2,
             example: false,
             custodians: setup.custodians,

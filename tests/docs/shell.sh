@@ -1,7 +1,7 @@
 # Stands before a page's blocks (tests/commands/docs.rs). A command that fails ends the shell, and with it the two programs, of which the
 # README keeps the process ids in these variables, too.
 set -eo pipefail
-trap 'set +e; kill $vault $node 2> /dev/null; wait $vault $node' EXIT
+trap 'set +e; kill $vault $node $witness 2> /dev/null; wait $vault $node $witness' EXIT
 
 announce() { echo "--- $1" >&2; }
 

@@ -182,6 +182,7 @@ pub static FACTS: DeclaredFacts = DeclaredFacts {
             purposes: &["research"],
         },
     ],
+    rights_officers: &[],
 };
 
 /// Who sends a batch, where to, what for.
@@ -251,6 +252,7 @@ pub fn deployment() -> &'static Path {
             facts: &FACTS,
             vault: ListenPlan::new(vec![], [7443, 7444, 7445]),
             node: ListenPlan::new(vec![], [7542, 7543, 7545]),
+            witness: None,
             years: 1,
             example: false,
             custodians: None,

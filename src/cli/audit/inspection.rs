@@ -37,10 +37,11 @@ pub enum InspectionCommand {
 /// The arguments of `audit inspection new`.
 #[derive(clap::Args)]
 #[command(after_long_help = "Example:\n  \
-    cloison audit inspection new --register register.toml --key secrets/register/commission.pem --kid commission \\\n    \
-    --reference D-118/2026 --controller 'Caisse nationale de sécurité sociale' --address 'Casablanca' \\\n    \
-    --agent 'A. Agent' --auditor auditor --object 'Re-identifications in the sector health' --sector health \\\n    \
-    --days 30 --client clients/auditor.toml\n\n\
+    cloison audit inspection new --register register.toml --key secrets/register/commission.pem \\\n    \
+    --kid commission --reference D-118/2026 --controller 'Caisse nationale de sécurité sociale' \\\n    \
+    --address 'Casablanca' --agent 'A. Agent' --auditor auditor \\\n    \
+    --object 'Re-identifications in the sector health' --sector health --days 30 \\\n    \
+    --client clients/auditor.toml\n\n\
     Decree 2-09-165, art. 17. The object is a text for people; its sectors and actors are what the servers enforce: with both, \
     an entry must be in one of the sectors and by one of the actors. Enter it at the vault and at each node to be inspected.")]
 pub struct InspectionNewArgs {
@@ -142,8 +143,9 @@ pub struct InspectionListArgs {
 /// The arguments of `audit inspection close`.
 #[derive(clap::Args)]
 #[command(after_long_help = "Example:\n  \
-    cloison audit inspection close 0f9c2f5e-5d3a-4b21-9c4d-1f2e3d4c5b6a --register register.toml --reason done \\\n    \
-    --key secrets/register/commission.pem --kid commission --client clients/auditor.toml")]
+    cloison audit inspection close 0f9c2f5e-5d3a-4b21-9c4d-1f2e3d4c5b6a --register register.toml \\\n    \
+    --reason done --key secrets/register/commission.pem --kid commission \\\n    \
+    --client clients/auditor.toml")]
 pub struct InspectionCloseArgs {
     /// The register: gives the deployment's id
     #[arg(long, value_name = "FILE")]

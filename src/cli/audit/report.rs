@@ -29,7 +29,8 @@ const WORDS: &str = include_str!("report/words.json");
 /// Write the annex of an inspection's minutes, signed, or check one
 #[derive(clap::Args)]
 #[command(after_long_help = "Examples:\n  \
-    cloison audit report --inspection 7f4df9b1-… --client clients/auditor.toml --output minutes\n  \
+    cloison audit report --inspection 7f4df9b1-77f5-4fb6-9a4e-0f2a8a5b6c3d \\\n    \
+    --client clients/auditor.toml --output minutes\n  \
     cloison audit report --check minutes.json --register register.toml ./copy\n\n\
     It writes minutes.json, signed with the key of the log's checkpoints, and minutes.html, the same to be printed. --check \
     verifies the signature and the checkpoint; with a copy of the log (or a store) it also counts the figures again.")]

@@ -18,7 +18,8 @@ use crate::tlog::note::{SignatureKind, Verifier};
 #[command(after_long_help = "Examples:\n  \
     cloison audit verify --client clients/auditor.toml --register register.toml\n  \
     cloison audit verify ./copy --register register.toml --seen last-month.checkpoint\n  \
-    cloison audit verify /backup/vault --key 3d4017c3…\n\n\
+    cloison audit verify /backup/vault \\\n    \
+    --key 3d4017c3e843895a92b70aa74d1b7ebc9c982ccf2ec4968cc0cd55f12af4660c\n\n\
     Keep the checkpoint of each check (`--keep FILE`) and name it with `--seen` at the next one: a log that was \
     rewritten, even with its key, does not contain what you saw. The command warns when the times of entries run backwards: \
     such a log is complete, but its clock was wrong. Exit codes: 0 good, with or without warnings; 1 a finding, or the log \

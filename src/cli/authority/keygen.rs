@@ -19,8 +19,9 @@ use crate::terminal::{CommandError, print, print_json};
 #[derive(clap::Args)]
 #[command(after_long_help = "Examples:\n  \
     cloison authority keygen --id court-2027 --threshold 3 --shares 5 --out court-2027\n  \
-    cloison authority keygen --id court-2027 --threshold 2 --custodian amina=age1… --custodian brahim=age1… \
-    --custodian driss --out court-2027\n  \
+    cloison authority keygen --id court-2027 --threshold 2 \\\n    \
+    --custodian amina=age1ql3z7hjy54pw3hyww5ayyfg7zqgvc7w3j2elw8zmrj2kg5sfn9aqmcac8p \\\n    \
+    --custodian brahim --custodian driss --out court-2027\n  \
     cloison authority keygen --id court-2028 --suite x-wing --threshold 3 --shares 5 --out court-2028\n\n\
     A key in another custody: `cloison secrets new authority CUSTODY:PATH --id ID --suite SUITE`. To change from one key to \
     another, of either suite: `cloison authority renew`. Do this \

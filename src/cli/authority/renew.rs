@@ -12,7 +12,7 @@ use crate::terminal::{CommandError, print, print_json, progress};
 /// Seal stored segments to the keys that the register lists now, and prove that they open
 #[derive(clap::Args)]
 #[command(after_long_help = "Examples:\n  \
-    cloison authority renew --client clients/officer.toml              # seal to new keys, then prove the own ones\n  \
+    cloison authority renew --client clients/officer.toml   # to the new keys\n  \
     cloison authority renew --drop-old --client clients/officer.toml   # at the node; or at the vault:\n  \
     cloison authority renew --drop-old --client clients/operator.toml\n\n\
     To change from one key to another, also of the other suite:\n  \

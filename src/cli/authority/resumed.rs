@@ -7,8 +7,9 @@ use crate::terminal::{CommandError, print, print_json};
 /// The arguments of `authority acknowledge-resume`.
 #[derive(clap::Args)]
 #[command(after_long_help = "Examples:\n  \
-    cloison authority acknowledge-resume --client clients/officer.toml                 what was lost\n  \
-    cloison authority acknowledge-resume --client clients/officer.toml --entry DIGEST  acknowledge it\n\n\
+    cloison authority acknowledge-resume --client clients/officer.toml   # what was lost\n  \
+    cloison authority acknowledge-resume --client clients/officer.toml --entry DIGEST   \\\n    \
+    # acknowledge it\n\n\
     Any officer and any custodian may; it is logged with their name. Ask the vault's administration first why it was restored, \
     and tell the commission: counts against orders and revocations that only the vault had are gone (docs/operations.md). \
     What the node remembers of the lost entries is kept: do not delete it.")]

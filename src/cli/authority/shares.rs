@@ -21,7 +21,8 @@ use crate::unseal::UnsealProgress;
 #[derive(clap::Args)]
 #[command(after_long_help = "Examples:\n  \
     cloison authority unseal --client clients/custodian-2.toml --share custodian-2.share\n  \
-    cloison authority unseal --client clients/custodian-2.toml --share custodian-2.share --identity custodian-2.key\n\n\
+    cloison authority unseal --client clients/custodian-2.toml --share custodian-2.share \\\n    \
+    --identity custodian-2.key\n\n\
     Each custodian does this on their own machine, with their own certificate, in any order. The share is decrypted here, and \
     only the node sees it. A share that is brought twice counts once; the node forgets shares when the others do not come in time.")]
 pub struct UnsealArgs {
@@ -146,7 +147,7 @@ fn at_node(args: &AuthorityDrillArgs, client: &std::path::Path) -> Result<(), Co
 }
 
 fn here(args: &AuthorityDrillArgs, config: &std::path::Path) -> Result<(), CommandError> {
-    let config = NodeConfig::load(config).map_err(|e| CommandError::new(e, "correct the file"))?;
+    let config = NodeConfig::load(config)?;
     let register = open_register(&config.register)?;
     let files = args.opening.open(&args.share)?;
     let digest = *files[0].share.set();

@@ -49,8 +49,8 @@ pub enum MigrationCommand {
     List(MigrationListArgs),
     /// Fetch pairs and open them: a line `old,new` each, as CSV
     #[command(after_long_help = "Example:\n  \
-        cloison client migration fetch --sector health --key secrets/health.migration \\\n    \
-        --out pairs.csv --client clients/cnss-health.toml\n\n\
+    cloison client migration fetch --sector health --key secrets/health.migration --out pairs.csv \\\n    \
+    --client clients/cnss-health.toml\n\n\
         Each page is on disk before the vault removes it. If the command was stopped, run it again with another file: pages that \
         were not removed come again, and lines that come twice are the same.")]
     Fetch(MigrationFetchArgs),
@@ -99,7 +99,8 @@ pub struct MigrationFetchArgs {
 #[derive(clap::Args)]
 #[command(after_long_help = "Examples:\n  \
     cloison client retire-epoch --sector health --epoch 1 --dry-run --client clients/cnss-health.toml\n  \
-    cloison client retire-epoch --sector health --epoch 1 --statement statement.jws --client clients/cnss-health.toml\n\n\
+    cloison client retire-epoch --sector health --epoch 1 --statement statement.jws \\\n    \
+    --client clients/cnss-health.toml\n\n\
     An operator signs the statement: `cloison statement new --retire-epoch health:1`. This cannot be undone: no pseudonym of the \
     epoch can be re-identified or migrated afterwards. Fetch the pairs of every migration first and check that your tables \
     have them. The vault refuses when mappings were never migrated, unless you give them up with --unmigrated.")]

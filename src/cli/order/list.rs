@@ -14,8 +14,8 @@ use crate::terminal::{CommandError, print, print_json};
 /// The arguments of `order list`.
 #[derive(clap::Args)]
 #[command(after_long_help = "Examples:\n  \
-    cloison order list --client clients/officer.toml              what the authority node knows\n  \
-    cloison order list --client clients/operator.toml --json      what the vault knows, of all authorities\n  \
+    cloison order list --client clients/officer.toml   # what the authority node knows\n  \
+    cloison order list --client clients/operator.toml --json   # what the vault knows\n  \
     cloison order list --client clients/officer.toml --review-due\n  \
     cloison order list --client clients/officer.toml --folder orders\n\n\
     States: drafted (an unused file in --folder), active, suspended, exhausted (all pseudonyms that it allows were asked for), \

@@ -7,23 +7,28 @@ use std::path::{Path, PathBuf};
 use jiff::{Timestamp, ToSpan as _};
 use uuid::Uuid;
 
+use serde_json::json;
+
 use crate::cli::inputs::{parse_id, read_register, write_new};
 use crate::cli::list::{self, ListEntry};
 use crate::clock::{Clock as _, SystemClock};
 use crate::order::{Continuity, LegalBasis, OrderPayload, PseudonymScope, SecuritySide, forbidden};
 use crate::register::{Id, Register};
 use crate::statement::Statement as _;
-use crate::terminal::{CommandError, print};
+use crate::terminal::{CommandError, print, print_either};
 
 /// The arguments of `order new`.
 #[derive(clap::Args)]
 #[command(after_long_help = "Examples:\n  \
     cloison order new --register register.toml --authority court --judicial --case RABAT/2026-17 \\\n    \
-    --purpose investigation --sector health --pseudonym sante1p… --officer officer --out orders/17.jws\n  \
-    cloison order new --register register.toml --authority tax-inspection --statutory 'Law 47-06, art. 214' --case T-9 \\\n    \
-    --purpose recovery --sector tax --limit 20 --officer inspector --hours 48 --out orders/9.jws\n  \
-    cloison order new --register register.toml --continuity 1:2 --case HEALTH/2026-3 --purpose migration \\\n    \
-    --sector health --limit 2000000 --officer officer --hours 72 --out orders/migration.jws\n\n\
+    --purpose investigation --sector health --pseudonym sante1p… --officer officer --out \\\n    \
+    orders/17.jws\n  \
+    cloison order new --register register.toml --authority tax-inspection \\\n    \
+    --statutory 'Law 47-06, art. 214' --case T-9 --purpose recovery --sector tax --limit 20 \\\n    \
+    --officer inspector --hours 48 --out orders/9.jws\n  \
+    cloison order new --register register.toml --continuity 1:2 --case HEALTH/2026-3 \\\n    \
+    --purpose migration --sector health --limit 2000000 --officer officer --hours 72 --out \\\n    \
+    orders/migration.jws\n\n\
     An order lists its pseudonyms (--pseudonym, --list), or, where its basis is continuity, or statutory and the \
     register allows it, says how many at most (--limit). Where it names several sectors, each pseudonym is written SECTOR:PSEUDONYM and \
     each list SECTOR:FILE. With --register the command refuses an order that the register forbids.")]
@@ -127,11 +132,12 @@ pub fn run(args: &OrderNewArgs) -> Result<(), CommandError> {
     };
     // Private: it says whose pseudonyms an authority asks about.
     write_new(out, &text)?;
-    print(format_args!(
+    let said = format!(
         "Order {} written to {}; it needs signatures: `cloison order sign`",
         payload.id,
         out.display()
-    ))
+    );
+    print_either(said, || json!({"id": payload.id, "order": out}))
 }
 
 const HINT: &str = "`cloison order new --help` has examples";

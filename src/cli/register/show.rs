@@ -5,6 +5,7 @@ use std::fmt::{Display, Write as _};
 use data_encoding::HEXLOWER;
 use serde_json::{Value, json};
 
+use crate::access::actor;
 use crate::identifier::SchemeRules;
 use crate::register::{
     Authority, Granularity, Id, Organisation, PeriodLength, Register, RegisteredClient, Sector,
@@ -58,6 +59,7 @@ pub(super) fn json(register: &Register) -> Value {
             "id": client.id,
             "organisation": client.organisation,
             "certificate": hex(certificate),
+            "until": register.key_terms.get(certificate),
             "sectors": client.sectors,
             "operations": client.operations,
             "migration-key": client.migration_key.map(|key| HEXLOWER.encode(&key)),
@@ -66,22 +68,27 @@ pub(super) fn json(register: &Register) -> Value {
         "operators": register.operators.iter().map(|(certificate, operator)| json!({
             "id": operator.id,
             "certificate": hex(certificate),
+            "until": register.key_terms.get(certificate),
             "key": operator.key.map(|key| HEXLOWER.encode(key.as_bytes())),
         })).collect::<Vec<_>>(),
         "auditors": register.auditors.iter()
-            .map(|(certificate, id)| json!({"id": id, "certificate": hex(certificate)})).collect::<Vec<_>>(),
+            .map(|(certificate, id)| json!({
+                "id": id, "certificate": hex(certificate), "until": register.key_terms.get(certificate),
+            })).collect::<Vec<_>>(),
         "witnesses": register.witnesses.iter()
             .map(|(id, key)| json!({"id": id, "key": HEXLOWER.encode(key.as_bytes())})).collect::<Vec<_>>(),
         "vault-checkpoint-key": register.vault_checkpoint_key.map(|key| HEXLOWER.encode(key.as_bytes())),
-        "authorities": register.authorities.values().map(|authority| self::authority(authority)).collect::<Vec<_>>(),
+        "authorities": register.authorities.values().map(|authority| self::authority(authority, register)).collect::<Vec<_>>(),
     })
 }
 
-fn authority(authority: &Authority) -> Value {
+fn authority(authority: &Authority, register: &Register) -> Value {
+    let until = |certificate: &SpkiDigest| register.key_terms.get(certificate);
     json!({
         "id": authority.id,
         "name": authority.name,
         "node": hex(&authority.node),
+        "node-until": until(&authority.node),
         "checkpoint-key": authority.checkpoint_key.map(|key| HEXLOWER.encode(key.as_bytes())),
         "quorum": authority.quorum,
         "force-majeure-quorum": authority.force_majeure_quorum,
@@ -99,10 +106,12 @@ fn authority(authority: &Authority) -> Value {
         })).collect::<Vec<_>>(),
         "officers": authority.officers.values().map(|officer| json!({
             "id": officer.id, "name": officer.name, "key": HEXLOWER.encode(officer.key.as_bytes()),
-            "certificate": hex(&officer.certificate), "sealing-key": officer.sealing_key,
+            "certificate": hex(&officer.certificate), "until": until(&officer.certificate),
+            "sealing-key": officer.sealing_key,
         })).collect::<Vec<_>>(),
         "custodians": authority.custodians.values().map(|custodian| json!({
             "id": custodian.id, "name": custodian.name, "certificate": hex(&custodian.certificate),
+            "until": until(&custodian.certificate),
         })).collect::<Vec<_>>(),
     })
 }
@@ -151,6 +160,13 @@ pub(super) fn text(register: &Register) -> String {
         if !ids.is_empty() {
             let _ = writeln!(page, "\n{title}");
             ids.iter().for_each(|id| line(&mut page, 2, id));
+        }
+    }
+    if !register.key_terms.is_empty() {
+        page.push_str("\nEntries with a last day (UTC)\n");
+        for (certificate, until) in &register.key_terms {
+            let holder = actor(register, *certificate);
+            line(&mut page, 2, format_args!("{holder}: {until}"));
         }
     }
     page.truncate(page.trim_end().len());

@@ -12,14 +12,15 @@ use crate::deployment::layout::{NewFolder, secret_file, unwritten};
 use crate::keys::Key;
 use crate::keys::file::{FileError, SecretKind, write_secret, write_signing_key};
 use crate::keys::shares::{ShareFile, ShareSet, SharedSecret};
-use crate::terminal::{CommandError, print, print_json};
+use crate::terminal::{CommandError, print, print_either, print_json};
 
 /// Split the vault's root secrets between custodians, as their last backup
 #[derive(clap::Args)]
 #[command(after_long_help = "Examples:\n  \
     cloison secrets split --config vault.toml --threshold 3 --shares 5 --out shares-2026-11\n  \
-    cloison secrets split --config vault.toml --threshold 2 --custodian amina=age1… --custodian brahim=age1… \
-    --custodian driss --out shares-2026-11\n\n\
+    cloison secrets split --config vault.toml --threshold 2 \\\n    \
+    --custodian amina=age1ql3z7hjy54pw3hyww5ayyfg7zqgvc7w3j2elw8zmrj2kg5sfn9aqmcac8p \\\n    \
+    --custodian brahim --custodian driss --out shares-2026-11\n\n\
     Each custodian's file holds their share of every secret: identity, audit, segment, checkpoint, and all versions of sector and store. \
     After `epoch advance --own-secret` split again: older shares lack the new version.")]
 pub struct SecretsSplitArgs {
@@ -76,8 +77,7 @@ type RootSecret = (SecretKind, String, Key);
 
 /// All root secrets of a vault, in a fixed order.
 fn roots(config: &Path) -> Result<Vec<RootSecret>, CommandError> {
-    let config =
-        VaultConfig::load(config).map_err(|error| CommandError::new(error, "correct the file"))?;
+    let config = VaultConfig::load(config)?;
     let (places, keyring) = (&config.secrets, config.openers.keyring());
     let read = || {
         let mut roots = vec![
@@ -292,9 +292,6 @@ pub fn recover(args: &SecretsRecoverArgs) -> Result<(), CommandError> {
         paths.push(path);
     }
     folder.finish()?;
-    print(format_args!(
-        "{}: recovered {}",
-        args.out.display(),
-        paths.join(", ")
-    ))
+    let said = format!("{}: recovered {}", args.out.display(), paths.join(", "));
+    print_either(said, || json!({"folder": args.out, "recovered": paths}))
 }

@@ -64,6 +64,7 @@ static FACTS: DeclaredFacts = DeclaredFacts {
         sectors: &[REVERSIBLE, IRREVERSIBLE],
         purposes: &[],
     }],
+    rights_officers: &[],
 };
 
 /// Fills `folder`, which must be absent or empty; where the vault's health listener will be.
@@ -77,6 +78,7 @@ pub fn make(folder: &Path) -> Result<SocketAddr, CommandError> {
         facts: &FACTS,
         vault: ListenPlan::new(Vec::new(), [data, control, health]),
         node: ListenPlan::new(Vec::new(), [node_data, node_control, node_health]),
+        witness: None,
         years: 1,
         example: false,
         custodians: None,

@@ -72,6 +72,7 @@ impl Demo {
             facts: &DEMO,
             vault: ListenPlan::new(Vec::new(), [data, control, health]),
             node: ListenPlan::new(Vec::new(), [node_data, node_control, node_health]),
+            witness: None,
             years: 1,
             example: false,
             custodians: None,
