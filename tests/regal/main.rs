@@ -16,6 +16,7 @@ mod migrate;
 mod people;
 mod proxy;
 mod rate;
+mod reload;
 mod renew;
 mod review;
 mod rows;
