@@ -134,6 +134,7 @@ impl<T: UnderRegister> RegisterReload<T> {
             mut rows,
         } = entity.change_register(register.clone()).map_err(refuse)?;
         let (next, opened) = side.under(next, &mut rows).map_err(refuse)?;
+        let lifted = rows.lifted.clone();
         let named = opened.iter().map(named_epoch).collect();
         let event = AuditEvent::Register {
             actor: actor.to_owned(),
@@ -147,6 +148,7 @@ impl<T: UnderRegister> RegisterReload<T> {
             .committer()
             .record(entity.now(), event, vec![], vec![rows.change()])
             .map_err(not_logged("the register before stays in force"))?;
+        entity.put_suspensions(lifted);
         self.in_force.swap(next);
         T::release(hold);
         tracing::info!(

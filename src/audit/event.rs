@@ -45,6 +45,21 @@ pub enum AuditEvent {
         #[serde(skip_serializing_if = "Vec::is_empty")]
         opened: Vec<OpenedEpoch>,
     },
+    /// An entry of the register was suspended, or its suspension was lifted.
+    Suspension {
+        /// `suspend` or `lift`.
+        act: &'static str,
+        /// Who brought the statement.
+        bearer: String,
+        /// The id of the register entry.
+        entry: Id,
+        /// Why, as one of the closed list.
+        reason: String,
+        /// Who signed.
+        signers: Vec<Id>,
+        /// The statement's id.
+        statement: String,
+    },
     /// The first entry of a shard that follows another one.
     Continue {
         /// The last checkpoint of the shard before, signed.
@@ -256,6 +271,7 @@ impl AuditEvent {
     pub const NAMES: &'static [&'static str] = &[
         "start",
         "register",
+        "suspension",
         "continue",
         "resume",
         "second-lost",

@@ -1,6 +1,8 @@
 //! `cloison client`: a sector system's operations from a shell.
 
 mod migration;
+mod request;
+mod suspend;
 
 use std::io::{self, IsTerminal as _, Write as _};
 use std::os::fd::AsFd as _;
@@ -18,6 +20,10 @@ use crate::terminal::{
 pub enum ClientCommand {
     /// Turn a file of identifiers, one a line, into pseudonyms, one a line
     Tokenize(TokenizeArgs),
+    /// Make a key and the block of the register to hand in, to become a client of the vault
+    Request(request::ClientRequestArgs),
+    /// Shut out an entry of the register at once
+    Suspend(suspend::SuspendArgs),
     /// Make the key to which pairs of a migration are sealed
     Keygen(migration::MigrationKeygenArgs),
     /// Fetch the pairs (old pseudonym, new one) of a migration
@@ -65,6 +71,8 @@ pub struct TokenizeArgs {
 pub fn run(command: ClientCommand) -> Result<(), CommandError> {
     match command {
         ClientCommand::Tokenize(args) => tokenize(&args),
+        ClientCommand::Request(args) => request::run(&args),
+        ClientCommand::Suspend(args) => suspend::run(&args),
         ClientCommand::Keygen(args) => migration::keygen(&args),
         ClientCommand::Migration(command) => migration::run(&command),
         ClientCommand::RetireEpoch(args) => migration::retire_epoch(&args),

@@ -7,7 +7,7 @@ use ed25519_dalek::VerifyingKey;
 use jiff::Timestamp;
 use uuid::Uuid;
 
-use super::{Entity, Role, StartError};
+use super::{Entity, EntrySuspension, EntrySuspensions, Role, StartError};
 use crate::audit::OpenedEpoch;
 use crate::commit::Change;
 use crate::refusal::Refusal;
@@ -21,6 +21,8 @@ pub(crate) struct RegisterRows {
     in_force: Option<(u64, [u8; 32])>,
     /// The register, where the store does not have it.
     kept: Option<RegisterRow>,
+    /// Suspensions that end, because the register no longer names the entry.
+    pub(crate) lifted: Vec<EntrySuspension>,
     /// Numbers of new sectors.
     pub(crate) numbers: Vec<(Uuid, u32)>,
     /// Epochs that it opens.
@@ -36,6 +38,9 @@ impl RegisterRows {
             }
             if let Some(row) = &self.kept {
                 store.put_past_register(batch, row);
+            }
+            for row in self.lifted {
+                store.put_suspension(batch, row.id, &row.to_bytes());
             }
             for (sector, number) in self.numbers {
                 store.put_sector_number(batch, sector, number);
@@ -154,6 +159,9 @@ pub(super) fn accept_register(
         return Err(faults);
     }
     rows.kept = to_keep(store, register, now).map_err(one)?;
+    rows.lifted = EntrySuspensions::load(store)
+        .map_err(one)?
+        .ended_by(register, now);
     Ok(rows)
 }
 

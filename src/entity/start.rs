@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 use super::change::{RegisterRows, accept_register, check_key};
-use super::{Entity, EntityCore, Role, StartError};
+use super::{Entity, EntityCore, EntrySuspensions, Role, StartError};
 use jiff::Timestamp;
 
 use crate::audit::log::{Log, LogParts};
@@ -110,6 +110,7 @@ impl EntityOpening {
             clock,
             poisoned,
         } = writer;
+        let suspensions = EntrySuspensions::load(&store)?;
         let checkpoint_key = log.key.verifying_key();
         let (log, appender) = Log::open(store.clone(), &owner, log, clock.now())?;
         let committer = Committer::start(
@@ -135,6 +136,8 @@ impl EntityOpening {
             space: DiskSpace::default(),
             orders: OrderGate::default(),
             inspection_changes: Mutex::default(),
+            suspensions,
+            suspension_changes: Mutex::default(),
             reports: Mutex::default(),
         };
         let entity = Entity {
@@ -162,10 +165,12 @@ impl StartedEntity {
             register_digest: data_encoding::HEXLOWER.encode(&entity.register.digest),
             opened,
         };
+        let lifted = rows.lifted.clone();
         let begun = entity
             .committer()
             .record(entity.now(), start, vec![], vec![rows.change()])
             .map_err(StartError::Audit)?;
+        entity.put_suspensions(lifted);
         if entity.log().covering(&begun, FIRST_CHECKPOINT).is_none() {
             tracing::error!(
                 why = entity.log().trouble(),

@@ -15,7 +15,7 @@ use super::data::{self, DataDoor};
 use super::node_door::NodeRoutes;
 use super::register::{self, RegisterDoor};
 use super::{
-    acts, audit, body, clock, control, inspections, migrations, node, rights, secrets, segments,
+    acts, audit, body, clock, control, inspections, migrations, node, rights, secrets, segments, suspensions,
 };
 use crate::entity::{EntityInForce, InForce};
 use crate::vault::Vault;
@@ -88,6 +88,7 @@ fn entity_routes() -> OpenApiRouter<EntityInForce> {
         .merge(inspections::routes())
         .merge(clock::routes())
         .merge(register::routes())
+        .merge(suspensions::routes())
 }
 
 #[derive(OpenApi)]

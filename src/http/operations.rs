@@ -86,4 +86,6 @@ pub(super) const SECRET_RETIRE: ControlOperation = work("secret-retire", SHORT);
 pub(super) const SECRET_ROTATE: ControlOperation = work("secret-rotate", NONE);
 pub(super) const SEGMENTS: ControlOperation = work("segments", PAGE);
 pub(super) const SEGMENTS_DROP: ControlOperation = work("segments-drop", SHORT);
+pub(super) const SUSPENSION: ControlOperation = acts("suspension", SHORT);
+pub(super) const SUSPENSION_LIST: ControlOperation = work("suspension-list", NONE);
 pub(super) const UNSEAL: ControlOperation = work("unseal", SHARE);

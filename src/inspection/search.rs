@@ -146,7 +146,7 @@ impl EntrySearch {
             ("from", &self.from, &time),
             ("to", &self.to, &time),
             ("actor", &self.actor, &|text| {
-                access::names(register, text).then(|| text.clone())
+                register.names(text).then(|| text.clone())
             }),
             ("sector", &self.sector, &|text| {
                 register.sector(text).map(|sector| sector.name.clone())

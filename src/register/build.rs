@@ -32,6 +32,7 @@ pub(super) fn build(
     let key_terms = key_terms.collect();
     Some(Register {
         signed: None,
+        pins: None,
         deployment: value_of(file.deployment)?,
         version: value_of(file.version)?,
         digest,

@@ -226,6 +226,7 @@ pub fn open(
         .cloned()
         .collect();
     if RegisterStatement::of(&register) == statement {
+        register.pins = Some(Arc::new(pins.clone()));
         register.signed = Some(Arc::new(SignedText {
             text,
             signatures: jws,
@@ -299,6 +300,13 @@ pub fn verify(
         });
     }
     Ok(statement)
+}
+
+/// What signatures are over, without verifying any of them. `None` where the text is not a register's
+/// signatures.
+pub fn stated(signatures: &str) -> Option<RegisterStatement> {
+    let signed = jws::parse(signatures, TYP).ok()?;
+    RegisterStatement::read(signed.payload()).ok()
 }
 
 /// Signs a register that has no fault. Signatures over the same text are kept and the new one joins

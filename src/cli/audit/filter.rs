@@ -118,7 +118,7 @@ fn check_order(since: Option<Timestamp>, until: Option<Timestamp>) -> Result<(),
 
 fn names_in(register: &Register, kind: NameKind, name: &str) -> bool {
     match kind {
-        NameKind::Actor => access::names(register, name),
+        NameKind::Actor => register.names(name),
         NameKind::Sector => register.sector(name).is_some(),
         NameKind::Event | NameKind::Order => false,
     }

@@ -15,8 +15,9 @@ pub struct RegisterReloadArgs {
     /// Print one JSON object
     #[arg(long)]
     json: bool,
-    #[command(flatten)]
-    client: ClientFile,
+    /// The client file of an operator, or of an officer or custodian; several for several servers
+    #[arg(long = "client", value_name = "FILE", env = "CLOISON_CLIENT", required = true)]
+    clients: Vec<PathBuf>,
 }
 
 /// The arguments of `history`.
@@ -31,12 +32,16 @@ pub struct RegisterHistoryArgs {
 
 /// Has the other side read its register again.
 pub(super) fn reload(args: &RegisterReloadArgs) -> Result<(), CommandError> {
-    let reloaded = args.client.open()?.reload_register()?;
-    if args.json {
-        print_json(&reloaded)
-    } else {
-        print(words(&reloaded))
+    for file in &args.clients {
+        let client = open_client(file)?;
+        let reloaded = client.reload_register()?;
+        if args.json {
+            print_json(&reloaded)?;
+        } else {
+            print(format_args!("{}: {}", client.config().url, words(&reloaded)))?;
+        }
     }
+    Ok(())
 }
 
 fn words(reloaded: &RegisterReloaded) -> String {
