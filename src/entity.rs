@@ -32,9 +32,9 @@ pub(crate) use change::{ChangedRegister, RegisterRows, UnderRegister};
 pub use error::StartError;
 pub use in_force::{EntityInForce, InForce};
 pub use role::Role;
+pub(crate) use start::{EntityOpening, WriterParts};
 pub use suspensions::EntrySuspension;
 pub(crate) use suspensions::EntrySuspensions;
-pub(crate) use start::{EntityOpening, WriterParts};
 
 /// One side of a deployment, serving under one register.
 ///
@@ -213,7 +213,11 @@ impl Entity {
 
     /// Whether no entry is suspended: what nearly every request asks.
     pub fn suspends_nobody(&self) -> bool {
-        self.core.suspensions.all().iter().all(|row| row.lifted.is_some())
+        self.core
+            .suspensions
+            .all()
+            .iter()
+            .all(|row| row.lifted.is_some())
     }
 
     /// Every suspension that was ever taken, also those that ended.

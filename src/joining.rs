@@ -8,8 +8,8 @@ mod merge;
 
 use std::fmt::Write as _;
 
-use jiff::civil::Date;
 use data_encoding::HEXLOWER;
+use jiff::civil::Date;
 
 use crate::deployment::certificates::{CertificateMaker, CertificateUse, MadeCertificate};
 use crate::register::{Id, Operation, Quota};

@@ -24,6 +24,7 @@ use crate::audit::log::LogError;
 use crate::certificates::{TlsInspection, unused_client_ca};
 use crate::client::Client;
 use crate::clock::{Clock as _, SystemClock};
+use crate::code::Code;
 use crate::config::{
     AuthorityKeyPlace, KeyPlace, LimitConfig, NodeConfig, RegisterFiles, TlsFiles, VaultConfig,
 };
@@ -560,10 +561,19 @@ fn show_sealed(node: &Node, readiness: &Readiness) -> usize {
 async fn keep_in_step(routes: NodeRoutes) {
     loop {
         let (node, vault) = (routes.node.get(), routes.vault.clone());
-        let stepped = tokio::task::spawn_blocking(move || step::get_in_step(&node, &*vault)).await;
-        if let Ok(Err(refusal)) = stepped {
-            tracing::debug!(code = %refusal.code(), "vault and node are not in step");
-        }
+        let step = move || {
+            let stepped = step::get_in_step(&node, &*vault);
+            if let Err(refusal) = &stepped {
+                tracing::debug!(code = %refusal.code(), "vault and node are not in step");
+            }
+            let mismatch = stepped
+                .err()
+                .filter(|refusal| refusal.code() == Code::RegisterMismatch)
+                .map(|refusal| refusal.to_string());
+            let orders = node.orders();
+            orders.note_register(&node.authority().id, mismatch);
+        };
+        let _ = tokio::task::spawn_blocking(step).await;
         tokio::time::sleep(IN_STEP_EVERY).await;
     }
 }

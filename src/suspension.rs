@@ -274,7 +274,10 @@ fn check_bodies(register: &Register, persons: &[Id]) -> Result<(), Refusal> {
     let Some(pins) = &register.pins else {
         return Err(SuspensionPayload::refuse("no register key is pinned here"));
     };
-    let signed = pins.keys.iter().filter(|pinned| persons.contains(&pinned.id));
+    let signed = pins
+        .keys
+        .iter()
+        .filter(|pinned| persons.contains(&pinned.id));
     let bodies: BTreeSet<_> = signed.map(|pinned| &pinned.body).collect();
     if bodies.len() >= LEAST_BODIES && bodies.contains(&pins.commission) {
         Ok(())
@@ -289,7 +292,11 @@ fn check_rate(all: &[EntrySuspension], signers: &[Id], now: Timestamp) -> Result
     let today = |known: &&EntrySuspension| day_of(known.received) == day_of(now);
     for signer in signers {
         let signed = all.iter().filter(today);
-        if signed.filter(|known| known.signers.contains(signer)).count() >= MOST_A_DAY {
+        if signed
+            .filter(|known| known.signers.contains(signer))
+            .count()
+            >= MOST_A_DAY
+        {
             let why = format!("one key suspends at most {MOST_A_DAY} entries a day");
             let tomorrow = (i64::from(day_of(now)) + 1) * 86_400 - now.as_second();
             let seconds = u32::try_from(tomorrow).unwrap_or(86_400);

@@ -69,14 +69,10 @@ pub enum RegisterCommand {
     )]
     Add(change::RegisterAddArgs),
     /// Say what changed from one register to another, and what that means
-    #[command(
-        after_long_help = "Example:\n  cloison register diff register.v1.toml register.toml"
-    )]
+    #[command(after_long_help = "Example:\n  cloison register diff register.v1.toml register.toml")]
     Diff(change::RegisterDiffArgs),
     /// Print the fingerprint of a key: what the register calls `certificate`
-    #[command(
-        after_long_help = "Example:\n  cloison register fingerprint chu-fes/client.pem"
-    )]
+    #[command(after_long_help = "Example:\n  cloison register fingerprint chu-fes/client.pem")]
     Fingerprint(change::FingerprintArgs),
 }
 
@@ -322,7 +318,8 @@ fn missing(pins: &RegisterPins, signed: &[String]) -> String {
     let bodies: BTreeSet<_> = have.iter().map(|pinned| &pinned.body).collect();
     let lacks_commission = !bodies.contains(&pins.commission);
     if have.len() >= pins.quorum && !lacks_commission && bodies.len() > 1 {
-        return "\nsigned by enough. Next: `cloison register reload` at the vault and at each node".to_owned();
+        return "\nsigned by enough. Next: `cloison register reload` at the vault and at each node"
+            .to_owned();
     }
     let others: Vec<_> = others
         .iter()

@@ -15,7 +15,8 @@ use super::data::{self, DataDoor};
 use super::node_door::NodeRoutes;
 use super::register::{self, RegisterDoor};
 use super::{
-    acts, audit, body, clock, control, inspections, migrations, node, rights, secrets, segments, suspensions,
+    acts, audit, body, clock, control, inspections, migrations, node, rights, secrets, segments,
+    suspensions,
 };
 use crate::entity::{EntityInForce, InForce};
 use crate::vault::Vault;

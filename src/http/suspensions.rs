@@ -72,9 +72,7 @@ pub(super) async fn bring(
         operations::SUSPENSION,
         permit,
         request,
-        move |permit, asked: SuspensionText| {
-            suspension::bring(&entity, permit, &asked.statement)
-        },
+        move |permit, asked: SuspensionText| suspension::bring(&entity, permit, &asked.statement),
     )
     .await
 }

@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use super::Inspections;
 use super::object::InspectionObject;
-use crate::access::{self, AuditorPermit};
+use crate::access::AuditorPermit;
 use crate::audit::log::Log;
 use crate::audit::search::{EntryFilter, NamedTime};
 use crate::audit::shard_reader::ShardReader;

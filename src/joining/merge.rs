@@ -62,7 +62,9 @@ pub enum JoiningFault {
         file: String,
     },
     /// An entry of that id is there already.
-    #[error("{file}: a {kind} with the id `{id}` is in the register already; another id, or change that entry by editor")]
+    #[error(
+        "{file}: a {kind} with the id `{id}` is in the register already; another id, or change that entry by editor"
+    )]
     Exists {
         /// Which file.
         file: String,
@@ -72,7 +74,9 @@ pub enum JoiningFault {
         id: String,
     },
     /// The key is another's.
-    #[error("{file}: the key of `{id}` is that of `{holder}`, who is in the register already; each entry has a key of its own")]
+    #[error(
+        "{file}: the key of `{id}` is that of `{holder}`, who is in the register already; each entry has a key of its own"
+    )]
     OthersKey {
         /// Which file.
         file: String,
@@ -206,7 +210,8 @@ fn check_new(
         .into_iter()
         .flatten();
     let same_uuid = |other: &Table| {
-        let uuid = |table: &Table| text_of(table, "uuid").and_then(|text| Uuid::parse_str(text).ok());
+        let uuid =
+            |table: &Table| text_of(table, "uuid").and_then(|text| Uuid::parse_str(text).ok());
         uuid(entry).is_some() && uuid(entry) == uuid(other)
     };
     if !id.is_empty() && there.any(|other| text_of(other, named) == Some(id) || same_uuid(other)) {

@@ -110,7 +110,10 @@ fn organisations(before: &Register, after: &Register, changes: &mut Changes) {
 
 fn sectors(before: &Register, after: &Register, changes: &mut Changes) {
     let of_uuid = |register: &'_ Register, sector: &Sector| {
-        let found = register.sectors.values().find(|own| own.uuid == sector.uuid);
+        let found = register
+            .sectors
+            .values()
+            .find(|own| own.uuid == sector.uuid);
         found.cloned()
     };
     for sector in after.sectors.values() {
@@ -153,7 +156,9 @@ fn sectors(before: &Register, after: &Register, changes: &mut Changes) {
             )
         };
         if rest(&was) != rest(sector) {
-            changes.plain(format!("sector {name}: other schemes, purposes, times or declaration"));
+            changes.plain(format!(
+                "sector {name}: other schemes, purposes, times or declaration"
+            ));
         }
     }
     for sector in before.sectors.values() {
@@ -229,7 +234,8 @@ fn people(before: &Register, after: &Register, changes: &mut Changes) {
     };
     let auditors = |register: &'_ Register| -> Vec<(String, String)> {
         let all = register.auditors.iter();
-        all.map(|(key, id)| (id.to_string(), format!("{key:?}"))).collect()
+        all.map(|(key, id)| (id.to_string(), format!("{key:?}")))
+            .collect()
     };
     fn pairs(all: &[(String, String)]) -> impl Iterator<Item = (String, &String)> {
         all.iter().map(|(id, says)| (id.clone(), says))
@@ -238,7 +244,11 @@ fn people(before: &Register, after: &Register, changes: &mut Changes) {
     changes.entries("operator", pairs(&was), pairs(&is));
     let (was, is) = (auditors(before), auditors(after));
     changes.entries("auditor", pairs(&was), pairs(&is));
-    changes.entries("rights officer", ids(&before.rights_officers), ids(&after.rights_officers));
+    changes.entries(
+        "rights officer",
+        ids(&before.rights_officers),
+        ids(&after.rights_officers),
+    );
     changes.entries("witness", ids(&before.witnesses), ids(&after.witnesses));
     if before.vault_checkpoint_key != after.vault_checkpoint_key {
         changes.meaning(
@@ -261,9 +271,17 @@ fn people(before: &Register, after: &Register, changes: &mut Changes) {
             );
         }
         let of = |role: &str| format!("{role} of {id}");
-        changes.entries(&of("approver"), ids(&was.approvers), ids(&authority.approvers));
+        changes.entries(
+            &of("approver"),
+            ids(&was.approvers),
+            ids(&authority.approvers),
+        );
         changes.entries(&of("officer"), ids(&was.officers), ids(&authority.officers));
-        changes.entries(&of("custodian"), ids(&was.custodians), ids(&authority.custodians));
+        changes.entries(
+            &of("custodian"),
+            ids(&was.custodians),
+            ids(&authority.custodians),
+        );
         let rest = |authority: &super::Authority| {
             format!(
                 "{:?}",
@@ -271,14 +289,20 @@ fn people(before: &Register, after: &Register, changes: &mut Changes) {
                     &authority.name,
                     &authority.node,
                     authority.checkpoint_key,
-                    (authority.quorum, authority.force_majeure_quorum, authority.continuity_quorum),
+                    (
+                        authority.quorum,
+                        authority.force_majeure_quorum,
+                        authority.continuity_quorum
+                    ),
                     (authority.statutory_limit, authority.max_hours),
                     (authority.releases_per_hour, authority.migrations_per_hour),
                 )
             )
         };
         if rest(was) != rest(authority) {
-            changes.plain(format!("authority {id}: other name, node, quorums or limits"));
+            changes.plain(format!(
+                "authority {id}: other name, node, quorums or limits"
+            ));
         }
     }
     for id in before.authorities.keys() {

@@ -2,6 +2,7 @@
 
 use super::columns::REGISTER;
 use super::fields::RowField as _;
+use super::rows::{ScanRange, ScanStep};
 use super::{RowBatch, Store, StoreError};
 
 /// A register that was in force.
@@ -69,6 +70,22 @@ impl Store {
             .into_iter()
             .map(|(version, value)| RegisterRow::read(version, &value).ok_or(REGISTER.corrupt()))
             .collect()
+    }
+
+    /// The version of the register with that digest, if it was in force here.
+    ///
+    /// # Errors
+    /// [`StoreError::Engine`], [`StoreError::Corrupt`].
+    pub fn version_of(&self, digest: &[u8; 32]) -> Result<Option<u64>, StoreError> {
+        let mut found = None;
+        self.each(REGISTER, ScanRange::ALL, |version, value| {
+            // Since when (8 bytes), then the digest.
+            if value.get(8..40) == Some(&digest[..]) {
+                found = Some(version);
+            }
+            Ok::<_, StoreError>(ScanStep::Next)
+        })?;
+        Ok(found)
     }
 
     /// Keeps a register that comes into force.

@@ -10,6 +10,7 @@ mod attacks;
 mod believed;
 mod copies;
 mod delivery;
+mod join;
 mod kill;
 mod life;
 mod migrate;

@@ -5,7 +5,6 @@ use std::path::PathBuf;
 use jiff::Timestamp;
 
 use super::{each_entry, head, shards};
-use crate::access;
 use crate::audit::search::{EntryFilter, LogNames, NameKind, NamedTime, UnknownName};
 use crate::cli::inputs::read_register;
 use crate::register::Register;

@@ -32,10 +32,20 @@ pub struct ClientRequestArgs {
     #[arg(long, value_name = "NAME")]
     organisation_name: Option<String>,
     /// With --organisation-name: how many identifiers a second it asks to send
-    #[arg(long, value_name = "N", default_value_t = 1_000, requires = "organisation_name")]
+    #[arg(
+        long,
+        value_name = "N",
+        default_value_t = 1_000,
+        requires = "organisation_name"
+    )]
     items_per_second: u64,
     /// With --organisation-name: how many identifiers a day it asks to send
-    #[arg(long, value_name = "N", default_value_t = 1_000_000, requires = "organisation_name")]
+    #[arg(
+        long,
+        value_name = "N",
+        default_value_t = 1_000_000,
+        requires = "organisation_name"
+    )]
     items_per_day: u64,
     /// A sector whose pseudonyms it asks for (repeatable)
     #[arg(long = "sector", value_name = "NAME", required = true)]
@@ -102,8 +112,18 @@ pub(super) fn run(args: &ClientRequestArgs) -> Result<(), CommandError> {
     // A folder that is not whole has another name.
     let draft = args.out.with_extension("new");
     let made_folder = make_folder(&args.out, &draft).and_then(|()| {
-        let written = write_files(&draft, args, &request.id, &made.key, &made.certificate, &server, &block);
-        written.and_then(|()| fs::rename(&draft, &args.out).map_err(|error| CommandError::file(&args.out, &error)))
+        let written = write_files(
+            &draft,
+            args,
+            &request.id,
+            &made.key,
+            &made.certificate,
+            &server,
+            &block,
+        );
+        written.and_then(|()| {
+            fs::rename(&draft, &args.out).map_err(|error| CommandError::file(&args.out, &error))
+        })
     });
     if let Err(error) = made_folder {
         let _ = fs::remove_dir_all(&draft);

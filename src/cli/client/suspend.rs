@@ -8,7 +8,9 @@ use crate::clock::{Clock as _, SystemClock};
 use crate::keys::file::read_signing_key;
 use crate::register::Id;
 use crate::statement::{self, Statement as _};
-use crate::suspension::{REASONS, SuspensionAct, SuspensionAnswer, SuspensionPayload, SuspensionText};
+use crate::suspension::{
+    REASONS, SuspensionAct, SuspensionAnswer, SuspensionPayload, SuspensionText,
+};
 use crate::terminal::files::read_text;
 use crate::terminal::{CommandError, open_client, print, print_json};
 
@@ -49,7 +51,12 @@ pub struct SuspendArgs {
     #[arg(long, value_name = "FILE", conflicts_with = "clients")]
     out: Option<PathBuf>,
     /// The client file with which to bring it: an operator's, an auditor's, an officer's; several for several servers
-    #[arg(long = "client", value_name = "FILE", env = "CLOISON_CLIENT", required_unless_present = "out")]
+    #[arg(
+        long = "client",
+        value_name = "FILE",
+        env = "CLOISON_CLIENT",
+        required_unless_present = "out"
+    )]
     clients: Vec<PathBuf>,
     #[command(flatten)]
     assent: Assent,
@@ -75,7 +82,11 @@ pub(super) fn run(args: &SuspendArgs) -> Result<(), CommandError> {
         super::super::inputs::write_new(out, &signed)?;
         return print(format_args!("{}: signed by {}", out.display(), args.kid));
     }
-    let what = if args.lift { "is let in again" } else { "is refused from its next request on" };
+    let what = if args.lift {
+        "is let in again"
+    } else {
+        "is refused from its next request on"
+    };
     args.assent.obtain(&Irreversible {
         changes: format!("{} {what}, at {}.", args.id, places(args)),
         lost: "The audit log keeps it.",
@@ -89,16 +100,32 @@ pub(super) fn run(args: &SuspendArgs) -> Result<(), CommandError> {
         if args.json {
             print_json(&answer)?;
         } else {
-            let now: Vec<_> = answer.suspended.iter().map(|row| row.entry.as_str()).collect();
-            let now = if now.is_empty() { "nobody".to_owned() } else { now.join(", ") };
-            print(format_args!("{}: {} {what}; suspended now: {now}", client.config().url, args.id))?;
+            let now: Vec<_> = answer
+                .suspended
+                .iter()
+                .map(|row| row.entry.as_str())
+                .collect();
+            let now = if now.is_empty() {
+                "nobody".to_owned()
+            } else {
+                now.join(", ")
+            };
+            print(format_args!(
+                "{}: {} {what}; suspended now: {now}",
+                client.config().url,
+                args.id
+            ))?;
         }
     }
     Ok(())
 }
 
 fn places(args: &SuspendArgs) -> String {
-    let files: Vec<_> = args.clients.iter().map(|file| file.display().to_string()).collect();
+    let files: Vec<_> = args
+        .clients
+        .iter()
+        .map(|file| file.display().to_string())
+        .collect();
     format!("the servers of {}", files.join(", "))
 }
 
@@ -122,7 +149,11 @@ fn payload(args: &SuspendArgs) -> Result<SuspensionPayload, CommandError> {
 }
 
 fn act(args: &SuspendArgs) -> SuspensionAct {
-    if args.lift { SuspensionAct::Lift } else { SuspensionAct::Suspend }
+    if args.lift {
+        SuspensionAct::Lift
+    } else {
+        SuspensionAct::Suspend
+    }
 }
 
 /// A statement of others that says what the command line says.
@@ -132,7 +163,12 @@ fn checked(args: &SuspendArgs, text: String) -> Result<String, CommandError> {
         Ok(text)
     } else {
         Err(CommandError::new(
-            format_args!("the statement says: {} {} ({})", says.act.as_str(), says.entry, says.reason),
+            format_args!(
+                "the statement says: {} {} ({})",
+                says.act.as_str(),
+                says.entry,
+                says.reason
+            ),
             "name the same entry, act and reason, if you want to sign that",
         ))
     }

@@ -4,10 +4,11 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 use super::super::assent::Assent;
-use super::{RegisterFileArgs, faulty, read};
+use super::super::inputs::parse_id;
+use super::{RegisterFileArgs, RegisterSignArgs, faulty, read};
 use crate::http::tls::spki_digest_of_file;
 use crate::joining::{self, JoiningFault, fingerprint};
-use crate::register::{self, Register, RegisterChange};
+use crate::register::{self, Id, Register, RegisterChange};
 use crate::terminal::files::{read_text, replace_file};
 use crate::terminal::{CommandError, print, print_json};
 
@@ -20,6 +21,15 @@ pub struct RegisterAddArgs {
     /// The register
     #[arg(long, value_name = "FILE", default_value = "register.toml")]
     register: PathBuf,
+    /// Sign at once, with the register key of this id
+    #[arg(long = "as", value_name = "ID", value_parser = parse_id, requires = "key")]
+    kid: Option<Id>,
+    /// With --as: the private register key
+    #[arg(long, value_name = "FILE", requires = "kid")]
+    key: Option<PathBuf>,
+    /// With --as: configuration of a vault or a node, to check id and key against those that it pins
+    #[arg(long, value_name = "FILE", requires = "kid")]
+    config: Option<PathBuf>,
     #[command(flatten)]
     assent: Assent,
     /// Print one JSON object
@@ -67,8 +77,10 @@ pub(super) fn add(args: &RegisterAddArgs) -> Result<(), CommandError> {
     })?;
     let changes = merged.before.difference(&merged.register);
     let shown = words(&merged.before, &merged.register, &changes);
-    args.assent
-        .obtain_at_terminal(&format!("{shown}\nWrite this to {}?", args.register.display()))?;
+    args.assent.obtain_at_terminal(&format!(
+        "{shown}\nWrite this to {}?",
+        args.register.display()
+    ))?;
     keep(&args.register, &text, merged.before.version)?;
     // Another person may have edited it meanwhile.
     if read(&args.register)? != text {
@@ -85,17 +97,30 @@ pub(super) fn add(args: &RegisterAddArgs) -> Result<(), CommandError> {
             "changes": changes,
         }));
     }
-    print(format_args!(
-        "{shown}\n{}: written. Next: `cloison register sign`, by each holder of a register key",
-        args.register.display()
-    ))
+    let written = format!("{shown}\n{}: written", args.register.display());
+    let (Some(kid), Some(key)) = (&args.kid, &args.key) else {
+        return print(format_args!(
+            "{written}. Next: `cloison register sign`, by each holder of a register key"
+        ));
+    };
+    print(written)?;
+    // The person has just seen the difference and agreed.
+    super::sign(&RegisterSignArgs {
+        files: RegisterFileArgs {
+            file: Some(args.register.clone()),
+            signatures: None,
+        },
+        kid: kid.clone(),
+        key: key.clone(),
+        config: args.config.clone(),
+        assent: Assent::GIVEN,
+    })
 }
 
 /// Says what changed from one register to another.
 pub(super) fn diff(args: &RegisterDiffArgs) -> Result<(), CommandError> {
-    let parsed = |file: &Path| {
-        register::parse(&read(file)?).map_err(|faults| faulty(file, &faults))
-    };
+    let parsed =
+        |file: &Path| register::parse(&read(file)?).map_err(|faults| faulty(file, &faults));
     let (before, after) = (parsed(&args.before)?, parsed(&args.after)?);
     let changes = before.difference(&after);
     if args.json {

@@ -16,7 +16,12 @@ pub struct RegisterReloadArgs {
     #[arg(long)]
     json: bool,
     /// The client file of an operator, or of an officer or custodian; several for several servers
-    #[arg(long = "client", value_name = "FILE", env = "CLOISON_CLIENT", required = true)]
+    #[arg(
+        long = "client",
+        value_name = "FILE",
+        env = "CLOISON_CLIENT",
+        required = true
+    )]
     clients: Vec<PathBuf>,
 }
 
@@ -38,7 +43,11 @@ pub(super) fn reload(args: &RegisterReloadArgs) -> Result<(), CommandError> {
         if args.json {
             print_json(&reloaded)?;
         } else {
-            print(format_args!("{}: {}", client.config().url, words(&reloaded)))?;
+            print(format_args!(
+                "{}: {}",
+                client.config().url,
+                words(&reloaded)
+            ))?;
         }
     }
     Ok(())
