@@ -9,11 +9,15 @@
 //! }
 //! ```
 
+mod member;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use jiff::Timestamp;
 use jiff::civil::Date;
+
+pub use member::{MemberPermit, MemberRole, member};
 
 use crate::code::Code;
 use crate::entity::{Entity, Role};

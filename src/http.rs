@@ -49,6 +49,7 @@ pub mod secrets;
 mod segments;
 pub mod server;
 mod socket;
+pub mod status;
 mod suspensions;
 pub mod tls;
 pub mod witness;

@@ -29,9 +29,11 @@
 //! | [`reidentify`], [`migrate`], [`unseal`], [`renewal`] | use cases again: the two uses of an order, and the node's keys |
 //! | [`resumption`] | acknowledging at the node that the vault's log lost entries at a restore |
 //! | [`inspection`], [`rights`] | use cases: those who watch, and the persons concerned |
+//! | [`status`] | what a caller may know of a server, by their role |
 //! | [`config`] | configuration files |
 //! | [`http`], [`client`] | the doors, and the client that knocks at them |
 //! | [`certificates`] | one inspection of every TLS file: there, private, fitting, in date, in the register |
+//! | [`transfer`] | a file in, a file out: batches at the pace of the quota, whole or not there, gone on with after a crash |
 //! | [`terminal`] | what programs need at a terminal: errors with a remedy, printing, files, the log |
 //! | [`deployment`] | makes a new deployment: keys, certificates, register, configuration |
 //! | [`joining`] | the block by which a client asks to join, and merging such blocks into the register |
@@ -81,11 +83,13 @@ pub mod rights;
 pub mod seal;
 pub mod serve;
 pub mod statement;
+pub mod status;
 pub mod store;
 pub mod suspension;
 pub mod system;
 pub mod terminal;
 pub mod tlog;
 pub mod tokenize;
+pub mod transfer;
 pub mod unseal;
 pub mod vault;

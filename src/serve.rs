@@ -26,9 +26,10 @@ use crate::client::Client;
 use crate::clock::{Clock as _, SystemClock};
 use crate::code::Code;
 use crate::config::{
-    AuthorityKeyPlace, KeyPlace, LimitConfig, NodeConfig, RegisterFiles, TlsFiles, VaultConfig,
+    AuthorityKeyPlace, KeyPlace, LimitConfig, NamedFile, NodeConfig, RegisterFiles, TlsFiles,
+    VaultConfig,
 };
-use crate::entity::{InForce, UnderRegister};
+use crate::entity::{EntityInForce, InForce, UnderRegister};
 use crate::execution::step;
 use crate::http::data::DataDoor;
 use crate::http::mount::VaultRouters;
@@ -119,15 +120,7 @@ async fn serve_vault(
         asking: _asking,
         callers,
     } = watch::vault(&vault, &config, memory)?;
-    let (of, entity) = (config.clone(), vault.entity());
-    let inspect = move || {
-        let entity = entity.get();
-        TlsInspection::of(
-            &of.named_files(),
-            Some(entity.register()),
-            SystemClock.now(),
-        )
-    };
+    let inspect = inspection(config.clone(), VaultConfig::named_files, vault.entity());
     let keeper = keep_tls(&config.tls, &tls, callers, inspect, &readiness, &registry)?;
     let watch = EntityWatch::new(
         vault.entity(),
@@ -138,7 +131,12 @@ async fn serve_vault(
     );
     let reload = Arc::new(register_reload(&vault, &config.register));
     let register = RegisterDoor::new(reload.clone());
-    let routers = mount::vault(DataDoor::new(vault.clone(), &registry), cosigning, register);
+    let routers = mount::vault(
+        DataDoor::new(vault.clone(), &registry),
+        cosigning,
+        register,
+        readiness.clone(),
+    );
     let callers = Callers::Registered(tls, vault.entity());
     let listeners = vault_listeners(&config, routers, callers)?;
     tracing::info!(
@@ -229,6 +227,18 @@ fn warn_of_stranded_segments(vault: &Vault) {
 
 fn read_tls(files: &TlsFiles) -> Result<ServerTls, CommandError> {
     ServerTls::read(files).map_err(|e| CommandError::new(e, "check [tls] in the configuration"))
+}
+
+/// What inspects the TLS files that a configuration names, with the register in force.
+fn inspection<C: Send + 'static>(
+    config: C,
+    named_files: fn(&C) -> Vec<NamedFile<'_>>,
+    entity: EntityInForce,
+) -> impl Fn() -> TlsInspection + Send + 'static {
+    move || {
+        let (files, entity) = (named_files(&config), entity.get());
+        TlsInspection::of(&files, Some(entity.register()), SystemClock.now())
+    }
 }
 
 /// What keeps the TLS files of a server up to date ([`reload`]): those of its listeners and of its
@@ -469,15 +479,7 @@ async fn serve_node(
         asking: _asking,
         callers,
     } = watch::node(&node, &config, memory)?;
-    let (of, entity) = (config.clone(), node.entity());
-    let inspect = move || {
-        let entity = entity.get();
-        TlsInspection::of(
-            &of.named_files(),
-            Some(entity.register()),
-            SystemClock.now(),
-        )
-    };
+    let inspect = inspection(config.clone(), NodeConfig::named_files, node.entity());
     let keeper = keep_tls(&config.tls, &tls, callers, inspect, &readiness, &registry)?;
     let reload = Arc::new(register_reload(&node, &config.register));
     let routes = NodeRoutes {
@@ -490,7 +492,7 @@ async fn serve_node(
         "control",
         config.control,
         callers,
-        mount::node(routes, RegisterDoor::new(reload.clone())),
+        mount::node(routes, RegisterDoor::new(reload.clone()), readiness.clone()),
         limits(&config.limits),
     )?];
     tracing::info!(

@@ -12,11 +12,13 @@ use utoipa_axum::router::OpenApiRouter;
 
 use super::cosign::{self, CosignDoor};
 use super::data::{self, DataDoor};
+use super::health::Readiness;
 use super::node_door::NodeRoutes;
 use super::register::{self, RegisterDoor};
+use super::status::StatusDoor;
 use super::{
     acts, audit, body, clock, control, inspections, migrations, node, rights, secrets, segments,
-    suspensions,
+    status, suspensions,
 };
 use crate::entity::{EntityInForce, InForce};
 use crate::vault::Vault;
@@ -34,18 +36,22 @@ pub fn vault(
     door: Arc<DataDoor>,
     cosigning: Arc<CosignDoor>,
     register: RegisterDoor,
+    readiness: Arc<Readiness>,
 ) -> VaultRouters {
     let (vault, description) = (door.vault().clone(), description(&vault_api()));
+    let told = Router::from(status::routes()).with_state(StatusDoor::vault(&vault, readiness));
     let pairs = Router::from(migrations::data_routes()).with_state(vault.clone());
     let data = Router::from(data::routes())
         .with_state(door)
         .merge(pairs)
+        .merge(told.clone())
         .merge(description.clone());
     let audit = Router::from(entity_routes()).with_state(vault.entity());
     let control = Router::from(vault_routes())
         .with_state(vault)
         .merge(audit)
         .merge(Router::from(register::reload_routes()).with_state(register))
+        .merge(told)
         .merge(cosign::router(cosigning));
     VaultRouters {
         data,
@@ -54,12 +60,14 @@ pub fn vault(
 }
 
 /// Makes the router of a node's control listener.
-pub fn node(routes: NodeRoutes, register: RegisterDoor) -> Router {
+pub fn node(routes: NodeRoutes, register: RegisterDoor, readiness: Arc<Readiness>) -> Router {
+    let told = Router::from(status::routes()).with_state(StatusDoor::node(&routes.node, readiness));
     let audit = Router::from(entity_routes()).with_state(routes.node.entity());
     Router::from(node_routes())
         .with_state(routes)
         .merge(audit)
         .merge(Router::from(register::reload_routes()).with_state(register))
+        .merge(told)
         .merge(description(&node_api()))
 }
 
@@ -120,6 +128,7 @@ fn vault_api() -> utoipa::openapi::OpenApi {
     api.merge(vault_routes().into_openapi());
     api.merge(register::reload_routes().into_openapi());
     api.merge(entity_routes().into_openapi());
+    api.merge(status::routes().into_openapi());
     api
 }
 
@@ -129,6 +138,7 @@ fn node_api() -> utoipa::openapi::OpenApi {
     api.merge(node_routes().into_openapi());
     api.merge(register::reload_routes().into_openapi());
     api.merge(entity_routes().into_openapi());
+    api.merge(status::routes().into_openapi());
     api
 }
 

@@ -88,4 +88,5 @@ pub(super) const SEGMENTS: ControlOperation = work("segments", PAGE);
 pub(super) const SEGMENTS_DROP: ControlOperation = work("segments-drop", SHORT);
 pub(super) const SUSPENSION: ControlOperation = acts("suspension", SHORT);
 pub(super) const SUSPENSION_LIST: ControlOperation = work("suspension-list", NONE);
+pub(super) const STATUS: ControlOperation = work("status", NONE);
 pub(super) const UNSEAL: ControlOperation = work("unseal", SHARE);

@@ -149,6 +149,11 @@ pub fn with_fallbacks(router: Router) -> Router {
         .method_not_allowed_fallback(async || Problem::new(Code::MethodNotAllowed))
 }
 
+/// What a code means, in a few words.
+pub const fn title(code: Code) -> &'static str {
+    facts(code).1
+}
+
 /// Writes [`facts`] as a table, which the compiler holds to have a row for every code.
 macro_rules! problems {
     ($($code:ident $status:literal $title:literal,)*) => {
