@@ -31,8 +31,11 @@ mod help;
 pub mod init;
 mod inputs;
 mod list;
+mod manual;
 pub mod migrate;
 pub mod order;
+mod passphrases;
+pub mod ready;
 pub mod register;
 pub mod reidentify;
 pub mod rights;
@@ -41,6 +44,8 @@ pub mod serve;
 mod signed_file;
 pub mod spec;
 pub mod statement;
+pub mod status;
+mod transfer;
 pub mod witness;
 
 /// A pseudonym of its own for every sector, and a way back only under a signed order.
@@ -76,6 +81,8 @@ enum CloisonCommand {
     #[command(hide = true)]
     Load(Box<bench::LoadArgs>),
     Init(init::InitArgs),
+    Status(status::StatusArgs),
+    Ready(ready::ReadyArgs),
     Check(check::CheckArgs),
     Serve(serve::ServeArgs),
     #[command(subcommand)]
@@ -105,14 +112,29 @@ enum CloisonCommand {
     #[command(subcommand)]
     Witness(witness::WitnessCommand),
     Doctor(doctor::DoctorArgs),
+    #[command(hide = true)]
+    Manual(manual::ManualArgs),
     /// Check an implementation of the specification
     #[command(subcommand)]
     Spec(spec::SpecCommand),
 }
 
-/// Reads and runs the command line, and reports an error. Only `main` calls it.
-pub fn main() -> ExitCode {
-    let matches = match help::grouped(Cli::command()).try_get_matches() {
+/// The command line with its help; `commit` is that which the program was built from.
+fn command(commit: Option<&str>) -> clap::Command {
+    let command = help::grouped(Cli::command());
+    match commit {
+        // It lives as long as the process.
+        Some(commit) => {
+            command.version(&*format!("{} ({commit})", env!("CARGO_PKG_VERSION")).leak())
+        }
+        None => command,
+    }
+}
+
+/// Reads and runs the command line, and reports an error. `commit` is that which the program was
+/// built from. Only `main` calls it.
+pub fn main(commit: Option<&'static str>) -> ExitCode {
+    let matches = match command(commit).try_get_matches() {
         Ok(matches) => matches,
         Err(error) => return not_read(&error),
     };
@@ -167,6 +189,8 @@ fn run(command: CloisonCommand) -> Result<(), CommandError> {
         CloisonCommand::Bench(args) => bench::run(*args),
         CloisonCommand::Load(args) => bench::run_load(*args),
         CloisonCommand::Init(args) => init::run(args),
+        CloisonCommand::Status(args) => status::run(&args),
+        CloisonCommand::Ready(args) => ready::run(&args),
         CloisonCommand::Check(args) => check::run(args),
         CloisonCommand::Serve(args) => serve::run(args),
         CloisonCommand::Authority(command) => authority::run(command),
@@ -185,6 +209,7 @@ fn run(command: CloisonCommand) -> Result<(), CommandError> {
         CloisonCommand::Audit(command) => audit::run(command),
         CloisonCommand::Witness(command) => witness::run(command),
         CloisonCommand::Doctor(args) => doctor::run(args),
+        CloisonCommand::Manual(args) => manual::run(&args, Cli::command()),
     }
 }
 
