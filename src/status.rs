@@ -7,6 +7,8 @@ mod report;
 
 use std::collections::BTreeMap;
 
+use jiff::Timestamp;
+
 pub use report::{
     CallerStatus, CosignerStatus, CustodyStatus, LogStatus, QuotaStatus, RegisterStatus,
     SchemeStatus, SectorStatus, ServerStatus, StatusReport,
@@ -96,7 +98,7 @@ fn common(entity: &Entity, member: &MemberPermit, condition: ServerCondition) ->
             deployment: register.deployment.to_string(),
             authority: None,
             version: env!("CARGO_PKG_VERSION").to_owned(),
-            time: entity.now().to_string(),
+            time: second(entity.now()),
         },
         caller: CallerStatus {
             id: member.id.to_string(),
@@ -217,7 +219,7 @@ fn log(entity: &Entity) -> Option<LogStatus> {
     let cosigner = |time: crate::audit::cosign::CosignerTime| CosignerStatus {
         name: time.name,
         witness: time.counts,
-        last: time.last.map(|time| time.to_string()),
+        last: time.last.map(second),
     };
     Some(LogStatus {
         origin: shown.checkpoint.origin.clone(),
@@ -234,6 +236,12 @@ fn out_of_step(entity: &Entity, role: &MemberRole) -> Vec<String> {
         _ => true,
     };
     all.filter(seen).map(|id| id.to_string()).collect()
+}
+
+/// A time in whole seconds, RFC 3339.
+fn second(time: Timestamp) -> String {
+    let whole = Timestamp::from_second(time.as_second());
+    whole.unwrap_or(time).to_string()
 }
 
 fn ids(ids: &[Id]) -> Vec<String> {

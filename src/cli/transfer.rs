@@ -123,6 +123,9 @@ pub(super) fn run(call: TransferCall<'_>, answerer: &mut dyn Answerer) -> Result
         call.given,
         call.args.out.as_deref(),
     )?;
+    if let Some(path) = &call.args.out {
+        OutputFile::look(path, call.args.plan())?;
+    }
     let mut source = source.prepare(table.as_ref(), answerer.suffixes())?;
     let job = source.describe(call.job, table.as_ref());
     let start = match &call.args.out {

@@ -108,7 +108,8 @@ fn quota(quota: &QuotaStatus) -> StatusFact {
 }
 
 fn log(log: &LogStatus, now: &str) -> StatusFact {
-    let mut says = format!("{}, {} entries", log.origin, HumanCount(log.entries));
+    let entries = if log.entries == 1 { "entry" } else { "entries" };
+    let mut says = format!("{}, {} {entries}", log.origin, HumanCount(log.entries));
     let now = now.parse::<Timestamp>().ok();
     let cosigned: Vec<String> = log
         .cosigners
