@@ -6,7 +6,8 @@ use std::os::fd::AsFd as _;
 use std::path::{Path, PathBuf};
 
 use crate::terminal::CommandError;
-use crate::transfer::input::{DigestInput, InputError};
+use crate::transfer::fault::InputError;
+use crate::transfer::input::DigestInput;
 use crate::transfer::resume::{TransferJob, TransferProgress};
 use crate::transfer::table::{self, TablePlan, TableReader};
 
