@@ -25,9 +25,10 @@ use crate::certificates::{TlsInspection, unused_client_ca};
 use crate::client::Client;
 use crate::clock::{Clock as _, SystemClock};
 use crate::config::{
-    AuthorityKeyPlace, KeyPlace, LimitConfig, NodeConfig, RegisterFiles, TlsFiles, VaultConfig,
+    AuthorityKeyPlace, KeyPlace, LimitConfig, NamedFile, NodeConfig, RegisterFiles, TlsFiles,
+    VaultConfig,
 };
-use crate::entity::InForce;
+use crate::entity::{EntityInForce, InForce};
 use crate::execution::step;
 use crate::http::data::DataDoor;
 use crate::http::mount::VaultRouters;
@@ -116,15 +117,7 @@ async fn serve_vault(
         asking: _asking,
         callers,
     } = watch::vault(&vault, &config, memory)?;
-    let (of, entity) = (config.clone(), vault.entity());
-    let inspect = move || {
-        let entity = entity.get();
-        TlsInspection::of(
-            &of.named_files(),
-            Some(entity.register()),
-            SystemClock.now(),
-        )
-    };
+    let inspect = inspection(config.clone(), VaultConfig::named_files, vault.entity());
     let keeper = keep_tls(&config.tls, &tls, callers, inspect, &readiness, &registry)?;
     let watch = EntityWatch::new(
         vault.entity(),
@@ -228,6 +221,18 @@ fn warn_of_stranded_segments(vault: &Vault) {
 
 fn read_tls(files: &TlsFiles) -> Result<ServerTls, CommandError> {
     ServerTls::read(files).map_err(|e| CommandError::new(e, "check [tls] in the configuration"))
+}
+
+/// What inspects the TLS files that a configuration names, with the register in force.
+fn inspection<C: Send + 'static>(
+    config: C,
+    named_files: fn(&C) -> Vec<NamedFile<'_>>,
+    entity: EntityInForce,
+) -> impl Fn() -> TlsInspection + Send + 'static {
+    move || {
+        let (files, entity) = (named_files(&config), entity.get());
+        TlsInspection::of(&files, Some(entity.register()), SystemClock.now())
+    }
 }
 
 /// What keeps the TLS files of a server up to date ([`reload`]): those of its listeners and of its
@@ -442,15 +447,7 @@ async fn serve_node(
         asking: _asking,
         callers,
     } = watch::node(&node, &config, memory)?;
-    let (of, entity) = (config.clone(), node.entity());
-    let inspect = move || {
-        let entity = entity.get();
-        TlsInspection::of(
-            &of.named_files(),
-            Some(entity.register()),
-            SystemClock.now(),
-        )
-    };
+    let inspect = inspection(config.clone(), NodeConfig::named_files, node.entity());
     let keeper = keep_tls(&config.tls, &tls, callers, inspect, &readiness, &registry)?;
     let routes = NodeRoutes {
         node: node.clone(),
