@@ -394,11 +394,20 @@ fn each_listener_has_the_operations_that_are_listed_and_no_other() {
                 })
             })
             .collect();
-        let listed = OPERATIONS
+        let of_side = OPERATIONS
             .iter()
             .filter(|(at, ..)| (*at == "node") == is_node)
-            .map(|(_, method, path, id)| ((*method).into(), (*path).into(), (*id).into()))
+            .map(|(_, method, path, id)| (*method, *path, *id));
+        // Every listener has this one, and every registered caller may ask it.
+        let everywhere = ("get", "/v1/status", "server_status");
+        let listed = of_side
+            .chain([everywhere])
+            .map(|(method, path, id)| (method.into(), path.into(), id.into()))
             .collect();
+        let told = world.get(caller, door, "/v1/status").ok();
+        let schema = &api["paths"]["/v1/status"]["get"]["responses"]["200"]["content"];
+        fits(&api, &schema["application/json"]["schema"], &told)
+            .unwrap_or_else(|why| panic!("status at {listener}: {why}"));
         assert_eq!(described, listed, "{listener}");
         for (at, method, path, id) in OPERATIONS {
             if (at == "node") != is_node {
