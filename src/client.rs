@@ -14,6 +14,7 @@ pub mod officer;
 pub mod peer;
 pub mod pins;
 mod quota;
+mod register;
 mod status;
 mod vault;
 mod witness;

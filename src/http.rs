@@ -41,6 +41,7 @@ pub mod node_door;
 mod operations;
 mod peer;
 pub mod problem;
+pub mod register;
 mod request;
 mod request_body;
 pub mod rights;
@@ -49,6 +50,7 @@ mod segments;
 pub mod server;
 mod socket;
 pub mod status;
+mod suspensions;
 pub mod tls;
 pub mod witness;
 

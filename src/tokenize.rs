@@ -78,7 +78,7 @@ pub fn prepare<'a>(
         permit.scheme.id(),
         organisation,
         permit.purpose.as_ref(),
-    );
+    )?;
     Ok((
         answer,
         Job {

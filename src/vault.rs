@@ -12,6 +12,7 @@ mod quota;
 mod rebuild;
 pub(crate) mod sector;
 pub(crate) mod stored;
+mod under;
 
 use std::collections::HashMap;
 use std::ops::Deref;
@@ -173,7 +174,7 @@ impl Vault {
             log,
         } = secrets;
         let open = |owner: &str| Store::open_with(&home.store, owner, home.cache());
-        let mut opening = EntityOpening::of(Role::Vault, register, log, open)?;
+        let mut opening = EntityOpening::of(Role::Vault, register, log, clock.now(), open)?;
         let (register, store) = (opening.register.clone(), opening.store.clone());
         let (roots, retired) = load_roots(&*sector_secrets, &store)?;
         let now = clock.now();
@@ -186,7 +187,7 @@ impl Vault {
             before: None,
         };
         let (sectors, opened) = loader
-            .load(&register, &mut opening.batch)
+            .load(&register, &mut opening.rows)
             .map_err(StartError::first)?;
         let cipher = Arc::new(chunk_cipher(&storage));
         let blinding = newest_blinding(&storage);

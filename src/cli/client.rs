@@ -3,6 +3,8 @@
 mod explain;
 mod migration;
 mod prompt;
+mod request;
+mod suspend;
 
 use std::io::{self, IsTerminal as _};
 
@@ -20,6 +22,10 @@ use crate::transfer::tokenize::{TokenizeQuery, Tokenizer};
 pub enum ClientCommand {
     /// Turn a file of identifiers into pseudonyms: one a line, or a column of a table
     Tokenize(TokenizeArgs),
+    /// Make a key and the block of the register to hand in, to become a client of the vault
+    Request(request::ClientRequestArgs),
+    /// Shut out an entry of the register at once
+    Suspend(suspend::SuspendArgs),
     /// Say why identifiers are rejected
     Explain(explain::ExplainArgs),
     /// Make the key to which pairs of a migration are sealed
@@ -79,6 +85,8 @@ pub struct TokenizeArgs {
 pub fn run(command: ClientCommand) -> Result<(), CommandError> {
     match command {
         ClientCommand::Tokenize(args) => tokenize(&args),
+        ClientCommand::Request(args) => request::run(&args),
+        ClientCommand::Suspend(args) => suspend::run(&args),
         ClientCommand::Explain(args) => explain::run(&args),
         ClientCommand::Keygen(args) => migration::keygen(&args),
         ClientCommand::Migration(command) => migration::run(&command),
