@@ -11,11 +11,11 @@ use jiff::Timestamp;
 
 pub use report::{
     CallerStatus, CosignerStatus, CustodyStatus, LogStatus, QuotaStatus, RegisterStatus,
-    SchemeStatus, SectorStatus, ServerStatus, StatusReport,
+    SchemeStatus, SectorStatus, ServerStatus, StatusReport, SuspendedEntry,
 };
 
 use crate::access::{MemberPermit, MemberRole};
-use crate::entity::{Entity, Role};
+use crate::entity::{Entity, EntrySuspension, Role};
 use crate::node::Node;
 use crate::register::{Authority, Id, Operation, RegisteredClient, Sector};
 use crate::tokenize::period_of;
@@ -129,6 +129,7 @@ fn common(entity: &Entity, member: &MemberPermit, condition: ServerCondition) ->
         custody: None,
         log: watches.then(|| log(entity)).flatten(),
         out_of_step: watches.then(|| out_of_step(entity, &member.role)),
+        suspended: watches.then(|| suspended(entity)),
     }
 }
 
@@ -236,6 +237,15 @@ fn out_of_step(entity: &Entity, role: &MemberRole) -> Vec<String> {
         _ => true,
     };
     all.filter(seen).map(|id| id.to_string()).collect()
+}
+
+fn suspended(entity: &Entity) -> Vec<SuspendedEntry> {
+    let of = |row: EntrySuspension| SuspendedEntry {
+        entry: row.entry.to_string(),
+        reason: row.reason,
+        since: second(row.received),
+    };
+    entity.suspensions().into_iter().map(of).collect()
 }
 
 /// A time in whole seconds, RFC 3339.

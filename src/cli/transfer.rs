@@ -170,7 +170,9 @@ fn send(
 ) -> Result<(), TransferError> {
     let mut tell = transfer_progress(bar);
     let waits = Waits::new(&mut tell, stop_flag());
-    let form = source.table.map_or(InputForm::Lines, InputForm::Table);
+    let form = source
+        .table
+        .map_or(InputForm::Lines, |table| InputForm::Table(Box::new(table)));
     let batches = read_batches(
         source.input,
         form,

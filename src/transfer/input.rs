@@ -163,7 +163,7 @@ pub enum InputForm {
     /// One a line.
     Lines,
     /// In a column of a table whose header was read.
-    Table(TableReader),
+    Table(Box<TableReader>),
 }
 
 /// Reads batches off an input.

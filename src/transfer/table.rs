@@ -498,7 +498,7 @@ mod tests {
     fn read(input: &[u8], plan: &TablePlan, most: usize) -> Result<Vec<InputBatch>, String> {
         let mut input = DigestInput::new(Cursor::new(input.to_vec()));
         let table = TableReader::begin(&mut input, plan, &[""]).map_err(|e| e.to_string())?;
-        let all = read_batches(input, InputForm::Table(table), most, 1);
+        let all = read_batches(input, InputForm::Table(Box::new(table)), most, 1);
         let whole: Result<Vec<_>, InputError> = all.into_iter().collect();
         whole.map_err(|error| error.to_string())
     }
