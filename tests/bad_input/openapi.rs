@@ -250,7 +250,7 @@ fn fits(api: &Value, schema: &Value, value: &Value) -> Result<(), String> {
 
 /// Every operation: its listener, method, path and id. Clients are generated from these, so none
 /// changes unnoticed.
-const OPERATIONS: [(&str, &str, &str, &str); 57] = [
+const OPERATIONS: [(&str, &str, &str, &str); 67] = [
     (
         "data",
         "post",
@@ -334,6 +334,16 @@ const OPERATIONS: [(&str, &str, &str, &str); 57] = [
         "/v1/segments/recipients",
         "take_recipients",
     ),
+    ("control", "get", "/v1/register/history", "list_registers"),
+    (
+        "control",
+        "get",
+        "/v1/register/history/{version}",
+        "read_register",
+    ),
+    ("control", "post", "/v1/register/reload", "reload_register"),
+    ("control", "get", "/v1/suspensions", "list_suspensions"),
+    ("control", "post", "/v1/suspensions", "bring_suspension"),
     ("node", "get", "/checkpoint", "checkpoint"),
     ("node", "get", "/log/{shard}/{path}", "resource"),
     ("node", "get", "/tile/{path}", "tile"),
@@ -368,6 +378,16 @@ const OPERATIONS: [(&str, &str, &str, &str); 57] = [
     ("node", "post", "/v1/seal", "seal"),
     ("node", "post", "/v1/segments/drop", "drop_at_node"),
     ("node", "post", "/v1/shares", "unseal"),
+    ("node", "get", "/v1/register/history", "list_registers"),
+    (
+        "node",
+        "get",
+        "/v1/register/history/{version}",
+        "read_register",
+    ),
+    ("node", "post", "/v1/register/reload", "reload_register"),
+    ("node", "get", "/v1/suspensions", "list_suspensions"),
+    ("node", "post", "/v1/suspensions", "bring_suspension"),
 ];
 
 #[test]
