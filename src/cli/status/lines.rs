@@ -65,7 +65,12 @@ pub(super) fn of_report(base: &str, key: StatusFact, report: &StatusReport) -> V
     facts.extend(report.log.as_ref().map(|head| log(head, &server.time)));
     facts.extend(step(report));
     facts.extend(report.suspended.iter().flatten().map(suspended));
-    facts.extend(readiness(&report.reasons, &report.notices));
+    let mut notices = report.notices.clone();
+    if report.suspended.is_some() {
+        // Each has its own line.
+        notices.remove("suspended");
+    }
+    facts.extend(readiness(&report.reasons, &notices));
     facts
 }
 
