@@ -269,7 +269,7 @@ impl fmt::Debug for Scheme {
 }
 
 #[cfg(test)]
-mod form_tests {
+mod tests {
     use super::*;
 
     #[test]
@@ -285,11 +285,6 @@ mod form_tests {
         assert_eq!(scheme.form(" ab-12 34/5\u{e9}\n"), "AA9999/9??");
         assert_eq!(scheme.form(&"x".repeat(1_000)).len(), MAX_RAW);
     }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
     use proptest::prelude::*;
 
     fn scheme(pattern: &str, separators: &str, check: CheckDigit) -> Result<Scheme, String> {

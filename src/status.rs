@@ -7,13 +7,15 @@ mod report;
 
 use std::collections::BTreeMap;
 
+use jiff::Timestamp;
+
 pub use report::{
     CallerStatus, CosignerStatus, CustodyStatus, LogStatus, QuotaStatus, RegisterStatus,
-    SchemeStatus, SectorStatus, ServerStatus, StatusReport,
+    SchemeStatus, SectorStatus, ServerStatus, StatusReport, SuspendedEntry,
 };
 
 use crate::access::{MemberPermit, MemberRole};
-use crate::entity::{Entity, Role};
+use crate::entity::{Entity, EntrySuspension, Role};
 use crate::node::Node;
 use crate::register::{Authority, Id, Operation, RegisteredClient, Sector};
 use crate::tokenize::period_of;
@@ -96,7 +98,7 @@ fn common(entity: &Entity, member: &MemberPermit, condition: ServerCondition) ->
             deployment: register.deployment.to_string(),
             authority: None,
             version: env!("CARGO_PKG_VERSION").to_owned(),
-            time: entity.now().to_string(),
+            time: second(entity.now()),
         },
         caller: CallerStatus {
             id: member.id.to_string(),
@@ -127,6 +129,7 @@ fn common(entity: &Entity, member: &MemberPermit, condition: ServerCondition) ->
         custody: None,
         log: watches.then(|| log(entity)).flatten(),
         out_of_step: watches.then(|| out_of_step(entity, &member.role)),
+        suspended: watches.then(|| suspended(entity)),
     }
 }
 
@@ -217,7 +220,7 @@ fn log(entity: &Entity) -> Option<LogStatus> {
     let cosigner = |time: crate::audit::cosign::CosignerTime| CosignerStatus {
         name: time.name,
         witness: time.counts,
-        last: time.last.map(|time| time.to_string()),
+        last: time.last.map(second),
     };
     Some(LogStatus {
         origin: shown.checkpoint.origin.clone(),
@@ -234,6 +237,21 @@ fn out_of_step(entity: &Entity, role: &MemberRole) -> Vec<String> {
         _ => true,
     };
     all.filter(seen).map(|id| id.to_string()).collect()
+}
+
+fn suspended(entity: &Entity) -> Vec<SuspendedEntry> {
+    let of = |row: EntrySuspension| SuspendedEntry {
+        entry: row.entry.to_string(),
+        reason: row.reason,
+        since: second(row.received),
+    };
+    entity.suspensions().into_iter().map(of).collect()
+}
+
+/// A time in whole seconds, RFC 3339.
+fn second(time: Timestamp) -> String {
+    let whole = Timestamp::from_second(time.as_second());
+    whole.unwrap_or(time).to_string()
 }
 
 fn ids(ids: &[Id]) -> Vec<String> {

@@ -6,6 +6,7 @@
 //! a run that was interrupted, at any byte, goes on where the last durable answers end ([`output`],
 //! [`resume`]).
 
+pub mod fault;
 pub mod input;
 pub mod output;
 pub mod pace;
@@ -19,7 +20,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
-use input::{InputBatch, InputError};
+use fault::InputError;
+use input::InputBatch;
 use output::{AnswerSink, OutputError};
 use resume::{FilePlace, TransferProgress};
 pub use totals::{RejectedItems, TransferTotals};
@@ -27,6 +29,9 @@ pub use totals::{RejectedItems, TransferTotals};
 use crate::client::ClientError;
 use crate::refusal::Refusal;
 
+/// A longer item is cut here: no identifier or pseudonym is this long, so it is rejected in either
+/// case.
+const MAX_ITEM: usize = 4 * 1024;
 /// How long one batch may wait for a busy server or a lost connection.
 const PATIENCE: Duration = Duration::from_secs(300);
 /// How often a wait looks whether it was told to stop.

@@ -85,20 +85,20 @@ enum AnswerRecipient {
 pub fn run(args: ReidentifyArgs) -> Result<(), CommandError> {
     let (order, payload) = read_order_file(&args.order)?;
     let officer = officer_of(&payload, args.officer.as_deref())?;
-    let sector = match args.sector {
-        Some(sector) => sector,
+    let sector = match &args.sector {
+        Some(sector) => sector.clone(),
         None => only(&payload.sectors, "sectors", "--sector")?.clone(),
     };
     let key = read_person_key(&args.key, "officer")?;
     let given = match (&args.list, args.all) {
         (Some(list), _) => Some(from_list(list)?),
         (None, true) => Some(listed_by(&payload, &sector)?),
-        (None, false) => (!args.pseudonyms.is_empty()).then_some(args.pseudonyms),
+        (None, false) => (!args.pseudonyms.is_empty()).then(|| args.pseudonyms.clone()),
     };
-    let in_file = args.to.is_none() && !args.files.is_plain();
-    if in_file || (args.to.is_none() && !args.json && (args.all || args.list.is_some())) {
+    let is_listed = args.all || args.list.is_some();
+    if args.to.is_none() && (!args.files.is_plain() || (is_listed && !args.json)) {
         let client = args.client.open()?;
-        let mut answerer = Reidentifier {
+        let answerer = Reidentifier {
             client: &client,
             order: &order,
             officer: &officer,
@@ -106,19 +106,7 @@ pub fn run(args: ReidentifyArgs) -> Result<(), CommandError> {
             sector: &sector,
             clock: &SystemClock,
         };
-        let call = TransferCall {
-            args: &args.files,
-            given: given.map(|pseudonyms| transfer::listed(&pseudonyms)),
-            batch: args.batch as usize,
-            job: TransferJob::default()
-                .with("the command", "reidentify")
-                .with("the server", client.base())
-                .with("--order", digest_of(&order)?)
-                .with("--sector", &sector)
-                .with("the officer", &officer),
-            wants: None,
-        };
-        return transfer::run(call, &mut answerer);
+        return in_batches(&args, given, answerer);
     }
     let pseudonyms = match given {
         Some(pseudonyms) => pseudonyms,
@@ -138,24 +126,47 @@ pub fn run(args: ReidentifyArgs) -> Result<(), CommandError> {
         sector: &sector,
         pseudonyms: &pseudonyms,
     };
-    if let (Some(AnswerRecipient::OfficerKey), Some(out)) = (args.to, args.files.out()) {
-        return sealed(&client, &call, out, args.json);
+    match (args.to, args.files.out()) {
+        (Some(AnswerRecipient::OfficerKey), Some(out)) => sealed(&client, &call, out, args.json),
+        _ => at_once(&client, &call, args.json),
     }
-    let mut answer = call.reidentify(&client, SystemClock.now())?;
+}
+
+/// Asks in batches, from an input or for what was given, and puts the answers into a file or on
+/// standard output.
+fn in_batches(
+    args: &ReidentifyArgs,
+    given: Option<Vec<String>>,
+    mut answerer: Reidentifier<'_>,
+) -> Result<(), CommandError> {
+    let call = TransferCall {
+        args: &args.files,
+        given: given.map(|pseudonyms| transfer::listed(&pseudonyms)),
+        batch: args.batch as usize,
+        job: TransferJob::default()
+            .with("the command", "reidentify")
+            .with("the server", answerer.client.base())
+            .with("--order", digest_of(answerer.order)?)
+            .with("--sector", answerer.sector)
+            .with("the officer", answerer.officer),
+        wants: None,
+    };
+    transfer::run(call, &mut answerer)
+}
+
+/// Asks for all at once and prints the answer.
+fn at_once(client: &Client, call: &OfficerCall<'_>, json: bool) -> Result<(), CommandError> {
+    let mut answer = call.reidentify(client, SystemClock.now())?;
     (1..)
         .zip(&mut answer.items)
         .for_each(|(number, item)| hide_what_is_no_pseudonym(item, number));
-    if args.json {
+    if json {
         print_json(&answer)?;
     } else {
         answer.items.iter().try_for_each(|item| print(line(item)))?;
     }
-    match answer
-        .items
-        .iter()
-        .filter(|item| matches!(item, RevealedItem::Refused { .. }))
-        .count()
-    {
+    let missing = |item: &&RevealedItem| matches!(item, RevealedItem::Refused { .. });
+    match answer.items.iter().filter(missing).count() {
         0 => Ok(()),
         missing => Err(CommandError::rejected(
             format_args!(

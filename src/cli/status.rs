@@ -117,10 +117,10 @@ fn show(facts: &[StatusFact], worst: FactState) -> Result<(), CommandError> {
     print(summary)?;
     facts.iter().try_for_each(|fact| {
         let mark = match fact.state {
-            FactState::Ok => "",
-            state => state.word(),
+            FactState::Ok => String::new(),
+            state => format!("{}: ", state.word()),
         };
-        print(format!("{:<11} {:<9}{}", fact.about, mark, fact.says).trim_end())
+        print(format_args!("{:<11} {mark}{}", fact.about, fact.says))
     })
 }
 

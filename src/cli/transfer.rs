@@ -123,6 +123,9 @@ pub(super) fn run(call: TransferCall<'_>, answerer: &mut dyn Answerer) -> Result
         call.given,
         call.args.out.as_deref(),
     )?;
+    if let Some(path) = &call.args.out {
+        OutputFile::look(path, call.args.plan())?;
+    }
     let mut source = source.prepare(table.as_ref(), answerer.suffixes())?;
     let job = source.describe(call.job, table.as_ref());
     let start = match &call.args.out {
@@ -167,7 +170,9 @@ fn send(
 ) -> Result<(), TransferError> {
     let mut tell = transfer_progress(bar);
     let waits = Waits::new(&mut tell, stop_flag());
-    let form = source.table.map_or(InputForm::Lines, InputForm::Table);
+    let form = source
+        .table
+        .map_or(InputForm::Lines, |table| InputForm::Table(Box::new(table)));
     let batches = read_batches(
         source.input,
         form,

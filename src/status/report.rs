@@ -47,6 +47,20 @@ pub struct StatusReport {
     /// Authorities whose node does not hold the same acts upon orders as the vault.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub out_of_step: Option<Vec<String>>,
+    /// Register entries that are suspended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub suspended: Option<Vec<SuspendedEntry>>,
+}
+
+/// A register entry that is suspended.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub struct SuspendedEntry {
+    /// The id of the entry.
+    pub entry: String,
+    /// Why, as one of the closed list.
+    pub reason: String,
+    /// Since when, RFC 3339.
+    pub since: String,
 }
 
 /// A server.

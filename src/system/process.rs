@@ -80,7 +80,8 @@ extern "C" fn note_stop(_: libc::c_int) {
 }
 
 /// From now on SIGINT, SIGTERM and SIGHUP set the flag that is returned, once each: the second one
-/// ends the process, as does the first one by default. Ignores SIGXFSZ, so that a write beyond the
+/// ends the process, as does the first one by default. One that is ignored stays ignored (`nohup`).
+/// Ignores SIGXFSZ, so that a write beyond the
 /// limit on file sizes fails instead.
 pub fn stop_flag() -> &'static AtomicBool {
     for signal in [libc::SIGINT, libc::SIGTERM, libc::SIGHUP] {
@@ -88,8 +89,14 @@ pub fn stop_flag() -> &'static AtomicBool {
         let mut action: libc::sigaction = unsafe { std::mem::zeroed() };
         action.sa_sigaction = note_stop as *const () as libc::sighandler_t;
         action.sa_flags = libc::SA_RESTART | libc::SA_RESETHAND;
-        // SAFETY: the action outlives the call, and its handler does nothing but store a flag.
-        unsafe { libc::sigaction(signal, &raw const action, std::ptr::null_mut()) };
+        // SAFETY: as above.
+        let mut before: libc::sigaction = unsafe { std::mem::zeroed() };
+        // SAFETY: both outlive the call, and the handler does nothing but store a flag.
+        unsafe { libc::sigaction(signal, &raw const action, &raw mut before) };
+        if before.sa_sigaction == libc::SIG_IGN {
+            // SAFETY: as above.
+            unsafe { libc::sigaction(signal, &raw const before, std::ptr::null_mut()) };
+        }
     }
     // SAFETY: takes plain values.
     unsafe { libc::signal(libc::SIGXFSZ, libc::SIG_IGN) };

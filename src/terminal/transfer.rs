@@ -7,9 +7,8 @@ use jiff::SignedDuration;
 
 use super::{CommandError, output_error};
 use crate::transfer::TransferError;
-use crate::transfer::input::InputError;
+use crate::transfer::fault::{InputError, TableError};
 use crate::transfer::output::OutputError;
-use crate::transfer::table::TableError;
 
 impl From<TransferError> for CommandError {
     fn from(error: TransferError) -> Self {

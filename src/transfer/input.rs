@@ -5,12 +5,11 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 
 use sha2::{Digest as _, Sha256};
 
-use super::table::{TableError, TablePiece, TableReader};
+use super::MAX_ITEM;
+use super::fault::InputError;
+use super::table::{TablePiece, TableReader};
 use crate::lines::{BYTE_ORDER_MARK, LineReader};
 
-/// A longer item is cut here: no identifier or pseudonym is this long, so it is rejected in either
-/// case.
-pub(super) const MAX_ITEM: usize = 4 * 1024;
 /// A batch is closed at this size even when it has fewer items: the vault takes 16 MiB.
 const MAX_BYTES: usize = 8 * 1024 * 1024;
 /// How much is read at once.
@@ -23,23 +22,6 @@ pub struct InputMark {
     pub bytes: u64,
     /// SHA-256 of these bytes.
     pub digest: [u8; 32],
-}
-
-/// Why an input cannot be read.
-#[derive(Debug, thiserror::Error)]
-pub enum InputError {
-    /// The operating system says so.
-    #[error("{0}")]
-    Read(#[from] io::Error),
-    /// A table is not one, or lacks the column.
-    #[error(transparent)]
-    Table(#[from] TableError),
-    /// The input is shorter than what was read of it before, or begins otherwise.
-    #[error("is not the input that was begun with: its first {bytes} bytes are others now")]
-    Changed {
-        /// How many were read before.
-        bytes: u64,
-    },
 }
 
 /// An input that knows the digest of what was taken from it.
@@ -181,7 +163,7 @@ pub enum InputForm {
     /// One a line.
     Lines,
     /// In a column of a table whose header was read.
-    Table(TableReader),
+    Table(Box<TableReader>),
 }
 
 /// Reads batches off an input.

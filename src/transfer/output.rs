@@ -111,6 +111,16 @@ pub struct OutputFile {
 }
 
 impl OutputFile {
+    /// Whether a file could be begun, as far as a look tells: before work that takes its time.
+    ///
+    /// # Errors
+    /// [`OutputError`]
+    pub fn look(path: &Path, plan: OutputPlan) -> Result<(), OutputError> {
+        let is_there = look(path)?.is_some();
+        let goes_on = plan.resume && look(&beside(path, ".progress"))?.is_some();
+        refuse_existing(path, is_there && !goes_on, plan)
+    }
+
     /// Begins a file, or goes on with one.
     ///
     /// # Errors

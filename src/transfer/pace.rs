@@ -36,7 +36,7 @@ fn verdict(left: &QuotaLeft, elapsed: Duration, items: u64) -> PaceVerdict {
     if elapsed < ends_in && items > left.today {
         return PaceVerdict::DayOver {
             left: left.today,
-            ends_in: ends_in - elapsed,
+            ends_in: ends_in.saturating_sub(elapsed),
         };
     }
     let a_second = left.quota.items_per_second.max(1) as f64;

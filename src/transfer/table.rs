@@ -8,7 +8,8 @@ use std::io::BufRead;
 
 use csv_core::ReadFieldResult;
 
-use super::input::{InputError, MAX_ITEM};
+use super::MAX_ITEM;
+use super::fault::{InputError, TableError};
 use crate::lines::BYTE_ORDER_MARK;
 
 /// The most bytes of a record. A longer one lacks a quotation mark somewhere.
@@ -30,60 +31,6 @@ pub struct TablePlan {
     /// The delimiter; if absent, the one of `,`, `;`, tab and `|` by which the header has the
     /// column.
     pub delimiter: Option<u8>,
-}
-
-/// Why a table cannot be read.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum TableError {
-    /// There is no header.
-    #[error("is empty: it has no header that names columns")]
-    Empty,
-    /// The header lacks the column. It is not repeated, because a file without a header has
-    /// identifiers there.
-    #[error("its first line has no column `{column}`")]
-    NoColumn {
-        /// The column.
-        column: String,
-    },
-    /// The header has the column twice.
-    #[error("its first line has the column `{column}` twice")]
-    TwoColumns {
-        /// The column.
-        column: String,
-    },
-    /// The header has a column with the new name already.
-    #[error("its first line already has a column `{name}`")]
-    NameTaken {
-        /// The new name.
-        name: String,
-    },
-    /// Its lines end with CR alone.
-    #[error("its lines end with CR alone, as those of old Macintoshes do")]
-    LineEnds,
-    /// A record has another number of fields than the header.
-    #[error("line {line} has {fields} columns, and the first line has {header}")]
-    Ragged {
-        /// The line in which the record begins.
-        line: u64,
-        /// Its fields.
-        fields: usize,
-        /// The header's.
-        header: usize,
-    },
-    /// A record is too long.
-    #[error(
-        "the record that begins in line {line} is longer than 1 MiB: a quotation mark may be missing there"
-    )]
-    Endless {
-        /// The line in which it begins.
-        line: u64,
-    },
-    /// The last record ends within quotation marks.
-    #[error("ends within the quotation marks that begin in line {line}: the file may be cut short")]
-    Cut {
-        /// The line in which the record begins.
-        line: u64,
-    },
 }
 
 /// Records of a table, as they stand in the input, with the places where new fields go.
@@ -551,7 +498,7 @@ mod tests {
     fn read(input: &[u8], plan: &TablePlan, most: usize) -> Result<Vec<InputBatch>, String> {
         let mut input = DigestInput::new(Cursor::new(input.to_vec()));
         let table = TableReader::begin(&mut input, plan, &[""]).map_err(|e| e.to_string())?;
-        let all = read_batches(input, InputForm::Table(table), most, 1);
+        let all = read_batches(input, InputForm::Table(Box::new(table)), most, 1);
         let whole: Result<Vec<_>, InputError> = all.into_iter().collect();
         whole.map_err(|error| error.to_string())
     }

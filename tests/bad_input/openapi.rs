@@ -250,7 +250,7 @@ fn fits(api: &Value, schema: &Value, value: &Value) -> Result<(), String> {
 
 /// Every operation: its listener, method, path and id. Clients are generated from these, so none
 /// changes unnoticed.
-const OPERATIONS: [(&str, &str, &str, &str); 57] = [
+const OPERATIONS: [(&str, &str, &str, &str); 67] = [
     (
         "data",
         "post",
@@ -334,6 +334,16 @@ const OPERATIONS: [(&str, &str, &str, &str); 57] = [
         "/v1/segments/recipients",
         "take_recipients",
     ),
+    ("control", "get", "/v1/register/history", "list_registers"),
+    (
+        "control",
+        "get",
+        "/v1/register/history/{version}",
+        "read_register",
+    ),
+    ("control", "post", "/v1/register/reload", "reload_register"),
+    ("control", "get", "/v1/suspensions", "list_suspensions"),
+    ("control", "post", "/v1/suspensions", "bring_suspension"),
     ("node", "get", "/checkpoint", "checkpoint"),
     ("node", "get", "/log/{shard}/{path}", "resource"),
     ("node", "get", "/tile/{path}", "tile"),
@@ -368,6 +378,16 @@ const OPERATIONS: [(&str, &str, &str, &str); 57] = [
     ("node", "post", "/v1/seal", "seal"),
     ("node", "post", "/v1/segments/drop", "drop_at_node"),
     ("node", "post", "/v1/shares", "unseal"),
+    ("node", "get", "/v1/register/history", "list_registers"),
+    (
+        "node",
+        "get",
+        "/v1/register/history/{version}",
+        "read_register",
+    ),
+    ("node", "post", "/v1/register/reload", "reload_register"),
+    ("node", "get", "/v1/suspensions", "list_suspensions"),
+    ("node", "post", "/v1/suspensions", "bring_suspension"),
 ];
 
 #[test]
@@ -394,11 +414,20 @@ fn each_listener_has_the_operations_that_are_listed_and_no_other() {
                 })
             })
             .collect();
-        let listed = OPERATIONS
+        let of_side = OPERATIONS
             .iter()
             .filter(|(at, ..)| (*at == "node") == is_node)
-            .map(|(_, method, path, id)| ((*method).into(), (*path).into(), (*id).into()))
+            .map(|(_, method, path, id)| (*method, *path, *id));
+        // Every listener has this one, and every registered caller may ask it.
+        let everywhere = ("get", "/v1/status", "server_status");
+        let listed = of_side
+            .chain([everywhere])
+            .map(|(method, path, id)| (method.into(), path.into(), id.into()))
             .collect();
+        let told = world.get(caller, door, "/v1/status").ok();
+        let schema = &api["paths"]["/v1/status"]["get"]["responses"]["200"]["content"];
+        fits(&api, &schema["application/json"]["schema"], &told)
+            .unwrap_or_else(|why| panic!("status at {listener}: {why}"));
         assert_eq!(described, listed, "{listener}");
         for (at, method, path, id) in OPERATIONS {
             if (at == "node") != is_node {

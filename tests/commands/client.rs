@@ -343,7 +343,7 @@ fn an_epoch_advanced_twice_is_advanced_once_and_an_overlap_ends_only_by_name() {
     let refused = |more: &[&str], code: &str| {
         let (states, said) = advance(more);
         assert!(
-            states.is_empty() && said.contains(code) && said.contains("hint: "),
+            states.is_empty() && said.contains(code) && said.contains("\"hint\":"),
             "{said}"
         );
     };

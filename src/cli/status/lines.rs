@@ -13,7 +13,9 @@ use crate::clock::{Clock as _, SystemClock};
 use crate::config::RegisterFiles;
 use crate::http::tls::Validity;
 use crate::serve::open_register;
-use crate::status::{LogStatus, QuotaStatus, RegisterStatus, SectorStatus, StatusReport};
+use crate::status::{
+    LogStatus, QuotaStatus, RegisterStatus, SectorStatus, StatusReport, SuspendedEntry,
+};
 
 /// From so many days before its end on a key is warned about.
 const SOON: i64 = 30;
@@ -62,7 +64,13 @@ pub(super) fn of_report(base: &str, key: StatusFact, report: &StatusReport) -> V
     }
     facts.extend(report.log.as_ref().map(|head| log(head, &server.time)));
     facts.extend(step(report));
-    facts.extend(readiness(&report.reasons, &report.notices));
+    facts.extend(report.suspended.iter().flatten().map(suspended));
+    let mut notices = report.notices.clone();
+    if report.suspended.is_some() {
+        // Each has its own line.
+        notices.remove("suspended");
+    }
+    facts.extend(readiness(&report.reasons, &notices));
     facts
 }
 
@@ -108,7 +116,8 @@ fn quota(quota: &QuotaStatus) -> StatusFact {
 }
 
 fn log(log: &LogStatus, now: &str) -> StatusFact {
-    let mut says = format!("{}, {} entries", log.origin, HumanCount(log.entries));
+    let entries = if log.entries == 1 { "entry" } else { "entries" };
+    let mut says = format!("{}, {} {entries}", log.origin, HumanCount(log.entries));
     let now = now.parse::<Timestamp>().ok();
     let cosigned: Vec<String> = log
         .cosigners
@@ -151,6 +160,15 @@ pub(super) fn step(report: &StatusReport) -> Option<StatusFact> {
             StatusFact::warning("step", says)
         }
     })
+}
+
+fn suspended(entry: &SuspendedEntry) -> StatusFact {
+    let SuspendedEntry {
+        entry,
+        reason,
+        since,
+    } = entry;
+    StatusFact::warning("suspended", format!("{entry} since {since} ({reason})"))
 }
 
 /// Whether it is ready, and what to look into.

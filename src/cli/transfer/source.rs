@@ -6,7 +6,8 @@ use std::os::fd::AsFd as _;
 use std::path::{Path, PathBuf};
 
 use crate::terminal::CommandError;
-use crate::transfer::input::{DigestInput, InputError};
+use crate::transfer::fault::InputError;
+use crate::transfer::input::DigestInput;
 use crate::transfer::resume::{TransferJob, TransferProgress};
 use crate::transfer::table::{self, TablePlan, TableReader};
 
@@ -89,7 +90,7 @@ impl Source {
         let is_file = facts.is_file();
         Ok(Self {
             path: is_file.then(|| path.to_owned()),
-            ..Self::of(called, is_file.then(|| facts.len()), file)
+            ..Self::of(called, is_file.then_some(facts.len()), file)
         })
     }
 
@@ -198,7 +199,7 @@ fn name(called: &str, error: InputError) -> CommandError {
 fn length_of_input() -> Option<u64> {
     let input = File::from(io::stdin().as_fd().try_clone_to_owned().ok()?);
     let facts = input.metadata().ok()?;
-    facts.is_file().then(|| facts.len())
+    facts.is_file().then_some(facts.len())
 }
 
 /// The items of a list, one a line.
