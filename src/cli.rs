@@ -31,8 +31,10 @@ mod help;
 pub mod init;
 mod inputs;
 mod list;
+mod manual;
 pub mod migrate;
 pub mod order;
+mod passphrases;
 pub mod ready;
 pub mod register;
 pub mod reidentify;
@@ -110,14 +112,29 @@ enum CloisonCommand {
     #[command(subcommand)]
     Witness(witness::WitnessCommand),
     Doctor(doctor::DoctorArgs),
+    #[command(hide = true)]
+    Manual(manual::ManualArgs),
     /// Check an implementation of the specification
     #[command(subcommand)]
     Spec(spec::SpecCommand),
 }
 
-/// Reads and runs the command line, and reports an error. Only `main` calls it.
-pub fn main() -> ExitCode {
-    let matches = match help::grouped(Cli::command()).try_get_matches() {
+/// The command line with its help; `commit` is that which the program was built from.
+fn command(commit: Option<&str>) -> clap::Command {
+    let command = help::grouped(Cli::command());
+    match commit {
+        // It lives as long as the process.
+        Some(commit) => {
+            command.version(&*format!("{} ({commit})", env!("CARGO_PKG_VERSION")).leak())
+        }
+        None => command,
+    }
+}
+
+/// Reads and runs the command line, and reports an error. `commit` is that which the program was
+/// built from. Only `main` calls it.
+pub fn main(commit: Option<&'static str>) -> ExitCode {
+    let matches = match command(commit).try_get_matches() {
         Ok(matches) => matches,
         Err(error) => return not_read(&error),
     };
@@ -192,6 +209,7 @@ fn run(command: CloisonCommand) -> Result<(), CommandError> {
         CloisonCommand::Audit(command) => audit::run(command),
         CloisonCommand::Witness(command) => witness::run(command),
         CloisonCommand::Doctor(args) => doctor::run(args),
+        CloisonCommand::Manual(args) => manual::run(&args, Cli::command()),
     }
 }
 

@@ -2,8 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use secrecy::{ExposeSecret as _, SecretString};
-
+use super::passphrases::{self, Turn};
 use crate::deployment::layout::NewFolder;
 use crate::deployment::shares::seal_share;
 use crate::keys::custody::PassphraseSource;
@@ -11,10 +10,9 @@ use crate::keys::custody::passphrase::{self, AgeLock, AgeOpener, LEAST_WORK, MOS
 use crate::keys::file::{FileError, FileFault, read_private, read_public};
 use crate::keys::shares::{Share, ShareFile, ShareSet};
 use crate::register::Id;
+use crate::system::echo::EchoOff;
 use crate::terminal::CommandError;
 
-/// The shortest passphrase that a new share is guarded with, in characters.
-const SHORTEST: usize = 12;
 /// The most bytes of a share file.
 const MAX_FILE: usize = 256 * 1024;
 
@@ -123,14 +121,26 @@ impl CustodianArgs {
             ));
         }
         // All passphrases come before the first file, so that giving up half-way leaves nothing.
-        let mut locks = Vec::new();
+        let of = all
+            .iter()
+            .filter(|(_, recipient)| recipient.is_none())
+            .count();
+        let _echo = match of {
+            0 => None,
+            _ => passphrases::begin(&self.passphrase)?,
+        };
+        let (mut locks, mut number) = (vec![], 0);
         for (id, recipient) in &all {
             locks.push(match recipient.as_deref().and_then(AgeLock::recipient) {
                 Some(lock) => lock,
-                None => AgeLock::Passphrase {
-                    passphrase: new_passphrase(&self.passphrase, id)?,
-                    work: self.work,
-                },
+                None => {
+                    number += 1;
+                    let turn = Turn { number, of };
+                    AgeLock::Passphrase {
+                        passphrase: passphrases::for_new_share(&self.passphrase, id, turn)?,
+                        work: self.work,
+                    }
+                }
             });
         }
         let folder = NewFolder::create(&self.out)?;
@@ -147,47 +157,29 @@ impl CustodianArgs {
     }
 }
 
-/// A passphrase for a new share: asked for twice at a terminal.
-fn new_passphrase(source: &PassphraseSource, custodian: &Id) -> Result<SecretString, CommandError> {
-    let unread = |error: FileError| {
-        CommandError::new(
-            error,
-            "a passphrase comes from the terminal, or a line of fd:N",
-        )
-    };
-    let first = source
-        .read(&format!("Passphrase of {custodian}'s share"))
-        .map_err(unread)?;
-    if first.expose_secret().chars().count() < SHORTEST {
-        let what =
-            format!("the passphrase of {custodian}'s share has fewer than {SHORTEST} characters");
-        return Err(CommandError::new(
-            what,
-            "take five random words or more: with the file, an attacker can try passphrases without limit",
-        ));
-    }
-    if *source == PassphraseSource::Terminal {
-        let second = source.read("The same again").map_err(unread)?;
-        if first.expose_secret() != second.expose_secret() {
-            return Err(CommandError::new(
-                "the two passphrases differ",
-                "begin again; nothing was written",
-            ));
-        }
-    }
-    Ok(first)
-}
-
 impl ShareOpeningArgs {
     /// Decrypts share files and checks each share against its own set.
     ///
     /// # Errors
     /// When a file cannot be read or opened, or its share is not valid; the file is named.
     pub fn open(&self, files: &[PathBuf]) -> Result<Vec<ShareFile>, CommandError> {
-        files.iter().map(|file| self.open_one(file)).collect()
+        let mut echo = None;
+        let of = files.len();
+        let mut open = |(at, file): (usize, &PathBuf)| {
+            let turn = Turn { number: at + 1, of };
+            self.open_one(file, turn, &mut echo)
+        };
+        files.iter().enumerate().map(&mut open).collect()
     }
 
-    fn open_one(&self, path: &Path) -> Result<ShareFile, CommandError> {
+    /// Opens the share in a file. What keeps a terminal from showing what is typed is put into
+    /// `echo` before the first question.
+    fn open_one(
+        &self,
+        path: &Path,
+        turn: Turn,
+        echo: &mut Option<EchoOff>,
+    ) -> Result<ShareFile, CommandError> {
         let hint = "a share opens with its custodian's passphrase, or with --identity FILE";
         let at = |fault: FileFault| {
             CommandError::new(
@@ -201,15 +193,17 @@ impl ShareOpeningArgs {
         // The file is encrypted and may come on a medium without modes, so its mode does not matter.
         let age = read_public(path, MAX_FILE)
             .map_err(|error| CommandError::new(error, "check the path"))?;
-        let opener = if passphrase::wants_passphrase(&age).map_err(at)? {
-            let asked = self
-                .passphrase
-                .read(&format!("Passphrase of {}", path.display()));
-            AgeOpener::Passphrase(asked.map_err(|error| CommandError::new(error, hint))?)
+        let plain = if passphrase::wants_passphrase(&age).map_err(at)? {
+            if echo.is_none() {
+                *echo = passphrases::begin(&self.passphrase)?;
+            }
+            let what = path.display().to_string();
+            passphrases::to_open(&self.passphrase, &what, turn, |typed| {
+                passphrase::decrypt(&age, &AgeOpener::Passphrase(typed)).map_err(at)
+            })?
         } else {
-            self.identities()?
+            passphrase::decrypt(&age, &self.identities()?).map_err(at)?
         };
-        let plain = passphrase::decrypt(&age, &opener).map_err(at)?;
         ShareFile::from_json(&plain).map_err(|error| {
             CommandError::new(
                 format_args!("{}: {error}", path.display()),

@@ -15,6 +15,7 @@ mod credential;
 pub mod passphrase;
 mod source;
 pub mod token;
+pub mod words;
 
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;

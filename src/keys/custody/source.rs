@@ -69,6 +69,16 @@ impl PassphraseSource {
     /// When it is missing, empty, too long or not UTF-8; the error names the source and never a
     /// byte of it.
     pub fn read(&self, what: &str) -> Result<SecretString, FileError> {
+        let place = || PathBuf::from(self.to_string());
+        self.read_or_none(what)?
+            .ok_or_else(|| at(&place())(FileFault::Form("a passphrase: it is empty")))
+    }
+
+    /// The same; `None` where the line is empty.
+    ///
+    /// # Errors
+    /// When it is missing, too long or not UTF-8.
+    pub fn read_or_none(&self, what: &str) -> Result<Option<SecretString>, FileError> {
         let place = PathBuf::from(self.to_string());
         let text = match self {
             Self::Terminal => {
@@ -86,8 +96,8 @@ impl PassphraseSource {
         let line = str::from_utf8(lines::of(&text).next().unwrap_or_default());
         let line = line.map_err(|_| at(&place)(FileFault::Form("UTF-8")))?;
         match line.len() {
-            0 => Err(at(&place)(FileFault::Form("a passphrase: it is empty"))),
-            1..=MAX_PASSPHRASE => Ok(SecretString::from(line)),
+            0 => Ok(None),
+            1..=MAX_PASSPHRASE => Ok(Some(SecretString::from(line))),
             _ => Err(at(&place)(FileFault::TooLong(MAX_PASSPHRASE))),
         }
     }
