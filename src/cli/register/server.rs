@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
 
-use super::super::client_file::ClientFile;
+use crate::cli::client_file::ClientFile;
 use crate::reload::{PastRegister, PastRegisterFiles, RegisterReloaded};
 use crate::terminal::{CommandError, open_client, print, print_json};
 
