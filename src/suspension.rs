@@ -232,8 +232,11 @@ pub fn check(
         ));
     }
     let entry = claimed.says().entry.clone();
-    if !register.names(entry.as_str()) {
-        return Err(SuspensionPayload::refuse("the register has no such entry"));
+    if !register.has_caller(&entry) {
+        return Err(SuspensionPayload::refuse(
+            "the register has no entry with a certificate's key under this id: organisations and approvers are not suspended, \
+             but their clients, and the officers and the node of their authority",
+        ));
     }
     match claimed.says().act {
         SuspensionAct::Suspend => {

@@ -131,9 +131,13 @@ fn places(args: &SuspendArgs) -> String {
 
 fn payload(args: &SuspendArgs) -> Result<SuspensionPayload, CommandError> {
     let register = read_register(&args.register)?;
-    if !register.names(args.id.as_str()) {
+    if !register.has_caller(&args.id) {
         return Err(CommandError::new(
-            format_args!("{} has no entry `{}`", args.register.display(), args.id),
+            format_args!(
+                "{} has no entry `{}` with a certificate's key",
+                args.register.display(),
+                args.id
+            ),
             "`cloison register show` lists them",
         ));
     }
