@@ -162,7 +162,7 @@ pub fn standing(
 /// # Errors
 /// [`KeyRefusal`]
 pub fn admitted(entity: &Entity, peer: SpkiDigest) -> Result<CallerStanding, KeyRefusal> {
-    let standing = standing(entity.register(), peer, entity.now())?;
+    let standing = standing(entity.register(), peer, entity.latest_time())?;
     if !entity.suspends_nobody() && entity.suspended(&actor(entity.register(), peer)) {
         return Err(KeyRefusal::Suspended);
     }

@@ -21,10 +21,12 @@ use jiff::Timestamp;
 use crate::audit::cosign::{Cosigners, proven_time};
 use crate::audit::log::Log;
 use crate::clock::{Clock, ClockBehind};
+use crate::code::Code;
 use crate::commit::Committer;
 use crate::commit::orders::OrderGate;
 use crate::keys::AuditKey;
-use crate::register::Register;
+use crate::refusal::Refusal;
+use crate::register::{Id, Register, SpkiDigest};
 use crate::store::index::Index;
 use crate::store::{DiskSpace, Store, StoreError};
 use crate::system::lock::unpoisoned;
@@ -209,6 +211,32 @@ impl Entity {
         let all = self.core.suspensions.all();
         all.iter()
             .any(|row| row.lifted.is_none() && row.entry.as_str() == entry)
+    }
+
+    /// Refuses what persons signed whose entry is suspended, or has ended by the latest time that
+    /// this side acted on: a clock set back revives nobody.
+    ///
+    /// # Errors
+    /// [`Code::Suspended`], [`Code::KeyEnded`].
+    pub(crate) fn refuse_shut_out(&self, signers: &[Id]) -> Result<(), Refusal> {
+        if signers.iter().any(|signer| self.suspended(signer.as_str())) {
+            let why = "the register's entry of a signer is suspended";
+            return Err(Refusal::new(Code::Suspended, why));
+        }
+        let now = self.latest_time();
+        let ended = |(id, key): (&Id, SpkiDigest)| {
+            signers.contains(id) && self.register.ended(key, now).is_some()
+        };
+        if self.register.callers().any(ended) {
+            let why = "the register's entry of a signer has ended";
+            return Err(Refusal::new(Code::KeyEnded, why));
+        }
+        Ok(())
+    }
+
+    /// The time, or the latest one that was acted on, if the clock is behind it.
+    pub(crate) fn latest_time(&self) -> Timestamp {
+        self.now().max(self.core.committer.mark().time())
     }
 
     /// Whether no entry is suspended: what nearly every request asks.

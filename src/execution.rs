@@ -19,6 +19,7 @@ pub(crate) mod at_node;
 pub(crate) mod at_vault;
 pub mod opening;
 pub(crate) mod rate;
+mod registers;
 pub mod step;
 
 use std::sync::Arc;
@@ -28,13 +29,12 @@ use crate::clock::ClockMark;
 use crate::code::Code;
 use crate::commit::Change;
 use crate::commit::orders::{MOST_UNDER_WAY, OrderGate, OrderPlace};
-use crate::entity::{Entity, Role};
-use crate::id::{from_hex, hex};
 use crate::order::book::Book;
 use crate::order::life::OrderLife;
 use crate::order::{self, ActiveOrder, OfficerRequest};
 use crate::refusal::{Refusal, fault};
 use crate::register::{Id, Sector};
+pub(crate) use registers::check_register;
 
 /// An order and a request that passed every check of one side.
 pub(crate) struct VerifiedRequest {
@@ -178,34 +178,6 @@ pub(crate) fn enter<'a>(
             format!("{MOST_UNDER_WAY} requests under orders of this authority are being worked on");
         Refusal::new(Code::Overloaded, why).come_back_in(1)
     })
-}
-
-/// Refuses to go on while vault and node hold different registers; `other` is the digest of the
-/// other side's, hex. Says which of them is newer, as far as this side can know.
-///
-/// # Errors
-/// [`Code::RegisterMismatch`].
-pub(crate) fn check_register(entity: &Entity, other: &str) -> Result<(), Refusal> {
-    if other == hex(&entity.register().digest) {
-        return Ok(());
-    }
-    let (own, others) = match entity.role() {
-        Role::Vault => ("the vault", "the node"),
-        Role::Node(_) => ("the node", "the vault"),
-    };
-    let version = entity.register().version;
-    let was = from_hex(other).and_then(|digest| entity.store().version_of(&digest).ok().flatten());
-    let why = match was {
-        Some(was) => format!(
-            "{own} holds version {version} of the register, and {others} still version {was}: \
-             `cloison register reload` there"
-        ),
-        None => format!(
-            "{own} holds version {version} of the register, and {others} one that was never in force here, \
-             probably a newer one: `cloison register reload` here"
-        ),
-    };
-    Err(Refusal::new(Code::RegisterMismatch, why))
 }
 
 /// The context of an internal error in the log.

@@ -237,6 +237,35 @@ impl Register {
             || self.authorities.values().any(of_authority)
     }
 
+    /// Every entry with a certificate's key, by the id under which the log names its holder. A node
+    /// has the id of its authority.
+    pub fn callers(&self) -> impl Iterator<Item = (&Id, SpkiDigest)> {
+        let clients = self.clients.iter().map(|(key, client)| (&client.id, *key));
+        let operators = self.operators.iter().map(|(key, known)| (&known.id, *key));
+        let auditors = self.auditors.iter().map(|(key, id)| (id, *key));
+        let rights = self.rights_officers.values();
+        let rights = rights.map(|officer| (&officer.id, officer.certificate));
+        let of_authorities = self.authorities.values().flat_map(|authority| {
+            let officers = authority.officers.values();
+            let officers = officers.map(|officer| (&officer.id, officer.certificate));
+            let custodians = authority.custodians.values();
+            let custodians = custodians.map(|custodian| (&custodian.id, custodian.certificate));
+            std::iter::once((&authority.id, authority.node))
+                .chain(officers)
+                .chain(custodians)
+        });
+        clients
+            .chain(operators)
+            .chain(auditors)
+            .chain(rights)
+            .chain(of_authorities)
+    }
+
+    /// Whether an entry with a certificate's key has that id: one that can be shut out.
+    pub fn has_caller(&self, id: &Id) -> bool {
+        self.callers().any(|(caller, _)| caller == id)
+    }
+
     /// The keys to which a sector's segments are sealed: every key of every authority that is
     /// competent in it, with the authority that it is of.
     pub fn recipients<'r>(

@@ -128,6 +128,7 @@ impl<T: UnderRegister> RegisterReload<T> {
         }
         side.as_ref().as_ref().committer().admit()?;
         let hold = side.hold(&register)?;
+        let _suspensions = side.as_ref().as_ref().lock_suspensions();
         let entity: &Entity = side.as_ref().as_ref();
         let ChangedRegister {
             entity: next,
@@ -148,8 +149,9 @@ impl<T: UnderRegister> RegisterReload<T> {
             .committer()
             .record(entity.now(), event, vec![], vec![rows.change()])
             .map_err(not_logged("the register before stays in force"))?;
-        entity.put_suspensions(lifted);
+        // First the register, so that nobody is let in whom only the one before names.
         self.in_force.swap(next);
+        entity.put_suspensions(lifted);
         T::release(hold);
         tracing::info!(
             version = register.version,

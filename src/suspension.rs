@@ -20,7 +20,7 @@ use crate::code::Code;
 use crate::commit::Change;
 use crate::entity::{Entity, EntrySuspension};
 use crate::json::JsonObject;
-use crate::refusal::{Refusal, not_logged};
+use crate::refusal::{Refusal, fault, not_logged};
 use crate::register::{Id, LEAST_BODIES, Register};
 use crate::statement::{Signed, Statement, StatementFault, UnverifiedStatement};
 
@@ -140,51 +140,30 @@ pub fn bring(
     let now = entity.steady_time()?;
     let signed = check(text, entity.register(), now)?;
     let _one_at_a_time = entity.lock_suspensions();
-    let all = entity.suspensions_ever();
-    let says = &signed.says;
-    if all.iter().any(|known| known.id == says.id) {
+    let (says, all) = (&signed.says, entity.suspensions_ever());
+    let until = says.time.as_second() + MOST_AGE.as_secs();
+    let carried_out = entity.store().is_carried_out(until, says.id);
+    if carried_out.map_err(fault("suspensions could not be read"))? {
         let why = "this statement was taken already; write a new one";
         return Err(Refusal::new(Code::RequestReplayed, why));
     }
     let changed = match says.act {
         SuspensionAct::Suspend => {
             check_rate(&all, &signed.persons, now)?;
-            vec![taken(&signed, now, None)]
+            vec![taken(&signed, now)]
         }
-        SuspensionAct::Lift => {
-            let mut lifted: Vec<_> = (all.iter())
-                .filter(|known| known.entry == says.entry && known.lifted.is_none())
-                .cloned()
-                .map(|known| EntrySuspension {
-                    lifted: Some(now),
-                    ..known
-                })
-                .collect();
-            if lifted.is_empty() {
-                return Err(SuspensionPayload::refuse("this entry is not suspended"));
-            }
-            // Kept, so that it is taken once only.
-            lifted.push(taken(&signed, now, Some(now)));
-            lifted
-        }
+        SuspensionAct::Lift => lifted(&all, &says.entry, now)?,
     };
-    let event = AuditEvent::Suspension {
-        act: says.act.as_str(),
-        bearer: permit.bearer.clone(),
-        entry: says.entry.clone(),
-        reason: says.reason.clone(),
-        signers: signed.persons.clone(),
-        statement: says.id.to_string(),
-    };
-    let rows = changed.clone();
+    let (rows, id) = (changed.clone(), says.id);
     let write: Change = Box::new(move |store, batch| {
+        store.put_carried_out(batch, until, id);
         for row in rows {
             store.put_suspension(batch, row.id, &row.to_bytes());
         }
     });
     entity
         .committer()
-        .record(now, event, vec![], vec![write])
+        .record(now, event(&signed, permit), vec![], vec![write])
         .map_err(not_logged("nothing is done"))?;
     entity.put_suspensions(changed);
     Ok(SuspensionAnswer {
@@ -192,11 +171,39 @@ pub fn bring(
     })
 }
 
-fn taken(
-    signed: &Signed<SuspensionPayload, Id>,
+fn event(signed: &Signed<SuspensionPayload, Id>, permit: &SuspensionPermit) -> AuditEvent {
+    let says = &signed.says;
+    AuditEvent::Suspension {
+        act: says.act.as_str(),
+        bearer: permit.bearer.clone(),
+        entry: says.entry.clone(),
+        reason: says.reason.clone(),
+        signers: signed.persons.clone(),
+        statement: says.id.to_string(),
+    }
+}
+
+/// The suspensions of an entry, as they end now.
+fn lifted(
+    all: &[EntrySuspension],
+    entry: &Id,
     now: Timestamp,
-    lifted: Option<Timestamp>,
-) -> EntrySuspension {
+) -> Result<Vec<EntrySuspension>, Refusal> {
+    let lifted: Vec<_> = (all.iter())
+        .filter(|known| known.entry == *entry && known.lifted.is_none())
+        .cloned()
+        .map(|known| EntrySuspension {
+            lifted: Some(now),
+            ..known
+        })
+        .collect();
+    if lifted.is_empty() {
+        return Err(SuspensionPayload::refuse("this entry is not suspended"));
+    }
+    Ok(lifted)
+}
+
+fn taken(signed: &Signed<SuspensionPayload, Id>, now: Timestamp) -> EntrySuspension {
     EntrySuspension {
         id: signed.says.id,
         entry: signed.says.entry.clone(),
@@ -204,7 +211,7 @@ fn taken(
         signers: signed.persons.clone(),
         received: now,
         text: signed.text.clone(),
-        lifted,
+        lifted: None,
     }
 }
 
@@ -225,8 +232,11 @@ pub fn check(
         ));
     }
     let entry = claimed.says().entry.clone();
-    if !register.names(entry.as_str()) {
-        return Err(SuspensionPayload::refuse("the register has no such entry"));
+    if !register.has_caller(&entry) {
+        return Err(SuspensionPayload::refuse(
+            "the register has no entry with a certificate's key under this id: organisations and approvers are not suspended, \
+             but their clients, and the officers and the node of their authority",
+        ));
     }
     match claimed.says().act {
         SuspensionAct::Suspend => {

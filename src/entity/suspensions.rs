@@ -65,7 +65,7 @@ impl EntrySuspensions {
         let all = self.all();
         let ended = all
             .iter()
-            .filter(|row| row.lifted.is_none() && !register.names(row.entry.as_str()));
+            .filter(|row| row.lifted.is_none() && !register.has_caller(&row.entry));
         ended
             .cloned()
             .map(|row| EntrySuspension {

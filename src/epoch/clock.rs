@@ -57,6 +57,7 @@ pub fn lower(
         persons: signers,
         ..
     } = statement::check(&asked.statement, register, now)?;
+    entity.refuse_shut_out(&signers)?;
     let (id, until) = (payload.id, payload.until().as_second());
     let Destruction::ClockMark {
         entity: named,

@@ -283,6 +283,7 @@ impl Mandate {
             persons: signers,
             ..
         } = check(text, vault.register(), vault.steady_time()?)?;
+        vault.refuse_shut_out(&signers)?;
         if payload.destruction != *wanted {
             return Err(invalid("the statement is for something else"));
         }

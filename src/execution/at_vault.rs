@@ -89,6 +89,8 @@ impl<'v> VaultRequest<'v> {
         check_clock(&book, self.vault.committer().clock_mark())?;
         self.check_step(&book)?;
         check_seen(verified, &book)?;
+        let officer = verified.request.officer().clone();
+        self.vault.refuse_shut_out(&[officer])?;
         Ok(VaultTurn {
             request: self,
             verified,

@@ -19,6 +19,7 @@ use crate::access;
 use crate::code::Code;
 use crate::commit::{Job, JobLog};
 use crate::entity::{Entity, Role};
+use crate::refusal::Refusal;
 
 /// What a handler returns.
 pub(super) type HttpAnswer = Result<Response<Body>, Problem>;
@@ -66,6 +67,8 @@ where
             body: limit, lane, ..
         } = operation;
         let bytes = body::read(&peer, lane, limit, request.into_body()).await?;
+        // The caller may have been shut out while the body arrived.
+        access::admitted(&entity, peer.spki).map_err(Refusal::from)?;
         // The bytes are held, and charged, until the use case is done.
         blocking(&peer, lane, move || {
             body::json(&work(&permit, parse(&bytes)?)?)

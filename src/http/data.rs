@@ -29,6 +29,7 @@ use crate::code::Code;
 use crate::commit::{Committer, Job, STALL};
 use crate::entity::InForce;
 use crate::metrics::{Counter, Registry};
+use crate::refusal::Refusal;
 use crate::register::SpkiDigest;
 use crate::vault::Vault;
 
@@ -150,6 +151,8 @@ async fn answer(
     }
     let (parts, body) = request.into_parts();
     let bytes = body::read(peer, Lane::Batches, MAX_BATCH, body).await?;
+    // The caller may have been shut out while the body arrived.
+    access::admitted(vault, peer.spki).map_err(Refusal::from)?;
 
     let prepared = if bytes.len() <= INLINE {
         prepare(vault, peer.spki, sector, &parts.uri, content, &bytes)?

@@ -46,8 +46,8 @@ pub enum JoiningFault {
     },
     /// A block has something that does not belong into one.
     #[error(
-        "{file} has `{member}`, which does not belong into a block: only [[{}]] are merged, everything else is changed by editor",
-        KINDS.join("]], [[")
+        "{file} has `{member}`, which does not belong into a block: only {} are merged, everything else is changed by editor",
+        kinds()
     )]
     Foreign {
         /// Which file.
@@ -88,6 +88,10 @@ pub enum JoiningFault {
     /// Merged, the text has faults.
     #[error("merged, the register would have faults: {}", list(.0))]
     Merged(Vec<Fault>),
+}
+
+fn kinds() -> String {
+    KINDS.map(|kind| format!("[[{kind}]]")).join(", ")
 }
 
 fn list(faults: &[Fault]) -> String {

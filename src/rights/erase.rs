@@ -182,6 +182,7 @@ pub fn at_vault(
 ) -> Result<ErasureReceipt, Refusal> {
     let now = vault.steady_time()?;
     let (erasure, officers, sector) = check_request(text, vault.register(), permit, now)?;
+    vault.refuse_shut_out(&officers)?;
     vault.committer().admit().map_err(Refusal::unavailable)?;
     // Checked before the long scan as well, so that a repeated request costs nothing.
     check_not_carried_out(vault.store(), &erasure)?;
@@ -247,6 +248,7 @@ pub fn at_vault(
 pub fn at_node(node: &Node, permit: &RightsPermit, text: &str) -> Result<ErasureReceipt, Refusal> {
     let now = node.steady_time()?;
     let (erasure, officers, sector) = check_request(text, node.register(), permit, now)?;
+    node.refuse_shut_out(&officers)?;
     node.committer().admit().map_err(Refusal::unavailable)?;
     let tags = parse(&erasure, &sector, node.audit_key())?
         .into_iter()

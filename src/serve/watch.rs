@@ -17,7 +17,7 @@ use crate::client::{Client, Timeouts};
 use crate::clock::lasting::LastingTrouble;
 use crate::clock::{ClockBehind, SystemClock};
 use crate::config::{LogConfig, NodeConfig, VaultConfig, WatcherConfig};
-use crate::entity::{Entity, EntityInForce, InForce, Role};
+use crate::entity::{Entity, EntityInForce, EntrySuspension, InForce, Role};
 use crate::http::Readiness;
 use crate::http::cosign::CosignDoor;
 use crate::metrics::{Gauge, Registry};
@@ -377,6 +377,16 @@ fn show_registers(others: &[String], said: &mut String, readiness: &Readiness) {
     *said = what;
 }
 
+/// Shows on `/readyz`, and so in `cloison status`, which register entries are suspended.
+fn show_suspensions(suspended: &[EntrySuspension], readiness: &Readiness) {
+    let said: Vec<_> = suspended
+        .iter()
+        .map(|row| format!("{} ({})", row.entry, row.reason))
+        .collect();
+    let what = (!said.is_empty()).then(|| format!("suspended: {}", said.join(", ")));
+    readiness.notice("suspended", what);
+}
+
 /// Shows an entity's state each second: on `/readyz`, in the log, on `/metrics`.
 pub(super) struct EntityWatch {
     entity: EntityInForce,
@@ -432,6 +442,7 @@ impl EntityWatch {
         );
         let others = entity.orders().other_registers();
         show_registers(&others, &mut self.said_registers, readiness);
+        show_suspensions(&entity.suspensions(), readiness);
         apart.len()
     }
 }

@@ -3,6 +3,8 @@
 use std::process::Output;
 use std::time::{Duration, Instant};
 
+use cloison::deployment::register_text::OPERATORS;
+use cloison::epoch::statement::Destruction;
 use cloison::register;
 use serde_json::json;
 
@@ -335,6 +337,29 @@ fn a_stolen_key_is_shut_out_at_once_and_comes_back_by_the_quorum() {
         &suspend("dgi-tax", "commission"),
         "at most 10 entries a day",
     );
+
+    // What a suspended person signed counts for nothing. Who has no certificate is refused by name.
+    done(&world, &suspend("operator-2", "operations"));
+    let study = "health.chu-rabat.study-42";
+    let statement = world.statement(Destruction::OwnSecret {
+        sector: study.to_owned(),
+        from: 1,
+    });
+    let statement = world.sign_statement(&statement, &OPERATORS);
+    let advanced = world.post_json(
+        "operator",
+        Door::Control,
+        &format!("/v1/sectors/{study}/epochs"),
+        &json!({"from": 1, "own_secret": true, "statement": statement}),
+    );
+    assert_eq!(advanced.code(), "suspended");
+    for nobody in ["cnss", "judge-1", "nobody"] {
+        refused(
+            &world,
+            &suspend(nobody, "operations"),
+            "with a certificate's key",
+        );
+    }
 
     // A register that no longer names the client ends it.
     world.edit_register(|text| text.replace("id = \"dgi-tax\"", "id = \"dgi-tax-2\""));

@@ -47,6 +47,11 @@ purposes = ["care"]
     )
 }
 
+/// Whether the long form is wanted (`ops/test-long`).
+fn is_long() -> bool {
+    std::env::var_os("CLOISON_TEST_LONG").is_some()
+}
+
 fn joined(world: &World) {
     let key = world.certify("chu-fes", 2026, 2036);
     world.edit_register(|text| text + &hospital(&key));
@@ -240,7 +245,13 @@ fn a_vault_killed_during_a_reload_has_one_register_or_the_other() {
     let mut world = World::new();
     world.health_pseudonyms(&["AB123456"]);
     joined(&world);
-    for (wait, version) in [0, 2, 6, 12].into_iter().zip(2..) {
+    let waits: &[u64] = if is_long() {
+        &[0, 1, 2, 4, 6, 8, 10, 12, 15, 20]
+    } else {
+        &[0, 2, 6, 12]
+    };
+    let kills = if is_long() { 50 } else { waits.len() };
+    for (wait, version) in waits.iter().copied().cycle().take(kills).zip(2..) {
         let operator = world.client("operator");
         let asking = std::thread::spawn(move || operator.reload_register().is_ok());
         std::thread::sleep(std::time::Duration::from_millis(wait));
@@ -283,4 +294,109 @@ fn a_vault_killed_during_a_reload_has_one_register_or_the_other() {
         world.start(Side::Vault, &[]);
         world.edit_register(|text| text);
     }
+}
+
+/// A register with so many more sectors and clients.
+fn large(text: String, sectors: usize, clients: usize) -> String {
+    let block = hospital(&"0".repeat(64));
+    let sector = &block[block.find("[[sector]]").unwrap()..block.find("[[client]]").unwrap()];
+    let letters = |n: usize| -> String {
+        (0..4)
+            .map(|place| char::from(b'a' + (n / 26_usize.pow(place) % 26) as u8))
+            .collect()
+    };
+    let mut text = text + &block[..block.find("[[sector]]").unwrap()];
+    for n in 0..sectors {
+        text += &sector
+            .replace(
+                "7b0d3c52-94d8-4a2e-9a4e-6f7a5f0a1c11",
+                &super::common::uuid4().to_string(),
+            )
+            .replace("health.chu-fes", &format!("health.h{n}"))
+            .replace("\"chuf\"", &format!("\"h{}\"", letters(n)));
+    }
+    for n in 0..clients {
+        text += &format!(
+            "\n[[client]]\nid = \"c{n}\"\norganisation = \"chu-fes\"\ncertificate = \"{:064x}\"\nsectors = [\"health.h{}\"]\noperations = [\"tokenize\"]\npurposes = [\"care\"]\n",
+            n + 1,
+            n % sectors
+        );
+    }
+    text
+}
+
+#[test]
+fn a_large_register_comes_into_force_under_load() {
+    let (sectors, clients) = if is_long() {
+        (1_000, 10_000)
+    } else {
+        (20, 100)
+    };
+    let world = World::with(super::common::Setup {
+        log: "info",
+        ..super::common::Setup::default()
+    });
+    let body =
+        json!({"scheme": "cnie", "purpose": "billing", "identifiers": ["AB123456"]}).to_string();
+    let asked = request(
+        "POST",
+        &batch_path("health"),
+        &[("content-type", "application/json")],
+        body.as_bytes(),
+    );
+    let asked = String::from_utf8(asked)
+        .unwrap()
+        .replace("connection: close", "connection: keep-alive");
+    let stop = std::sync::atomic::AtomicBool::new(false);
+    let began = std::time::Instant::now();
+    let (reloaded, times) = std::thread::scope(|scope| {
+        let asking: Vec<_> = (0..2)
+            .map(|_| {
+                scope.spawn(|| {
+                    let mut open = world.connect(Some("cnss-health"), Door::Data);
+                    let mut times = vec![];
+                    while !stop.load(std::sync::atomic::Ordering::Relaxed) {
+                        let sent = began.elapsed();
+                        open.write(asked.as_bytes()).unwrap();
+                        assert_eq!(open.read_one().unwrap().status, 200);
+                        times.push((sent, began.elapsed() - sent));
+                    }
+                    times
+                })
+            })
+            .collect();
+        world.edit_register(|text| large(text, sectors, clients));
+        std::thread::sleep(std::time::Duration::from_secs(if is_long() {
+            5
+        } else {
+            1
+        }));
+        let from = began.elapsed();
+        let done = reload(&world, "operator", Door::Control).ok();
+        let until = began.elapsed();
+        assert_eq!(done["opened"].as_array().unwrap().len(), sectors);
+        stop.store(true, std::sync::atomic::Ordering::Relaxed);
+        let times: Vec<_> = asking
+            .into_iter()
+            .flat_map(|thread| thread.join().unwrap())
+            .collect();
+        ((from, until), times)
+    });
+    let slowest = |during: bool| {
+        let is_during = |sent: &std::time::Duration| (reloaded.0..reloaded.1).contains(sent);
+        let times = times.iter().filter(|(sent, _)| is_during(sent) == during);
+        let mut took: Vec<_> = times.map(|(_, took)| *took).collect();
+        took.sort();
+        (
+            took.len(),
+            took.get(took.len() / 2).copied(),
+            took.last().copied(),
+        )
+    };
+    println!(
+        "{sectors} sectors and {clients} clients in force in {:?}; requests (number, median, slowest): before {:?}, meanwhile {:?}",
+        reloaded.1 - reloaded.0,
+        slowest(false),
+        slowest(true)
+    );
 }

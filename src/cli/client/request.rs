@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use jiff::civil::Date;
 
-use super::super::inputs::parse_id;
+use crate::cli::inputs::parse_id;
 use crate::clock::{Clock as _, SystemClock};
 use crate::joining::{ClientRequest, JoiningClient, fingerprint};
 use crate::keys::file::{read_public, write_private, write_public};

@@ -2,8 +2,8 @@
 
 use std::path::PathBuf;
 
-use super::super::assent::{Assent, Irreversible};
-use super::super::inputs::{parse_id, read_register};
+use crate::cli::assent::{Assent, Irreversible};
+use crate::cli::inputs::{parse_id, read_register};
 use crate::clock::{Clock as _, SystemClock};
 use crate::keys::file::read_signing_key;
 use crate::register::Id;
@@ -79,7 +79,7 @@ pub(super) fn run(args: &SuspendArgs) -> Result<(), CommandError> {
     let signed = statement::sign::<SuspensionPayload>(&draft, args.kid.as_str(), &key);
     let signed = signed.map_err(unusable)?;
     if let Some(out) = &args.out {
-        super::super::inputs::write_new(out, &signed)?;
+        crate::cli::inputs::write_new(out, &signed)?;
         return print(format_args!("{}: signed by {}", out.display(), args.kid));
     }
     let what = if args.lift {
@@ -131,9 +131,13 @@ fn places(args: &SuspendArgs) -> String {
 
 fn payload(args: &SuspendArgs) -> Result<SuspensionPayload, CommandError> {
     let register = read_register(&args.register)?;
-    if !register.names(args.id.as_str()) {
+    if !register.has_caller(&args.id) {
         return Err(CommandError::new(
-            format_args!("{} has no entry `{}`", args.register.display(), args.id),
+            format_args!(
+                "{} has no entry `{}` with a certificate's key",
+                args.register.display(),
+                args.id
+            ),
             "`cloison register show` lists them",
         ));
     }

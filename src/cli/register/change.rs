@@ -3,9 +3,9 @@
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
-use super::super::assent::Assent;
-use super::super::inputs::parse_id;
 use super::{RegisterFileArgs, RegisterSignArgs, faulty, read};
+use crate::cli::assent::Assent;
+use crate::cli::inputs::parse_id;
 use crate::http::tls::spki_digest_of_file;
 use crate::joining::{self, JoiningFault, fingerprint};
 use crate::register::{self, Id, Register, RegisterChange};

@@ -4,8 +4,9 @@ use std::path::PathBuf;
 
 use jiff::Timestamp;
 use jiff::civil::Date;
+use jiff::tz::TimeZone;
 
-use super::super::client_file::ClientFile;
+use crate::cli::client_file::ClientFile;
 use crate::reload::{PastRegister, PastRegisterFiles, RegisterReloaded};
 use crate::terminal::{CommandError, open_client, print, print_json};
 
@@ -97,7 +98,7 @@ pub(super) fn at(day: Date, client: Option<&PathBuf>) -> Result<PastRegisterFile
     let client = open_client(client)?;
     let until = day
         .tomorrow()
-        .and_then(|next| next.in_tz("UTC"))
+        .and_then(|next| next.to_zoned(TimeZone::UTC))
         .map_err(|error| CommandError::usage(error, "a day, as in 2026-11-28"))?
         .timestamp();
     let history = client.register_history()?;
