@@ -9,8 +9,8 @@ fail() { echo "error: $1" >&2; exit 1; }
 began=$SECONDS
 
 if [ -z "${CLOISON_PACKAGE_ROOT:-}" ]; then
-    new=$(realpath "$(ops/package)")
-    old=${1:-$(ops/package --deb-version "$(dpkg-deb -f "$new" Version)~before" --output target/before/)}
+    new=$(realpath "$(ops/package --fast --output target/after/)")
+    old=${1:-$(ops/package --deb-version "$(dpkg-deb -f "$new" Version)~before" --fast --output target/before/)}
     old=$(realpath "$old")
     step "built: $(basename "$old") and $(basename "$new"), $(($(stat -c %s "$new") >> 20)) MiB"
     place=$(mktemp -d)
