@@ -9,11 +9,15 @@
 //! }
 //! ```
 
+mod member;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use jiff::Timestamp;
 use jiff::civil::Date;
+
+pub use member::{MemberPermit, MemberRole, member};
 
 use crate::code::Code;
 use crate::entity::{Entity, Role};
@@ -106,6 +110,8 @@ pub enum KeyRefusal {
     Stranger,
     /// The key's entry was in force until the end of this day (UTC).
     Ended(Date),
+    /// The key's entry is suspended.
+    Suspended,
 }
 
 impl KeyRefusal {
@@ -114,6 +120,7 @@ impl KeyRefusal {
         match self {
             Self::Stranger => Code::UnknownClient,
             Self::Ended(_) => Code::KeyEnded,
+            Self::Suspended => Code::Suspended,
         }
     }
 }
@@ -121,7 +128,7 @@ impl KeyRefusal {
 impl From<KeyRefusal> for Refusal {
     fn from(refusal: KeyRefusal) -> Self {
         match refusal {
-            KeyRefusal::Stranger => Refusal::from(refusal.code()),
+            KeyRefusal::Stranger | KeyRefusal::Suspended => Refusal::from(refusal.code()),
             KeyRefusal::Ended(day) => {
                 Refusal::new(refusal.code(), format!("the entry ended on {day} (UTC)"))
             }
@@ -147,6 +154,19 @@ pub fn standing(
             ..standing
         }),
     }
+}
+
+/// The caller behind a key at a side: as [`standing`], and not suspended. Asked in each handshake and
+/// for each request.
+///
+/// # Errors
+/// [`KeyRefusal`]
+pub fn admitted(entity: &Entity, peer: SpkiDigest) -> Result<CallerStanding, KeyRefusal> {
+    let standing = standing(entity.register(), peer, entity.now())?;
+    if !entity.suspends_nobody() && entity.suspended(&actor(entity.register(), peer)) {
+        return Err(KeyRefusal::Suspended);
+    }
+    Ok(standing)
 }
 
 /// The same where a list of keys with their last days (UTC) takes the place of the register.
@@ -210,28 +230,6 @@ fn holder(register: &Register, peer: SpkiDigest) -> Option<CallerStanding> {
     };
     let authority = register.authorities.values().find(of_authority)?;
     known(AccountHolder::Authority(authority.id.clone()), true)
-}
-
-/// Whether the register knows an actor of that id.
-pub fn names(register: &Register, id: &str) -> bool {
-    let Some(id) = &Id::parse(id) else {
-        return false;
-    };
-    let of_authority = |authority: &Arc<Authority>| {
-        authority.id == *id
-            || authority.officers.contains_key(id)
-            || authority.custodians.contains_key(id)
-            || authority.approvers.contains_key(id)
-    };
-    register.clients.values().any(|client| client.id == *id)
-        || register.organisations.contains_key(id)
-        || register
-            .operators
-            .values()
-            .any(|operator| operator.id == *id)
-        || register.auditors.values().any(|known| *known == *id)
-        || register.rights_officers.contains_key(id)
-        || register.authorities.values().any(of_authority)
 }
 
 /// The sector system behind a key.
@@ -588,6 +586,56 @@ pub struct RenewPermit {
 pub fn renewer(register: &Register, authority: &Id, peer: SpkiDigest) -> Result<RenewPermit, Code> {
     sealer(register, authority, peer).map(|permit| RenewPermit {
         actor: permit.actor,
+    })
+}
+
+/// Permission to bring a statement that suspends a register entry or lifts that, and to see what is
+/// suspended. A statement's effect follows from its signatures, not from the caller.
+pub struct SuspensionPermit {
+    /// The caller, as the log names them.
+    pub(crate) bearer: String,
+}
+
+/// Authorises operators and auditors, and at a node its officers and custodians.
+///
+/// # Errors
+/// As [`operator`].
+pub fn suspension_bearer(entity: &Entity, peer: SpkiDigest) -> Result<SuspensionPermit, Code> {
+    register_reader(entity, peer).map(|permit| SuspensionPermit {
+        bearer: permit.actor.to_string(),
+    })
+}
+
+/// Permission to have a side read its register again, and to see which registers were in force. What
+/// is signed decides what comes into force, not the caller.
+pub struct RegisterPermit {
+    pub(crate) actor: Id,
+}
+
+/// Authorises an operator at the vault, and a custodian or an officer at their authority's node.
+///
+/// # Errors
+/// As [`operator`].
+pub fn register_keeper(entity: &Entity, peer: SpkiDigest) -> Result<RegisterPermit, Code> {
+    let register = entity.register();
+    match entity.role() {
+        Role::Vault => operator(register, peer).map(|permit| permit.operator),
+        Role::Node(authority) => sealer(register, authority, peer).map(|permit| permit.actor),
+    }
+    .map(|actor| RegisterPermit { actor })
+}
+
+/// Authorises those, the operators and the auditors to see which registers were in force.
+///
+/// # Errors
+/// As [`operator`].
+pub fn register_reader(entity: &Entity, peer: SpkiDigest) -> Result<RegisterPermit, Code> {
+    register_keeper(entity, peer).or_else(|_| {
+        messenger(entity.register(), peer).and_then(|permit| {
+            Id::parse(&permit.bearer)
+                .map(|actor| RegisterPermit { actor })
+                .ok_or(Code::Internal)
+        })
     })
 }
 

@@ -35,6 +35,7 @@ mod manual;
 pub mod migrate;
 pub mod order;
 mod passphrases;
+pub mod ready;
 pub mod register;
 pub mod reidentify;
 pub mod rights;
@@ -43,6 +44,8 @@ pub mod serve;
 mod signed_file;
 pub mod spec;
 pub mod statement;
+pub mod status;
+mod transfer;
 pub mod witness;
 
 /// A pseudonym of its own for every sector, and a way back only under a signed order.
@@ -78,6 +81,8 @@ enum CloisonCommand {
     #[command(hide = true)]
     Load(Box<bench::LoadArgs>),
     Init(init::InitArgs),
+    Status(status::StatusArgs),
+    Ready(ready::ReadyArgs),
     Check(check::CheckArgs),
     Serve(serve::ServeArgs),
     #[command(subcommand)]
@@ -184,6 +189,8 @@ fn run(command: CloisonCommand) -> Result<(), CommandError> {
         CloisonCommand::Bench(args) => bench::run(*args),
         CloisonCommand::Load(args) => bench::run_load(*args),
         CloisonCommand::Init(args) => init::run(args),
+        CloisonCommand::Status(args) => status::run(&args),
+        CloisonCommand::Ready(args) => ready::run(&args),
         CloisonCommand::Check(args) => check::run(args),
         CloisonCommand::Serve(args) => serve::run(args),
         CloisonCommand::Authority(command) => authority::run(command),

@@ -4,16 +4,18 @@
 
 mod agent;
 mod audit;
-mod batches;
 mod connector;
 mod entry_end;
 pub mod epochs;
 pub mod handshake;
+pub mod health;
 mod last_words;
-pub mod lines;
 pub mod officer;
 pub mod peer;
 pub mod pins;
+mod quota;
+mod register;
+mod status;
 mod vault;
 mod witness;
 
@@ -31,11 +33,14 @@ use ureq::http::Response;
 use agent::PinnedAgent;
 use entry_end::EntryEnd;
 use handshake::{HandshakeFault, OwnCertificate};
+use quota::QuotaEar;
+pub use quota::ToldQuota;
 
 use crate::code::Code;
 use crate::config::ClientConfig;
 use crate::http::problem::ProblemBody;
 use crate::http::tls::TlsError;
+use crate::vault::QuotaLeft;
 
 /// The most bytes that an answer may have: 100 000 items with everything around them, and room to
 /// spare.
@@ -54,6 +59,7 @@ struct SharedClient {
     timeouts: Timeouts,
     agent: RwLock<Arc<PinnedAgent>>,
     entry_end: EntryEnd,
+    quota: QuotaEar,
 }
 
 impl fmt::Debug for Client {
@@ -201,6 +207,7 @@ impl Client {
             timeouts,
             agent: RwLock::new(Arc::new(agent)),
             entry_end: EntryEnd::default(),
+            quota: QuotaEar::default(),
         })))
     }
 
@@ -243,6 +250,15 @@ impl Client {
     /// The server's URL.
     pub fn base(&self) -> &str {
         &self.0.config.url
+    }
+
+    /// What is left of the quota, once an answer has told it.
+    pub fn quota(&self) -> Option<ToldQuota> {
+        self.0.quota.told()
+    }
+
+    fn learn_quota(&self, left: QuotaLeft) {
+        self.0.quota.learn(left);
     }
 
     /// Posts a body; the answer's body replaces what is in `reply`.
@@ -341,6 +357,7 @@ impl Client {
     ) -> Result<(), ClientError> {
         let mut response = sent.map_err(|error| self.broken(own, error))?;
         self.0.entry_end.hear(response.headers());
+        self.0.quota.hear(response.headers());
         reply.clear();
         let length = response.body().content_length().unwrap_or(0);
         reply.reserve_exact(length.min(MAX_REPLY) as usize);

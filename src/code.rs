@@ -60,6 +60,8 @@ codes! {
     /// The purpose is not declared for this sector and client, or missing where the granularity
     /// needs it.
     UnknownPurpose = "unknown-purpose",
+    /// The register's entry for this caller is suspended.
+    Suspended = "suspended",
     /// The organisation's quota of items is used up; `Retry-After` says when to come back.
     QuotaExceeded = "quota-exceeded",
     /// The named epoch or period is closed, not yet open, or unknown.
@@ -198,6 +200,12 @@ codes! {
     /// The register and the segment do not confirm a recipient that is to be added, or the proof of
     /// one.
     RecipientInvalid = "recipient-invalid",
+
+    // --- the register
+    /// The register that lies there has faults: the one before stays in force.
+    RegisterRefused = "register-refused",
+    /// No such register was in force here, or it was not kept.
+    UnknownRegister = "unknown-register",
 
     // --- the other side and ourselves
     /// Too much work is waiting; `Retry-After` says when to come back.

@@ -398,26 +398,6 @@ impl Committer {
         self.submit(Job::new(JobLog::Nothing, vec![change]))?.done()
     }
 
-    /// Writes the entry of a start together with what the start changes, and blocks until both are
-    /// durable. Nothing may be queued before it.
-    ///
-    /// # Errors
-    /// As [`Committer::record`].
-    pub fn begin(
-        &self,
-        changes: RowBatch,
-        time: Timestamp,
-        start: AuditEvent,
-    ) -> Result<AuditReceipt, Code> {
-        // This is the first job, so the group's batch is still empty.
-        self.record(
-            time,
-            start,
-            vec![],
-            vec![Box::new(move |_, batch| *batch = changes)],
-        )
-    }
-
     /// The latest time that was ever acted on (Unix milliseconds).
     pub fn clock_mark(&self) -> i64 {
         self.mark.milliseconds()

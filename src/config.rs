@@ -37,7 +37,10 @@ pub use kind::FileKind;
 pub use node::{AuthorityKeyPlace, KeyPlace, NodeConfig};
 pub use register::RegisterFiles;
 use register::register_files;
-use value::{BaseUrl, BodyMebibytes, Count, IndexMebibytes, ListenAddress, LoopbackAddress, Place};
+use value::{
+    BaseUrl, BodyMebibytes, Count, IndexMebibytes, ListenAddress, LoopbackAddress,
+    PinnedCertificate, Place,
+};
 pub use witness::{WatchedLog, WitnessConfig};
 
 /// The most bytes that a configuration file may have.
@@ -413,7 +416,7 @@ fn client(
     let key = table.required::<Place>("key", faults);
     Some(ClientConfig {
         url: url?.value.0,
-        server: server.iter().map(|place| place.within(folder)).collect(),
+        server: server.iter().map(|pin| pin.0.within(folder)).collect(),
         ca: ca.map(|place| place.within(folder)),
         certificate: certificate?.within(folder),
         key: key?.within(folder),
@@ -421,9 +424,18 @@ fn client(
 }
 
 /// `server`: at least one certificate whose key the server may have.
-fn pinned_servers(table: &mut TomlTable<'_, '_>, faults: &mut Faults) -> Vec<At<Place>> {
+fn pinned_servers(
+    table: &mut TomlTable<'_, '_>,
+    faults: &mut Faults,
+) -> Vec<At<PinnedCertificate>> {
     let before = faults.count();
-    let server = table.list::<Place>("server", faults);
+    let server = table.list::<PinnedCertificate>("server", faults);
+    for (n, place) in server.iter().enumerate() {
+        if server[..n].iter().any(|before| before.0.0 == place.0.0) {
+            let what = format!("{}: `server` names a file twice", table.called());
+            faults.push(place.line, what, "each certificate once");
+        }
+    }
     if server.is_empty() && faults.count() == before {
         let why = if table.has("ca") {
             "has `ca` and no `server`: an authority alone does not tell which server this is"

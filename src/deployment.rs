@@ -3,7 +3,7 @@
 //! Everything is made on one machine, because the register must be signed before anything can start;
 //! `cloison init` says at the end who must hold which file from then on.
 
-mod certificates;
+pub mod certificates;
 mod configuration;
 mod example;
 mod holders;

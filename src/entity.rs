@@ -5,14 +5,17 @@
 //! are the same on both sides (the log for auditors, inspections, the clock's mark, refusals) take
 //! an [`Entity`].
 
+mod change;
 mod error;
 mod in_force;
 mod role;
 mod start;
+mod suspensions;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, TryLockError};
 
+use ed25519_dalek::VerifyingKey;
 use jiff::Timestamp;
 
 use crate::audit::cosign::{Cosigners, proven_time};
@@ -25,10 +28,13 @@ use crate::register::Register;
 use crate::store::index::Index;
 use crate::store::{DiskSpace, Store, StoreError};
 use crate::system::lock::unpoisoned;
+pub(crate) use change::{ChangedRegister, RegisterRows, UnderRegister};
 pub use error::StartError;
 pub use in_force::{EntityInForce, InForce};
 pub use role::Role;
 pub(crate) use start::{EntityOpening, WriterParts};
+pub use suspensions::EntrySuspension;
+pub(crate) use suspensions::EntrySuspensions;
 
 /// One side of a deployment, serving under one register.
 ///
@@ -46,6 +52,8 @@ struct EntityCore {
     /// The `change` of the entity in force.
     changes: AtomicU64,
     role: Role,
+    /// The public half of the key that signs the log's checkpoints.
+    checkpoint_key: VerifyingKey,
     store: Arc<Store>,
     log: Arc<Log>,
     cosigners: OnceLock<Arc<Cosigners>>,
@@ -57,6 +65,9 @@ struct EntityCore {
     orders: OrderGate,
     /// Held during a change of an inspection, from reading its state to committing the new one.
     inspection_changes: Mutex<()>,
+    suspensions: EntrySuspensions,
+    /// Held during a change of a suspension, from reading them to committing the new one.
+    suspension_changes: Mutex<()>,
     /// Held while a report is made, because it reads the whole log.
     reports: Mutex<()>,
 }
@@ -184,6 +195,44 @@ impl Entity {
     /// Taken for a change of an inspection, from reading its state to committing the new one.
     pub(crate) fn lock_inspections(&self) -> MutexGuard<'_, ()> {
         unpoisoned(self.core.inspection_changes.lock())
+    }
+
+    /// The register entries that are suspended now.
+    pub fn suspensions(&self) -> Vec<EntrySuspension> {
+        let all = self.core.suspensions.all();
+        let lasting = all.iter().filter(|row| row.lifted.is_none());
+        lasting.cloned().collect()
+    }
+
+    /// Whether an entry is suspended.
+    pub fn suspended(&self, entry: &str) -> bool {
+        let all = self.core.suspensions.all();
+        all.iter()
+            .any(|row| row.lifted.is_none() && row.entry.as_str() == entry)
+    }
+
+    /// Whether no entry is suspended: what nearly every request asks.
+    pub fn suspends_nobody(&self) -> bool {
+        self.core
+            .suspensions
+            .all()
+            .iter()
+            .all(|row| row.lifted.is_some())
+    }
+
+    /// Every suspension that was ever taken, also those that ended.
+    pub(crate) fn suspensions_ever(&self) -> Arc<Vec<EntrySuspension>> {
+        self.core.suspensions.all()
+    }
+
+    /// Puts suspensions in force that are durable.
+    pub(crate) fn put_suspensions(&self, changed: Vec<EntrySuspension>) {
+        self.core.suspensions.put(changed);
+    }
+
+    /// Taken for a change of a suspension, from reading them to committing the new one.
+    pub(crate) fn lock_suspensions(&self) -> MutexGuard<'_, ()> {
+        unpoisoned(self.core.suspension_changes.lock())
     }
 
     /// Taken while a report is made, because it reads the whole log. `None` while another one is

@@ -28,12 +28,13 @@ use crate::clock::ClockMark;
 use crate::code::Code;
 use crate::commit::Change;
 use crate::commit::orders::{MOST_UNDER_WAY, OrderGate, OrderPlace};
-use crate::id::hex;
+use crate::entity::{Entity, Role};
+use crate::id::{from_hex, hex};
 use crate::order::book::Book;
 use crate::order::life::OrderLife;
 use crate::order::{self, ActiveOrder, OfficerRequest};
 use crate::refusal::{Refusal, fault};
-use crate::register::{Id, Register, Sector};
+use crate::register::{Id, Sector};
 
 /// An order and a request that passed every check of one side.
 pub(crate) struct VerifiedRequest {
@@ -180,17 +181,31 @@ pub(crate) fn enter<'a>(
 }
 
 /// Refuses to go on while vault and node hold different registers; `other` is the digest of the
-/// other side's, hex.
+/// other side's, hex. Says which of them is newer, as far as this side can know.
 ///
 /// # Errors
 /// [`Code::RegisterMismatch`].
-pub(crate) fn check_register(register: &Register, other: &str) -> Result<(), Refusal> {
-    if other == hex(&register.digest) {
-        Ok(())
-    } else {
-        let why = "vault and node hold different registers; bring them together";
-        Err(Refusal::new(Code::RegisterMismatch, why))
+pub(crate) fn check_register(entity: &Entity, other: &str) -> Result<(), Refusal> {
+    if other == hex(&entity.register().digest) {
+        return Ok(());
     }
+    let (own, others) = match entity.role() {
+        Role::Vault => ("the vault", "the node"),
+        Role::Node(_) => ("the node", "the vault"),
+    };
+    let version = entity.register().version;
+    let was = from_hex(other).and_then(|digest| entity.store().version_of(&digest).ok().flatten());
+    let why = match was {
+        Some(was) => format!(
+            "{own} holds version {version} of the register, and {others} still version {was}: \
+             `cloison register reload` there"
+        ),
+        None => format!(
+            "{own} holds version {version} of the register, and {others} one that was never in force here, \
+             probably a newer one: `cloison register reload` here"
+        ),
+    };
+    Err(Refusal::new(Code::RegisterMismatch, why))
 }
 
 /// The context of an internal error in the log.

@@ -41,6 +41,7 @@ pub mod node_door;
 mod operations;
 mod peer;
 pub mod problem;
+pub mod register;
 mod request;
 mod request_body;
 pub mod rights;
@@ -48,6 +49,8 @@ pub mod secrets;
 mod segments;
 pub mod server;
 mod socket;
+pub mod status;
+mod suspensions;
 pub mod tls;
 pub mod witness;
 

@@ -165,6 +165,21 @@ impl Scheme {
         done
     }
 
+    /// The form of an identifier as presented, without what the scheme removes: `A` or `a` for a
+    /// letter, `9` for a digit, `?` for what no identifier has, and other characters as they are. It
+    /// says why a pattern does not match, and not who it is.
+    pub fn form(&self, raw: &str) -> String {
+        let shown = |character: char| match self.class_of(character) {
+            REMOVED => None,
+            CONTROL | BEYOND_ASCII => Some('?'),
+            byte if byte.is_ascii_digit() => Some('9'),
+            byte if byte.is_ascii_uppercase() => Some('A'),
+            byte if byte.is_ascii_lowercase() => Some('a'),
+            byte => Some(char::from(byte)),
+        };
+        raw.chars().filter_map(shown).take(MAX_RAW).collect()
+    }
+
     fn append(&self, raw: &str, out: &mut Vec<u8>) -> Result<PatternState, Code> {
         if raw.len() > MAX_RAW {
             return Err(Code::IdentifierTooLong);
@@ -250,6 +265,25 @@ const fn is_space(character: char) -> bool {
 impl fmt::Debug for Scheme {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("Scheme").field(&self.rules).finish()
+    }
+}
+
+#[cfg(test)]
+mod form_tests {
+    use super::*;
+
+    #[test]
+    fn a_form_shows_the_pattern_and_not_the_person() {
+        let rules = SchemeRules {
+            id: Id::parse("cnie").unwrap(),
+            pattern: "[A-Z]{1,2}[0-9]{1,6}".into(),
+            separators: "-".into(),
+            check: CheckDigit::None,
+            case: LetterCase::Fold,
+        };
+        let scheme = Scheme::new(rules).unwrap();
+        assert_eq!(scheme.form(" ab-12 34/5\u{e9}\n"), "AA9999/9??");
+        assert_eq!(scheme.form(&"x".repeat(1_000)).len(), MAX_RAW);
     }
 }
 

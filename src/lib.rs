@@ -24,14 +24,19 @@
 //! | [`node`] | the authority node's state |
 //! | [`tokenize`], [`epoch`], [`order`] | use cases: plain, synchronous |
 //! | [`link`], [`execution`] | the node's way to the vault; the steps in which either side carries out an order |
+//! | [`suspension`] | shuts out a register entry at once, by one register key |
+//! | [`reload`] | puts a changed register in force while a side runs; the registers that were in force |
 //! | [`reidentify`], [`migrate`], [`unseal`], [`renewal`] | use cases again: the two uses of an order, and the node's keys |
 //! | [`resumption`] | acknowledging at the node that the vault's log lost entries at a restore |
 //! | [`inspection`], [`rights`] | use cases: those who watch, and the persons concerned |
+//! | [`status`] | what a caller may know of a server, by their role |
 //! | [`config`] | configuration files |
 //! | [`http`], [`client`] | the doors, and the client that knocks at them |
 //! | [`certificates`] | one inspection of every TLS file: there, private, fitting, in date, in the register |
+//! | [`transfer`] | a file in, a file out: batches at the pace of the quota, whole or not there, gone on with after a crash |
 //! | [`terminal`] | what programs need at a terminal: errors with a remedy, printing, files, the log |
 //! | [`deployment`] | makes a new deployment: keys, certificates, register, configuration |
+//! | [`joining`] | the block by which a client asks to join, and merging such blocks into the register |
 //! | [`serve`] | the composition root: opens what a server is, starts its tasks, drains it |
 //! | [`load`] | the load generator: the benchmark and the demonstration |
 //! | [`cli`] | the command line |
@@ -56,6 +61,7 @@ pub mod http;
 pub mod id;
 pub mod identifier;
 pub mod inspection;
+pub mod joining;
 pub mod json;
 pub mod jws;
 pub mod keys;
@@ -70,16 +76,20 @@ pub mod pseudonym;
 pub mod refusal;
 pub mod register;
 pub mod reidentify;
+pub mod reload;
 pub mod renewal;
 pub mod resumption;
 pub mod rights;
 pub mod seal;
 pub mod serve;
 pub mod statement;
+pub mod status;
 pub mod store;
+pub mod suspension;
 pub mod system;
 pub mod terminal;
 pub mod tlog;
 pub mod tokenize;
+pub mod transfer;
 pub mod unseal;
 pub mod vault;

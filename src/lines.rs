@@ -6,7 +6,7 @@
 //! item, which is empty; in a list ([`entries`]) and in a file of one secret ([`only`]) it does not
 //! count, nor do the spaces around an entry, the no-break space among them.
 
-use std::io::{self, BufRead as _, BufReader, Read};
+use std::io::{self, BufRead, BufReader, Read};
 
 /// U+FEFF in UTF-8.
 pub const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
@@ -96,18 +96,33 @@ pub fn text(mut bytes: Vec<u8>) -> Result<String, NotUtf8> {
 
 /// Reads lines from an input of any length, in bounded memory.
 #[derive(Debug)]
-pub struct LineReader<R> {
-    input: BufReader<R>,
+pub struct LineReader<B> {
+    input: B,
     begun: bool,
 }
 
-impl<R: Read> LineReader<R> {
+impl<R: Read> LineReader<BufReader<R>> {
     /// Starts at the input's present position.
     pub fn new(input: R) -> Self {
-        Self {
-            input: BufReader::with_capacity(1 << 20, input),
-            begun: false,
-        }
+        Self::over(BufReader::with_capacity(1 << 20, input), false)
+    }
+}
+
+impl<B: BufRead> LineReader<B> {
+    /// Reads on in an input with a buffer of its own. `begun`: its start was read before, where a
+    /// byte order mark may stand.
+    pub fn over(input: B, begun: bool) -> Self {
+        Self { input, begun }
+    }
+
+    /// The input.
+    pub fn get_ref(&self) -> &B {
+        &self.input
+    }
+
+    /// The input.
+    pub fn get_mut(&mut self) -> &mut B {
+        &mut self.input
     }
 
     /// Appends the next line to `line`, without its end and at most `most` bytes of it. Returns how

@@ -10,28 +10,50 @@ use std::sync::Arc;
 
 use ed25519_dalek::VerifyingKey;
 
+use crate::audit::OpenedEpoch;
 use crate::audit::log::LogParts;
 use crate::clock::Clock;
 use crate::commit::PoisonHandler;
 use crate::commit::small::SmallChunks;
-use crate::entity::{Entity, EntityOpening, Role, StartError, WriterParts};
+use crate::entity::{
+    Entity, EntityOpening, RegisterRows, Role, StartError, UnderRegister, WriterParts,
+};
 use crate::keys::AuditSecret;
 use crate::keys::file::SecretKind;
 use crate::keys::shares::ShareSet;
+use crate::refusal::Refusal;
 use crate::register::{Authority, Id, Register};
 use crate::seal::segment::AuthorityPrivateKey;
 use crate::store::Store;
 use crate::store::index::Index;
 use safe::{KeySafe, SealTimes};
 
-/// The id and the public key of the key that a pinned set makes.
-fn pinned((id, set): &(Id, ShareSet)) -> (&str, &[u8]) {
+/// The public key that a pinned set makes.
+fn pinned(id: &Id, set: &ShareSet) -> Vec<u8> {
     // A set of anything but one key of an authority has no public key that a register states.
-    let public: &[u8] = match set.secrets.as_slice() {
-        [one] if one.kind == SecretKind::Authority && one.name == id.as_str() => &one.public,
-        _ => &[],
-    };
-    (id.as_str(), public)
+    match set.secrets.as_slice() {
+        [one] if one.kind == SecretKind::Authority && one.name == id.as_str() => {
+            one.public.to_vec()
+        }
+        _ => vec![],
+    }
+}
+
+/// Whose shares unseal a key.
+struct KeyCustodians {
+    key: Id,
+    custodians: Vec<Id>,
+    threshold: usize,
+}
+
+impl KeyCustodians {
+    fn of((key, set): &(Id, ShareSet)) -> Self {
+        Self {
+            key: key.clone(),
+            custodians: set.custodians.clone(),
+            threshold: set.threshold,
+        }
+    }
 }
 
 /// Everything that the node starts with, beside its store.
@@ -66,6 +88,10 @@ pub struct Node {
 
 /// What stays when the register changes.
 struct NodeCore {
+    /// Every key that this node is configured with: its id, and its public half.
+    stated_keys: Vec<(String, Vec<u8>)>,
+    /// Of these, the keys in shares.
+    custodians: Vec<KeyCustodians>,
     safe: KeySafe,
     segment_keys: Vec<VerifyingKey>,
 }
@@ -76,6 +102,63 @@ impl Deref for Node {
 
     fn deref(&self) -> &Entity {
         &self.entity
+    }
+}
+
+impl NodeCore {
+    /// This node's authority in a register, which must state its keys and enough custodians.
+    fn check(&self, register: &Register, id: &Id) -> Result<Arc<Authority>, Vec<StartError>> {
+        let Some(authority) = register.authorities.get(id) else {
+            return Err(vec![StartError::UnknownAuthority(id.clone())]);
+        };
+        let mut faults = vec![];
+        for (id, public) in &self.stated_keys {
+            let mut stated = authority.keys.iter();
+            if !stated.any(|key| key.id.as_str() == id && key.public == *public) {
+                faults.push(StartError::AuthorityKey(id.clone()));
+            }
+        }
+        for set in &self.custodians {
+            let known = |id: &&Id| authority.custodians.contains_key(*id);
+            let able = set.custodians.iter().filter(known).count();
+            if able < set.threshold {
+                faults.push(StartError::Custodians {
+                    key: set.key.to_string(),
+                    able,
+                    threshold: set.threshold,
+                });
+            }
+        }
+        if faults.is_empty() {
+            Ok(authority.clone())
+        } else {
+            Err(faults)
+        }
+    }
+}
+
+/// Nothing can contradict a register at a node between its checks and its commit.
+impl UnderRegister for Node {
+    type Hold<'a> = ();
+
+    fn hold(&self, _: &Register) -> Result<(), Refusal> {
+        Ok(())
+    }
+
+    fn release((): ()) {}
+
+    fn under(
+        &self,
+        entity: Arc<Entity>,
+        _: &mut RegisterRows,
+    ) -> Result<(Self, Vec<OpenedEpoch>), Vec<StartError>> {
+        let authority = self.core.check(entity.register(), &self.authority.id)?;
+        let node = Self {
+            entity,
+            authority,
+            core: self.core.clone(),
+        };
+        Ok((node, vec![]))
     }
 }
 
@@ -106,40 +189,27 @@ impl Node {
             audit,
             log,
         } = parts;
-        let authority = register
-            .authorities
-            .get(&authority)
-            .cloned()
-            .ok_or(StartError::UnknownAuthority(authority))?;
-        for (id, public) in keys
+        let keys_here = keys
             .iter()
-            .map(|key| (key.id(), key.public()))
-            .chain(shared.iter().map(pinned))
-        {
-            let stated = authority
-                .keys
-                .iter()
-                .find(|stated| stated.id.as_str() == id);
-            if stated.is_none_or(|stated| stated.public != public) {
-                return Err(StartError::AuthorityKey(id.to_owned()));
-            }
-        }
-        for (id, set) in &shared {
-            let able = set
-                .custodians
-                .iter()
-                .filter(|id| authority.custodians.contains_key(*id))
-                .count();
-            if able < set.threshold {
-                return Err(StartError::Custodians {
-                    key: id.to_string(),
-                    able,
-                    threshold: set.threshold,
-                });
-            }
-        }
+            .map(|key| (key.id().to_owned(), key.public().to_vec()));
+        let core = NodeCore {
+            stated_keys: keys_here
+                .chain(
+                    shared
+                        .iter()
+                        .map(|(id, set)| (id.to_string(), pinned(id, set))),
+                )
+                .collect(),
+            custodians: shared.iter().map(KeyCustodians::of).collect(),
+            safe: KeySafe::new(keys, shared, times),
+            segment_keys,
+        };
+        let authority = core
+            .check(&register, &authority)
+            .map_err(StartError::first)?;
         let open = |owner: &str| Store::open(path, owner);
-        let opening = EntityOpening::of(Role::Node(authority.id.clone()), register, log, open)?;
+        let role = Role::Node(authority.id.clone());
+        let opening = EntityOpening::of(role, register, log, clock.now(), open)?;
         // A node stores no mappings.
         let (index, small) = (Arc::new(Index::default()), SmallChunks::default());
         let started = opening.start(
@@ -156,10 +226,7 @@ impl Node {
         Ok(Self {
             entity,
             authority,
-            core: Arc::new(NodeCore {
-                safe: KeySafe::new(keys, shared, times),
-                segment_keys,
-            }),
+            core: Arc::new(core),
         })
     }
 

@@ -23,6 +23,7 @@ use crate::pseudonym::{self, ParsedPseudonym};
 
 mod authority;
 mod build;
+mod difference;
 mod file;
 mod frozen;
 pub(crate) mod read;
@@ -34,6 +35,7 @@ mod value;
 
 pub use crate::id::Id;
 pub use crate::pseudonym::TextForm;
+pub use difference::RegisterChange;
 pub use frozen::FrozenFact;
 pub use sign::{PinnedKey, RegisterOpenError, RegisterPins, RegisterSignatureFault, open};
 pub use suite::Suite;
@@ -128,10 +130,28 @@ fn parse_beside(
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SpkiDigest(pub [u8; 32]);
 
+impl SpkiDigest {
+    /// SHA-256 of no bytes: what a failed pipe into a digest leaves.
+    pub const OF_NOTHING: [u8; 32] = [
+        0xe3, 0xb0, 0xc4, 0x42, 0x98, 0xfc, 0x1c, 0x14, 0x9a, 0xfb, 0xf4, 0xc8, 0x99, 0x6f, 0xb9,
+        0x24, 0x27, 0xae, 0x41, 0xe4, 0x64, 0x9b, 0x93, 0x4c, 0xa4, 0x95, 0x99, 0x1b, 0x78, 0x52,
+        0xb8, 0x55,
+    ];
+}
+
 impl fmt::Debug for SpkiDigest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&data_encoding::HEXLOWER.encode(&self.0))
     }
+}
+
+/// A register's two files, as they were read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SignedText {
+    /// `register.toml`
+    pub text: String,
+    /// `register.jws`: JWS General JSON.
+    pub signatures: String,
 }
 
 /// The whole register, valid.
@@ -172,9 +192,15 @@ pub struct Register {
     /// register: who decides on inspections. Empty where the register was read without its
     /// signatures.
     pub commission: Vec<PinnedKey>,
+    /// All pinned register keys and their quorum, also from the configuration. None where the register
+    /// was read without its signatures.
+    pub pins: Option<Arc<RegisterPins>>,
     /// Certificate key → the last day (UTC) on which its entry is in force, where the entry has
     /// `until`.
     pub key_terms: BTreeMap<SpkiDigest, Date>,
+    /// Text and signatures as they were read. None where the register was read without its
+    /// signatures.
+    pub signed: Option<Arc<SignedText>>,
     /// The facts that must not change after their first use.
     frozen: Vec<FrozenFact>,
 }
@@ -190,6 +216,25 @@ impl Register {
     pub fn ended(&self, key: SpkiDigest, now: Timestamp) -> Option<Date> {
         let until = *self.key_terms.get(&key)?;
         is_over(until, now).then_some(until)
+    }
+
+    /// Whether the register knows an actor of that id.
+    pub fn names(&self, id: &str) -> bool {
+        let Some(id) = &Id::parse(id) else {
+            return false;
+        };
+        let of_authority = |authority: &Arc<Authority>| {
+            authority.id == *id
+                || authority.officers.contains_key(id)
+                || authority.custodians.contains_key(id)
+                || authority.approvers.contains_key(id)
+        };
+        self.clients.values().any(|client| client.id == *id)
+            || self.organisations.contains_key(id)
+            || self.operators.values().any(|operator| operator.id == *id)
+            || self.auditors.values().any(|known| *known == *id)
+            || self.rights_officers.contains_key(id)
+            || self.authorities.values().any(of_authority)
     }
 
     /// The keys to which a sector's segments are sealed: every key of every authority that is

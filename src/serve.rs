@@ -15,7 +15,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use figures::PersonFigures;
-use reload::{TlsKeeper, TlsUser};
+use reload::{AtHangup, TlsKeeper, TlsUser};
 use tokio::task::AbortHandle;
 use watch::{EntityWatch, WatchedSide, WatchingSide};
 pub use witness::run_witness;
@@ -24,14 +24,17 @@ use crate::audit::log::LogError;
 use crate::certificates::{TlsInspection, unused_client_ca};
 use crate::client::Client;
 use crate::clock::{Clock as _, SystemClock};
+use crate::code::Code;
 use crate::config::{
-    AuthorityKeyPlace, KeyPlace, LimitConfig, NodeConfig, RegisterFiles, TlsFiles, VaultConfig,
+    AuthorityKeyPlace, KeyPlace, LimitConfig, NamedFile, NodeConfig, RegisterFiles, TlsFiles,
+    VaultConfig,
 };
-use crate::entity::InForce;
+use crate::entity::{EntityInForce, InForce, UnderRegister};
 use crate::execution::step;
 use crate::http::data::DataDoor;
 use crate::http::mount::VaultRouters;
 use crate::http::node_door::NodeRoutes;
+use crate::http::register::RegisterDoor;
 use crate::http::tls::ServerTls;
 use crate::http::{self, Callers, Limits, Listener, Readiness, health, mount, tls};
 use crate::keys::example::{fingerprint, fingerprint_of_spki, is_example};
@@ -44,6 +47,7 @@ use crate::metrics::{PERSONS, Registry, coarse};
 use crate::node::{Node, NodeParts};
 use crate::order::book::Book;
 use crate::register::{Register, RegisterOpenError, Suite};
+use crate::reload::RegisterReload;
 use crate::rights::erase::scrub;
 use crate::seal::segment::AuthorityPrivateKey;
 use crate::store::{FirstStart, StoreError};
@@ -116,15 +120,7 @@ async fn serve_vault(
         asking: _asking,
         callers,
     } = watch::vault(&vault, &config, memory)?;
-    let (of, entity) = (config.clone(), vault.entity());
-    let inspect = move || {
-        let entity = entity.get();
-        TlsInspection::of(
-            &of.named_files(),
-            Some(entity.register()),
-            SystemClock.now(),
-        )
-    };
+    let inspect = inspection(config.clone(), VaultConfig::named_files, vault.entity());
     let keeper = keep_tls(&config.tls, &tls, callers, inspect, &readiness, &registry)?;
     let watch = EntityWatch::new(
         vault.entity(),
@@ -133,7 +129,14 @@ async fn serve_vault(
         readiness.clone(),
         &registry,
     );
-    let routers = mount::vault(DataDoor::new(vault.clone(), &registry), cosigning);
+    let reload = Arc::new(register_reload(&vault, &config.register));
+    let register = RegisterDoor::new(reload.clone());
+    let routers = mount::vault(
+        DataDoor::new(vault.clone(), &registry),
+        cosigning,
+        register,
+        readiness.clone(),
+    );
     let callers = Callers::Registered(tls, vault.entity());
     let listeners = vault_listeners(&config, routers, callers)?;
     tracing::info!(
@@ -151,7 +154,7 @@ async fn serve_vault(
         tokio::spawn(tidy::vault(vault.clone())).abort_handle(),
         tokio::spawn(watch::keep_place(vault.entity(), readiness.clone())).abort_handle(),
         tokio::spawn(keep_house(vault.clone(), watch, registry.clone())).abort_handle(),
-        tokio::spawn(keeper.keep(registry.clone(), vec![])).abort_handle(),
+        tokio::spawn(keeper.keep(registry.clone(), vec![at_hangup(reload)])).abort_handle(),
     ];
     http::serve(listeners, None, &readiness, &registry, shutdown).await;
     tasks.iter().for_each(AbortHandle::abort);
@@ -226,6 +229,18 @@ fn read_tls(files: &TlsFiles) -> Result<ServerTls, CommandError> {
     ServerTls::read(files).map_err(|e| CommandError::new(e, "check [tls] in the configuration"))
 }
 
+/// What inspects the TLS files that a configuration names, with the register in force.
+fn inspection<C: Send + 'static>(
+    config: C,
+    named_files: fn(&C) -> Vec<NamedFile<'_>>,
+    entity: EntityInForce,
+) -> impl Fn() -> TlsInspection + Send + 'static {
+    move || {
+        let (files, entity) = (named_files(&config), entity.get());
+        TlsInspection::of(&files, Some(entity.register()), SystemClock.now())
+    }
+}
+
 /// What keeps the TLS files of a server up to date ([`reload`]): those of its listeners and of its
 /// `callers`. SIGHUP goes there, too.
 fn keep_tls(
@@ -243,6 +258,32 @@ fn keep_tls(
     let users = std::iter::once(TlsUser::Listeners(listeners.clone())).chain(callers);
     TlsKeeper::new(users.collect(), inspect, readiness.clone(), registry)
         .map_err(|e| CommandError::new(e, "check the system's signal settings"))
+}
+
+/// Puts a changed register in force, from the configured files.
+fn register_reload<T: UnderRegister>(
+    in_force: &InForce<T>,
+    files: &RegisterFiles,
+) -> RegisterReload<T> {
+    let files = files.clone();
+    let read = move || crate::register::open(&files.file, &files.signatures, &files.pins);
+    RegisterReload::new(in_force.clone(), Box::new(read))
+}
+
+/// At SIGHUP the register is read again too.
+fn at_hangup<T: UnderRegister>(reload: Arc<RegisterReload<T>>) -> AtHangup {
+    Box::new(move || match reload.reload_at_signal() {
+        Ok(done) if done.changed => {}
+        Ok(done) => tracing::info!(
+            version = done.register.version,
+            "the register is in force already"
+        ),
+        Err(refusal) => tracing::error!(
+            code = %refusal.code(),
+            why = %refusal,
+            "the register was not reloaded"
+        ),
+    })
 }
 
 /// Ends when the process is told to stop.
@@ -438,16 +479,9 @@ async fn serve_node(
         asking: _asking,
         callers,
     } = watch::node(&node, &config, memory)?;
-    let (of, entity) = (config.clone(), node.entity());
-    let inspect = move || {
-        let entity = entity.get();
-        TlsInspection::of(
-            &of.named_files(),
-            Some(entity.register()),
-            SystemClock.now(),
-        )
-    };
+    let inspect = inspection(config.clone(), NodeConfig::named_files, node.entity());
     let keeper = keep_tls(&config.tls, &tls, callers, inspect, &readiness, &registry)?;
+    let reload = Arc::new(register_reload(&node, &config.register));
     let routes = NodeRoutes {
         node: node.clone(),
         vault: peer.clone(),
@@ -458,7 +492,7 @@ async fn serve_node(
         "control",
         config.control,
         callers,
-        mount::node(routes),
+        mount::node(routes, RegisterDoor::new(reload.clone()), readiness.clone()),
         limits(&config.limits),
     )?];
     tracing::info!(
@@ -481,7 +515,7 @@ async fn serve_node(
     let tasks = [
         keeping_in_step,
         tokio::spawn(tidy::node(node.clone())).abort_handle(),
-        tokio::spawn(keeper.keep(registry.clone(), vec![])).abort_handle(),
+        tokio::spawn(keeper.keep(registry.clone(), vec![at_hangup(reload)])).abort_handle(),
         tokio::spawn(sealing).abort_handle(),
         tokio::spawn(watch::keep_place(node.entity(), readiness.clone())).abort_handle(),
         tokio::spawn(watch::watch_node(node, peer, watch)).abort_handle(),
@@ -529,10 +563,19 @@ fn show_sealed(node: &Node, readiness: &Readiness) -> usize {
 async fn keep_in_step(routes: NodeRoutes) {
     loop {
         let (node, vault) = (routes.node.get(), routes.vault.clone());
-        let stepped = tokio::task::spawn_blocking(move || step::get_in_step(&node, &*vault)).await;
-        if let Ok(Err(refusal)) = stepped {
-            tracing::debug!(code = %refusal.code(), "vault and node are not in step");
-        }
+        let step = move || {
+            let stepped = step::get_in_step(&node, &*vault);
+            if let Err(refusal) = &stepped {
+                tracing::debug!(code = %refusal.code(), "vault and node are not in step");
+            }
+            let mismatch = stepped
+                .err()
+                .filter(|refusal| refusal.code() == Code::RegisterMismatch)
+                .map(|refusal| refusal.to_string());
+            let orders = node.orders();
+            orders.note_register(&node.authority().id, mismatch);
+        };
+        let _ = tokio::task::spawn_blocking(step).await;
         tokio::time::sleep(IN_STEP_EVERY).await;
     }
 }

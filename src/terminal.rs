@@ -8,13 +8,14 @@ pub mod log;
 mod progress;
 mod remote;
 pub mod table;
+mod transfer;
 mod voice;
 
 use std::fmt::Display;
 use std::io::{self, Write as _};
 
 pub use error::CommandError;
-pub use progress::{line_progress, line_summary, progress, say_wait};
+pub use progress::{progress, transfer_progress};
 pub use remote::open_client;
 pub use voice::{Voice, is_quiet, set_voice, voice};
 

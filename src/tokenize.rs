@@ -19,13 +19,13 @@ use crate::pseudonym::TextWriter;
 use crate::refusal::Refusal;
 use crate::register::Id;
 use crate::store::index::AHEAD;
-use crate::vault::{Epoch, SectorState, Vault};
+use crate::vault::{Epoch, QuotaLeft, SectorState, Vault};
 pub use answer::{PreviousPseudonyms, TokenizedBatch};
 pub(crate) use canonical::CanonicalBatch;
 pub(crate) use derive::BatchDerivation;
-pub use domain::DomainRequest;
 pub(crate) use domain::OpenDomain;
-use domain::RequestTime;
+pub use domain::{DomainRequest, period_of};
+use domain::{RequestDomains, RequestTime};
 
 /// Most identifiers in one request.
 pub const MAX_ITEMS: usize = 100_000;
@@ -61,9 +61,8 @@ pub fn prepare<'a>(
         now,
         mark: vault.committer().mark(),
     };
-    let current = domain::open(state, permit, &options.domain, time)?;
-    let previous = domain::previous(state, permit, options, &current, time)?;
-    let count = vault
+    let domains = domain::of(state, permit, options, time)?;
+    let taken = vault
         .quotas()
         .take(organisation, items.len() as u64, now)
         .map_err(|exceeded| {
@@ -71,7 +70,7 @@ pub fn prepare<'a>(
         })?;
 
     let batch = CanonicalBatch::read(permit, items);
-    let (answer, mappings) = derive(vault, permit, batch, &current, previous.as_ref(), now)?;
+    let (answer, mappings) = derive(vault, permit, batch, &domains, taken.left, now)?;
     let log = log_of(permit, &answer, now);
     let changes = vault.frozen().first_use(
         vault.register(),
@@ -79,13 +78,13 @@ pub fn prepare<'a>(
         permit.scheme.id(),
         organisation,
         permit.purpose.as_ref(),
-    );
+    )?;
     Ok((
         answer,
         Job {
             mappings,
             changes,
-            count: Some(count),
+            count: Some(taken.count),
             log,
         },
     ))
@@ -108,8 +107,8 @@ fn derive(
     vault: &Vault,
     permit: &TokenizePermit,
     batch: CanonicalBatch,
-    current: &OpenDomain,
-    previous: Option<&OpenDomain>,
+    domains: &RequestDomains,
+    left: QuotaLeft,
     now: Timestamp,
 ) -> Result<(TokenizedBatch, Vec<NewMappings>), Refusal> {
     let (state, scheme) = (&permit.sector, permit.scheme.id());
@@ -123,8 +122,9 @@ fn derive(
         now,
     };
     let mut mappings = Vec::new();
+    let current = &domains.current;
     let pseudonyms = derivation.in_domain(current, &mut mappings)?;
-    let previous = match previous {
+    let previous = match &domains.previous {
         None => None,
         Some(domain) => Some(PreviousPseudonyms {
             pseudonyms: derivation.in_domain(domain, &mut mappings)?,
@@ -139,6 +139,7 @@ fn derive(
         writer: writer(state, &current.epoch),
         previous,
         errors: batch.errors,
+        left,
     };
     Ok((answer, mappings))
 }

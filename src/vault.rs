@@ -12,6 +12,7 @@ mod quota;
 mod rebuild;
 pub(crate) mod sector;
 pub(crate) mod stored;
+mod under;
 
 use std::collections::HashMap;
 use std::ops::Deref;
@@ -44,7 +45,7 @@ use frozen::FrozenFacts;
 pub use keeper::KeeperCounts;
 pub(crate) use keeper::PauseGuard;
 use keeper::{Keeper, KeeperParts};
-pub use quota::Quotas;
+pub use quota::{QuotaLeft, Quotas};
 pub use sector::{Epoch, SectorAdvance, SectorState, Terms};
 use sector::{SectorLoader, Sectors};
 
@@ -173,7 +174,7 @@ impl Vault {
             log,
         } = secrets;
         let open = |owner: &str| Store::open_with(&home.store, owner, home.cache());
-        let mut opening = EntityOpening::of(Role::Vault, register, log, open)?;
+        let mut opening = EntityOpening::of(Role::Vault, register, log, clock.now(), open)?;
         let (register, store) = (opening.register.clone(), opening.store.clone());
         let (roots, retired) = load_roots(&*sector_secrets, &store)?;
         let now = clock.now();
@@ -186,7 +187,7 @@ impl Vault {
             before: None,
         };
         let (sectors, opened) = loader
-            .load(&register, &mut opening.batch)
+            .load(&register, &mut opening.rows)
             .map_err(StartError::first)?;
         let cipher = Arc::new(chunk_cipher(&storage));
         let blinding = newest_blinding(&storage);

@@ -52,6 +52,17 @@ pub struct Cosigner {
     pub counts: bool,
 }
 
+/// When a cosigner last cosigned.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CosignerTime {
+    /// Its name.
+    pub name: String,
+    /// As [`Cosigner::counts`].
+    pub counts: bool,
+    /// The time of its last cosignature since this process started.
+    pub last: Option<Timestamp>,
+}
+
 /// The cosignatures that must be there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct CosignatureQuorum {
@@ -170,6 +181,20 @@ impl Cosigners {
             cosigners: self.clone(),
             thread,
         })
+    }
+
+    /// Each cosigner, and when it last cosigned.
+    pub fn all(&self) -> Vec<CosignerTime> {
+        let seen = self.seen();
+        let time = |watcher: &Cosigner| CosignerTime {
+            name: watcher.verifier.name().to_owned(),
+            counts: watcher.counts,
+            last: seen
+                .last
+                .get(watcher.verifier.name())
+                .map(|(time, _)| *time),
+        };
+        self.watchers.iter().map(time).collect()
     }
 
     /// When a cosigner last cosigned.

@@ -29,6 +29,37 @@ pub enum AuditEvent {
         #[serde(skip_serializing_if = "Vec::is_empty")]
         opened: Vec<OpenedEpoch>,
     },
+    /// Another register came into force while the process ran.
+    Register {
+        /// The operator, officer or custodian who asked for it; `signal` for a SIGHUP.
+        actor: String,
+        /// Version of the register that is in force from here on.
+        register_version: u64,
+        /// Its SHA-256, hex.
+        register_digest: String,
+        /// Version of the register that was in force before.
+        before_version: u64,
+        /// Its SHA-256, hex.
+        before_digest: String,
+        /// The first epochs of new sectors.
+        #[serde(skip_serializing_if = "Vec::is_empty")]
+        opened: Vec<OpenedEpoch>,
+    },
+    /// An entry of the register was suspended, or its suspension was lifted.
+    Suspension {
+        /// `suspend` or `lift`.
+        act: &'static str,
+        /// Who brought the statement.
+        bearer: String,
+        /// The id of the register entry.
+        entry: Id,
+        /// Why, as one of the closed list.
+        reason: String,
+        /// Who signed.
+        signers: Vec<Id>,
+        /// The statement's id.
+        statement: String,
+    },
     /// The first entry of a shard that follows another one.
     Continue {
         /// The last checkpoint of the shard before, signed.
@@ -239,6 +270,8 @@ impl AuditEvent {
     /// The names of all events, as entries have them.
     pub const NAMES: &'static [&'static str] = &[
         "start",
+        "register",
+        "suspension",
         "continue",
         "resume",
         "second-lost",

@@ -22,6 +22,9 @@ pub(super) struct Irreversible {
 }
 
 impl Assent {
+    /// A person has agreed already.
+    pub(super) const GIVEN: Self = Self { yes: true };
+
     /// Returns where `--yes` was given or the person at the terminal writes `yes`.
     ///
     /// # Errors

@@ -1,23 +1,33 @@
 //! `cloison client`: a sector system's operations from a shell.
 
+mod explain;
 mod migration;
+mod prompt;
+mod request;
+mod suspend;
 
-use std::io::{self, IsTerminal as _, Write as _};
-use std::os::fd::AsFd as _;
+use std::io::{self, IsTerminal as _};
 
-use indicatif::{HumanCount, ProgressBar};
-
+use super::transfer::{self, SchemeWants, TransferArgs, TransferCall, wants};
 use crate::cli::client_file::ClientFile;
-use crate::client::lines::{LineTokenizer, tokenize_path};
-use crate::terminal::{
-    CommandError, line_progress, line_summary, output_error, progress, say_wait,
-};
+use crate::client::{Client, ClientError};
+use crate::identifier::Scheme;
+use crate::status::{SectorStatus, StatusReport};
+use crate::terminal::CommandError;
+use crate::transfer::resume::TransferJob;
+use crate::transfer::tokenize::{TokenizeQuery, Tokenizer};
 
 /// Use the vault as a sector system does
 #[derive(clap::Subcommand)]
 pub enum ClientCommand {
-    /// Turn a file of identifiers, one a line, into pseudonyms, one a line
+    /// Turn a file of identifiers into pseudonyms: one a line, or a column of a table
     Tokenize(TokenizeArgs),
+    /// Make a key and the block of the register to hand in, to become a client of the vault
+    Request(request::ClientRequestArgs),
+    /// Shut out an entry of the register at once
+    Suspend(suspend::SuspendArgs),
+    /// Say why identifiers are rejected
+    Explain(explain::ExplainArgs),
     /// Make the key to which pairs of a migration are sealed
     Keygen(migration::MigrationKeygenArgs),
     /// Fetch the pairs (old pseudonym, new one) of a migration
@@ -27,17 +37,22 @@ pub enum ClientCommand {
     RetireEpoch(migration::RetireEpochArgs),
 }
 
-/// Turn a file of identifiers, one a line, into pseudonyms, one a line
+/// Turn a file of identifiers into pseudonyms: one a line, or a column of a table
 #[derive(clap::Args)]
 #[command(after_long_help = "Examples:\n  \
     cloison client tokenize --client clients/cnss-health.toml --sector health --scheme cnie \\\n    \
-    --purpose billing < cards.txt > pseudonyms.txt\n  \
+    --purpose billing --in cards.txt --out pseudonyms.txt\n  \
+    cloison client tokenize --sector health --scheme cnie --purpose billing --in people.csv \\\n    \
+    --csv --column CIN --as pseudonym --out health.csv --resume\n  \
     cut -d';' -f1 people.csv | cloison client tokenize --sector health --scheme cnie \\\n    \
     | paste -d';' - rest.csv\n\n\
     The order is kept: line n out answers line n in. A line that is not an identifier of the scheme becomes `!` and a code; \
     the others are answered all the same. A file may have any size; it is sent in batches, each of which is stored when it is answered, and \
-    sending the same line again gives the same answer.\n\n\
-    Exit codes: 0 every line has a pseudonym; 3 some lines were rejected; 1 stopped early (the hint says where to go on).")]
+    sending the same line again gives the same answer. The command keeps the pace of your quota.\n\n\
+    With --out the answers grow in FILE.partial, and FILE.progress says how far they are; both become FILE when all is \
+    there. After an interruption of any kind the same command with --resume goes on. With --csv one column is replaced and every other byte of the \
+    file stays: quotes, line ends, encodings. At a terminal, without --in, it asks line by line.\n\n\
+    Exit codes: 0 every line has a pseudonym; 3 some lines were rejected; 1 stopped early (the hint says how to go on).")]
 pub struct TokenizeArgs {
     /// The sector whose pseudonyms are wanted
     #[arg(long)]
@@ -54,6 +69,11 @@ pub struct TokenizeArgs {
     /// Add the previous epoch's pseudonym after a tab, while the sector moves its tables
     #[arg(long)]
     previous: bool,
+    /// Print the closing summary as JSON
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    files: TransferArgs,
     #[command(flatten)]
     client: ClientFile,
 }
@@ -65,6 +85,9 @@ pub struct TokenizeArgs {
 pub fn run(command: ClientCommand) -> Result<(), CommandError> {
     match command {
         ClientCommand::Tokenize(args) => tokenize(&args),
+        ClientCommand::Request(args) => request::run(&args),
+        ClientCommand::Suspend(args) => suspend::run(&args),
+        ClientCommand::Explain(args) => explain::run(&args),
         ClientCommand::Keygen(args) => migration::keygen(&args),
         ClientCommand::Migration(command) => migration::run(&command),
         ClientCommand::RetireEpoch(args) => migration::retire_epoch(&args),
@@ -73,60 +96,94 @@ pub fn run(command: ClientCommand) -> Result<(), CommandError> {
 
 fn tokenize(args: &TokenizeArgs) -> Result<(), CommandError> {
     let client = args.client.open()?;
-    let bar = progress_beside_answers(input_length());
-    let path = tokenize_path(
-        &args.sector,
-        &args.scheme,
-        args.purpose.as_deref(),
-        args.previous,
-    );
-    let on_wait = say_wait(&bar);
-    let lines = LineTokenizer {
-        client: &client,
-        path,
-        batch: args.batch as usize,
-        on_wait: &on_wait,
+    let mut query = TokenizeQuery {
+        sector: args.sector.clone(),
+        scheme: args.scheme.clone(),
+        purpose: args.purpose.clone(),
+        previous: args.previous,
+        ..TokenizeQuery::default()
     };
-    let mut output = io::BufWriter::with_capacity(1 << 20, io::stdout().lock());
-    let outcome = lines.run(io::stdin(), &mut output, line_progress(&bar));
-    // Answers that came are kept, also when a later batch failed.
-    let flushed = output.flush().map_err(|error| output_error(&error));
-    bar.finish_and_clear();
-    let totals = outcome?;
-    flushed?;
-    if bar.is_hidden() {
-        // Without a terminal the bar is hidden; one line of summary replaces it.
-        eprintln!("{}", line_summary(&totals));
+    let status = ask_status(&client)?;
+    let scheme = status
+        .as_ref()
+        .and_then(|status| scheme_of(status, &args.scheme));
+    if args.files.is_plain() && io::stdin().is_terminal() {
+        return prompt::run(&client, &query, scheme.as_ref());
     }
-    match totals.rejected {
-        0 => Ok(()),
-        rejected => Err(CommandError::rejected(
-            format_args!(
-                "{} of {} lines were rejected",
-                HumanCount(rejected),
-                HumanCount(totals.items)
-            ),
-            "they are the lines that start with '!'; the code after it says why",
-        )),
+    let sector = status
+        .as_ref()
+        .and_then(|status| sector_of(status, &args.sector));
+    if let (Some(sector), Some(_)) = (sector, args.files.out()) {
+        // A file has one domain from its first line to its last, whatever advances meanwhile.
+        (query.epoch, query.period) = (sector.epoch, sector.period.clone());
+    }
+    let call = TransferCall {
+        args: &args.files,
+        given: None,
+        batch: batch_within_quota(args.batch, &client),
+        job: job(&client, &query, status.as_ref(), sector),
+        wants: scheme.as_ref().map(|scheme| wants(scheme.rules())),
+    };
+    transfer::run(call, &mut Tokenizer::new(&client, &query))
+}
+
+/// Asks the vault who we are there and what is left of the quota. A vault of an earlier version
+/// does not know; what else it refuses, it refuses to the request itself, too.
+fn ask_status(client: &Client) -> Result<Option<StatusReport>, CommandError> {
+    match client.status() {
+        Ok(status) => Ok(Some(status)),
+        Err(ClientError::Problem(_) | ClientError::Answer { .. }) => Ok(None),
+        Err(error) => Err(error.into()),
     }
 }
 
-/// A bar while answers go to standard output: hidden when that is a terminal, where it would stand
-/// between the answers.
-fn progress_beside_answers(length: Option<u64>) -> ProgressBar {
-    if io::stdout().is_terminal() {
-        ProgressBar::hidden()
-    } else {
-        progress(length)
-    }
+fn sector_of<'s>(status: &'s StatusReport, name: &str) -> Option<&'s SectorStatus> {
+    status.sectors.iter().find(|sector| sector.sector == name)
 }
 
-/// How many bytes standard input has, if it is a file.
-fn input_length() -> Option<u64> {
-    let input = std::fs::File::from(io::stdin().as_fd().try_clone_to_owned().ok()?);
-    input
-        .metadata()
-        .ok()
-        .filter(std::fs::Metadata::is_file)
-        .map(|metadata| metadata.len())
+/// A scheme as the vault's register has it.
+fn scheme_of(status: &StatusReport, id: &str) -> Option<Scheme> {
+    let known = status.schemes.iter().find(|scheme| scheme.scheme == id)?;
+    Scheme::new(known.rules()?).ok()
+}
+
+/// A batch that the quota lets pass without a debt.
+fn batch_within_quota(wanted: u32, client: &Client) -> usize {
+    let most = client.quota().map_or(u64::MAX, |told| told.left.capacity());
+    u64::from(wanted).min(most).max(1) as usize
+}
+
+/// What shapes the answers: a run goes on with another's output only if all of it is the same.
+fn job(
+    client: &Client,
+    query: &TokenizeQuery,
+    status: Option<&StatusReport>,
+    sector: Option<&SectorStatus>,
+) -> TransferJob {
+    let mut job = TransferJob::default()
+        .with("the command", "tokenize")
+        .with("the server", client.base())
+        .with("--sector", &query.sector)
+        .with("--scheme", &query.scheme)
+        .with("--previous", query.previous);
+    if let Some(purpose) = &query.purpose {
+        job = job.with("--purpose", purpose);
+    }
+    if let Some(status) = status {
+        let organisation = status.caller.organisation.clone().unwrap_or_default();
+        job = job
+            .with("the deployment", &status.server.deployment)
+            .with("the organisation", organisation);
+    }
+    let Some(sector) = sector else { return job };
+    if let Some(uuid) = &sector.uuid {
+        job = job.with("the sector's uuid", uuid);
+    }
+    if let Some(epoch) = query.epoch {
+        job = job.with("the sector's epoch", epoch);
+    }
+    match &query.period {
+        Some(period) => job.with("the period", period),
+        None => job,
+    }
 }

@@ -3,15 +3,14 @@
 
 use std::fmt::Display;
 use std::fs;
-use std::io::{Read as _, Write as _};
-use std::net::{SocketAddr, TcpStream};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use serde::Serialize;
 
 use super::check::{Survey, is_node, open};
 use crate::certificates::TlsInspection;
+use crate::client::health;
 use crate::clock::{Clock as _, SystemClock};
 use crate::config::{NodeConfig, VaultConfig};
 use crate::keys::memory;
@@ -336,17 +335,8 @@ fn of_config(path: &Path, findings: &mut Vec<DoctorFinding>) -> Result<(), Comma
 
 /// The level that a running process says it has reached.
 fn level_of(health: SocketAddr) -> Option<u8> {
-    let patience = Duration::from_secs(2);
-    let mut stream = TcpStream::connect_timeout(&health, patience).ok()?;
-    stream.set_read_timeout(Some(patience)).ok()?;
-    write!(
-        stream,
-        "GET /metrics HTTP/1.1\r\nhost: {health}\r\nconnection: close\r\n\r\n"
-    )
-    .ok()?;
-    let mut answer = String::new();
-    stream.take(1 << 20).read_to_string(&mut answer).ok()?;
-    let line = answer
+    let metrics = health::get(health, "/metrics")?;
+    let line = metrics
         .lines()
         .find_map(|line| line.strip_prefix("cloison_memory_protection "))?;
     line.trim().parse().ok()

@@ -1,13 +1,17 @@
 //! `cloison register`: sign the register, verify it with one's own copy, show what it says.
 
+mod change;
+mod server;
 mod show;
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
 use data_encoding::HEXLOWER;
 use ed25519_dalek::SigningKey;
+use jiff::civil::Date;
 
 use super::assent::Assent;
 use super::check::summary;
@@ -17,7 +21,7 @@ use crate::config::{ConfigError, NodeConfig, VaultConfig};
 use crate::jws;
 use crate::keys::file::{read_signing_key, write_public};
 use crate::register::sign::{self, RegisterSignError, TYP};
-use crate::register::{self, Id, PinnedKey, RegisterOpenError, RegisterPins};
+use crate::register::{self, Id, PinnedKey, Register, RegisterOpenError, RegisterPins};
 use crate::terminal::{CommandError, print, print_json};
 
 /// Sign, verify or show the register
@@ -43,6 +47,33 @@ pub enum RegisterCommand {
         after_long_help = "Examples:\n  cloison register show register.toml\n  cloison register show --json | jq .sectors"
     )]
     Show(RegisterShowArgs),
+    /// Have a vault or a node read its register again, and put it in force
+    #[command(after_long_help = "Examples:\n  \
+        cloison register reload --client clients/operator.toml\n  \
+        cloison register reload --client clients/officer-1.toml\n\n\
+        The server reads the files that its configuration names ([register]) and checks them as at a start: signatures, pins, version, \
+        frozen facts, terms. With any fault it keeps the register before and says every fault. Requests under way end under the register \
+        that they began with. Vault and node each have their own copy: reload both. An operator may ask for it at the vault, an officer or \
+        a custodian at the node; SIGHUP does the same.")]
+    Reload(server::RegisterReloadArgs),
+    /// List every register that was in force at a vault or a node
+    #[command(
+        after_long_help = "Example:\n  cloison register history --client clients/operator.toml"
+    )]
+    History(server::RegisterHistoryArgs),
+    /// Merge blocks, as `cloison client request` writes them, into the register
+    #[command(
+        after_long_help = "Example:\n  cloison register add chu-fes/request.toml\n\n\
+        Comments and order stay; new sectors get a UUID; the version is raised once. The command shows what changes, and refuses an id that \
+        exists, a key that is another's, and blocks with anything else in them. Removals and everything else are made by editor."
+    )]
+    Add(change::RegisterAddArgs),
+    /// Say what changed from one register to another, and what that means
+    #[command(after_long_help = "Example:\n  cloison register diff register.v1.toml register.toml")]
+    Diff(change::RegisterDiffArgs),
+    /// Print the fingerprint of a key: what the register calls `certificate`
+    #[command(after_long_help = "Example:\n  cloison register fingerprint chu-fes/client.pem")]
+    Fingerprint(change::FingerprintArgs),
 }
 
 /// The arguments of `sign`.
@@ -95,8 +126,21 @@ pub struct RegisterVerifyArgs {
 #[derive(clap::Args)]
 pub struct RegisterShowArgs {
     /// The register
-    #[arg(value_name = "FILE", default_value = "register.toml")]
+    #[arg(
+        value_name = "FILE",
+        default_value = "register.toml",
+        conflicts_with = "at"
+    )]
     file: PathBuf,
+    /// Show the register that was in force at the end of that day (UTC), as a server kept it
+    #[arg(long, value_name = "DAY")]
+    at: Option<Date>,
+    /// With --at: the client file of an operator or an auditor
+    #[arg(long, value_name = "FILE", env = "CLOISON_CLIENT", requires = "at")]
+    client: Option<PathBuf>,
+    /// With --at: print the register's own text
+    #[arg(long, requires = "at", conflicts_with = "json")]
+    text: bool,
     /// Print one JSON object
     #[arg(long)]
     json: bool,
@@ -145,15 +189,28 @@ pub fn run(command: RegisterCommand) -> Result<(), CommandError> {
     match command {
         RegisterCommand::Sign(args) => sign(&args),
         RegisterCommand::Verify(args) => verify(&args),
-        RegisterCommand::Show(args) => {
-            let register = register::parse(&read(&args.file)?)
-                .map_err(|faults| faulty(&args.file, &faults))?;
-            if args.json {
-                print_json(&show::json(&register))
-            } else {
-                print(show::text(&register))
-            }
-        }
+        RegisterCommand::Show(args) => show(&args),
+        RegisterCommand::Reload(args) => server::reload(&args),
+        RegisterCommand::History(args) => server::history(&args),
+        RegisterCommand::Add(args) => change::add(&args),
+        RegisterCommand::Diff(args) => change::diff(&args),
+        RegisterCommand::Fingerprint(args) => change::print_fingerprint(&args),
+    }
+}
+
+fn show(args: &RegisterShowArgs) -> Result<(), CommandError> {
+    let text = match args.at {
+        Some(day) => server::at(day, args.client.as_ref())?.text,
+        None => read(&args.file)?,
+    };
+    if args.text {
+        return print(text.trim_end());
+    }
+    let register = register::parse(&text).map_err(|faults| faulty(&args.file, &faults))?;
+    if args.json {
+        print_json(&show::json(&register))
+    } else {
+        print(show::text(&register))
     }
 }
 
@@ -167,12 +224,17 @@ fn sign(args: &RegisterSignArgs) -> Result<(), CommandError> {
             "name the private register key: PKCS#8 PEM, mode 0600, owned by you",
         )
     })?;
-    if let Some(config) = &args.config {
-        pinned(&args.kid, &key, &pinned_by(config)?.pins)?;
+    let pins = match &args.config {
+        Some(config) => Some(pinned_by(config)?.pins),
+        None => None,
+    };
+    if let Some(pins) = &pins {
+        pinned(&args.kid, &key, pins)?;
     }
     let digest = HEXLOWER.encode(&register.digest);
+    let difference = difference(&args.files, &register)?;
     args.assent.obtain_at_terminal(&format!(
-        "{}: {}\nsha256 {digest}\nSign this?",
+        "{}: {}\nsha256 {digest}\n{difference}Sign this?",
         file.display(),
         summary(&register)
     ))?;
@@ -212,11 +274,68 @@ fn sign(args: &RegisterSignArgs) -> Result<(), CommandError> {
             )
         })?,
     }
+    change::keep(&file, &text, register.version)?;
+    let missing = pins.map(|pins| missing(&pins, &signers(&signed)));
     print(format_args!(
-        "{}: signed by {}",
+        "{}: signed by {}{}",
         signatures.display(),
-        signers(&signed).join(", ")
+        signers(&signed).join(", "),
+        missing.unwrap_or_default()
     ))
+}
+
+/// What changed since the text that was signed before, for people. Refuses another text under a
+/// version that was signed.
+fn difference(files: &RegisterFileArgs, register: &Register) -> Result<String, CommandError> {
+    let Some(before) = files.signed() else {
+        return Ok(String::new());
+    };
+    if before.digest == register.digest {
+        return Ok(String::new());
+    }
+    if before.deployment == register.deployment && register.version <= before.version {
+        let next = before.version + 1;
+        return Err(CommandError::new(
+            format_args!(
+                "{}: the text was changed, and version {} was signed already: no server takes another text under that version",
+                files.register().display(),
+                before.version
+            ),
+            format_args!("write version = {next} into it"),
+        ));
+    }
+    let kept = change::signed_before(&files.register(), before.version, &before.digest);
+    Ok(kept.map_or_else(String::new, |kept| {
+        let changes = kept.difference(register);
+        format!("{}\n", change::words(&kept, register, &changes))
+    }))
+}
+
+/// Who of the pinned keys did not sign yet, and whether enough did.
+fn missing(pins: &RegisterPins, signed: &[String]) -> String {
+    let by = |pinned: &&PinnedKey| signed.iter().any(|kid| kid == pinned.id.as_str());
+    let (have, others): (Vec<_>, Vec<_>) = pins.keys.iter().partition(by);
+    let bodies: BTreeSet<_> = have.iter().map(|pinned| &pinned.body).collect();
+    let lacks_commission = !bodies.contains(&pins.commission);
+    if have.len() >= pins.quorum && !lacks_commission && bodies.len() > 1 {
+        return "\nsigned by enough. Next: `cloison register reload` at the vault and at each node"
+            .to_owned();
+    }
+    let others: Vec<_> = others
+        .iter()
+        .map(|pinned| format!("{} ({})", pinned.id, pinned.body))
+        .collect();
+    let commission = if lacks_commission {
+        format!(", one of them by {}", pins.commission)
+    } else {
+        String::new()
+    };
+    format!(
+        "\n{} of {} signatures{commission}; missing could be: {}",
+        have.len(),
+        pins.quorum,
+        others.join(", ")
+    )
 }
 
 /// Keeps signatures over another text beside the new ones: they may be the only ones of the register

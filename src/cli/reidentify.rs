@@ -5,13 +5,18 @@ use std::path::{Path, PathBuf};
 use super::client_file::ClientFile;
 use super::inputs::{not_written, officer_of, only, read_order_file, read_person_key};
 use super::list;
+use super::transfer::{self, TransferArgs, TransferCall};
 use crate::client::Client;
 use crate::client::officer::OfficerCall;
 use crate::clock::{Clock as _, SystemClock};
 use crate::code::Code;
+use crate::id::hex;
 use crate::keys::file::{FileError, FileFault, write_private};
+use crate::order::{self, OrderPayload, PseudonymScope};
 use crate::reidentify::reveal::RevealedItem;
 use crate::terminal::{CommandError, print, print_json};
+use crate::transfer::reidentify::Reidentifier;
+use crate::transfer::resume::TransferJob;
 
 /// Re-identify pseudonyms under a signed order, as an officer
 #[derive(clap::Args)]
@@ -21,7 +26,11 @@ use crate::terminal::{CommandError, print, print_json};
     cloison reidentify --order orders/17.jws --key secrets/people/officer.pem --sector health \\\n    \
     < pseudonyms.txt > persons.tsv\n  \
     cloison reidentify --order orders/17.jws --key secrets/people/officer.pem --to officer-key \\\n    \
-    --out answers.age < pseudonyms.txt\n\n\
+    --out answers.age < pseudonyms.txt\n  \
+    cloison reidentify --order orders/17.jws --key secrets/people/officer.pem --all \\\n    \
+    --out persons.tsv --resume\n\n\
+    With --list, --all, --in or --out the pseudonyms are asked for in batches, and an interrupted run goes on with --resume; \
+    with --csv a column is replaced by the identifiers, and their schemes stand in a second one.\n\
     Prints one line an item, in order: pseudonym, scheme and value, or `!` and a code. An item that is not a pseudonym is not \
     repeated: its number stands in its place, such as #3. The vault and the authority node each check \
     the order and log the request before anything is opened. Exit codes: 0 all found; 3 some were not; 1 refused.")]
@@ -39,11 +48,19 @@ pub struct ReidentifyArgs {
     #[arg(long)]
     sector: Option<String>,
     /// Seal the answer to the key that the register has for the officer; needs --out
-    #[arg(long, value_name = "TO", value_enum, requires = "out")]
+    #[arg(long, value_name = "TO", value_enum, requires = "out", conflicts_with_all = ["csv", "resume", "force"])]
     to: Option<AnswerRecipient>,
-    /// Where the sealed answer goes; an existing file is never overwritten
-    #[arg(long, value_name = "FILE", requires = "to")]
-    out: Option<PathBuf>,
+    /// Re-identify the pseudonyms in this file, one a line; empty lines do not count
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["input", "all", "pseudonyms"])]
+    list: Option<PathBuf>,
+    /// Re-identify every pseudonym that the order lists in the sector
+    #[arg(long, conflicts_with_all = ["input", "pseudonyms"])]
+    all: bool,
+    /// Pseudonyms in one request to the node, where they are read from a file
+    #[arg(long, value_name = "N", default_value_t = 1_000, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    batch: u32,
+    #[command(flatten)]
+    files: TransferArgs,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -73,10 +90,45 @@ pub fn run(args: ReidentifyArgs) -> Result<(), CommandError> {
         None => only(&payload.sectors, "sectors", "--sector")?.clone(),
     };
     let key = read_person_key(&args.key, "officer")?;
-    let pseudonyms = if args.pseudonyms.is_empty() {
-        from_input()?
-    } else {
-        args.pseudonyms
+    let given = match (&args.list, args.all) {
+        (Some(list), _) => Some(from_list(list)?),
+        (None, true) => Some(listed_by(&payload, &sector)?),
+        (None, false) => (!args.pseudonyms.is_empty()).then_some(args.pseudonyms),
+    };
+    let in_file = args.to.is_none() && !args.files.is_plain();
+    if in_file || (args.to.is_none() && !args.json && (args.all || args.list.is_some())) {
+        let client = args.client.open()?;
+        let mut answerer = Reidentifier {
+            client: &client,
+            order: &order,
+            officer: &officer,
+            key: &key,
+            sector: &sector,
+            clock: &SystemClock,
+        };
+        let call = TransferCall {
+            args: &args.files,
+            given: given.map(|pseudonyms| transfer::listed(&pseudonyms)),
+            batch: args.batch as usize,
+            job: TransferJob::default()
+                .with("the command", "reidentify")
+                .with("the server", client.base())
+                .with("--order", digest_of(&order)?)
+                .with("--sector", &sector)
+                .with("the officer", &officer),
+            wants: None,
+        };
+        return transfer::run(call, &mut answerer);
+    }
+    let pseudonyms = match given {
+        Some(pseudonyms) => pseudonyms,
+        None if args.files.has_input() => {
+            return Err(CommandError::usage(
+                "--to takes no --in",
+                "name the file with --list",
+            ));
+        }
+        None => from_list(Path::new("-"))?,
     };
     let client = args.client.open()?;
     let call = OfficerCall {
@@ -86,7 +138,7 @@ pub fn run(args: ReidentifyArgs) -> Result<(), CommandError> {
         sector: &sector,
         pseudonyms: &pseudonyms,
     };
-    if let (Some(AnswerRecipient::OfficerKey), Some(out)) = (args.to, &args.out) {
+    if let (Some(AnswerRecipient::OfficerKey), Some(out)) = (args.to, args.files.out()) {
         return sealed(&client, &call, out, args.json);
     }
     let mut answer = call.reidentify(&client, SystemClock.now())?;
@@ -152,15 +204,44 @@ fn sealed(
     }
 }
 
-fn from_input() -> Result<Vec<String>, CommandError> {
-    let entries = list::read(Path::new("-"))?;
+/// The pseudonyms of a list; `-` is standard input.
+fn from_list(path: &Path) -> Result<Vec<String>, CommandError> {
+    let entries = list::read(path)?;
     if entries.is_empty() {
         return Err(CommandError::usage(
             "no pseudonym is given",
-            "name them, or write them to standard input",
+            "name them, write them to standard input, or take those of the order (--all)",
         ));
     }
     Ok(entries.into_iter().map(|entry| entry.text).collect())
+}
+
+/// The pseudonyms that an order lists in a sector.
+fn listed_by(order: &OrderPayload, sector: &str) -> Result<Vec<String>, CommandError> {
+    match &order.scope {
+        PseudonymScope::Listed(lists) => match lists.get(sector) {
+            Some(pseudonyms) => Ok(pseudonyms.clone()),
+            None => Err(CommandError::new(
+                format_args!("the order lists no pseudonym in the sector `{sector}`"),
+                "`cloison order show` says what it lists",
+            )),
+        },
+        PseudonymScope::AtMost(_) => Err(CommandError::new(
+            "the order lists no pseudonyms",
+            "name them in a file with --list",
+        )),
+    }
+}
+
+/// The order's digest, by which a run knows that it goes on under the same one.
+fn digest_of(order: &str) -> Result<String, CommandError> {
+    let digest = order::digest_of(order).map_err(|refusal| {
+        CommandError::new(
+            refusal,
+            "`cloison order check` says what is wrong with an order",
+        )
+    })?;
+    Ok(hex(&digest))
 }
 
 /// Replaces an item that is not a pseudonym by its number: it may be an identifier that got into the

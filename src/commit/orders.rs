@@ -35,6 +35,8 @@ pub struct OrderGate {
     acts: Mutex<HashMap<Id, Arc<ActSet>>>,
     /// By authority: since when its other side does not hold the same acts.
     apart: Mutex<BTreeMap<Id, Timestamp>>,
+    /// Authority → what is to be said, where its other side holds another register.
+    registers: Mutex<BTreeMap<Id, String>>,
 }
 
 /// A place for one request under an order. Given back when dropped.
@@ -181,6 +183,24 @@ impl OrderGate {
         } else {
             apart.entry(authority.clone()).or_insert(now);
         }
+    }
+
+    /// Notes that an authority's other side holds another register, and what that means; `None`: it
+    /// holds the same one.
+    pub fn note_register(&self, authority: &Id, mismatch: Option<String>) {
+        let mut registers = unpoisoned(self.registers.lock());
+        match mismatch {
+            Some(words) => drop(registers.insert(authority.clone(), words)),
+            None => drop(registers.remove(authority)),
+        }
+    }
+
+    /// What is to be said of the registers of the other sides that hold another one.
+    pub fn other_registers(&self) -> Vec<String> {
+        let registers = unpoisoned(self.registers.lock());
+        let said = registers.iter();
+        said.map(|(authority, words)| format!("{authority}: {words}"))
+            .collect()
     }
 
     /// The authorities whose other side has not held the same acts for [`OUT_OF_STEP`] or longer.

@@ -142,12 +142,17 @@ fn a_node_and_a_client_are_read() {
     );
     assert_eq!(config.segment_keys.len(), 1);
     assert_eq!(config.vault.url, "https://127.0.0.1:8444");
-    let text = "url = \"https://vault.example/\"\nca = \"ca.pem\"\ncertificate = \"c.pem\"\nkey = \"c.key\"\n";
+    let text = "url = \"https://vault.example/\"\nserver = [\"v.pem\", \"/w.pem\"]\nca = \"ca.pem\"\ncertificate = \"c.pem\"\nkey = \"c.key\"\n";
     let client = ClientConfig::parse(text, Path::new("clients")).unwrap();
     assert_eq!(
         (client.url.as_str(), client.key.as_path()),
         ("https://vault.example", Path::new("clients/c.key"))
     );
+    assert_eq!(
+        client.server,
+        [Path::new("clients/v.pem"), Path::new("/w.pem")]
+    );
+    assert_eq!(client.ca.as_deref(), Some(Path::new("clients/ca.pem")));
 }
 
 #[test]
@@ -155,20 +160,20 @@ fn every_fault_is_reported_with_its_line() {
     let text = vault()
         .replace("127.0.0.1:8445", "0.0.0.0:8445")
         .replace("quorum = 2", "quorum = 1")
-        .replace("client-ca", "client_ca")
+        .replace("certificate = \"tls", "Certificate = \"tls")
         .replace("path = \"./data/vault\"", "path = 3");
     let found: Vec<(usize, String)> = faults(&text)
         .into_iter()
         .map(|fault| (fault.line, fault.what))
         .collect();
     let lines: Vec<usize> = found.iter().map(|(line, _)| *line).collect();
-    assert_eq!(lines, [8, 10, 13, 16, 29], "{found:?}");
+    assert_eq!(lines, [8, 10, 11, 15, 28], "{found:?}");
     let unknown = faults(&text)
         .into_iter()
-        .find(|fault| fault.line == 13)
+        .find(|fault| fault.line == 11)
         .unwrap();
-    assert!(unknown.what.contains("`client_ca`"), "{unknown:?}");
-    assert!(unknown.instead.contains("client-ca"), "{unknown:?}");
+    assert!(unknown.what.contains("`Certificate`"), "{unknown:?}");
+    assert!(unknown.instead.contains("certificate"), "{unknown:?}");
 }
 
 /// The faults of a vault's configuration in which one text stands in the place of another.
@@ -203,7 +208,7 @@ fn a_wrong_value_is_named() {
 
 #[test]
 fn a_broken_file_and_a_wrong_url_are_refused() {
-    assert_eq!(faults_with("[store]", "[store")[0].line, 15);
+    assert_eq!(faults_with("[store]", "[store")[0].line, 14);
     let missing = VaultConfig::parse("", Path::new("")).unwrap_err();
     assert_eq!(missing.len(), 8, "{missing:?}");
     assert!(NodeConfig::parse(&node().replace("[[key]]", "[[keys]]"), Path::new("")).is_err());
@@ -216,7 +221,7 @@ fn a_broken_file_and_a_wrong_url_are_refused() {
         "x",
         "https://x y",
     ] {
-        let text = format!("url = \"{url}\"\nca = \"a\"\ncertificate = \"b\"\nkey = \"c\"\n");
+        let text = format!("url = \"{url}\"\nserver = [\"a\"]\ncertificate = \"b\"\nkey = \"c\"\n");
         assert_eq!(
             ClientConfig::parse(&text, Path::new("")).unwrap_err()[0].line,
             1,
@@ -236,7 +241,7 @@ fn the_error_names_file_and_line() {
     .unwrap();
     let shown = VaultConfig::load(&path).unwrap_err().to_string();
     assert!(
-        shown.starts_with(&format!("{}:16: ", path.display())),
+        shown.starts_with(&format!("{}:15: ", path.display())),
         "{shown}"
     );
     assert!(shown.contains("\n    write instead: "), "{shown}");

@@ -70,6 +70,17 @@ impl Place {
     }
 }
 
+/// A certificate in PEM whose key is a pin.
+pub(super) struct PinnedCertificate(pub(super) Place);
+
+impl TomlField for PinnedCertificate {
+    const EXAMPLE: &'static str = "\"tls/vault.pem\"";
+
+    fn read(value: &DeValue<'_>) -> Result<Self, String> {
+        Place::read(value).map(PinnedCertificate)
+    }
+}
+
 /// `https://host` or `https://host:port`, and nothing after it.
 pub(super) struct BaseUrl(pub(super) String);
 

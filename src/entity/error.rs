@@ -122,12 +122,40 @@ pub enum StartError {
         "the key that signs checkpoints (`[secrets] checkpoint`) is not the one that the register states"
     )]
     CheckpointKey,
+    /// The register adds, removes or renews another side's key of checkpoints, in a running process.
+    #[error(
+        "the register adds, removes or renews a key by which another side signs its checkpoints, and who cosigns whom is set up at a start; \
+         restart with this register"
+    )]
+    PeersChanged,
     /// Nothing can be logged.
     #[error("the audit log takes no entry ({0}); a vault does not start without one")]
     Audit(Code),
 }
 
 impl StartError {
+    /// The stable code of a fault of a register.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::RegisterOlder { .. } => "register-older",
+            Self::RegisterChanged(_) => "register-changed",
+            Self::Frozen(_) => "register-frozen",
+            Self::TermsChanged(_) => "register-terms",
+            Self::EpochOverlaps { .. } => "register-overlap",
+            Self::FormerTextForm { .. } => "register-text-form",
+            Self::UnknownSector(_) => "register-sector",
+            Self::UnknownAuthority(_) => "register-authority",
+            Self::AuthorityKey(_) => "register-authority-key",
+            Self::Custodians { .. } => "register-custodians",
+            Self::CheckpointKey => "register-checkpoint-key",
+            Self::PeersChanged => "register-restart",
+            Self::SecretMissing { .. } | Self::SectorSecrets(_) => "secret-missing",
+            Self::Clock(_) => "clock-behind",
+            Self::Audit(_) => "audit-unavailable",
+            Self::Store(_) | Self::Chunk { .. } | Self::Copy(_) | Self::Log(_) => "internal",
+        }
+    }
+
     /// The first of several faults: a start stops at it.
     pub(crate) fn first(faults: Vec<Self>) -> Self {
         let mut faults = faults.into_iter();

@@ -9,7 +9,10 @@ use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
-use super::{Entity, EntityCore, Role, StartError};
+use super::change::{RegisterRows, accept_register, check_key};
+use super::{Entity, EntityCore, EntrySuspensions, Role, StartError};
+use jiff::Timestamp;
+
 use crate::audit::log::{Log, LogParts};
 use crate::audit::{AuditEvent, OpenedEpoch};
 use crate::clock::Clock;
@@ -21,7 +24,7 @@ use crate::keys::{AuditKey, AuditSecret};
 use crate::register::Register;
 use crate::seal::chunk::ChunkCipher;
 use crate::store::index::Index;
-use crate::store::{DiskSpace, RowBatch, Store, StoreError};
+use crate::store::{DiskSpace, Store, StoreError};
 
 /// How long a start waits for the checkpoint over its entry.
 const FIRST_CHECKPOINT: Duration = Duration::from_secs(10);
@@ -31,7 +34,7 @@ pub(crate) struct EntityOpening {
     pub(crate) register: Arc<Register>,
     pub(crate) store: Arc<Store>,
     /// What the start changes in the store. Committed together with the start's entry.
-    pub(crate) batch: RowBatch,
+    pub(crate) rows: RegisterRows,
     role: Role,
     owner: String,
     log: LogParts,
@@ -53,7 +56,7 @@ pub(crate) struct WriterParts {
 /// An entity whose writer runs, and whose start is not logged yet.
 pub(crate) struct StartedEntity {
     pub(crate) entity: Entity,
-    batch: RowBatch,
+    rows: RegisterRows,
 }
 
 impl EntityOpening {
@@ -66,22 +69,17 @@ impl EntityOpening {
         role: Role,
         register: Register,
         log: LogParts,
+        now: Timestamp,
         open: impl FnOnce(&str) -> Result<Store, StoreError>,
     ) -> Result<Self, StartError> {
-        if role
-            .checkpoint_key(&register)
-            .is_some_and(|stated| stated != log.key.verifying_key())
-        {
-            return Err(StartError::CheckpointKey);
-        }
+        check_key(&role, &register, &log.key.verifying_key())?;
         let owner = role.owner(&register.deployment);
         let store = Arc::new(open(&owner)?);
-        let mut batch = RowBatch::default();
-        accept_register(&store, &register, &mut batch)?;
+        let rows = accept_register(&store, &register, now).map_err(StartError::first)?;
         Ok(Self {
             register: Arc::new(register),
             store,
-            batch,
+            rows,
             role,
             owner,
             log,
@@ -100,7 +98,7 @@ impl EntityOpening {
         let Self {
             register,
             store,
-            batch,
+            rows,
             role,
             owner,
             log,
@@ -112,6 +110,8 @@ impl EntityOpening {
             clock,
             poisoned,
         } = writer;
+        let suspensions = EntrySuspensions::load(&store)?;
+        let checkpoint_key = log.key.verifying_key();
         let (log, appender) = Log::open(store.clone(), &owner, log, clock.now())?;
         let committer = Committer::start(
             store.clone(),
@@ -125,6 +125,7 @@ impl EntityOpening {
         let core = EntityCore {
             changes: AtomicU64::new(0),
             role,
+            checkpoint_key,
             store,
             log,
             cosigners: OnceLock::new(),
@@ -135,6 +136,8 @@ impl EntityOpening {
             space: DiskSpace::default(),
             orders: OrderGate::default(),
             inspection_changes: Mutex::default(),
+            suspensions,
+            suspension_changes: Mutex::default(),
             reports: Mutex::default(),
         };
         let entity = Entity {
@@ -142,7 +145,7 @@ impl EntityOpening {
             change: 0,
             core: Arc::new(core),
         };
-        Ok(StartedEntity { entity, batch })
+        Ok(StartedEntity { entity, rows })
     }
 }
 
@@ -154,7 +157,7 @@ impl StartedEntity {
     /// # Errors
     /// [`StartError::Audit`].
     pub(crate) fn begin(self, opened: Vec<OpenedEpoch>) -> Result<Arc<Entity>, StartError> {
-        let Self { entity, batch } = self;
+        let Self { entity, rows } = self;
         let start = AuditEvent::Start {
             entity: entity.role().name(),
             program: env!("CARGO_PKG_VERSION"),
@@ -162,10 +165,12 @@ impl StartedEntity {
             register_digest: data_encoding::HEXLOWER.encode(&entity.register.digest),
             opened,
         };
+        let lifted = rows.lifted.clone();
         let begun = entity
             .committer()
-            .begin(batch, entity.now(), start)
+            .record(entity.now(), start, vec![], vec![rows.change()])
             .map_err(StartError::Audit)?;
+        entity.put_suspensions(lifted);
         if entity.log().covering(&begun, FIRST_CHECKPOINT).is_none() {
             tracing::error!(
                 why = entity.log().trouble(),
@@ -174,34 +179,5 @@ impl StartedEntity {
             return Err(StartError::Audit(Code::AuditUnavailable));
         }
         Ok(Arc::new(entity))
-    }
-}
-
-/// Checks the register against the one that was in force and against every frozen fact. Adds a new
-/// register's version and digest to the batch.
-fn accept_register(
-    store: &Store,
-    register: &Register,
-    batch: &mut RowBatch,
-) -> Result<(), StartError> {
-    match store.register()? {
-        Some((seen, _)) if register.version < seen => {
-            return Err(StartError::RegisterOlder {
-                found: register.version,
-                seen,
-            });
-        }
-        Some((seen, digest)) if register.version == seen && digest != register.digest => {
-            return Err(StartError::RegisterChanged(seen));
-        }
-        Some((seen, _)) if register.version == seen => {}
-        _ => store.put_register(batch, register.version, &register.digest),
-    }
-    let used = store.all_frozen()?;
-    let changed = register.changed_facts(used.iter().map(|(key, digest)| (key.as_str(), digest)));
-    if changed.is_empty() {
-        Ok(())
-    } else {
-        Err(StartError::Frozen(changed))
     }
 }

@@ -48,7 +48,7 @@ impl<'v> VaultRequest<'v> {
         node: NodeState<'v>,
         check_room: impl FnOnce(&Vault) -> Result<(), Refusal>,
     ) -> Result<Self, Refusal> {
-        check_register(vault.register(), node.register)?;
+        check_register(vault, node.register)?;
         check_watched(vault, permit)?;
         check_room(vault)?;
         let place = enter(vault.orders(), &permit.authority.id, Duration::ZERO)?;

@@ -71,7 +71,10 @@ pub fn exchange(
     permit: &NodePermit,
     asked: &ActExchange,
 ) -> Result<ActExchangeAnswer, Refusal> {
-    check_register(vault.register(), &asked.register)?;
+    let same = check_register(vault, &asked.register);
+    let mismatch = same.as_ref().err().map(Refusal::to_string);
+    vault.orders().note_register(&permit.authority.id, mismatch);
+    same?;
     if asked.known.len() > MOST_NAMED {
         return Err(Refusal::new(
             Code::TooLarge,

@@ -5,6 +5,7 @@
 
 mod json;
 mod niceness;
+pub mod quota_fields;
 mod text;
 
 pub use json::JsonBatch;
@@ -98,7 +99,15 @@ pub(super) fn routes() -> OpenApiRouter<Arc<DataDoor>> {
         ),
     ),
     responses(
-        (status = 200, description = "The pseudonyms, in the order of the request", body = json::Pseudonyms),
+        (
+            status = 200, description = "The pseudonyms, in the order of the request", body = json::Pseudonyms,
+            headers(
+                ("ratelimit-policy" = String, description = "What the register grants the organisation: policy `second`, a bucket \
+                    of ten seconds' worth, and policy `day`; `q` items in `w` seconds (draft-ietf-httpapi-ratelimit-headers-10)"),
+                ("ratelimit" = String, description = "What is left: for each policy `r` items now, and `t` seconds until all of \
+                    it is there again. Both depend on how many items were sent, and on nothing else"),
+            ),
+        ),
         Problem,
     ),
 )]
@@ -192,10 +201,11 @@ fn prepare(
         ContentType::Json => json::prepare(vault, peer, sector, uri, bytes),
         ContentType::Text => text::prepare(vault, peer, sector, uri, bytes),
     }?;
-    let reply = match content {
+    let mut reply = match content {
         ContentType::Json => body::reply("application/json", json::write(&answer)),
         ContentType::Text => body::reply("text/plain; charset=utf-8", text::write(&answer)),
     };
+    quota_fields::tell(reply.headers_mut(), &answer.left);
     Ok(PreparedAnswer {
         job,
         accepted: answer.pseudonyms.len() as u64,

@@ -57,7 +57,7 @@ impl Gate {
         let entity = entity.clone();
         Arc::new(move |key| {
             let entity = entity.get();
-            access::standing(entity.register(), key, entity.now())
+            access::admitted(&entity, key)
         })
     }
 
@@ -98,6 +98,13 @@ impl Gate {
                     count,
                     ?key,
                     "refused a handshake: the register has no entry with this key"
+                ),
+                KeyRefusal::Suspended => tracing::warn!(
+                    listener,
+                    count,
+                    ?key,
+                    actor,
+                    "refused a handshake: the register's entry for this key is suspended"
                 ),
                 KeyRefusal::Ended(day) => tracing::warn!(
                     listener,

@@ -62,6 +62,17 @@ impl Readiness {
         self.reasons().is_empty()
     }
 
+    /// The reasons and notices at present.
+    pub fn report(&self) -> ReadinessReport {
+        let notices = self.notices.lock();
+        let reasons = self.reasons().clone();
+        ReadinessReport {
+            ready: reasons.is_empty(),
+            reasons,
+            notices: notices.unwrap_or_else(PoisonError::into_inner).clone(),
+        }
+    }
+
     fn reasons(&self) -> std::sync::MutexGuard<'_, BTreeMap<&'static str, String>> {
         self.reasons.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -69,13 +80,14 @@ impl Readiness {
 
 /// The answer of `/readyz`.
 #[derive(Debug, Serialize)]
-struct ReadinessReport {
-    ready: bool,
+pub struct ReadinessReport {
+    /// Whether there is no reason not to be.
+    pub ready: bool,
     /// Thing → why it is not ready.
-    reasons: BTreeMap<&'static str, String>,
+    pub reasons: BTreeMap<&'static str, String>,
     /// Thing → what to look into, although it is ready.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    notices: BTreeMap<&'static str, String>,
+    pub notices: BTreeMap<&'static str, String>,
 }
 
 /// The router of the health listener.
@@ -91,19 +103,9 @@ pub fn router(readiness: Arc<Readiness>, metrics: Arc<Registry>) -> Router {
 }
 
 async fn readyz(State(readiness): State<Arc<Readiness>>) -> Result<Response<Body>, Problem> {
-    let reasons = readiness.reasons().clone();
-    let notices = readiness
-        .notices
-        .lock()
-        .unwrap_or_else(PoisonError::into_inner)
-        .clone();
-    let ready = reasons.is_empty();
-    let mut response = body::json(&ReadinessReport {
-        ready,
-        reasons,
-        notices,
-    })?;
-    if !ready {
+    let report = readiness.report();
+    let mut response = body::json(&report)?;
+    if !report.ready {
         *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
     }
     Ok(response)

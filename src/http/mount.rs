@@ -12,9 +12,13 @@ use utoipa_axum::router::OpenApiRouter;
 
 use super::cosign::{self, CosignDoor};
 use super::data::{self, DataDoor};
+use super::health::Readiness;
 use super::node_door::NodeRoutes;
+use super::register::{self, RegisterDoor};
+use super::status::StatusDoor;
 use super::{
     acts, audit, body, clock, control, inspections, migrations, node, rights, secrets, segments,
+    status, suspensions,
 };
 use crate::entity::{EntityInForce, InForce};
 use crate::vault::Vault;
@@ -28,17 +32,26 @@ pub struct VaultRouters {
 }
 
 /// Makes the vault's routers. Both serve the description of all operations.
-pub fn vault(door: Arc<DataDoor>, cosigning: Arc<CosignDoor>) -> VaultRouters {
+pub fn vault(
+    door: Arc<DataDoor>,
+    cosigning: Arc<CosignDoor>,
+    register: RegisterDoor,
+    readiness: Arc<Readiness>,
+) -> VaultRouters {
     let (vault, description) = (door.vault().clone(), description(&vault_api()));
+    let told = Router::from(status::routes()).with_state(StatusDoor::vault(&vault, readiness));
     let pairs = Router::from(migrations::data_routes()).with_state(vault.clone());
     let data = Router::from(data::routes())
         .with_state(door)
         .merge(pairs)
+        .merge(told.clone())
         .merge(description.clone());
     let audit = Router::from(entity_routes()).with_state(vault.entity());
     let control = Router::from(vault_routes())
         .with_state(vault)
         .merge(audit)
+        .merge(Router::from(register::reload_routes()).with_state(register))
+        .merge(told)
         .merge(cosign::router(cosigning));
     VaultRouters {
         data,
@@ -47,11 +60,14 @@ pub fn vault(door: Arc<DataDoor>, cosigning: Arc<CosignDoor>) -> VaultRouters {
 }
 
 /// Makes the router of a node's control listener.
-pub fn node(routes: NodeRoutes) -> Router {
+pub fn node(routes: NodeRoutes, register: RegisterDoor, readiness: Arc<Readiness>) -> Router {
+    let told = Router::from(status::routes()).with_state(StatusDoor::node(&routes.node, readiness));
     let audit = Router::from(entity_routes()).with_state(routes.node.entity());
     Router::from(node_routes())
         .with_state(routes)
         .merge(audit)
+        .merge(Router::from(register::reload_routes()).with_state(register))
+        .merge(told)
         .merge(description(&node_api()))
 }
 
@@ -80,6 +96,8 @@ fn entity_routes() -> OpenApiRouter<EntityInForce> {
         .merge(audit::search::routes())
         .merge(inspections::routes())
         .merge(clock::routes())
+        .merge(register::routes())
+        .merge(suspensions::routes())
 }
 
 #[derive(OpenApi)]
@@ -108,7 +126,9 @@ fn vault_api() -> utoipa::openapi::OpenApi {
     api.merge(data::routes().into_openapi());
     api.merge(migrations::data_routes().into_openapi());
     api.merge(vault_routes().into_openapi());
+    api.merge(register::reload_routes().into_openapi());
     api.merge(entity_routes().into_openapi());
+    api.merge(status::routes().into_openapi());
     api
 }
 
@@ -116,7 +136,9 @@ fn vault_api() -> utoipa::openapi::OpenApi {
 fn node_api() -> utoipa::openapi::OpenApi {
     let mut api = NodeInfo::openapi();
     api.merge(node_routes().into_openapi());
+    api.merge(register::reload_routes().into_openapi());
     api.merge(entity_routes().into_openapi());
+    api.merge(status::routes().into_openapi());
     api
 }
 

@@ -149,6 +149,11 @@ pub fn with_fallbacks(router: Router) -> Router {
         .method_not_allowed_fallback(async || Problem::new(Code::MethodNotAllowed))
 }
 
+/// What a code means, in a few words.
+pub const fn title(code: Code) -> &'static str {
+    facts(code).1
+}
+
 /// Writes [`facts`] as a table, which the compiler holds to have a row for every code.
 macro_rules! problems {
     ($($code:ident $status:literal $title:literal,)*) => {
@@ -172,6 +177,7 @@ problems! {
 
     UnknownClient         401 "The register does not know this certificate's key",
     KeyEnded              401 "The register's entry for this certificate's key has ended",
+    Suspended             403 "The register's entry for this caller is suspended",
     Forbidden             403 "This client may not do this",
     BrowserRefused        403 "This server does not serve web pages",
     UnknownSector         404 "There is no such sector for this client",
@@ -217,6 +223,8 @@ problems! {
     RequestInvalid        403 "The officer's request is not valid",
     OutOfScope            403 "The order does not cover this",
     LimitReached          403 "The order's limit is reached",
+    RegisterRefused       409 "The register that lies there cannot come into force",
+    UnknownRegister       404 "No such register was in force here, or it was not kept",
     RegisterMismatch      409 "Vault and node hold different registers",
     OrderRevoked          403 "The order was revoked",
     OrderSuspended        403 "The order is suspended",

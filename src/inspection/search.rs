@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use super::Inspections;
 use super::object::InspectionObject;
-use crate::access::{self, AuditorPermit};
+use crate::access::AuditorPermit;
 use crate::audit::log::Log;
 use crate::audit::search::{EntryFilter, NamedTime};
 use crate::audit::shard_reader::ShardReader;
@@ -146,7 +146,7 @@ impl EntrySearch {
             ("from", &self.from, &time),
             ("to", &self.to, &time),
             ("actor", &self.actor, &|text| {
-                access::names(register, text).then(|| text.clone())
+                register.names(text).then(|| text.clone())
             }),
             ("sector", &self.sector, &|text| {
                 register.sector(text).map(|sector| sector.name.clone())

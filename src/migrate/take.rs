@@ -42,7 +42,7 @@ pub fn take(
     permit: &NodePermit,
     opened: &OpenedPage,
 ) -> Result<MigrationProgress, Refusal> {
-    check_register(vault.register(), &opened.register)?;
+    check_register(vault, &opened.register)?;
     check_room(vault)?;
     let _place = enter(vault.orders(), &permit.authority.id, Duration::ZERO)?;
     let _orders = Book::from(vault).lock_orders();

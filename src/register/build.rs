@@ -31,6 +31,8 @@ pub(super) fn build(
         .filter_map(|(key, until)| Some((key.as_ref()?.value, until.as_ref()?.value)));
     let key_terms = key_terms.collect();
     Some(Register {
+        signed: None,
+        pins: None,
         deployment: value_of(file.deployment)?,
         version: value_of(file.version)?,
         digest,

@@ -10,12 +10,13 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use data_encoding::HEXLOWER;
 use ed25519_dalek::{SigningKey, VerifyingKey};
 use sha2::{Digest, Sha256};
 
-use super::{Fault, Id, LEAST_BODIES, Register};
+use super::{Fault, Id, LEAST_BODIES, Register, SignedText};
 use crate::json::{JsonFault, JsonObject};
 use crate::jws::{self, JwsError};
 use crate::statement::SignatureCheck;
@@ -225,6 +226,11 @@ pub fn open(
         .cloned()
         .collect();
     if RegisterStatement::of(&register) == statement {
+        register.pins = Some(Arc::new(pins.clone()));
+        register.signed = Some(Arc::new(SignedText {
+            text,
+            signatures: jws,
+        }));
         Ok(register)
     } else {
         Err(of_signatures(RegisterSignatureFault::Contradiction))
@@ -294,6 +300,13 @@ pub fn verify(
         });
     }
     Ok(statement)
+}
+
+/// What signatures are over, without verifying any of them. `None` where the text is not a register's
+/// signatures.
+pub fn stated(signatures: &str) -> Option<RegisterStatement> {
+    let signed = jws::parse(signatures, TYP).ok()?;
+    RegisterStatement::read(signed.payload()).ok()
 }
 
 /// Signs a register that has no fault. Signatures over the same text are kept and the new one joins

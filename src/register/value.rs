@@ -158,6 +158,10 @@ impl TomlField for SpkiDigest {
     fn read(value: &DeValue<'_>) -> Result<Self, String> {
         match hex(text(value)?)? {
             digest if digest == [0; 32] => Err("is all zeroes and no certificate's".into()),
+            digest if digest == SpkiDigest::OF_NOTHING => Err(
+                "is the SHA-256 of nothing, not of a key: the command that made it got an empty file"
+                    .into(),
+            ),
             digest => Ok(SpkiDigest(digest)),
         }
     }

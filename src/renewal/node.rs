@@ -41,7 +41,7 @@ pub fn step(
         after: asked.after.clone(),
     };
     let page = vault.ask(&question)?;
-    check_register(node.register(), &page.register)?;
+    check_register(node, &page.register)?;
     let mut step = RenewalStep {
         examined: page.examined,
         total: page.total,

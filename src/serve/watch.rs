@@ -364,6 +364,19 @@ fn show_step(apart: &[Id], is_node: bool, said: &mut bool, readiness: &Readiness
     }
 }
 
+/// Shows on `/readyz` and in the log that the other side holds another register, and which is newer.
+fn show_registers(others: &[String], said: &mut String, readiness: &Readiness) {
+    let what = others.join("; ");
+    if !what.is_empty() && what != *said {
+        tracing::warn!(
+            what,
+            "another register at the other side: nothing is released"
+        );
+    }
+    readiness.notice("register", (!what.is_empty()).then(|| what.clone()));
+    *said = what;
+}
+
 /// Shows an entity's state each second: on `/readyz`, in the log, on `/metrics`.
 pub(super) struct EntityWatch {
     entity: EntityInForce,
@@ -373,6 +386,8 @@ pub(super) struct EntityWatch {
     readiness: Arc<Readiness>,
     clock: Arc<Gauge>,
     is_apart: bool,
+    /// What was last said of the other sides' registers.
+    said_registers: String,
 }
 
 impl EntityWatch {
@@ -392,6 +407,7 @@ impl EntityWatch {
             readiness,
             clock,
             is_apart: false,
+            said_registers: String::new(),
         }
     }
 
@@ -414,6 +430,8 @@ impl EntityWatch {
             &mut self.is_apart,
             readiness,
         );
+        let others = entity.orders().other_registers();
+        show_registers(&others, &mut self.said_registers, readiness);
         apart.len()
     }
 }

@@ -132,6 +132,10 @@ columns! {
     MIGRATION_PAIRS = "migration-pairs": (NameField, OrderKey, u32) => [u8];
     /// Organisation and day → items.
     QUOTA = "state-quota": (NameField, u32) => u64;
+    /// Version → a register that was in force: [`super::RegisterRow`].
+    REGISTER = "state-register": u64 => [u8];
+    /// Statement → the suspension of a register entry, and its end (JSON).
+    SUSPENSION = "state-suspension": Uuid => [u8];
     /// Single values by name.
     META = "state-meta": [u8] => [u8];
 }

@@ -1,6 +1,7 @@
 //! Processes and threads: limits, signals, time and priority.
 
 use std::io;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use super::succeeded;
@@ -69,6 +70,30 @@ pub fn ignore_file_size_and_hangup() {
     unsafe { libc::signal(libc::SIGXFSZ, libc::SIG_IGN) };
     // SAFETY: as above.
     unsafe { libc::signal(libc::SIGHUP, libc::SIG_IGN) };
+}
+
+/// Set once a signal asked this process to stop.
+static STOP: AtomicBool = AtomicBool::new(false);
+
+extern "C" fn note_stop(_: libc::c_int) {
+    STOP.store(true, Ordering::Relaxed);
+}
+
+/// From now on SIGINT, SIGTERM and SIGHUP set the flag that is returned, once each: the second one
+/// ends the process, as does the first one by default. Ignores SIGXFSZ, so that a write beyond the
+/// limit on file sizes fails instead.
+pub fn stop_flag() -> &'static AtomicBool {
+    for signal in [libc::SIGINT, libc::SIGTERM, libc::SIGHUP] {
+        // SAFETY: zeros are an empty set of signals and no flags.
+        let mut action: libc::sigaction = unsafe { std::mem::zeroed() };
+        action.sa_sigaction = note_stop as *const () as libc::sighandler_t;
+        action.sa_flags = libc::SA_RESTART | libc::SA_RESETHAND;
+        // SAFETY: the action outlives the call, and its handler does nothing but store a flag.
+        unsafe { libc::sigaction(signal, &raw const action, std::ptr::null_mut()) };
+    }
+    // SAFETY: takes plain values.
+    unsafe { libc::signal(libc::SIGXFSZ, libc::SIG_IGN) };
+    &STOP
 }
 
 /// Ends this process without its exit handlers.

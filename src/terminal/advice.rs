@@ -46,6 +46,13 @@ pub(super) fn advice(code: Code) -> &'static str {
         C::RequestInvalid => "check the officer's key and this machine's clock",
         C::OutOfScope => "the order does not cover this: `cloison order show`",
         C::LimitReached => "the order allows no more pseudonyms: ask for a new order",
+        C::Suspended => {
+            "ask those who hold the register keys why, and for a new entry with another key"
+        }
+        C::RegisterRefused => {
+            "correct what each line says, have it signed, and reload again: docs/register.md"
+        }
+        C::UnknownRegister => "`cloison register history` lists those that were in force",
         C::RegisterMismatch => {
             "vault and node hold different registers: give both the same signed one"
         }

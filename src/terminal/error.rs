@@ -78,6 +78,25 @@ impl CommandError {
         }
     }
 
+    /// The same failure, said otherwise.
+    pub fn instead(self, message: impl Display, hint: impl Display) -> Self {
+        Self {
+            message: message.to_string(),
+            hint: hint.to_string(),
+            ..self
+        }
+    }
+
+    /// The same failure with another exit code.
+    pub fn with_exit(self, exit: u8) -> Self {
+        Self { exit, ..self }
+    }
+
+    /// The result said everything already; only the exit code is left to tell.
+    pub fn said(exit: u8) -> Self {
+        Self::unheard().with_exit(exit)
+    }
+
     /// The reader of our output has gone (`… | head`), so nothing is reported.
     pub(super) fn unheard() -> Self {
         Self {

@@ -8,7 +8,7 @@ use indicatif::{HumanCount, ProgressBar, ProgressStyle};
 
 use super::is_quiet;
 use crate::client::ClientError;
-use crate::client::lines::LineTotals;
+use crate::transfer::{TransferEvent, TransferTotals};
 
 /// A bar over `length` bytes or rows, or a counter where the length is not known.
 pub fn progress(length: Option<u64>) -> ProgressBar {
@@ -18,7 +18,7 @@ pub fn progress(length: Option<u64>) -> ProgressBar {
     let (bar, template) = match length {
         Some(length) => (
             ProgressBar::new(length),
-            "{prefix}{bar:24} {percent:>3} %  {wide_msg}",
+            "{prefix}{bar:24} {percent:>3} %  {eta:>4}  {wide_msg}",
         ),
         None => (ProgressBar::new_spinner(), "{spinner} {wide_msg}"),
     };
@@ -26,41 +26,46 @@ pub fn progress(length: Option<u64>) -> ProgressBar {
     bar
 }
 
-/// Shows on a bar how far lines have come.
-pub fn line_progress(bar: &ProgressBar) -> impl FnMut(u64, &LineTotals) {
-    |taken, totals| {
-        bar.inc(taken);
-        bar.set_message(line_summary(totals));
-    }
-}
-
-/// Says on standard error, beside a bar, why lines are sent again, and after how long.
-pub fn say_wait(bar: &ProgressBar) -> impl Fn(&ClientError, Duration) {
-    |error, pause| {
-        if is_quiet() {
-            return;
+/// Shows on a bar how far a transfer has come, and says beside it what it waits for.
+pub fn transfer_progress(bar: &ProgressBar) -> impl FnMut(TransferEvent<'_>) {
+    |event| match event {
+        TransferEvent::Answered { taken, totals } => {
+            bar.inc(taken);
+            bar.set_message(transfer_rate(totals));
         }
-        // Standard error may be closed; the work goes on all the same.
-        let say = || {
-            writeln!(
-                io::stderr(),
-                "waiting {} s, then trying again: {error}",
-                pause.as_secs().max(1)
-            )
-        };
-        let _ = bar.suspend(say);
+        TransferEvent::HeldBack { per_second, .. } => {
+            let quota = HumanCount(per_second);
+            bar.set_message(format!("held back by the quota of {quota} a second"));
+        }
+        TransferEvent::Again { error, pause } => say_again(bar, error, pause),
     }
 }
 
-/// What became of lines, in a few words.
-pub fn line_summary(totals: &LineTotals) -> String {
-    let rejected = match totals.rejected {
+/// Says on standard error, beside a bar, why items are sent again, and after how long.
+fn say_again(bar: &ProgressBar, error: &ClientError, pause: Duration) {
+    if is_quiet() {
+        return;
+    }
+    // Standard error may be closed; the work goes on all the same.
+    let say = || {
+        writeln!(
+            io::stderr(),
+            "waiting {} s, then trying again: {error}",
+            pause.as_secs().max(1)
+        )
+    };
+    let _ = bar.suspend(say);
+}
+
+/// What became of items, in a few words.
+fn transfer_rate(totals: &TransferTotals) -> String {
+    let rejected = match totals.rejections() {
         0 => String::new(),
         rejected => format!(", {} rejected", HumanCount(rejected)),
     };
-    let rate = totals.items as f64 / totals.elapsed.as_secs_f64().max(1e-9);
+    let rate = totals.this_run as f64 / totals.elapsed.as_secs_f64().max(1e-9);
     format!(
-        "{} identifiers{rejected}, {} a second",
+        "{} answered{rejected}, {} a second",
         HumanCount(totals.items),
         HumanCount(rate as u64)
     )

@@ -4,12 +4,9 @@
 use std::io::{self, Write as _};
 use std::path::Path;
 
-use indicatif::HumanCount;
-
+use super::CommandError;
 use super::advice::advice;
-use super::{CommandError, output_error};
 use crate::certificates::{TlsInspection, own_entry_ends};
-use crate::client::lines::LineError;
 use crate::client::officer::OfficerCallError;
 use crate::client::{Client, ClientError};
 use crate::clock::{Clock as _, SystemClock};
@@ -91,25 +88,5 @@ impl From<OfficerCallError> for CommandError {
             ),
             OfficerCallError::Node(error) => error.into(),
         }
-    }
-}
-
-impl From<LineError> for CommandError {
-    /// The failure, with where to go on when some lines are already answered.
-    fn from(error: LineError) -> Self {
-        let why = error.to_string();
-        let done = match error {
-            LineError::Input(_) => return Self::new(why, "check the input"),
-            LineError::Output(error) => return output_error(&error),
-            LineError::Vault { done: 0, error } => return error.into(),
-            LineError::Vault { done, .. } | LineError::Count { done } => done,
-        };
-        Self::new(
-            format_args!("{why}; stopped after {} answered lines", HumanCount(done)),
-            format_args!(
-                "send the rest later and append: tail -n +{} input",
-                done + 1
-            ),
-        )
     }
 }

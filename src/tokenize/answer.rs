@@ -3,6 +3,7 @@
 use crate::audit::Domain;
 use crate::code::Code;
 use crate::pseudonym::{Pseudonym, TextWriter};
+use crate::vault::QuotaLeft;
 
 /// The pseudonyms of a batch. To be shown only once the job that came with them is durable.
 pub struct TokenizedBatch {
@@ -18,6 +19,8 @@ pub struct TokenizedBatch {
     pub previous: Option<PreviousPseudonyms>,
     /// Rejected identifiers in order: place in the request, and why.
     pub errors: Vec<(u32, Code)>,
+    /// What the organisation may still send.
+    pub left: QuotaLeft,
 }
 
 /// The previous epoch's pseudonyms of the same identifiers.

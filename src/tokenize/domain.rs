@@ -53,13 +53,35 @@ impl OpenDomain {
     }
 }
 
+/// The domains in which a request is answered.
+pub(super) struct RequestDomains {
+    pub(super) current: OpenDomain,
+    /// The previous epoch's, if the client wants its pseudonyms too and its overlap lasts.
+    pub(super) previous: Option<OpenDomain>,
+}
+
+/// Finds the domains in which a request is answered.
+///
+/// # Errors
+/// Those of [`open`].
+pub(super) fn of(
+    state: &SectorState,
+    permit: &TokenizePermit,
+    options: &TokenizeOptions,
+    time: RequestTime<'_>,
+) -> Result<RequestDomains, Refusal> {
+    let current = open(state, permit, &options.domain, time)?;
+    let previous = previous(state, permit, options, &current, time)?;
+    Ok(RequestDomains { current, previous })
+}
+
 /// Finds the domain in which the request is answered.
 ///
 /// # Errors
 /// [`Code::DomainClosed`] for an epoch or period that is not open; [`Code::UnknownPurpose`] if the
 /// sector separates purposes and the client names none; [`Code::ClockBehind`] if a period or an
 /// overlap depends on a clock that is behind its mark.
-pub(super) fn open(
+fn open(
     state: &SectorState,
     permit: &TokenizePermit,
     asked: &DomainRequest,
@@ -82,7 +104,7 @@ pub(super) fn open(
 }
 
 /// The previous epoch's domain, if the client wants its pseudonyms too and its overlap lasts.
-pub(super) fn previous(
+fn previous(
     state: &SectorState,
     permit: &TokenizePermit,
     options: &TokenizeOptions,
@@ -147,7 +169,7 @@ fn scope(
 }
 
 /// The period that contains `now`, in UTC.
-fn period_of(length: PeriodLength, now: Timestamp) -> String {
+pub fn period_of(length: PeriodLength, now: Timestamp) -> String {
     let date = now.to_zoned(TimeZone::UTC).date();
     match length {
         PeriodLength::Year => format!("{:04}", date.year()),

@@ -45,6 +45,37 @@ pub struct QuotaExceeded {
     pub retry_after: u32,
 }
 
+/// What an organisation may still send, after a request or when it asked. It depends on how many
+/// items its clients sent, and on nothing that is known of a person.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct QuotaLeft {
+    /// What the register grants.
+    pub quota: Quota,
+    /// Items that may be sent at once; none while a debt lasts.
+    pub at_once: u64,
+    /// Seconds until the bucket is full again.
+    pub full_in: u32,
+    /// Items left of the day's.
+    pub today: u64,
+    /// Seconds until the next day (UTC).
+    pub day_ends_in: u32,
+}
+
+impl QuotaLeft {
+    /// The most items that a bucket holds.
+    pub fn capacity(&self) -> u64 {
+        self.quota.items_per_second.saturating_mul(BURST_SECONDS)
+    }
+}
+
+/// Items taken out of a quota.
+pub struct QuotaTaken {
+    /// The day's count, to be written with the request.
+    pub count: Arc<DayCount>,
+    /// What is left.
+    pub left: QuotaLeft,
+}
+
 impl Quotas {
     /// Full buckets, and today's counts from the store.
     pub(super) fn load(
@@ -87,8 +118,7 @@ impl Quotas {
         })
     }
 
-    /// Takes `items` out of the organisation's quota. Returns the day's count, to be written with
-    /// the request.
+    /// Takes `items` out of the organisation's quota.
     ///
     /// # Errors
     /// `QuotaExceeded`. Nothing is taken then.
@@ -97,7 +127,7 @@ impl Quotas {
         organisation: &Id,
         items: u64,
         now: Timestamp,
-    ) -> Result<Arc<DayCount>, QuotaExceeded> {
+    ) -> Result<QuotaTaken, QuotaExceeded> {
         let Some(QuotaAccount { quota, bucket }) = self.organisations.get(organisation) else {
             return Err(QuotaExceeded {
                 retry_after: 86_400,
@@ -105,21 +135,11 @@ impl Quotas {
         };
         let mut bucket = unpoisoned(bucket.lock());
         bucket.refill(*quota, now);
-        let day = day_of(now.max(self.mark.time()));
-        if day != bucket.today.day {
-            // A day goes back only if the mark was lowered. What was used stays used.
-            let used = if day > bucket.today.day {
-                0
-            } else {
-                bucket.today.items.load(Ordering::Relaxed)
-            };
-            bucket.today = day_count(organisation, day, used);
-        }
+        bucket.turn_to(organisation, day_of(now.max(self.mark.time())));
         let used = bucket.today.items.load(Ordering::Relaxed);
         if used.saturating_add(items) > quota.items_per_day {
-            let tomorrow = (i64::from(bucket.today.day) + 1) * 86_400;
             return Err(QuotaExceeded {
-                retry_after: seconds(tomorrow - now.as_second()),
+                retry_after: bucket.day_ends_in(now),
             });
         }
         let price = thousandths(items);
@@ -127,18 +147,62 @@ impl Quotas {
         let needed = price.min(capacity(*quota));
         if bucket.level < needed {
             let missing = needed.saturating_sub(bucket.level);
-            let a_second = thousandths(quota.items_per_second).max(1);
             return Err(QuotaExceeded {
-                retry_after: seconds(missing / a_second + 1),
+                retry_after: seconds(missing / inflow(*quota) + 1),
             });
         }
         bucket.level = bucket.level.saturating_sub(price);
         bucket.today.items.fetch_add(items, Ordering::Relaxed);
-        Ok(bucket.today.clone())
+        Ok(QuotaTaken {
+            count: bucket.today.clone(),
+            left: bucket.left(*quota, now),
+        })
+    }
+
+    /// What an organisation may still send; `None` if the register has no such organisation.
+    pub fn left(&self, organisation: &Id, now: Timestamp) -> Option<QuotaLeft> {
+        let QuotaAccount { quota, bucket } = self.organisations.get(organisation)?;
+        let mut bucket = unpoisoned(bucket.lock());
+        bucket.refill(*quota, now);
+        bucket.turn_to(organisation, day_of(now.max(self.mark.time())));
+        Some(bucket.left(*quota, now))
     }
 }
 
 impl Bucket {
+    fn left(&self, quota: Quota, now: Timestamp) -> QuotaLeft {
+        let missing = capacity(quota).saturating_sub(self.level).max(0);
+        let full_in = missing
+            .unsigned_abs()
+            .div_ceil(inflow(quota).unsigned_abs());
+        let used = self.today.items.load(Ordering::Relaxed);
+        QuotaLeft {
+            quota,
+            at_once: u64::try_from(self.level / 1_000).unwrap_or(0),
+            full_in: u32::try_from(full_in).unwrap_or(u32::MAX),
+            today: quota.items_per_day.saturating_sub(used),
+            day_ends_in: self.day_ends_in(now),
+        }
+    }
+
+    fn day_ends_in(&self, now: Timestamp) -> u32 {
+        seconds((i64::from(self.today.day) + 1) * 86_400 - now.as_second())
+    }
+
+    /// Begins the count of another day.
+    fn turn_to(&mut self, organisation: &Id, day: u32) {
+        if day == self.today.day {
+            return;
+        }
+        // A day goes back only if the mark was lowered. What was used stays used.
+        let used = if day > self.today.day {
+            0
+        } else {
+            self.today.items.load(Ordering::Relaxed)
+        };
+        self.today = day_count(organisation, day, used);
+    }
+
     fn refill(&mut self, quota: Quota, now: Timestamp) {
         let now = now.as_millisecond();
         let elapsed = (now - self.filled_at).max(0);
@@ -157,6 +221,11 @@ fn seconds(wait: i64) -> u32 {
 /// What a full bucket holds, in thousandths of an item.
 fn capacity(quota: Quota) -> i64 {
     thousandths(quota.items_per_second.saturating_mul(BURST_SECONDS))
+}
+
+/// What flows into a bucket in a second, in thousandths of an item.
+fn inflow(quota: Quota) -> i64 {
+    thousandths(quota.items_per_second).max(1)
 }
 
 fn thousandths(items: u64) -> i64 {
@@ -204,7 +273,7 @@ mod tests {
         let (quotas, id) = quotas(10, 1_000);
         assert!(quotas.take(&id, 100, at(0)).is_ok());
         assert_eq!(
-            quotas.take(&id, 20, at(0)).unwrap_err(),
+            quotas.take(&id, 20, at(0)).err().unwrap(),
             QuotaExceeded { retry_after: 3 }
         );
         assert!(quotas.take(&id, 20, at(2)).is_ok());
@@ -223,17 +292,34 @@ mod tests {
     }
 
     #[test]
+    fn what_is_left_is_told() {
+        let (quotas, id) = quotas(10, 1_000);
+        let full = quotas.left(&id, at(0)).unwrap();
+        assert_eq!((full.at_once, full.full_in, full.today), (100, 0, 1_000));
+        assert_eq!((full.capacity(), full.day_ends_in), (100, 86_400));
+        let after = quotas.take(&id, 150, at(0)).ok().unwrap().left;
+        assert_eq!((after.at_once, after.full_in, after.today), (0, 15, 850));
+        // As soon as it says that there is room, there is.
+        let later = quotas.left(&id, at(6)).unwrap();
+        assert_eq!((later.at_once, later.full_in), (10, 9));
+        assert!(quotas.take(&id, later.at_once, at(6)).is_ok());
+        assert_eq!(quotas.left(&id, at(86_400)).unwrap().today, 1_000);
+        assert_eq!(quotas.left(&Id::parse("dgi").unwrap(), at(0)), None);
+    }
+
+    #[test]
     fn a_day_has_an_end() {
         let (quotas, id) = quotas(1_000, 150);
         assert!(quotas.take(&id, 150, at(0)).is_ok());
         assert_eq!(
-            quotas.take(&id, 1, at(86_399)).unwrap_err(),
+            quotas.take(&id, 1, at(86_399)).err().unwrap(),
             QuotaExceeded { retry_after: 1 }
         );
         assert_eq!(
             quotas
                 .take(&id, 1, at(86_400))
-                .unwrap()
+                .unwrap_or_else(|_| panic!("there is room"))
+                .count
                 .items
                 .load(Ordering::Relaxed),
             1
@@ -260,7 +346,8 @@ mod tests {
         assert_eq!(
             quotas
                 .take(&id, 1, at(0))
-                .unwrap()
+                .unwrap_or_else(|_| panic!("there is room"))
+                .count
                 .items
                 .load(Ordering::Relaxed),
             1

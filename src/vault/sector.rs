@@ -9,12 +9,13 @@ use uuid::Uuid;
 
 use super::StartError;
 use crate::audit::OpenedEpoch;
+use crate::entity::RegisterRows;
 use crate::keys::{SectorRootKey, SectorTreeKey};
 use crate::pseudonym::ParsedPseudonym;
 use crate::register::{Granularity, Id, PeriodLength, Register, Sector, TextForm};
 use crate::seal::SealError;
 use crate::seal::segment::OpenSegment;
-use crate::store::{EpochRow, RowBatch, Store, StoreError};
+use crate::store::{EpochRow, Store, StoreError};
 use crate::system::lock::unpoisoned;
 
 /// The terms of an epoch, which only a new epoch may change.
@@ -334,12 +335,12 @@ pub(super) struct SectorLoader<'a> {
 }
 
 impl SectorLoader<'_> {
-    /// Loads every sector of the register, and opens the epochs that are missing. Adds their rows
-    /// to `batch`.
+    /// Loads every sector of the register, and opens the epochs that are missing. Adds them to
+    /// `rows`.
     pub(super) fn load(
         &self,
         register: &Register,
-        batch: &mut RowBatch,
+        rows: &mut RegisterRows,
     ) -> Result<(Sectors, Vec<OpenedEpoch>), Vec<StartError>> {
         let store = self.store;
         let numbers: HashMap<_, _> = one_fault(store.sector_numbers())?.into_iter().collect();
@@ -355,11 +356,11 @@ impl SectorLoader<'_> {
         let (mut sectors, mut opened, mut faults) = (HashMap::new(), vec![], vec![]);
         for sector in register.sectors.values() {
             let number = numbers.get(&sector.uuid).copied().unwrap_or_else(|| {
-                store.put_sector_number(batch, sector.uuid, next_number);
+                rows.numbers.push((sector.uuid, next_number));
                 next_number += 1;
                 next_number - 1
             });
-            match self.load_epochs(&loader, sector, batch) {
+            match self.load_epochs(&loader, sector, rows) {
                 Ok((epochs, new)) => {
                     let state = match before.get(&sector.uuid) {
                         Some((old_register, old)) => {
@@ -394,13 +395,13 @@ impl SectorLoader<'_> {
         &self,
         loader: &EpochLoader<'_>,
         sector: &Sector,
-        batch: &mut RowBatch,
+        new: &mut RegisterRows,
     ) -> Result<(Vec<Arc<Epoch>>, Option<OpenedEpoch>), StartError> {
         let mut rows = self.store.epochs(sector.uuid)?;
         let terms = Terms::of(sector).to_bytes();
         let opened = if rows.last().is_none_or(|row| row.terms != terms) {
             let (row, ended_overlap) = loader.next(sector, &rows)?;
-            self.store.put_epoch(batch, sector.uuid, row);
+            new.epochs.push((sector.uuid, row));
             rows.push(row);
             Some(OpenedEpoch {
                 sector: sector.name.clone(),

@@ -11,6 +11,7 @@ mod common;
 
 mod batches;
 mod browsers;
+mod certificates;
 mod checks;
 mod command_line;
 mod domains;

@@ -158,7 +158,8 @@ fn a_vault_that_is_away_is_an_error_at_once_and_a_lost_one_is_waited_for() {
     input.write_all(batch.as_bytes()).unwrap();
     // The first batch is answered; then the vault goes, and comes back.
     let since = std::time::Instant::now();
-    let answered = "cloison_http_answers_total{listener=\"data\"} 1\n";
+    // The status that it asks for first, and the batch.
+    let answered = "cloison_http_answers_total{listener=\"data\"} 2\n";
     while !plain_get(world.health(Side::Vault), "/metrics")
         .unwrap()
         .contains(answered)

@@ -23,9 +23,10 @@ use crate::common::{Door, Setup, Side, World};
 use page::Page;
 
 /// Pages of which blocks run, each by the test of its name below.
-const RUN: [&str; 6] = [
+const RUN: [&str; 7] = [
     "README",
     "audit",
+    "clients",
     "keys",
     "operations",
     "orders",
@@ -161,6 +162,11 @@ fn the_readme_runs_as_pasted() {
 #[test]
 fn audit_runs_as_pasted() {
     in_a_deployment("audit", None);
+}
+
+#[test]
+fn clients_runs_as_pasted() {
+    in_a_deployment("clients", None);
 }
 
 #[test]

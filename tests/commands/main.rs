@@ -10,6 +10,7 @@ mod common;
 mod demo;
 mod docs;
 mod example;
+mod files;
 #[path = "../common/orders.rs"]
 mod fixture;
 mod holders;
@@ -17,4 +18,5 @@ mod init;
 mod keys;
 mod order_cli;
 mod register_cli;
+mod status;
 mod units;

@@ -33,7 +33,7 @@ use cloison::rights::request::ErasureRequest;
 use cloison::seal::record::SegmentRecord;
 use cloison::seal::segment::AuthorityPrivateKey;
 use cloison::statement::{self, Statement as _};
-use cloison::store::{MigrationRow, OpenPage, OrderKey, PairsRow, RowBatch, Store};
+use cloison::store::{MigrationRow, OpenPage, OrderKey, PairsRow, RegisterRow, RowBatch, Store};
 use cloison::tokenize;
 use cloison::vault::{Vault, VaultHome, VaultSecrets};
 use data_encoding::HEXLOWER;
@@ -287,7 +287,20 @@ fn write(path: &Path) -> Vec<u8> {
     store.put_look_ups(&mut batch, "fatima", 20_779, 3);
     store.put_erasure_due(&mut batch, now().as_second(), &[9; 16]);
     store.retire_epoch(&mut batch, sector, 9, now().as_second(), (7, 9));
+    // The register of this test has no signatures, and so no file to keep.
+    let kept = RegisterRow {
+        version: 6,
+        since: now().as_second(),
+        digest: [6; 32],
+        text: "version = 6\n".into(),
+        signatures: "{}".into(),
+    };
+    store.put_past_register(&mut batch, &kept);
+    let suspension = "0f3c2a6e-2b3d-4c5e-9f70-8192a3b4c5d7".parse().unwrap();
+    let suspended = br#"{"id":"0f3c2a6e-2b3d-4c5e-9f70-8192a3b4c5d7","entry":"cnss-health","reason":"key-stolen","signers":["cndp"],"received":"2026-11-22T12:00:00Z","text":"{}"}"#;
+    store.put_suspension(&mut batch, suspension, suspended);
     store.commit(batch).unwrap();
+    assert_eq!(store.past_registers().unwrap(), [kept]);
     assert_eq!(store.migration(&order).unwrap(), Some(row));
     assert_eq!(store.migrations().unwrap(), [row]);
     assert_eq!(

@@ -5,7 +5,6 @@ use std::path::PathBuf;
 use jiff::Timestamp;
 
 use super::{each_entry, head, shards};
-use crate::access;
 use crate::audit::search::{EntryFilter, LogNames, NameKind, NamedTime, UnknownName};
 use crate::cli::inputs::read_register;
 use crate::register::Register;
@@ -118,7 +117,7 @@ fn check_order(since: Option<Timestamp>, until: Option<Timestamp>) -> Result<(),
 
 fn names_in(register: &Register, kind: NameKind, name: &str) -> bool {
     match kind {
-        NameKind::Actor => access::names(register, name),
+        NameKind::Actor => register.names(name),
         NameKind::Sector => register.sector(name).is_some(),
         NameKind::Event | NameKind::Order => false,
     }

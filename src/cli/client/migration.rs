@@ -13,6 +13,7 @@ use crate::cli::assent::{Assent, Irreversible};
 use crate::cli::client_file::ClientFile;
 use crate::cli::inputs::not_written;
 use crate::cli::statement;
+use crate::cli::transfer;
 use crate::client;
 use crate::client::Client;
 use crate::epoch::retire::{RetireEpochRequest, RetiredEpoch};
@@ -221,8 +222,8 @@ fn fetch(args: &MigrationFetchArgs) -> Result<(), CommandError> {
     let total = orders.iter().map(|one| one.pairs).sum();
     let mut output = PairsOutput::open(args.out.as_deref())?;
     let bar = match args.out {
-        Some(_) => super::progress(Some(total)),
-        None => super::progress_beside_answers(Some(total)),
+        Some(_) => crate::terminal::progress(Some(total)),
+        None => transfer::progress_beside_answers(Some(total), false),
     };
     let mut fetched = FetchedPairs::default();
     for order in orders {

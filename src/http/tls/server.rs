@@ -128,6 +128,7 @@ impl AdmittedKeys {
         match (self.0)(spki_digest(certificate)?) {
             Ok(()) => Ok(proved),
             Err(KeyRefusal::Stranger) => Err(CertificateError::ApplicationVerificationFailure),
+            Err(KeyRefusal::Suspended) => Err(CertificateError::Revoked),
             Err(KeyRefusal::Ended(_)) => Err(CertificateError::Expired),
         }
         .map_err(Into::into)

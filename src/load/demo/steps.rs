@@ -5,13 +5,13 @@ use std::io::{BufWriter, Write as _};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use indicatif::{HumanCount, ProgressBar};
 use jiff::{SignedDuration, Timestamp, ToSpan as _};
 
 use super::{DemoOutcome, cards};
 use crate::client::Client;
-use crate::client::lines::{LineTokenizer, LineTotals, tokenize_path};
 use crate::client::officer::{OfficerCall, OfficerCallError};
 use crate::clock::{Clock as _, SystemClock};
 use crate::deployment::register_text::{APPROVERS, DEMO, OFFICER, OPERATOR};
@@ -22,7 +22,12 @@ use crate::load::orders::{CaseOrder, made_up_id, person_key};
 use crate::register::{Register, Sector};
 use crate::reidentify::reveal::{ReidentifyResponse, RevealedItem};
 use crate::terminal::files::read_text;
-use crate::terminal::{CommandError, line_progress, open_client, print, progress, say_wait};
+use crate::terminal::{CommandError, open_client, print, progress, transfer_progress};
+use crate::transfer::input::{DigestInput, InputForm, read_batches};
+use crate::transfer::output::StreamSink;
+use crate::transfer::resume::{TransferJob, TransferProgress};
+use crate::transfer::tokenize::{TokenizeQuery, Tokenizer};
+use crate::transfer::{self, TransferTotals, Waits};
 
 /// A sector that is shown, and the client that tokenizes in it.
 #[derive(Clone, Copy)]
@@ -225,7 +230,7 @@ impl Demo {
             let output = self.path(&format!("output/{}{suffix}.txt", sector.name));
             let totals = self.send(sector, &self.path("input/cards.txt"), &output, &bar)?;
             bar.finish_and_clear();
-            if totals.rejected > 0 || totals.items != self.persons {
+            if totals.rejections() > 0 || totals.items != self.persons {
                 return Err(wrong("the vault rejected valid cards"));
             }
             seconds += totals.elapsed.as_secs_f64();
@@ -248,23 +253,30 @@ impl Demo {
         input: &Path,
         output: &Path,
         bar: &ProgressBar,
-    ) -> Result<LineTotals, CommandError> {
-        let path = tokenize_path(sector.name, SCHEME, Some(sector.purpose), false);
+    ) -> Result<TransferTotals, CommandError> {
+        let query = TokenizeQuery {
+            sector: sector.name.into(),
+            scheme: SCHEME.into(),
+            purpose: Some(sector.purpose.into()),
+            ..TokenizeQuery::default()
+        };
         let client = &self.client(sector.client)?;
         let input = File::open(input).map_err(|error| CommandError::file(input, &error))?;
-        let mut file = BufWriter::new(
-            File::create(output).map_err(|error| CommandError::file(output, &error))?,
-        );
-        let lines = LineTokenizer {
-            client,
-            path,
-            batch: BATCH,
-            on_wait: &say_wait(bar),
-        };
-        let totals = lines.run(input, &mut file, line_progress(bar))?;
-        file.flush()
+        let file = File::create(output).map_err(|error| CommandError::file(output, &error))?;
+        let mut sink = StreamSink(BufWriter::new(file));
+        let mut done = TransferProgress::begin(TransferJob::default());
+        let (mut tell, never) = (transfer_progress(bar), AtomicBool::new(false));
+        transfer::run(
+            &read_batches(DigestInput::new(input), InputForm::Lines, BATCH, 0),
+            &mut Tokenizer::new(client, &query),
+            &mut sink,
+            &mut done,
+            Waits::new(&mut tell, &never),
+        )?;
+        sink.0
+            .flush()
             .map_err(|error| CommandError::file(output, &error))?;
-        Ok(totals)
+        Ok(done.totals)
     }
 
     /// How many pseudonyms (as 16 bytes, whatever their text form) occur in more than one sector.

@@ -26,7 +26,7 @@ pub fn drop_old(
     request: &DropRequest,
 ) -> Result<DropReport, Refusal> {
     if let Some(register) = &request.register {
-        check_register(vault.register(), register)?;
+        check_register(vault, register)?;
     }
     let _segments = vault.lock_segments();
     let registered = RegisteredRecipients::of(vault);

@@ -28,7 +28,7 @@ pub fn page(
     permit: &NodePermit,
     question: &SegmentQuestion,
 ) -> Result<SegmentPage, Refusal> {
-    check_register(vault.register(), &question.register)?;
+    check_register(vault, &question.register)?;
     let picker = PagePicker {
         vault,
         registered: RegisteredRecipients::of(vault),

@@ -32,7 +32,7 @@ pub fn take(
     permit: &NodePermit,
     answer: &SegmentAnswer,
 ) -> Result<RecipientsTaken, Refusal> {
-    check_register(vault.register(), &answer.register)?;
+    check_register(vault, &answer.register)?;
     let _segments = vault.lock_segments();
     let (registered, own) = (RegisteredRecipients::of(vault), &permit.authority);
     let mut drafts = SegmentDrafts {

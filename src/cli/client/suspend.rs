@@ -1,0 +1,179 @@
+//! `cloison client suspend`: shuts out a register entry at once.
+
+use std::path::PathBuf;
+
+use super::super::assent::{Assent, Irreversible};
+use super::super::inputs::{parse_id, read_register};
+use crate::clock::{Clock as _, SystemClock};
+use crate::keys::file::read_signing_key;
+use crate::register::Id;
+use crate::statement::{self, Statement as _};
+use crate::suspension::{
+    REASONS, SuspensionAct, SuspensionAnswer, SuspensionPayload, SuspensionText,
+};
+use crate::terminal::files::read_text;
+use crate::terminal::{CommandError, open_client, print, print_json};
+
+/// Shut out a client, an operator, an officer or any other entry of the register at once
+#[derive(clap::Args)]
+#[command(after_long_help = "Examples:\n  \
+    cloison client suspend cnss-health --reason key-stolen --register register.toml \\\n    \
+    --key secrets/register/operations.pem --kid operations --client clients/operator.toml\n  \
+    cloison client suspend cnss-health --lift --reason precaution --register register.toml \\\n    \
+    --key operations.pem --kid operations --out lift.jws\n\n\
+    One register key suffices to suspend; for an officer or a custodian, an approver of their authority has it too. The entry is refused from \
+    its next request on, on open connections too, and in every handshake. One key suspends at most 10 a day. To lift, as many register keys \
+    sign as sign a register: the first writes the statement with --out, the next add theirs with --statement, and the last brings it. A register that no longer \
+    names the entry ends the suspension. Bring it to the vault and to each node: --client may be given several times.")]
+pub struct SuspendArgs {
+    /// The id of the register entry
+    #[arg(value_name = "ID", value_parser = parse_id)]
+    id: Id,
+    /// Why
+    #[arg(long, value_name = "CODE", value_parser = clap::builder::PossibleValuesParser::new(REASONS))]
+    reason: String,
+    /// Let the entry in again
+    #[arg(long)]
+    lift: bool,
+    /// The register that is in force
+    #[arg(long, value_name = "FILE", default_value = "register.toml")]
+    register: PathBuf,
+    /// The private key to sign with: Ed25519, PKCS#8 PEM, readable by you alone
+    #[arg(long, value_name = "FILE")]
+    key: PathBuf,
+    /// The key's id: of a register key, or of an approver
+    #[arg(long, value_name = "ID", value_parser = parse_id)]
+    kid: Id,
+    /// A statement that others signed before: sign it too
+    #[arg(long, value_name = "FILE")]
+    statement: Option<PathBuf>,
+    /// Write the signed statement to a new file instead of bringing it
+    #[arg(long, value_name = "FILE", conflicts_with = "clients")]
+    out: Option<PathBuf>,
+    /// The client file with which to bring it: an operator's, an auditor's, an officer's; several for several servers
+    #[arg(
+        long = "client",
+        value_name = "FILE",
+        env = "CLOISON_CLIENT",
+        required_unless_present = "out"
+    )]
+    clients: Vec<PathBuf>,
+    #[command(flatten)]
+    assent: Assent,
+    /// Print one JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+/// Runs the command.
+///
+/// # Errors
+/// When the statement cannot be signed, or a server refuses it.
+pub(super) fn run(args: &SuspendArgs) -> Result<(), CommandError> {
+    let key = read_signing_key(&args.key)
+        .map_err(|error| CommandError::new(error, "name your own private key to sign with"))?;
+    let draft = match &args.statement {
+        Some(file) => checked(args, read_text(file)?.trim_end().to_owned())?,
+        None => payload(args)?.draft().map_err(unusable)?,
+    };
+    let signed = statement::sign::<SuspensionPayload>(&draft, args.kid.as_str(), &key);
+    let signed = signed.map_err(unusable)?;
+    if let Some(out) = &args.out {
+        super::super::inputs::write_new(out, &signed)?;
+        return print(format_args!("{}: signed by {}", out.display(), args.kid));
+    }
+    let what = if args.lift {
+        "is let in again"
+    } else {
+        "is refused from its next request on"
+    };
+    args.assent.obtain(&Irreversible {
+        changes: format!("{} {what}, at {}.", args.id, places(args)),
+        lost: "The audit log keeps it.",
+    })?;
+    for file in &args.clients {
+        let client = open_client(file)?;
+        let asked = SuspensionText {
+            statement: signed.clone(),
+        };
+        let answer: SuspensionAnswer = client.post_json("/v1/suspensions", &asked)?;
+        if args.json {
+            print_json(&answer)?;
+        } else {
+            let now: Vec<_> = answer
+                .suspended
+                .iter()
+                .map(|row| row.entry.as_str())
+                .collect();
+            let now = if now.is_empty() {
+                "nobody".to_owned()
+            } else {
+                now.join(", ")
+            };
+            print(format_args!(
+                "{}: {} {what}; suspended now: {now}",
+                client.config().url,
+                args.id
+            ))?;
+        }
+    }
+    Ok(())
+}
+
+fn places(args: &SuspendArgs) -> String {
+    let files: Vec<_> = args
+        .clients
+        .iter()
+        .map(|file| file.display().to_string())
+        .collect();
+    format!("the servers of {}", files.join(", "))
+}
+
+fn payload(args: &SuspendArgs) -> Result<SuspensionPayload, CommandError> {
+    let register = read_register(&args.register)?;
+    if !register.names(args.id.as_str()) {
+        return Err(CommandError::new(
+            format_args!("{} has no entry `{}`", args.register.display(), args.id),
+            "`cloison register show` lists them",
+        ));
+    }
+    let now = SystemClock.now();
+    Ok(SuspensionPayload {
+        aud: register.deployment.clone(),
+        id: crate::clock::random_uuid(),
+        act: act(args),
+        entry: args.id.clone(),
+        reason: args.reason.clone(),
+        time: jiff::Timestamp::from_second(now.as_second()).unwrap_or(now),
+    })
+}
+
+fn act(args: &SuspendArgs) -> SuspensionAct {
+    if args.lift {
+        SuspensionAct::Lift
+    } else {
+        SuspensionAct::Suspend
+    }
+}
+
+/// A statement of others that says what the command line says.
+fn checked(args: &SuspendArgs, text: String) -> Result<String, CommandError> {
+    let says: SuspensionPayload = statement::read_unverified(&text).map_err(unusable)?;
+    if (says.act, &says.entry, &says.reason) == (act(args), &args.id, &args.reason) {
+        Ok(text)
+    } else {
+        Err(CommandError::new(
+            format_args!(
+                "the statement says: {} {} ({})",
+                says.act.as_str(),
+                says.entry,
+                says.reason
+            ),
+            "name the same entry, act and reason, if you want to sign that",
+        ))
+    }
+}
+
+fn unusable(refusal: crate::refusal::Refusal) -> CommandError {
+    CommandError::new(refusal, "`cloison client suspend --help` has examples")
+}

@@ -1,0 +1,95 @@
+//! The suspensions of register entries that this side has taken: in the store, and in memory for the
+//! decision about each request.
+
+use std::sync::{Arc, RwLock};
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use crate::id::Id;
+use crate::register::Register;
+use crate::store::{Store, StoreError};
+use crate::system::lock::unpoisoned;
+
+/// A suspension as the store keeps it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(as = Suspension)]
+pub struct EntrySuspension {
+    /// The statement's id.
+    #[schema(value_type = String)]
+    pub id: Uuid,
+    /// The id of the register entry.
+    #[schema(value_type = String)]
+    pub entry: Id,
+    /// Why, as one of the closed list.
+    pub reason: String,
+    /// Who signed.
+    #[schema(value_type = Vec<String>)]
+    pub signers: Vec<Id>,
+    /// When it was taken here, RFC 3339.
+    #[schema(value_type = String)]
+    pub received: Timestamp,
+    /// The statement as it was signed.
+    pub text: String,
+    /// When it ended here, RFC 3339; absent while it lasts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    pub lifted: Option<Timestamp>,
+}
+
+impl EntrySuspension {
+    /// The row's value.
+    pub(crate) fn to_bytes(&self) -> Vec<u8> {
+        serde_json::to_vec(self).expect("texts and times are JSON")
+    }
+}
+
+/// All suspensions of a side.
+pub(crate) struct EntrySuspensions(RwLock<Arc<Vec<EntrySuspension>>>);
+
+impl EntrySuspensions {
+    /// Those of the store.
+    pub(super) fn load(store: &Store) -> Result<Self, StoreError> {
+        let read = |(_, value): (Uuid, Vec<u8>)| {
+            serde_json::from_slice(&value).map_err(|_| StoreError::Corrupt("state-suspension"))
+        };
+        let all = store.suspensions()?.into_iter().map(read);
+        let all = all.collect::<Result<_, _>>()?;
+        Ok(Self(RwLock::new(Arc::new(all))))
+    }
+
+    /// Those that end because a register no longer names the entry.
+    pub(super) fn ended_by(&self, register: &Register, now: Timestamp) -> Vec<EntrySuspension> {
+        let all = self.all();
+        let ended = all
+            .iter()
+            .filter(|row| row.lifted.is_none() && !register.names(row.entry.as_str()));
+        ended
+            .cloned()
+            .map(|row| EntrySuspension {
+                lifted: Some(now),
+                ..row
+            })
+            .collect()
+    }
+
+    /// All that were ever taken, also those that ended.
+    pub(crate) fn all(&self) -> Arc<Vec<EntrySuspension>> {
+        unpoisoned(self.0.read()).clone()
+    }
+
+    /// Takes rows that are durable: each in the place of the one with its id, or as a new one.
+    pub(crate) fn put(&self, changed: Vec<EntrySuspension>) {
+        let mut all = unpoisoned(self.0.write());
+        let mut next = all.as_ref().clone();
+        for row in changed {
+            match next.iter_mut().find(|known| known.id == row.id) {
+                Some(known) => *known = row,
+                None => next.push(row),
+            }
+        }
+        *all = Arc::new(next);
+    }
+}

@@ -1,0 +1,241 @@
+//! What a caller may know of a server: who they are there, what they may do, whether it is ready.
+//!
+//! What is told depends on the caller's role only. Nothing in it depends on a person: not on whether
+//! one is known, and not on how many are.
+
+mod report;
+
+use std::collections::BTreeMap;
+
+pub use report::{
+    CallerStatus, CosignerStatus, CustodyStatus, LogStatus, QuotaStatus, RegisterStatus,
+    SchemeStatus, SectorStatus, ServerStatus, StatusReport,
+};
+
+use crate::access::{MemberPermit, MemberRole};
+use crate::entity::{Entity, Role};
+use crate::node::Node;
+use crate::register::{Authority, Id, Operation, RegisteredClient, Sector};
+use crate::tokenize::period_of;
+use crate::vault::{SectorState, Vault};
+
+/// How a server is at present.
+#[derive(Debug, Clone, Default)]
+pub struct ServerCondition {
+    /// Thing → why the server is not ready because of it.
+    pub reasons: BTreeMap<String, String>,
+    /// Thing → what to look into, although the server is ready.
+    pub notices: BTreeMap<String, String>,
+}
+
+/// What the vault tells a caller.
+pub fn of_vault(vault: &Vault, member: &MemberPermit, condition: ServerCondition) -> StatusReport {
+    let mut report = common(vault.entity(), member, condition);
+    let states = |wanted: &dyn Fn(&SectorState) -> bool| {
+        let mut sectors: Vec<_> = vault
+            .sector_states()
+            .filter(|state| wanted(state))
+            .map(|state| of_sector(vault, state))
+            .collect();
+        sectors.sort_by(|a, b| a.sector.cmp(&b.sector));
+        sectors
+    };
+    match &member.role {
+        MemberRole::Client(client) => {
+            report.sectors = states(&|state| client.sectors.contains(&state.sector.name));
+            report.schemes = schemes(vault, client);
+            report.quota = vault
+                .quotas()
+                .left(&client.organisation, vault.now())
+                .map(QuotaStatus::of);
+        }
+        MemberRole::Operator => report.sectors = states(&|_| true),
+        MemberRole::RightsOfficer(officer) => {
+            report.sectors = states(&|state| officer.sectors.contains(&state.sector.name));
+        }
+        MemberRole::Node(authority) => {
+            report.sectors = states(&|state| state.sector.authorities.contains(&authority.id));
+        }
+        MemberRole::Auditor | MemberRole::Officer(_) | MemberRole::Custodian(_) => {}
+    }
+    report
+}
+
+/// What an authority's node tells a caller.
+pub fn of_node(node: &Node, member: &MemberPermit, condition: ServerCondition) -> StatusReport {
+    let mut report = common(node.entity(), member, condition);
+    report.server.authority = Some(node.authority().id.to_string());
+    if let MemberRole::Officer(own) | MemberRole::Custodian(own) = &member.role
+        && own.id == node.authority().id
+    {
+        let sealed = node.safe().sealed();
+        report.custody = Some(CustodyStatus {
+            sealed: !sealed.is_empty(),
+            sealed_keys: sealed.iter().map(ToString::to_string).collect(),
+        });
+        report.sectors = competent(node, own);
+    }
+    report
+}
+
+/// What both sides tell.
+fn common(entity: &Entity, member: &MemberPermit, condition: ServerCondition) -> StatusReport {
+    let register = entity.register();
+    let watches = watches(entity, &member.role);
+    let ServerCondition { reasons, notices } = condition;
+    let (organisation, authority, operations) = match &member.role {
+        MemberRole::Client(client) => (Some(&client.organisation), None, &client.operations[..]),
+        MemberRole::Node(own) | MemberRole::Officer(own) | MemberRole::Custodian(own) => {
+            (None, Some(&own.id), &[][..])
+        }
+        _ => (None, None, &[][..]),
+    };
+    StatusReport {
+        server: ServerStatus {
+            kind: entity.role().name().to_owned(),
+            deployment: register.deployment.to_string(),
+            authority: None,
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            time: entity.now().to_string(),
+        },
+        caller: CallerStatus {
+            id: member.id.to_string(),
+            role: role_name(&member.role).to_owned(),
+            organisation: organisation.map(Id::to_string),
+            authority: authority.map(Id::to_string),
+            operations: operations
+                .iter()
+                .map(|operation: &Operation| operation.as_str().to_owned())
+                .collect(),
+        },
+        ready: reasons.is_empty(),
+        reasons: if watches {
+            reasons
+        } else {
+            // The words may speak of others: which witness is away, which keys are sealed.
+            let named = reasons.into_keys().map(|about| (about, String::new()));
+            named.collect()
+        },
+        notices: if watches { notices } else { BTreeMap::new() },
+        register: RegisterStatus {
+            version: register.version,
+            digest: crate::id::hex(&register.digest),
+        },
+        sectors: vec![],
+        schemes: vec![],
+        quota: None,
+        custody: None,
+        log: watches.then(|| log(entity)).flatten(),
+        out_of_step: watches.then(|| out_of_step(entity, &member.role)),
+    }
+}
+
+/// Whether the caller runs or watches this server.
+fn watches(entity: &Entity, role: &MemberRole) -> bool {
+    let is_own = |authority: &Authority| match entity.role() {
+        Role::Vault => false,
+        Role::Node(own) => *own == authority.id,
+    };
+    match role {
+        MemberRole::Operator | MemberRole::Auditor => true,
+        MemberRole::Node(_) => *entity.role() == Role::Vault,
+        MemberRole::Officer(authority) | MemberRole::Custodian(authority) => is_own(authority),
+        MemberRole::Client(_) | MemberRole::RightsOfficer(_) => false,
+    }
+}
+
+fn role_name(role: &MemberRole) -> &'static str {
+    match role {
+        MemberRole::Client(_) => "client",
+        MemberRole::Operator => "operator",
+        MemberRole::Auditor => "auditor",
+        MemberRole::RightsOfficer(_) => "rights-officer",
+        MemberRole::Node(_) => "node",
+        MemberRole::Officer(_) => "officer",
+        MemberRole::Custodian(_) => "custodian",
+    }
+}
+
+fn of_sector(vault: &Vault, state: &SectorState) -> SectorStatus {
+    let (now, current) = (vault.now(), state.current());
+    SectorStatus {
+        sector: state.sector.name.clone(),
+        uuid: Some(state.sector.uuid),
+        epoch: Some(current.row.epoch),
+        period: current
+            .terms
+            .granularity
+            .period
+            .map(|length| period_of(length, now)),
+        overlap_until: state
+            .previous(now)
+            .and(state.overlap_ends())
+            .map(|end| end.to_string()),
+        purposes: ids(&state.sector.purposes),
+        schemes: ids(&state.sector.schemes),
+    }
+}
+
+/// The sectors in which an authority is competent, as its own node's register has them. A node
+/// does not know at which epoch they are.
+fn competent(node: &Node, authority: &Authority) -> Vec<SectorStatus> {
+    let sectors = node.register().sectors.values();
+    let of = |sector: &std::sync::Arc<Sector>| SectorStatus {
+        sector: sector.name.clone(),
+        uuid: Some(sector.uuid),
+        epoch: None,
+        period: None,
+        overlap_until: None,
+        purposes: ids(&sector.purposes),
+        schemes: ids(&sector.schemes),
+    };
+    sectors
+        .filter(|sector| sector.authorities.contains(&authority.id))
+        .map(of)
+        .collect()
+}
+
+/// The rules of every scheme that the client's sectors take.
+fn schemes(vault: &Vault, client: &RegisteredClient) -> Vec<SchemeStatus> {
+    let register = vault.register();
+    let taken = |id: &Id| {
+        let mut sectors = client
+            .sectors
+            .iter()
+            .filter_map(|name| register.sector(name));
+        sectors.any(|sector| sector.schemes.contains(id))
+    };
+    let schemes = register.schemes.iter().filter(|(id, _)| taken(id));
+    schemes
+        .map(|(_, scheme)| SchemeStatus::of(scheme.rules()))
+        .collect()
+}
+
+fn log(entity: &Entity) -> Option<LogStatus> {
+    let shown = entity.log().shown(None)?;
+    let cosigners = entity.cosigners().map(|cosigners| cosigners.all());
+    let cosigner = |time: crate::audit::cosign::CosignerTime| CosignerStatus {
+        name: time.name,
+        witness: time.counts,
+        last: time.last.map(|time| time.to_string()),
+    };
+    Some(LogStatus {
+        origin: shown.checkpoint.origin.clone(),
+        entries: shown.checkpoint.size,
+        cosigners: cosigners.into_iter().flatten().map(cosigner).collect(),
+    })
+}
+
+/// The authorities whose node and vault are not in step; a node at the vault learns its own only.
+fn out_of_step(entity: &Entity, role: &MemberRole) -> Vec<String> {
+    let all = entity.orders().out_of_step(entity.now()).into_iter();
+    let seen = |id: &Id| match role {
+        MemberRole::Node(own) => own.id == *id,
+        _ => true,
+    };
+    all.filter(seen).map(|id| id.to_string()).collect()
+}
+
+fn ids(ids: &[Id]) -> Vec<String> {
+    ids.iter().map(Id::to_string).collect()
+}

@@ -1,0 +1,307 @@
+//! Shuts out a register entry at once: a statement of one holder of a register key (for an officer: or
+//! of one approver of their authority) suspends it, and a statement with the quorum of register keys
+//! lifts that.
+//!
+//! It is in force on open connections too from the moment that it is durable, and before the answer.
+//! The decision about each request is [`crate::access::admitted`]. A register in force that no longer
+//! names the entry ends the suspension: the entry is gone.
+
+use std::collections::BTreeSet;
+
+use ed25519_dalek::VerifyingKey;
+use jiff::{SignedDuration, Timestamp};
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use crate::access::SuspensionPermit;
+use crate::audit::AuditEvent;
+use crate::clock::day_of;
+use crate::code::Code;
+use crate::commit::Change;
+use crate::entity::{Entity, EntrySuspension};
+use crate::json::JsonObject;
+use crate::refusal::{Refusal, not_logged};
+use crate::register::{Id, LEAST_BODIES, Register};
+use crate::statement::{Signed, Statement, StatementFault, UnverifiedStatement};
+
+/// How many suspensions one key may sign in a day (UTC): a thief of one key shuts out no more.
+pub const MOST_A_DAY: usize = 10;
+/// How long a statement may be brought after it was written.
+pub const MOST_AGE: SignedDuration = SignedDuration::from_hours(24);
+/// How far the writer's clock may be ahead.
+const AHEAD: SignedDuration = SignedDuration::from_mins(2);
+/// The longest statement, in bytes.
+pub const MAX_STATEMENT: usize = 16 << 10;
+
+/// Why an entry is suspended: a closed list.
+pub const REASONS: [&str; 5] = [
+    "key-stolen",
+    "key-lost",
+    "misuse",
+    "person-left",
+    "precaution",
+];
+
+/// Suspends a register entry, or lifts its suspension.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct SuspensionPayload {
+    /// The deployment's id.
+    pub aud: Id,
+    /// The statement's id: a random UUID (version 4).
+    pub id: Uuid,
+    /// `suspend` or `lift`.
+    pub act: SuspensionAct,
+    /// The id of the register entry.
+    pub entry: Id,
+    /// One of [`REASONS`].
+    pub reason: String,
+    /// When it was written; whole seconds.
+    pub time: Timestamp,
+}
+
+/// What a statement does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum SuspensionAct {
+    /// Shuts the entry out.
+    Suspend,
+    /// Lets it in again.
+    Lift,
+}
+
+impl SuspensionAct {
+    /// The spelling in statements and entries.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Suspend => "suspend",
+            Self::Lift => "lift",
+        }
+    }
+}
+
+impl Statement for SuspensionPayload {
+    const TYP: &'static str = "cloison-suspension+json";
+    const NAME: &'static str = "the statement";
+    const CODE: Code = Code::StatementInvalid;
+    const MAX_TEXT: usize = MAX_STATEMENT;
+
+    fn take(members: &mut JsonObject) -> Result<Self, StatementFault> {
+        let act = match members.text("act")?.as_str() {
+            "suspend" => SuspensionAct::Suspend,
+            "lift" => SuspensionAct::Lift,
+            _ => return Err("`act` is not `suspend` or `lift`".into()),
+        };
+        let payload = Self {
+            aud: members.id("aud")?,
+            id: members.random_uuid("id")?,
+            act,
+            entry: members.id("entry")?,
+            reason: members.text("reason")?,
+            time: members.time("time")?,
+        };
+        if REASONS.contains(&payload.reason.as_str()) {
+            Ok(payload)
+        } else {
+            Err("`reason` is not one of the list in docs/register.md".into())
+        }
+    }
+
+    fn deployment(&self) -> &Id {
+        &self.aud
+    }
+}
+
+/// A statement as it is brought.
+#[derive(Debug, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SuspensionText {
+    /// JWS General JSON, as text.
+    pub statement: String,
+}
+
+/// What a statement did.
+#[derive(Debug, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SuspensionAnswer {
+    /// The entries that are suspended now.
+    pub suspended: Vec<EntrySuspension>,
+}
+
+/// Takes a statement: durable, logged, and in force before the answer.
+///
+/// # Errors
+/// [`Code::StatementInvalid`], [`Code::RequestReplayed`], [`Code::ActRate`],
+/// [`Code::ClockBehind`], [`Code::AuditUnavailable`].
+pub fn bring(
+    entity: &Entity,
+    permit: &SuspensionPermit,
+    text: &str,
+) -> Result<SuspensionAnswer, Refusal> {
+    let now = entity.steady_time()?;
+    let signed = check(text, entity.register(), now)?;
+    let _one_at_a_time = entity.lock_suspensions();
+    let all = entity.suspensions_ever();
+    let says = &signed.says;
+    if all.iter().any(|known| known.id == says.id) {
+        let why = "this statement was taken already; write a new one";
+        return Err(Refusal::new(Code::RequestReplayed, why));
+    }
+    let changed = match says.act {
+        SuspensionAct::Suspend => {
+            check_rate(&all, &signed.persons, now)?;
+            vec![taken(&signed, now, None)]
+        }
+        SuspensionAct::Lift => {
+            let mut lifted: Vec<_> = (all.iter())
+                .filter(|known| known.entry == says.entry && known.lifted.is_none())
+                .cloned()
+                .map(|known| EntrySuspension {
+                    lifted: Some(now),
+                    ..known
+                })
+                .collect();
+            if lifted.is_empty() {
+                return Err(SuspensionPayload::refuse("this entry is not suspended"));
+            }
+            // Kept, so that it is taken once only.
+            lifted.push(taken(&signed, now, Some(now)));
+            lifted
+        }
+    };
+    let event = AuditEvent::Suspension {
+        act: says.act.as_str(),
+        bearer: permit.bearer.clone(),
+        entry: says.entry.clone(),
+        reason: says.reason.clone(),
+        signers: signed.persons.clone(),
+        statement: says.id.to_string(),
+    };
+    let rows = changed.clone();
+    let write: Change = Box::new(move |store, batch| {
+        for row in rows {
+            store.put_suspension(batch, row.id, &row.to_bytes());
+        }
+    });
+    entity
+        .committer()
+        .record(now, event, vec![], vec![write])
+        .map_err(not_logged("nothing is done"))?;
+    entity.put_suspensions(changed);
+    Ok(SuspensionAnswer {
+        suspended: entity.suspensions(),
+    })
+}
+
+fn taken(
+    signed: &Signed<SuspensionPayload, Id>,
+    now: Timestamp,
+    lifted: Option<Timestamp>,
+) -> EntrySuspension {
+    EntrySuspension {
+        id: signed.says.id,
+        entry: signed.says.entry.clone(),
+        reason: signed.says.reason.clone(),
+        signers: signed.persons.clone(),
+        received: now,
+        text: signed.text.clone(),
+        lifted,
+    }
+}
+
+/// Checks form, signatures and age of a statement by a register.
+///
+/// # Errors
+/// [`Code::StatementInvalid`].
+pub fn check(
+    text: &str,
+    register: &Register,
+    now: Timestamp,
+) -> Result<Signed<SuspensionPayload, Id>, Refusal> {
+    let claimed = UnverifiedStatement::<SuspensionPayload>::read(text)?;
+    let age = now.duration_since(claimed.says().time);
+    if age > MOST_AGE || age < -AHEAD {
+        return Err(SuspensionPayload::refuse(
+            "the statement was not written within the last 24 hours; write a new one",
+        ));
+    }
+    let entry = claimed.says().entry.clone();
+    if !register.names(entry.as_str()) {
+        return Err(SuspensionPayload::refuse("the register has no such entry"));
+    }
+    match claimed.says().act {
+        SuspensionAct::Suspend => {
+            let office = "the holder of a register key, or an approver of this officer's authority";
+            claimed.verify(&register.deployment, 1, office, |kid| {
+                signer(register, &entry, kid)
+            })
+        }
+        SuspensionAct::Lift => {
+            let Some(pins) = &register.pins else {
+                return Err(SuspensionPayload::refuse("no register key is pinned here"));
+            };
+            let office = "the holder of a register key";
+            let signed = claimed.verify(&register.deployment, pins.quorum, office, |kid| {
+                register_key(register, kid)
+            })?;
+            check_bodies(register, &signed.persons)?;
+            Ok(signed)
+        }
+    }
+}
+
+fn register_key<'r>(register: &'r Register, kid: &str) -> Option<(Id, &'r VerifyingKey)> {
+    let keys = register.pins.iter().flat_map(|pins| &pins.keys);
+    let mut keys = keys.filter(|pinned| pinned.id.as_str() == kid);
+    keys.next().map(|pinned| (pinned.id.clone(), &pinned.key))
+}
+
+/// The key of a person who may suspend an entry.
+fn signer<'r>(register: &'r Register, entry: &Id, kid: &str) -> Option<(Id, &'r VerifyingKey)> {
+    register_key(register, kid).or_else(|| {
+        let own = |authority: &&std::sync::Arc<crate::register::Authority>| {
+            authority.officers.contains_key(entry) || authority.custodians.contains_key(entry)
+        };
+        let authorities = register.authorities.values().filter(own);
+        let mut approvers = authorities.flat_map(|authority| authority.approvers.values());
+        approvers
+            .find(|approver| approver.id.as_str() == kid)
+            .map(|approver| (approver.id.clone(), &approver.key))
+    })
+}
+
+/// The rule of a register's own signatures: two bodies, one of them the commission.
+fn check_bodies(register: &Register, persons: &[Id]) -> Result<(), Refusal> {
+    let Some(pins) = &register.pins else {
+        return Err(SuspensionPayload::refuse("no register key is pinned here"));
+    };
+    let signed = pins
+        .keys
+        .iter()
+        .filter(|pinned| persons.contains(&pinned.id));
+    let bodies: BTreeSet<_> = signed.map(|pinned| &pinned.body).collect();
+    if bodies.len() >= LEAST_BODIES && bodies.contains(&pins.commission) {
+        Ok(())
+    } else {
+        Err(SuspensionPayload::refuse(
+            "a suspension is lifted by register keys of two bodies, one of them the commission",
+        ))
+    }
+}
+
+fn check_rate(all: &[EntrySuspension], signers: &[Id], now: Timestamp) -> Result<(), Refusal> {
+    let today = |known: &&EntrySuspension| day_of(known.received) == day_of(now);
+    for signer in signers {
+        let signed = all.iter().filter(today);
+        if signed
+            .filter(|known| known.signers.contains(signer))
+            .count()
+            >= MOST_A_DAY
+        {
+            let why = format!("one key suspends at most {MOST_A_DAY} entries a day");
+            let tomorrow = (i64::from(day_of(now)) + 1) * 86_400 - now.as_second();
+            let seconds = u32::try_from(tomorrow).unwrap_or(86_400);
+            return Err(Refusal::new(Code::ActRate, why).come_back_in(seconds));
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,286 @@
+//! A changed register comes into force while vault and node run: whole, or not at all.
+
+use serde_json::{Value, json};
+
+use super::common::{Door, QUORUM, Reply, Side, World, batch_path, request, texts};
+
+/// A second hospital with a sub-sector of its own and one client, as blocks of the register.
+fn hospital(certificate: &str) -> String {
+    format!(
+        r#"
+[[organisation]]
+id = "chu-fes"
+name = "Centre hospitalier universitaire Hassan II, Fès"
+quota = {{ items-per-second = 20000, items-per-day = 2000000 }}
+
+[[sector]]
+uuid = "7b0d3c52-94d8-4a2e-9a4e-6f7a5f0a1c11"
+name = "health.chu-fes"
+tag = "chuf"
+parent = "health"
+granularity = {{}}
+text-form = "bech32m"
+reversible = true
+schemes = ["cnie"]
+purposes = ["care"]
+authorities = ["court"]
+epoch-overlap-days = 30
+retention-years = 20
+
+[sector.declaration]
+controller = "Centre hospitalier universitaire Hassan II, Fès"
+purpose = "Care in hospital"
+persons = "Patients"
+data = "Stays, diagnoses, acts"
+received = "2026-11-01"
+decided = "2026-11-02"
+decision = "explicit"
+
+[[client]]
+id = "chu-fes"
+organisation = "chu-fes"
+certificate = "{certificate}"
+sectors = ["health.chu-fes"]
+operations = ["tokenize"]
+purposes = ["care"]
+"#
+    )
+}
+
+fn joined(world: &World) {
+    let key = world.certify("chu-fes", 2026, 2036);
+    world.edit_register(|text| text + &hospital(&key));
+}
+
+fn reload(world: &World, caller: &str, door: Door) -> Reply {
+    world.post_json(caller, door, "/v1/register/reload", &json!({}))
+}
+
+fn without_client(text: &str, id: &str) -> String {
+    let from = text.find(&format!("[[client]]\nid = \"{id}\"")).unwrap();
+    let until = from + 2 + text[from + 2..].find("\n[").unwrap() - 1;
+    format!("{}{}", &text[..from], &text[until..])
+}
+
+#[test]
+fn a_hospital_joins_without_a_restart() {
+    let mut world = World::new();
+    let before = world.health_pseudonyms(&["AB123456"]);
+    joined(&world);
+    let done = reload(&world, "operator", Door::Control).ok();
+    assert_eq!(done["changed"], true);
+    assert_eq!(done["register"]["version"], 2);
+    assert_eq!(done["before"]["version"], 1);
+    assert_eq!(done["opened"], json!(["health.chu-fes:1"]));
+    let again = reload(&world, "operator", Door::Control).ok();
+    assert_eq!(again["changed"], false, "nothing to do");
+
+    let own = world.tokenize(
+        "chu-fes",
+        "health.chu-fes",
+        "cnie",
+        Some("care"),
+        &["AB123456"],
+    );
+    assert!(own[0].starts_with("chuf1"));
+    assert_eq!(world.health_pseudonyms(&["AB123456"]), before);
+
+    // Until the node has it too, nothing is released, and both say why.
+    let order = world.sign(&world.order("health.chu-fes", &own), QUORUM);
+    let refused = world.reidentify(&order, "health.chu-fes", &own);
+    assert!(refused.status >= 400);
+    let done = reload(&world, "officer", Door::Officers).ok();
+    assert_eq!(done["register"]["version"], 2);
+    let order = world.sign(&world.order("health.chu-fes", &own), QUORUM);
+    let opened = world.reidentify(&order, "health.chu-fes", &own).ok();
+    assert_eq!(opened["items"][0]["value"], "AB123456");
+
+    // The store kept both, and an auditor may see them.
+    let history = world
+        .get("auditor", Door::Control, "/v1/register/history")
+        .ok();
+    let versions: Vec<_> = history["registers"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|row| row["version"].as_u64().unwrap())
+        .collect();
+    assert_eq!(versions, [1, 2]);
+    let kept = world
+        .get("auditor", Door::Control, "/v1/register/history/2")
+        .ok();
+    assert_eq!(kept["text"].as_str().unwrap(), world.read("register.toml"));
+    assert_eq!(
+        kept["signatures"].as_str().unwrap(),
+        world.read("register.jws")
+    );
+
+    world.stop();
+    let entries: Vec<Value> = world.entries(Side::Vault);
+    let entry = entries
+        .iter()
+        .find(|entry| entry["event"] == "register")
+        .unwrap();
+    assert_eq!(
+        (
+            &entry["actor"],
+            &entry["register_version"],
+            &entry["before_version"]
+        ),
+        (&"operator".into(), &2.into(), &1.into())
+    );
+    assert_eq!(entry["opened"][0]["sector"], "health.chu-fes");
+    assert_eq!(
+        entries
+            .iter()
+            .filter(|entry| entry["event"] == "register")
+            .count(),
+        1,
+        "a reload with nothing to do leaves no entry"
+    );
+
+    // And it goes on after a restart.
+    world.start(Side::Vault, &[]);
+    assert_eq!(
+        world.tokenize(
+            "chu-fes",
+            "health.chu-fes",
+            "cnie",
+            Some("care"),
+            &["AB123456"]
+        ),
+        own
+    );
+}
+
+#[test]
+fn a_client_taken_out_is_refused_on_its_open_connection() {
+    let world = World::new();
+    let body =
+        json!({"scheme": "cnie", "purpose": "billing", "identifiers": ["AB123456"]}).to_string();
+    let asked = request(
+        "POST",
+        &batch_path("health"),
+        &[("content-type", "application/json")],
+        body.as_bytes(),
+    );
+    let asked = String::from_utf8(asked)
+        .unwrap()
+        .replace("connection: close", "connection: keep-alive");
+    let mut open = world.connect(Some("cnss-health"), Door::Data);
+    open.write(asked.as_bytes()).unwrap();
+    assert_eq!(texts(&open.read_one().unwrap().ok()["pseudonyms"]).len(), 1);
+    world.edit_register(|text| without_client(&text, "cnss-health"));
+    reload(&world, "operator", Door::Control).ok();
+    open.write(asked.as_bytes()).unwrap();
+    let refused = open.read_one().unwrap();
+    assert_eq!(
+        (refused.status, refused.code().as_str()),
+        (401, "unknown-client")
+    );
+}
+
+#[test]
+fn a_register_with_any_fault_leaves_the_one_before() {
+    let world = World::new();
+    let person = world.health_pseudonyms(&["AB123456"]);
+    let good = world.read("register.toml");
+    let signers = ["operations", "commission"];
+    let raised = good.replace("\nversion = 1\n", "\nversion = 2\n");
+    let refusal = |code: &str| {
+        let reply = reload(&world, "operator", Door::Control);
+        assert_eq!(
+            (reply.status, reply.code().as_str()),
+            (409, "register-refused")
+        );
+        let detail = reply.json()["detail"].as_str().unwrap().to_owned();
+        assert!(detail.contains(&format!("\n{code}: ")), "{detail}");
+        assert_eq!(world.health_pseudonyms(&["AB123456"]), person);
+        detail
+    };
+
+    // A frozen fact, terms and a key of the log at once: all are answered.
+    let frozen = raised.replace("tag = \"sante\"", "tag = \"soins\"");
+    world.write_register(&frozen, &signers);
+    refusal("register-frozen");
+    let terms = raised.replacen("granularity = {}", "granularity = { purpose = true }", 1);
+    world.write_register(&terms, &signers);
+    let detail = refusal("register-terms");
+    assert!(detail.contains("--advance health"), "{detail}");
+    let other = good.replace("title = \"Settlement of claims\"", "title = \"Claims\"");
+    world.write_register(&other, &signers);
+    refusal("register-changed");
+    world.write_register(&raised, &signers[..1]);
+    refusal("register-signatures");
+    world.write("register.toml", &good[..good.len() / 2]);
+    refusal("register-signatures");
+    std::fs::remove_file(world.path("register.toml")).unwrap();
+    refusal("register-unreadable");
+    std::fs::create_dir(world.path("register.toml")).unwrap();
+    refusal("register-unreadable");
+    std::fs::remove_dir(world.path("register.toml")).unwrap();
+
+    // Nobody but an operator may ask.
+    world.write_register(&raised, &signers);
+    for (caller, door, status) in [
+        ("cnss-health", Door::Control, 403),
+        ("auditor", Door::Control, 403),
+        ("node", Door::Control, 403),
+    ] {
+        assert_eq!(reload(&world, caller, door).status, status, "{caller}");
+    }
+    // Mended, it comes into force; and then the one before is older.
+    reload(&world, "operator", Door::Control).ok();
+    world.write_register(&good, &signers);
+    refusal("register-older");
+}
+
+#[test]
+fn a_vault_killed_during_a_reload_has_one_register_or_the_other() {
+    let mut world = World::new();
+    world.health_pseudonyms(&["AB123456"]);
+    joined(&world);
+    for (wait, version) in [0, 2, 6, 12].into_iter().zip(2..) {
+        let operator = world.client("operator");
+        let asking = std::thread::spawn(move || operator.reload_register().is_ok());
+        std::thread::sleep(std::time::Duration::from_millis(wait));
+        world.kill(Side::Vault);
+        asking.join().unwrap();
+        // A start takes what lies there, whether the reload was in time or not.
+        world.start(Side::Vault, &[]);
+        let history = world
+            .get("operator", Door::Control, "/v1/register/history")
+            .ok();
+        let versions: Vec<_> = history["registers"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|row| row["version"].as_u64().unwrap())
+            .collect();
+        assert_eq!(versions, (1..=version).collect::<Vec<_>>());
+        let own = world.tokenize(
+            "chu-fes",
+            "health.chu-fes",
+            "cnie",
+            Some("care"),
+            &["AB123456"],
+        );
+        assert!(own[0].starts_with("chuf1"));
+        world.stop();
+        let entries = world.entries(Side::Vault);
+        let opened = entries
+            .iter()
+            .filter_map(|entry| entry["opened"].as_array())
+            .flatten()
+            .filter(|opened| opened["sector"] == "health.chu-fes");
+        assert_eq!(opened.count(), 1, "the sector's epoch opened once");
+        // A register that came into force while the process ran has its entry before the start's.
+        let first = entries
+            .iter()
+            .find(|entry| entry["register_version"] == version)
+            .unwrap();
+        assert!(["register", "start"].contains(&first["event"].as_str().unwrap()));
+        world.start(Side::Vault, &[]);
+        world.edit_register(|text| text);
+    }
+}
