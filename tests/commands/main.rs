@@ -3,6 +3,7 @@
 
 #[path = "../common/actors.rs"]
 mod actors;
+mod ceremonies;
 mod client;
 #[path = "../common/mod.rs"]
 mod common;

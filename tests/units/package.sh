@@ -9,8 +9,8 @@ fail() { echo "error: $1" >&2; exit 1; }
 began=$SECONDS
 
 if [ -z "${CLOISON_PACKAGE_ROOT:-}" ]; then
-    new=$(realpath "$(ops/package)")
-    old=${1:-$(ops/package --deb-version "$(dpkg-deb -f "$new" Version)~before" --output target/before/)}
+    new=$(realpath "$(ops/package --fast --output target/after/)")
+    old=${1:-$(ops/package --deb-version "$(dpkg-deb -f "$new" Version)~before" --fast --output target/before/)}
     old=$(realpath "$old")
     step "built: $(basename "$old") and $(basename "$new"), $(($(stat -c %s "$new") >> 20)) MiB"
     place=$(mktemp -d)
@@ -33,6 +33,7 @@ root=$CLOISON_PACKAGE_ROOT new=$1 old=$2
 ip link set lo up
 mount -t proc proc "$root/proc"
 inside() { chroot "$root" "$@"; }
+exec_inside() { exec chroot "$root" "$@"; } # in the background: the shell becomes the program, and gets its signals
 install_package() { dpkg --root="$root" -i "$1" > "$root/dpkg.log" 2>&1 || { cat "$root/dpkg.log"; fail "$1 does not install"; }; }
 
 install_package "$old"
@@ -49,7 +50,7 @@ hand() { # HOLDER FOLDER
     python3 -c 'import json, sys
 rows = json.load(open(sys.argv[1]))["holders"]
 print("\n".join(f for row in rows if row["holder"] == sys.argv[2] for f in row["files"]))' "$root/root/made.json" "$1" |
-        tar -C "$root/root/all" -c --files-from=- | tar -C "$root$2" -x
+        tar -C "$root/root/all" -c --files-from=- | inside tar -C "$2" -x
 }
 for program in vault:vault authority:node witness:witness; do
     user=cloison-${program%:*}
@@ -65,7 +66,7 @@ step 'divided a deployment'
 start() { # PROGRAM
     local unit=$root/usr/lib/systemd/system/cloison-$1.service
     # shellcheck disable=SC2046
-    inside setpriv --reuid "cloison-$1" --regid "cloison-$1" --clear-groups \
+    exec_inside setpriv --reuid "cloison-$1" --regid "cloison-$1" --clear-groups \
         $(sed -n 's/^ExecStart=//p' "$unit") 2>> "$root/root/$1.log" &
     echo $! > "$root/root/$1.pid"
 }

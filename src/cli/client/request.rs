@@ -16,8 +16,9 @@ use crate::terminal::{CommandError, print, print_json};
 /// Make a key and the block of the register to hand in, to become a client of the vault
 #[derive(clap::Args)]
 #[command(after_long_help = "Example:\n  \
-    cloison client request --id chu-fes --organisation chu-fes --organisation-name 'CHU Hassan II, Fès' \\\n    \
-    --sector health.chu-fes --purpose care --url https://vault.example.org:8443 --server vault.pem --out chu-fes\n\n\
+    cloison client request --id chu-fes --organisation chu-fes \\\n    \
+    --organisation-name 'CHU Hassan II, Fès' --sector health.chu-fes --purpose care \\\n    \
+    --url https://vault.example.org:8443 --server vault.pem --out chu-fes\n\n\
     The folder has then: the private key (0600), which never leaves this machine; its certificate; the client file; and request.toml. Hand in \
     request.toml, and read its fingerprint out by telephone. Those who keep the register run `cloison register add request.toml`. \
     A new sector's declaration is pasted into request.toml first ([[sector]], docs/register.md).")]
