@@ -11,6 +11,7 @@ use super::inputs::{present_second, read_person_key, read_register, write_new};
 use super::signed_file;
 use crate::clock::{Clock as _, SystemClock};
 use crate::epoch::statement::{Destruction, DestructionPayload, check as check_statement};
+use crate::id::Id;
 use crate::refusal::Refusal;
 use crate::register::Register;
 use crate::statement::{self, Statement as _, UnverifiedStatement};
@@ -269,11 +270,7 @@ fn check(args: &StatementCheckArgs) -> Result<(), CommandError> {
     print(shown(payload).trim_end())?;
     match check_statement(&text, &register, SystemClock.now()) {
         Ok(signed) => {
-            let signers: Vec<_> = signed
-                .persons
-                .iter()
-                .map(super::super::id::Id::as_str)
-                .collect();
+            let signers: Vec<_> = signed.persons.iter().map(Id::as_str).collect();
             print(format_args!(
                 "Signed by {}: it allows this once, until {}.",
                 signers.join(", "),
