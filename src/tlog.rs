@@ -9,8 +9,10 @@
 //! | [`proof_file`] | one entry with its proof, in one text | C2SP `tlog-proof` |
 //! | [`source`], [`walk`] | where a log is read from; the check of all of it, down to each entry | |
 //! | [`witness`] | cosigning other logs | C2SP `tlog-witness` |
+//! | `base64` | Base64 in its one spelling | RFC 4648 |
 //! | [`checkpoint_file`] | a file that holds one checkpoint and is changed by compare-and-swap | |
 
+pub(crate) mod base64;
 pub mod checkpoint;
 pub mod checkpoint_file;
 pub mod note;

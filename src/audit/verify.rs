@@ -10,6 +10,7 @@ use ed25519_dalek::VerifyingKey;
 use super::entry_check::EntryCheck;
 use super::origin::{TrustedLogKey, owner_and_shard};
 pub use super::report::{Cosignature, LogReport, LogsReport, TimeReversal};
+use crate::tlog::base64;
 use crate::tlog::checkpoint::{Checkpoint, CheckpointError};
 use crate::tlog::note::{SignedNote, Verifier};
 use crate::tlog::path::LogResource;
@@ -145,7 +146,7 @@ impl Verification<'_> {
         log.note.clone_from(&note);
         log.origin.clone_from(&head.origin);
         log.size = head.size;
-        log.root = data_encoding::BASE64.encode(&head.root);
+        log.root = base64::encode(&head.root);
         let own = owner_and_shard(&head.origin).map(|(_, shard)| shard.to_string());
         if !shard.is_empty() && own.as_deref() != Some(shard) {
             log.find(

@@ -3,9 +3,9 @@
 
 use std::fmt;
 
-use data_encoding::BASE64;
 use ed25519_dalek::{SigningKey, VerifyingKey};
 
+use super::base64;
 use super::note::{NoteError, SignatureKind, SignedNote, Verifier, sign};
 use super::tree::Hash;
 
@@ -27,7 +27,7 @@ impl fmt::Debug for Checkpoint {
             "Checkpoint({} {} {})",
             self.origin,
             self.size,
-            BASE64.encode(&self.root)
+            base64::encode(&self.root)
         )
     }
 }
@@ -39,7 +39,7 @@ impl Checkpoint {
             "{}\n{}\n{}\n",
             self.origin,
             self.size,
-            BASE64.encode(&self.root)
+            base64::encode(&self.root)
         )
     }
 
@@ -59,7 +59,7 @@ impl Checkpoint {
         let mut lines = text.strip_suffix('\n')?.split('\n');
         let (origin, size, root) = (lines.next()?, lines.next()?, lines.next()?);
         let number: u64 = size.parse().ok()?;
-        let root = BASE64.decode(root.as_bytes()).ok()?.try_into().ok()?;
+        let root = base64::decode(root)?.try_into().ok()?;
         let plain =
             !origin.is_empty() && number.to_string() == size && lines.all(|line| !line.is_empty());
         plain.then(|| Self {

@@ -7,9 +7,11 @@
 
 use std::fmt;
 
-use data_encoding::{BASE64, HEXLOWER};
+use data_encoding::HEXLOWER;
 use ed25519_dalek::{Signature as Ed25519, Signer as _, SigningKey, VerifyingKey};
 use sha2::{Digest as _, Sha256};
+
+use super::base64;
 
 /// The most bytes of a note. A checkpoint with dozens of cosignatures is shorter.
 pub const MAX_NOTE: usize = 64 * 1024;
@@ -67,7 +69,7 @@ impl Verifier {
         let read = || {
             let (name, rest) = text.split_once('+')?;
             let (id, key) = rest.split_once('+')?;
-            let bytes = BASE64.decode(key.as_bytes()).ok()?;
+            let bytes = base64::decode(key)?;
             let (kind, key) = bytes.split_first()?;
             let kind = [SignatureKind::Log, SignatureKind::Cosigner]
                 .into_iter()
@@ -105,7 +107,7 @@ impl fmt::Display for Verifier {
             "{}+{}+{}",
             self.name,
             HEXLOWER.encode(&self.id),
-            BASE64.encode(&key)
+            base64::encode(&key)
         )
     }
 }
@@ -159,7 +161,7 @@ fn line(name: &str, kind: SignatureKind, key: &SigningKey, signature: &[u8]) -> 
     let id = key_id(name, kind, &key.verifying_key());
     format!(
         "— {name} {}\n",
-        BASE64.encode(&[&id[..], signature].concat())
+        base64::encode(&[&id[..], signature].concat())
     )
 }
 
@@ -208,7 +210,7 @@ impl<'a> SignedNote<'a> {
         lines
             .map(|line| {
                 let (name, signature) = line.strip_prefix("— ")?.split_once(' ')?;
-                let bytes = BASE64.decode(signature.as_bytes()).ok()?;
+                let bytes = base64::decode(signature)?;
                 let (id, bytes) = bytes.split_first_chunk::<4>()?;
                 is_name(name).then(|| NoteSignature {
                     name,

@@ -3,9 +3,9 @@
 
 use std::fmt::Write as _;
 
-use data_encoding::BASE64;
 use ed25519_dalek::VerifyingKey;
 
+use super::base64;
 use super::checkpoint::{Checkpoint, CheckpointError};
 use super::note::SignedNote;
 use super::proof::is_included;
@@ -55,12 +55,12 @@ impl ProofFile {
     pub fn text(&self) -> String {
         let mut text = format!(
             "{HEADER}\nextra {}\nindex {}\n",
-            BASE64.encode(&self.entry),
+            base64::encode(&self.entry),
             self.index
         );
         // Writing to a String cannot fail.
         for hash in &self.path {
-            let _ = writeln!(text, "{}", BASE64.encode(hash));
+            let _ = writeln!(text, "{}", base64::encode(hash));
         }
         text + "\n" + &self.checkpoint
     }
@@ -74,12 +74,10 @@ impl ProofFile {
             let (head, checkpoint) = text.split_once("\n\n")?;
             let mut lines = head.split('\n');
             (lines.next()? == HEADER).then_some(())?;
-            let entry = BASE64
-                .decode(lines.next()?.strip_prefix("extra ")?.as_bytes())
-                .ok()?;
+            let entry = base64::decode(lines.next()?.strip_prefix("extra ")?)?;
             let number = lines.next()?.strip_prefix("index ")?;
             let index: u64 = number.parse().ok()?;
-            let path = lines.map(|line| BASE64.decode(line.as_bytes()).ok()?.try_into().ok());
+            let path = lines.map(|line| base64::decode(line)?.try_into().ok());
             let path = path.collect::<Option<Vec<Hash>>>()?;
             let plain = index.to_string() == number && path.len() <= MAX_PATH;
             plain.then(|| Self {

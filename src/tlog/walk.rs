@@ -4,9 +4,9 @@
 
 use std::fmt;
 
-use data_encoding::BASE64;
 use serde::Serialize;
 
+use super::base64;
 use super::checkpoint::Checkpoint;
 use super::path::LogResource;
 use super::source::{LogSource, LogSourceError, read_or_wider, split_bundle};
@@ -450,5 +450,5 @@ fn tile_name(id: TileId) -> String {
 
 /// A root as people see it.
 fn shown(root: &Hash) -> String {
-    BASE64.encode(root)
+    base64::encode(root)
 }

@@ -8,11 +8,12 @@ use std::io;
 use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
 
-use data_encoding::{BASE64, HEXLOWER};
+use data_encoding::HEXLOWER;
 use ed25519_dalek::{SigningKey, VerifyingKey};
 use jiff::Timestamp;
 use sha2::{Digest as _, Sha256};
 
+use super::base64;
 use super::checkpoint::{Checkpoint, CheckpointError};
 use super::checkpoint_file::{CheckpointFile, CheckpointFileError};
 use super::note::{SignatureKind, Verifier, cosign};
@@ -53,7 +54,7 @@ impl CheckpointSubmission {
     pub fn text(&self) -> String {
         let mut text = format!("old {}\n", self.old);
         for hash in &self.proof {
-            let _ = writeln!(text, "{}", BASE64.encode(hash));
+            let _ = writeln!(text, "{}", base64::encode(hash));
         }
         text + "\n" + &self.note
     }
@@ -64,7 +65,7 @@ impl CheckpointSubmission {
         let mut lines = head.split('\n');
         let number = lines.next()?.strip_prefix("old ")?;
         let old: u64 = number.parse().ok()?;
-        let proof = lines.map(|line| BASE64.decode(line.as_bytes()).ok()?.try_into().ok());
+        let proof = lines.map(|line| base64::decode(line)?.try_into().ok());
         let proof = proof.collect::<Option<Vec<Hash>>>()?;
         (old.to_string() == number && proof.len() <= MAX_PROOF).then(|| Self {
             old,
