@@ -121,7 +121,7 @@ impl Store {
         order: Option<Uuid>,
     ) -> Result<Vec<ActRow>, StoreError> {
         let mut prefix = NameField::of(authority).bytes().into_owned();
-        prefix.extend(order.iter().flat_map(uuid::Uuid::as_bytes));
+        prefix.extend(order.iter().flat_map(Uuid::as_bytes));
         let rows = self.rows(ORDER_ACT, &prefix)?.into_iter();
         Ok(rows
             .map(|((order, digest), value)| ActRow {
