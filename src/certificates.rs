@@ -81,7 +81,8 @@ impl TlsInspection {
         let mut inspection = Self::default();
         for file in files {
             match file {
-                NamedFile::Certificates(path) => inspection.pins(path),
+                NamedFile::Pin(path) => inspection.is_read(tls::pin_of_file(path)),
+                NamedFile::Authorities(path) => inspection.is_read(authorities(path)),
                 NamedFile::Identity {
                     certificate,
                     key,
@@ -98,14 +99,9 @@ impl TlsInspection {
         self.faults.iter().chain(&self.warnings)
     }
 
-    /// Certificates whose keys are pins. Their dates say nothing here.
-    fn pins(&mut self, path: &Path) {
-        let read = tls::read_certificates(path);
-        let checked = read.and_then(|all| {
-            all.iter()
-                .try_for_each(|one| tls::key_of(path, one).map(drop))
-        });
-        if let Err(fault) = checked {
+    /// Takes what reading a file of other sides' certificates came to. Their dates say nothing here.
+    fn is_read<T>(&mut self, read: Result<T, TlsError>) {
+        if let Err(fault) = read {
             self.fault(fault);
         }
     }
@@ -209,6 +205,13 @@ impl TlsInspection {
     fn warn(&mut self, warning: impl Display) {
         self.warnings.push(warning.to_string());
     }
+}
+
+/// Reads the certificates of the authorities that a client asks of its servers.
+fn authorities(path: &Path) -> Result<(), TlsError> {
+    let all = tls::read_certificates(path)?;
+    all.iter()
+        .try_for_each(|one| tls::key_of(path, one).map(drop))
 }
 
 /// Reads a certificate's dates and the digest of its key, and checks that the private key belongs to it. Of

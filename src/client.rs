@@ -40,6 +40,7 @@ use crate::code::Code;
 use crate::config::ClientConfig;
 use crate::http::problem::ProblemBody;
 use crate::http::tls::TlsError;
+use crate::register::SpkiDigest;
 use crate::vault::QuotaLeft;
 
 /// The most bytes that an answer may have: 100 000 items with everything around them, and room to
@@ -212,14 +213,17 @@ impl Client {
     }
 
     /// Reads the files again. If they are good, the next request goes over a new connection that is
-    /// set up from them; requests under way end on the old ones.
+    /// set up from them; requests under way end on the old ones. Returns the keys that the server may
+    /// have from now on if they are others than before.
     ///
     /// # Errors
     /// [`ClientError::Setup`]; nothing changes then.
-    pub fn reload(&self) -> Result<(), ClientError> {
+    pub fn reload(&self) -> Result<Option<Vec<SpkiDigest>>, ClientError> {
         let read = PinnedAgent::read(&self.0.config, self.0.timeouts)?;
-        *self.0.agent.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(read);
-        Ok(())
+        let mut agent = self.0.agent.write().unwrap_or_else(PoisonError::into_inner);
+        let others = (agent.pins != read.pins).then(|| read.pins.clone());
+        *agent = Arc::new(read);
+        Ok(others)
     }
 
     /// The files and the server.
@@ -272,7 +276,7 @@ impl Client {
         body: &[u8],
         reply: &mut Vec<u8>,
     ) -> Result<(), ClientError> {
-        let PinnedAgent { agent, own } = &*self.agent();
+        let PinnedAgent { agent, own, .. } = &*self.agent();
         let request = agent
             .post(format!("{}{path}", self.base()))
             .content_type(content_type);
@@ -290,7 +294,7 @@ impl Client {
         body: &[u8],
         reply: &mut Vec<u8>,
     ) -> Result<u16, ClientError> {
-        let PinnedAgent { agent, own } = &*self.agent();
+        let PinnedAgent { agent, own, .. } = &*self.agent();
         let sent = agent
             .post(format!("{}{path}", self.base()))
             .content_type(content_type)
@@ -310,7 +314,7 @@ impl Client {
     /// # Errors
     /// All but [`ClientError::Setup`].
     pub fn get(&self, path: &str, reply: &mut Vec<u8>) -> Result<(), ClientError> {
-        let PinnedAgent { agent, own } = &*self.agent();
+        let PinnedAgent { agent, own, .. } = &*self.agent();
         let sent = agent.get(format!("{}{path}", self.base())).call();
         self.finish(own, sent, reply)
     }

@@ -13,11 +13,14 @@ use super::last_words::HearLastWords;
 use super::{Timeouts, pins};
 use crate::config::ClientConfig;
 use crate::http::tls::{Identity, TlsError};
+use crate::register::SpkiDigest;
 
 /// Connections that show one certificate and believe the servers of one set of pins.
 pub(super) struct PinnedAgent {
     pub(super) agent: Agent,
     pub(super) own: Arc<OwnCertificate>,
+    /// The keys of the servers that it believes.
+    pub(super) pins: Vec<SpkiDigest>,
 }
 
 impl PinnedAgent {
@@ -25,7 +28,7 @@ impl PinnedAgent {
     pub(super) fn read(config: &ClientConfig, timeouts: Timeouts) -> Result<Self, TlsError> {
         let identity = Identity::read(&config.certificate, &config.key)?;
         let own = Arc::new(OwnCertificate::of(config, &identity));
-        let tls = pins::tls_config(config, identity)?;
+        let (tls, pins) = pins::tls_config(config, identity)?;
         let connector =
             ().chain(TcpConnector::default())
                 .chain(HearLastWords)
@@ -51,6 +54,7 @@ impl PinnedAgent {
         Ok(Self {
             agent: Agent::with_parts(agent, connector, DefaultResolver::default()),
             own,
+            pins,
         })
     }
 }

@@ -52,6 +52,8 @@ pub enum HandshakeFault {
     UnknownKey(Arc<OwnCertificate>),
     /// The entry of our key in the server's register has ended.
     EndedEntry(Arc<OwnCertificate>),
+    /// The entry of our key in the server's register is suspended.
+    SuspendedEntry(Arc<OwnCertificate>),
     /// The server refused our certificate for another reason.
     Certificate(Arc<OwnCertificate>, AlertDescription),
     /// The server refused for a reason that has nothing to do with our certificate.
@@ -77,6 +79,11 @@ impl fmt::Display for FaultAt<'_> {
             HandshakeFault::EndedEntry(own) => write!(
                 f,
                 "the entry of your key in the register of {base} has ended: the digest of {own} is {}",
+                own.digest_text()
+            ),
+            HandshakeFault::SuspendedEntry(own) => write!(
+                f,
+                "the entry of your key in the register of {base} is suspended: the digest of {own} is {}",
                 own.digest_text()
             ),
             HandshakeFault::Certificate(own, alert) => {
@@ -140,9 +147,9 @@ impl HandshakeFault {
         match alert {
             A::AccessDenied => Self::UnknownKey(own),
             A::CertificateExpired => Self::EndedEntry(own),
+            A::CertificateRevoked => Self::SuspendedEntry(own),
             A::BadCertificate
             | A::UnsupportedCertificate
-            | A::CertificateRevoked
             | A::CertificateUnknown
             | A::CertificateRequired
             | A::DecryptError
@@ -160,6 +167,9 @@ impl HandshakeFault {
             }
             Self::EndedEntry(_) => {
                 "have those who keep the register set a later `until`, or make a new key and hand in its digest"
+            }
+            Self::SuspendedEntry(_) => {
+                "ask those who keep the register why; they lift it together (`cloison client suspend --lift`), or enter another key"
             }
             Self::Certificate(..) => {
                 "check `certificate` in the client file: an X.509 certificate (version 3) with a key that TLS 1.3 can use"

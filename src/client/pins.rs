@@ -1,4 +1,4 @@
-//! Which servers a client believes: those that hold a key of a certificate in `server`.
+//! Which servers a client believes: those that hold the key of a certificate in `server`.
 //!
 //! The key is the pin. Name, issuer and dates of the server's certificate do not matter, so that no
 //! certificate authority can play the server, and no date stops a client. Where the client file
@@ -19,23 +19,24 @@ use rustls::{
 };
 
 use crate::config;
-use crate::http::tls::{Identity, TlsError, key_of, provider, read_certificates, spki_digest};
+use crate::http::tls::{Identity, TlsError, pin_of_file, provider, read_certificates, spki_digest};
 use crate::register::SpkiDigest;
 
 /// The set-up of TLS for a client file: it shows `identity`, and believes the servers that the file
-/// pins.
+/// pins. With it come those pins.
 ///
 /// # Errors
 /// A file that cannot be read, or is not what it should be.
 pub fn tls_config(
     config: &config::ClientConfig,
     identity: Identity,
-) -> Result<ClientConfig, TlsError> {
+) -> Result<(ClientConfig, Vec<SpkiDigest>), TlsError> {
     let of = |path: &std::path::Path| {
         let path = path.to_owned();
         move |error: rustls::Error| TlsError::Rustls { path, error }
     };
     let verifier = PinnedServers::read(config)?;
+    let pins = verifier.pins.clone();
     let builder = ClientConfig::builder_with_provider(provider())
         .with_protocol_versions(&[&TLS13])
         .map_err(of(&config.certificate))?;
@@ -45,7 +46,7 @@ pub fn tls_config(
         .with_client_auth_cert(identity.chain, identity.key)
         .map_err(of(&config.certificate))?;
     tls.resumption = rustls::client::Resumption::disabled();
-    Ok(tls)
+    Ok((tls, pins))
 }
 
 /// The server holds a key, and it is not one that the client file pins.
@@ -70,12 +71,8 @@ struct PinnedServers {
 
 impl PinnedServers {
     fn read(config: &config::ClientConfig) -> Result<Self, TlsError> {
-        let mut pins = vec![];
-        for path in &config.server {
-            for certificate in read_certificates(path)? {
-                pins.push(key_of(path, &certificate)?);
-            }
-        }
+        let pins = config.server.iter().map(|path| pin_of_file(path));
+        let pins = pins.collect::<Result<_, _>>()?;
         let Some(path) = &config.ca else {
             return Ok(Self {
                 pins,

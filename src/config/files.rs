@@ -23,8 +23,10 @@ pub enum PairUse {
 /// A file or folder that a configuration names, and what it has to be.
 #[derive(Debug, Clone)]
 pub enum NamedFile<'c> {
-    /// Certificates: a server's, whose key is a pin, or those of an authority.
-    Certificates(&'c Path),
+    /// A server's certificate, whose key is a pin.
+    Pin(&'c Path),
+    /// Certificates of the authorities that must have issued a server's.
+    Authorities(&'c Path),
     /// A certificate, and the private key that belongs to it.
     Identity {
         /// The certificate's chain.
@@ -125,8 +127,9 @@ impl ClientConfig {
             key: &self.key,
             shown,
         };
-        let servers = self.server.iter().chain(&self.ca);
-        let mut files: Vec<_> = servers.map(|path| NamedFile::Certificates(path)).collect();
+        let pins = self.server.iter().map(|path| NamedFile::Pin(path));
+        let authority = self.ca.iter().map(|path| NamedFile::Authorities(path));
+        let mut files: Vec<_> = pins.chain(authority).collect();
         files.push(own);
         files
     }

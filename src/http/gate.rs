@@ -32,7 +32,9 @@ pub(super) struct Gate {
     /// Its log takes refusals.
     entity: Option<EntityInForce>,
     counts: Arc<ListenerCounts>,
-    refusals: OncePerSecond,
+    /// For each kind of [`KeyRefusal`], so that strangers, who can come as often as they like, hide
+    /// nobody whom the register names.
+    refusals: [OncePerSecond; 3],
 }
 
 impl Gate {
@@ -48,7 +50,7 @@ impl Gate {
             check,
             entity,
             counts,
-            refusals: OncePerSecond::new(),
+            refusals: std::array::from_fn(|_| OncePerSecond::new()),
         })
     }
 
@@ -80,7 +82,7 @@ impl Gate {
     }
 
     /// Counts and logs a refusal. Anybody can cause any number of them, so the log of the process
-    /// mentions one a second, with a count, and the audit log has at most one entry a second for
+    /// mentions one of a kind a second, with a count, and the audit log has at most one entry a second for
     /// refusals of one actor and code.
     fn note(&self, key: SpkiDigest, refused: KeyRefusal) {
         self.counts.strangers.one();
@@ -90,7 +92,12 @@ impl Gate {
             .map_or(access::UNKNOWN.to_owned(), |entity| {
                 access::actor(entity.get().register(), key)
             });
-        if let Some(count) = self.refusals.count() {
+        let kind = match refused {
+            KeyRefusal::Stranger => 0,
+            KeyRefusal::Suspended => 1,
+            KeyRefusal::Ended(_) => 2,
+        };
+        if let Some(count) = self.refusals[kind].count() {
             let listener = self.listener;
             match refused {
                 KeyRefusal::Stranger => tracing::warn!(

@@ -54,6 +54,15 @@ pub enum TlsError {
         /// The certificate's file.
         certificate: PathBuf,
     },
+    /// A file whose key is to be a pin has more than one certificate.
+    #[error("{}: has {count} certificates; a file that `server` names holds one, the server's own: leave those of its \
+             authorities out, and put another server's into a file of its own", path.display())]
+    ManyCertificates {
+        /// The file.
+        path: PathBuf,
+        /// How many it has.
+        count: usize,
+    },
     /// The certificate cannot be read.
     #[error("{}: is not an X.509 certificate of version 3 that TLS can use", path.display())]
     Form {
@@ -167,6 +176,21 @@ pub fn key_of(path: &Path, certificate: &CertificateDer<'_>) -> Result<SpkiDiges
     spki_digest(certificate).map_err(|_| TlsError::Form {
         path: path.to_owned(),
     })
+}
+
+/// The same, of the only certificate in a PEM file, whose key is to be a pin. A second one would make a
+/// pin of whatever stands there: the key of an authority, where somebody names a whole chain.
+///
+/// # Errors
+/// A file that is missing, unreadable, or has no certificate or several.
+pub fn pin_of_file(path: &Path) -> Result<SpkiDigest, TlsError> {
+    match read_certificates(path)?.as_slice() {
+        [own] => key_of(path, own),
+        several => Err(TlsError::ManyCertificates {
+            path: path.to_owned(),
+            count: several.len(),
+        }),
+    }
 }
 
 /// The same, of the first certificate in a PEM file.

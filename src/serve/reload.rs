@@ -55,12 +55,23 @@ impl TlsUser {
         }
     }
 
-    /// Sets it up from its files as they are now; says what is wrong with them.
+    /// Sets it up from its files as they are now; says what is wrong with them. The log names the keys
+    /// that are shown and believed from now on, so that nobody exchanges them unseen.
     fn reload(&self) -> Result<(), String> {
         match self {
-            Self::Listeners(tls) => tls.reload().map(drop).map_err(|error| error.to_string()),
-            Self::Caller(client) => client.reload().map_err(|error| error.to_string()),
+            Self::Listeners(tls) => {
+                if let Some(key) = tls.reload().map_err(|error| error.to_string())? {
+                    tracing::warn!(?key, "the listeners show another certificate");
+                }
+            }
+            Self::Caller(client) => {
+                let server = client.base();
+                if let Some(keys) = client.reload().map_err(|error| error.to_string())? {
+                    tracing::warn!(%server, ?keys, "other keys of the server are believed");
+                }
+            }
         }
+        Ok(())
     }
 }
 
@@ -96,7 +107,7 @@ impl TlsKeeper {
         registry: &Registry,
     ) -> io::Result<Self> {
         let mut keeper = Self {
-            read: states(&users),
+            read: vec![],
             seen: vec![],
             users,
             inspect: Box::new(inspect),
@@ -105,6 +116,8 @@ impl TlsKeeper {
             hangup: signal(SignalKind::hangup())?,
             said: BTreeSet::new(),
         };
+        // They were read at the start, and may have changed since.
+        keeper.reload();
         keeper.show(registry);
         keeper.seen.clone_from(&keeper.read);
         Ok(keeper)
@@ -119,14 +132,12 @@ impl TlsKeeper {
             tokio::select! {
                 Some(()) = self.hangup.recv() => tokio::task::block_in_place(|| {
                     tracing::info!("SIGHUP: reading again what can be read again");
-                    self.reload();
-                    self.show(&registry);
+                    self.read_again(&registry);
                     at_hangup.iter().for_each(|again| again());
                 }),
                 _ = looks.tick() => tokio::task::block_in_place(|| {
                     if self.has_changed() {
-                        self.reload();
-                        self.show(&registry);
+                        self.read_again(&registry);
                     } else if look.is_multiple_of(INSPECT) {
                         self.show(&registry);
                     }
@@ -143,7 +154,15 @@ impl TlsKeeper {
         is_settled && self.seen != self.read
     }
 
-    fn reload(&mut self) {
+    fn read_again(&mut self, registry: &Registry) {
+        if self.reload() {
+            tracing::info!("the TLS files were read again");
+        }
+        self.show(registry);
+    }
+
+    /// Returns whether all of them could be used.
+    fn reload(&mut self) -> bool {
         // Taken before the files are read: what changes meanwhile is a change.
         self.read = states(&self.users);
         let faults: BTreeSet<String> = self
@@ -151,15 +170,14 @@ impl TlsKeeper {
             .iter()
             .filter_map(|user| user.reload().err())
             .collect();
-        if faults.is_empty() {
-            tracing::info!("the TLS files were read again");
-        }
+        let all_good = faults.is_empty();
         for fault in faults {
             tracing::warn!(
                 fault,
                 "the TLS files cannot be used; those that were read before stay in use"
             );
         }
+        all_good
     }
 
     /// Inspects the files: shows on `/readyz` (as a notice) and in the log what is to be said of them,

@@ -240,7 +240,7 @@ fn shown(world: &World, door: Door) -> String {
 }
 
 #[track_caller]
-fn eventually(what: &str, mut is: impl FnMut() -> bool) {
+pub fn eventually(what: &str, mut is: impl FnMut() -> bool) {
     let end = Instant::now() + Duration::from_secs(60);
     while !is() {
         assert!(Instant::now() < end, "{what}");

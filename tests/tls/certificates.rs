@@ -184,6 +184,21 @@ fn no_authority_can_play_the_server() {
     assert!(server.ask(&client, "/peer").is_err());
 }
 
+/// A chain in `server` would make pins of its authorities' keys, too.
+#[test]
+fn a_pin_is_a_file_of_one_certificate() {
+    let pki = Pki::new();
+    let read = |name| std::fs::read_to_string(pki.path(name)).unwrap();
+    std::fs::write(pki.path("chain.pem"), read("server.pem") + &read("ca.pem")).unwrap();
+    let mut config = pki.client_config("client", "https://localhost:1".into());
+    config.server = vec![pki.path("chain.pem")];
+    let refused = Client::new(&config).map(drop).unwrap_err().to_string();
+    assert!(
+        refused.contains("chain.pem: has 2 certificates"),
+        "{refused}"
+    );
+}
+
 /// Beside `server`, an authority must have issued the certificate, for this host and this day.
 #[test]
 fn an_authority_beside_the_pin_must_hold_too() {

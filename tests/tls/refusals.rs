@@ -167,12 +167,14 @@ fn alert(
 fn a_certificate_without_its_key_learns_nothing_of_the_register() {
     let pki = Pki::new();
     let (known, ended) = (pki.client("known"), pki.client("ended"));
+    let suspended = pki.client("suspended");
     pki.client("stranger");
     let server = ServerTls::read(&pki.server_files())
         .unwrap()
         .for_clients(move |key| match key.0 {
             key if key == known => Ok(()),
             key if key == ended => Err(KeyRefusal::Ended("2026-01-31".parse().unwrap())),
+            key if key == suspended => Err(KeyRefusal::Suspended),
             _ => Err(KeyRefusal::Stranger),
         });
     let alert = |certificate, key| alert(&server, &pki, certificate, key);
@@ -185,10 +187,15 @@ fn a_certificate_without_its_key_learns_nothing_of_the_register() {
         alert("ended", "ended"),
         Some(AlertDescription::CertificateExpired)
     );
+    assert_eq!(
+        alert("suspended", "suspended"),
+        Some(AlertDescription::CertificateRevoked)
+    );
     let thief = alert("known", "client");
     assert_eq!(thief, Some(AlertDescription::DecryptError));
     assert_eq!(alert("stranger", "client"), thief);
     assert_eq!(alert("ended", "client"), thief);
+    assert_eq!(alert("suspended", "client"), thief);
 }
 
 #[test]
@@ -208,6 +215,21 @@ fn an_entry_that_has_ended_is_told_as_such() {
             said.contains("has ended") && said.contains(&digest),
             "{said}"
         );
+    }
+}
+
+#[test]
+fn an_entry_that_is_suspended_is_told_as_such() {
+    let pki = Pki::new();
+    let digest = HEXLOWER.encode(&pki.client("suspended"));
+    let address = serve(&pki, || Err(KeyRefusal::Suspended), 2, turn_away);
+    let config = pki.client_config("suspended", format!("https://{address}"));
+    for error in refused(&Client::new(&config).unwrap()) {
+        let said = error.to_string();
+        assert!(said.contains("is suspended"), "{said}");
+        assert!(said.contains(&digest), "{said}");
+        let remedy = fault(&error).remedy();
+        assert!(remedy.contains("those who keep the register"), "{remedy}");
     }
 }
 

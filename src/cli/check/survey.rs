@@ -45,7 +45,7 @@ impl Survey {
         let keyring = Keyring::default();
         match file {
             // Inspected with the pairs.
-            NamedFile::Certificates(_) => {}
+            NamedFile::Pin(_) | NamedFile::Authorities(_) => {}
             NamedFile::Identity { key, .. } => self.private_key(key),
             NamedFile::Secret(deposit, kind) => {
                 self.secret(deposit, || keyring.read(deposit, *kind).map(drop));

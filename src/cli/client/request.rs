@@ -104,7 +104,7 @@ pub(super) fn run(args: &ClientRequestArgs) -> Result<(), CommandError> {
             "the last day on which the entry is to be in force, as in 2036-12-31",
         ));
     }
-    crate::http::tls::spki_digest_of_file(&args.server)
+    crate::http::tls::pin_of_file(&args.server)
         .map_err(|error| CommandError::new(error, "--server names the vault's certificate, PEM"))?;
     let server = read_public(&args.server, 1 << 20)
         .map_err(|error| CommandError::new(error, "--server names the vault's certificate, PEM"))?;

@@ -19,7 +19,7 @@ use rustls::{
     CertificateError, DigitallySignedStruct, DistinguishedName, ServerConfig, SignatureScheme,
 };
 
-use super::{Identity, TlsError, provider, spki_digest};
+use super::{Identity, TlsError, key_of, provider, spki_digest};
 use crate::access::KeyRefusal;
 use crate::config::TlsFiles;
 use crate::register::SpkiDigest;
@@ -45,17 +45,18 @@ impl ServerTls {
     }
 
     /// Reads both files again and, if they are good, shows them from the next handshake on. Both are
-    /// exchanged together; connections that stand are not touched. Returns whether the certificate
-    /// is another one.
+    /// exchanged together; connections that stand are not touched. Returns the digest of its key if
+    /// the certificate is another one.
     ///
     /// # Errors
     /// As [`ServerTls::read`]; the certificate that was shown is shown further.
-    pub fn reload(&self) -> Result<bool, TlsError> {
+    pub fn reload(&self) -> Result<Option<SpkiDigest>, TlsError> {
         let read = read_pair(&self.files)?;
+        let key = key_of(&self.files.certificate, &read.cert[0])?;
         let mut shown = self.shown.0.write().unwrap_or_else(PoisonError::into_inner);
         let is_other = shown.cert != read.cert;
         *shown = read;
-        Ok(is_other)
+        Ok(is_other.then_some(key))
     }
 
     /// The files.
@@ -65,7 +66,8 @@ impl ServerTls {
 
     /// For a listener that takes the clients whose keys `admit` admits. It is asked within the
     /// handshake, and only about a key whose holder has proved possession; a client that it refuses
-    /// gets the alert `access_denied` or, if its entry has ended, `certificate_expired`.
+    /// gets the alert `access_denied`, or if its entry has ended `certificate_expired`, or if its entry
+    /// is suspended `certificate_revoked`.
     pub fn for_clients(
         &self,
         admit: impl Fn(SpkiDigest) -> Result<(), KeyRefusal> + Send + Sync + 'static,

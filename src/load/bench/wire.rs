@@ -43,7 +43,7 @@ impl LoadTarget {
         };
         let identity =
             Identity::read(&client.certificate, &client.key).map_err(|error| fault(&error))?;
-        let tls = pins::tls_config(client, identity).map_err(|error| fault(&error))?;
+        let (tls, _) = pins::tls_config(client, identity).map_err(|error| fault(&error))?;
         let authority = client.url.strip_prefix("https://").unwrap_or_default();
         let (host, port) = authority
             .rsplit_once(':')

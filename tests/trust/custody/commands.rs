@@ -328,7 +328,8 @@ fn init_with_custodians_says_who_holds_what() {
     let world = World::asleep();
     let said = done(&world.cloison(&["init", "pilot", "--custodians", "3", "--threshold", "2"]));
     assert!(
-        said.contains("each custodian") && said.contains("secrets/custodians/*"),
+        said.contains("custodian-3  custodian")
+            && said.contains("secrets/custodians/custodian-3.share"),
         "{said}"
     );
     done(&world.cloison(&["check", "pilot/vault.toml", "pilot/node.toml"]));
