@@ -41,7 +41,9 @@ pub fn renewed(output: &Output) -> Value {
 pub fn complains(output: &Output, of: &str) {
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     assert_eq!(output.status.code(), Some(1), "{said}");
-    assert!(said.contains(of) && said.contains("hint: "), "{said}");
+    // As text, or with `--json` as an object.
+    let hints = said.contains("hint: ") || said.contains("\"hint\":");
+    assert!(said.contains(of) && hints, "{said}");
 }
 
 /// A new key in a file of the node's, named in node.toml; its public half.

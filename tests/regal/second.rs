@@ -126,6 +126,7 @@ fn enter_the_ministry(world: &World, key: &str) -> u16 {
         &format!(":{}", court_control.port()),
         &format!(":{control}"),
     );
+    let client = swap(&client, "tls/vault.pem", "tls/node.pem");
     world.write("clients/ministry.toml", &swap(&client, url, &theirs));
     health
 }
