@@ -19,7 +19,9 @@ use cloison::inspection::decision::InspectionDecision;
 use cloison::jws;
 use cloison::keys::file::FileError;
 use cloison::keys::sector_secrets::SectorSecretStore;
-use cloison::keys::{AuditSecret, AuthoritySecret, IdentitySecret, Key, SectorSecret, StoreSecret};
+use cloison::keys::{
+    AuditSecret, AuthoritySecret, IdentitySecret, JournalSecret, Key, SectorSecret, StoreSecret,
+};
 use cloison::order::act::{ActKind, ActPayload};
 use cloison::order::book::Book;
 use cloison::order::{self, LegalBasis, OrderPayload, PseudonymScope, RequestPayload};
@@ -103,6 +105,7 @@ fn write(path: &Path) -> Vec<u8> {
         identity: IdentitySecret(secret(1)),
         audit: AuditSecret(secret(2)),
         store: vec![(1, StoreSecret(secret(5)))],
+        journal: vec![(1, JournalSecret(secret(9)))],
         sector: Box::new(Shelf),
         segment: SigningKey::from_bytes(&[7; 32]),
         log: LogParts::new(SigningKey::from_bytes(&[8; 32])),
@@ -632,6 +635,7 @@ fn tiles_byte_for_byte() {
         identity: IdentitySecret(secret(1)),
         audit: AuditSecret(secret(2)),
         store: vec![(1, StoreSecret(secret(5)))],
+        journal: vec![(1, JournalSecret(secret(9)))],
         sector: Box::new(BothVersions),
         segment: SigningKey::from_bytes(&[7; 32]),
         log: LogParts::new(SigningKey::from_bytes(&[8; 32])),

@@ -13,11 +13,13 @@ use crate::audit::log::{Appender, KnownLoss, Log, LogError, LogParts};
 use crate::cli::assent::{Assent, Irreversible};
 use crate::cli::check;
 use crate::clock::{Clock as _, SystemClock};
-use crate::commit::Committer;
 use crate::commit::small::SmallChunks;
+use crate::commit::{Committer, WriterSeals};
 use crate::config::{NodeConfig, VaultConfig};
 use crate::keys::custody::{Deposit, Keyring};
 use crate::keys::file::SecretKind;
+use crate::keys::sector_secrets::read_journal;
+use crate::seal::journal::JournalCipher;
 use crate::store::index::Index;
 use crate::store::{Store, StoreError};
 use crate::terminal::files::read_text;
@@ -72,6 +74,7 @@ struct ResumePlace {
     store: Arc<Store>,
     owner: String,
     key: Deposit,
+    journal: Deposit,
     keyring: Keyring,
     second: PathBuf,
 }
@@ -80,16 +83,24 @@ impl ResumePlace {
     /// Opens the store that a configuration names; that fails while the process runs.
     fn read(config: &Path) -> Result<Self, CommandError> {
         let invalid = |error| CommandError::new(error, "correct the file and try again");
-        let (store, owner, key, openers, second) = if check::is_node(&read_text(config)?) {
+        let (store, owner, key, journal, openers, second) = if check::is_node(&read_text(config)?) {
             let node = NodeConfig::load(config).map_err(invalid)?;
             let owner = format!("{}/node/{}", node.deployment, node.authority);
             let second = node.log.second;
-            (node.store, owner, node.checkpoint, node.openers, second)
+            let (key, journal) = (node.checkpoint, node.journal);
+            (node.store, owner, key, journal, node.openers, second)
         } else {
             let vault = VaultConfig::load(config).map_err(invalid)?;
             let owner = format!("{}/vault", vault.deployment);
-            let (key, second) = (vault.secrets.checkpoint, vault.log.second);
-            (vault.store, owner, key, vault.openers, second)
+            let (key, journal) = (vault.secrets.checkpoint, vault.secrets.journal);
+            (
+                vault.store,
+                owner,
+                key,
+                journal,
+                vault.openers,
+                vault.log.second,
+            )
         };
         let Some(second) = second else {
             return Err(CommandError::new(
@@ -107,6 +118,7 @@ impl ResumePlace {
             store: Arc::new(Store::open(&store, &owner).map_err(failed)?),
             owner,
             key,
+            journal,
             keyring: openers.keyring(),
             second,
         })
@@ -125,6 +137,24 @@ impl ResumePlace {
         };
         let (store, now) = (self.store.clone(), SystemClock.now());
         Ok(Log::open(store, &self.owner, parts, now))
+    }
+
+    /// The writer of the log, for the one entry that is to be written.
+    fn writer(&self, log: &Log, appender: Appender) -> Result<Committer, CommandError> {
+        let poisoned =
+            Box::new(|error: &StoreError| tracing::error!(%error, "the entry cannot be written"));
+        let (index, small, clock) = (
+            Arc::new(Index::default()),
+            SmallChunks::default(),
+            Arc::new(SystemClock),
+        );
+        let journal = read_journal(&self.keyring, &self.journal).map_err(failed)?;
+        let seals = WriterSeals {
+            chunks: None,
+            journal: JournalCipher::new(&journal),
+        };
+        let store = log.store().clone();
+        Committer::start(store, appender, index, seals, small, clock, poisoned).map_err(failed)
     }
 }
 
@@ -160,7 +190,7 @@ fn go_on_after_restore(args: &AuditResumeArgs, place: &ResumePlace) -> Result<()
     let (log, appender) = place.open(Some(KnownLoss::AfterRestore))?.map_err(failed)?;
     let before = log.latest().map(|published| published.tree.shard);
     // The writer writes the entry about the loss before anything else.
-    let writer = writer(&log, appender).map_err(failed)?;
+    let writer = place.writer(&log, appender)?;
     let started = Instant::now();
     let resumed = loop {
         let latest = log.latest();
@@ -208,7 +238,7 @@ fn go_on_without_second(args: &AuditResumeArgs, place: &ResumePlace) -> Result<(
     let (log, appender) = place.open(Some(KnownLoss::SecondLost))?.map_err(failed)?;
     let last = log.latest();
     let last = last.ok_or_else(|| failed("the store has no checkpoint"))?;
-    let writer = writer(&log, appender).map_err(failed)?;
+    let writer = place.writer(&log, appender)?;
     let event = AuditEvent::SecondLost {
         checkpoint: last.note.clone(),
     };
@@ -233,24 +263,4 @@ fn go_on_without_second(args: &AuditResumeArgs, place: &ResumePlace) -> Result<(
 /// Why an entry was not written: the log's own fault, or else `late`.
 fn trouble(log: &Log, late: &str) -> String {
     log.trouble().unwrap_or_else(|| late.to_owned())
-}
-
-/// The writer of a log, for the one entry that is to be written.
-fn writer(log: &Log, appender: Appender) -> Result<Committer, StoreError> {
-    let poisoned =
-        Box::new(|error: &StoreError| tracing::error!(%error, "the entry cannot be written"));
-    let (index, small, clock) = (
-        Arc::new(Index::default()),
-        SmallChunks::default(),
-        Arc::new(SystemClock),
-    );
-    Committer::start(
-        log.store().clone(),
-        appender,
-        index,
-        None,
-        small,
-        clock,
-        poisoned,
-    )
 }
