@@ -588,28 +588,28 @@ impl CommitWriter {
             self.store
                 .put_quota_used(batch, &count.organisation, count.day, items);
         }
-        self.journal.put_off(&batch.take_changes(), true);
+        self.journal.put_off(&batch.take_changes());
     }
 
     /// Makes the commit's sealed side record, if one is due, and the entry that names it where the
-    /// commit has no other. A commit with an entry raises the clock's `mark`.
+    /// commit has no other. The clock's `mark` is stored with it.
     fn record(
         &mut self,
         batch: &mut RowBatch,
         log: &mut GroupLog,
-        changes: StateChanges,
+        mut changes: StateChanges,
         (now, mark): (Timestamp, i64),
         last: bool,
     ) -> Option<Vec<u8>> {
-        if log.len() == 0 {
-            if !self.journal.needs_entry(&changes, now, last) {
-                return None;
-            }
+        if log.len() == 0 && self.journal.needs_entry(&changes, now, last) {
             log.name_record(now);
         }
+        if log.len() == 0 || !self.journal.is_due(&changes, now, last) {
+            return None;
+        }
         self.store.put_clock_mark(batch, mark);
-        self.journal.put_off(&batch.take_changes(), false);
-        let record = self.journal.record(changes, now, last)?;
+        changes.append(&batch.take_changes());
+        let record = self.journal.record(changes, now);
         let entry = self.log.place_of(log.first() + log.len() - 1);
         Some(self.journal.cipher.seal(entry, record.as_bytes()))
     }

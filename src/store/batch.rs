@@ -111,6 +111,11 @@ impl StateChanges {
         })
     }
 
+    /// Adds other changes behind these.
+    pub fn append(&mut self, later: &Self) {
+        self.0.extend_from_slice(&later.0);
+    }
+
     /// Adds a change, unless its column is not of state.
     pub fn push(&mut self, change: StateChange<'_>) {
         let (kind, column, key, last) = match change {
