@@ -6,6 +6,7 @@
 //! acknowledgement could be of something lost.
 
 mod audit;
+mod batch;
 mod chunks;
 mod columns;
 pub mod contract;
@@ -16,6 +17,7 @@ mod fields;
 mod first_start;
 pub mod index;
 mod inspections;
+mod journal;
 mod migrations;
 mod moved;
 mod opening;
@@ -37,6 +39,7 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 pub use audit::{ItemTag, Shard, TreeRow};
+pub use batch::{RowBatch, StateChange, StateChanges};
 pub use columns::{COLUMNS, ChunkKey, ColumnName, EpochRow, PARTITIONED};
 use columns::{META, TypedColumn};
 pub use erase::ErasureDue;
@@ -48,7 +51,7 @@ pub use order_copies::{CopiesRow, CopyRow, copy_location};
 pub use orders::{ActRow, OrderKey};
 use place::StorePlace;
 pub use registers::RegisterRow;
-pub use rocks::{RocksEngine, RowBatch};
+pub use rocks::RocksEngine;
 use rows::{RowEngine, ScanRange, ScanStep};
 pub use space::DiskSpace;
 pub use tags::{EntryKeys, TagKind, TagPlace};
@@ -77,7 +80,7 @@ impl Store {
     /// # Errors
     /// [`StoreError::Engine`] once, and [`StoreError::Poisoned`] ever after.
     pub fn commit(&self, batch: RowBatch) -> Result<(), StoreError> {
-        self.write(|| self.engine.commit(batch))
+        self.write(|| self.engine.commit(batch.rows))
     }
 
     /// Makes a durable write. After one that fails, none is made any more.
@@ -108,8 +111,9 @@ impl Store {
         K: RowField + ?Sized,
         V: RowField + ?Sized,
     {
-        self.engine
-            .put(batch, column.name, &key.bytes(), &value.bytes());
+        let (key, value, column) = (&key.bytes()[..], &value.bytes()[..], column.name);
+        batch.changes.push(StateChange::Put { column, key, value });
+        self.engine.put(&mut batch.rows, column, key, value);
     }
 
     fn delete<K: RowField + ?Sized, V: ?Sized>(
@@ -118,7 +122,9 @@ impl Store {
         column: TypedColumn<K, V>,
         key: &K,
     ) {
-        self.engine.delete(batch, column.name, &key.bytes());
+        let (key, column) = (&key.bytes()[..], column.name);
+        batch.changes.push(StateChange::Delete { column, key });
+        self.engine.delete(&mut batch.rows, column, key);
     }
 
     fn get<K, V>(&self, column: TypedColumn<K, V>, key: &K) -> Result<Option<V::Owned>, StoreError>

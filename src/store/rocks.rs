@@ -36,9 +36,9 @@ pub struct RocksEngine {
 
 /// Rows that RocksDB will write together or not at all.
 #[derive(Default)]
-pub struct RowBatch(WriteBatch);
+pub struct RocksBatch(WriteBatch);
 
-impl RowBatch {
+impl RocksBatch {
     /// Whether there is nothing to write.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
@@ -51,7 +51,7 @@ impl RowBatch {
 }
 
 impl RowEngine for RocksEngine {
-    type Batch = RowBatch;
+    type Batch = RocksBatch;
 
     fn read(&self, column: ColumnName, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
         self.db
@@ -109,19 +109,19 @@ impl RowEngine for RocksEngine {
         Ok(rows.status().map_err(|source| self.failed(source))?)
     }
 
-    fn put(&self, batch: &mut RowBatch, column: ColumnName, key: &[u8], value: &[u8]) {
+    fn put(&self, batch: &mut RocksBatch, column: ColumnName, key: &[u8], value: &[u8]) {
         batch.0.put_cf(self.column(column), key, value);
     }
 
-    fn delete(&self, batch: &mut RowBatch, column: ColumnName, key: &[u8]) {
+    fn delete(&self, batch: &mut RocksBatch, column: ColumnName, key: &[u8]) {
         batch.0.delete_cf(self.column(column), key);
     }
 
-    fn delete_range(&self, batch: &mut RowBatch, column: ColumnName, from: &[u8], until: &[u8]) {
+    fn delete_range(&self, batch: &mut RocksBatch, column: ColumnName, from: &[u8], until: &[u8]) {
         batch.0.delete_range_cf(self.column(column), from, until);
     }
 
-    fn commit(&self, batch: RowBatch) -> Result<(), StoreError> {
+    fn commit(&self, batch: RocksBatch) -> Result<(), StoreError> {
         let mut durable = WriteOptions::default();
         durable.set_sync(true);
         self.db
