@@ -22,6 +22,8 @@
 mod people;
 pub mod process;
 mod records;
+pub mod seeded;
+pub mod shim;
 mod wire;
 
 use std::fs;
@@ -328,6 +330,15 @@ impl World {
     /// SIGKILL: no chance to write anything.
     pub fn kill(&mut self, side: Side) {
         self.slot(side).take().expect("it runs").kill();
+    }
+
+    /// A signal to one that runs.
+    pub fn signal(&self, side: Side, signal: i32) {
+        let process = match side {
+            Side::Vault => &self.vault,
+            Side::Node => &self.node,
+        };
+        process.as_ref().expect("it runs").signal(signal);
     }
 
     /// Stops both and starts both.
