@@ -25,6 +25,7 @@ mod records;
 pub mod seeded;
 pub mod shim;
 mod wire;
+pub mod witness;
 
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr};
