@@ -6,11 +6,15 @@
 
 #[path = "../common/mod.rs"]
 mod common;
+#[path = "../regal/people.rs"]
+#[allow(dead_code)]
+mod people;
 
 mod bound;
 mod clock;
 mod concurrent;
 mod copies;
+mod crash_state;
 mod damage;
 mod erase;
 mod export;
@@ -21,6 +25,7 @@ mod load;
 mod merge;
 mod model;
 mod overload;
+mod powerloss;
 mod retire;
 mod rights;
 mod slow;
