@@ -19,6 +19,7 @@ use crate::terminal::{CommandError, Voice, log, set_voice};
 mod assent;
 pub mod audit;
 pub mod authority;
+pub mod backup;
 pub mod check;
 pub mod client;
 mod client_file;
@@ -107,6 +108,8 @@ enum CloisonCommand {
     Rights(rights::RightsCommand),
     #[command(subcommand)]
     Secrets(secrets::SecretsCommand),
+    #[command(subcommand)]
+    Backup(backup::BackupCommand),
     #[command(subcommand)]
     Audit(audit::AuditCommand),
     #[command(subcommand)]
@@ -206,6 +209,7 @@ fn run(command: CloisonCommand) -> Result<(), CommandError> {
         CloisonCommand::Register(command) => register::run(command),
         CloisonCommand::Rights(command) => rights::run(command),
         CloisonCommand::Secrets(command) => secrets::run(command),
+        CloisonCommand::Backup(command) => backup::run(command),
         CloisonCommand::Audit(command) => audit::run(command),
         CloisonCommand::Witness(command) => witness::run(command),
         CloisonCommand::Doctor(args) => doctor::run(args),

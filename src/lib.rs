@@ -28,6 +28,7 @@
 //! | [`reload`] | puts a changed register in force while a side runs; the registers that were in force |
 //! | [`reidentify`], [`migrate`], [`unseal`], [`renewal`] | use cases again: the two uses of an order, and the node's keys |
 //! | [`resumption`] | acknowledging at the node that the vault's log lost entries at a restore |
+//! | [`backup`] | backups of a store: taken while it runs, signed, verified, pruned |
 //! | [`inspection`], [`rights`] | use cases: those who watch, and the persons concerned |
 //! | [`status`] | what a caller may know of a server, by their role |
 //! | [`config`] | configuration files |
@@ -45,6 +46,7 @@
 
 pub mod access;
 pub mod audit;
+pub mod backup;
 pub mod certificates;
 pub mod cli;
 pub mod client;

@@ -27,6 +27,7 @@ mod registers;
 mod rocks;
 pub mod rows;
 mod segments;
+mod snapshot;
 mod space;
 mod state;
 mod suspensions;
@@ -50,6 +51,7 @@ use place::StorePlace;
 pub use registers::RegisterRow;
 pub use rocks::{RocksEngine, RowBatch};
 use rows::{RowEngine, ScanRange, ScanStep};
+pub use snapshot::StoreSnapshot;
 pub use space::DiskSpace;
 pub use tags::{EntryKeys, TagKind, TagPlace};
 

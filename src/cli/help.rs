@@ -22,6 +22,7 @@ const GROUPS: &[(&str, &[&str])] = &[
             "register",
             "epoch",
             "secrets",
+            "backup",
             "statement",
             "clock",
             "bench",

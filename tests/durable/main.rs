@@ -7,6 +7,7 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+mod backup;
 mod bound;
 mod clock;
 mod concurrent;
