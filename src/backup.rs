@@ -65,7 +65,7 @@ impl BackupProgress {
     ///
     /// # Errors
     /// [`RepositoryError::Stopped`]
-    fn read(&self, bytes: u64) -> Result<(), RepositoryError> {
+    pub fn read(&self, bytes: u64) -> Result<(), RepositoryError> {
         self.done.fetch_add(bytes, Ordering::Relaxed);
         if self.stop.load(Ordering::Acquire) {
             return Err(RepositoryError::Stopped);
@@ -74,7 +74,7 @@ impl BackupProgress {
     }
 
     /// Notes how many bytes are to be read.
-    fn expect(&self, bytes: u64) {
+    pub fn expect(&self, bytes: u64) {
         self.all.store(bytes, Ordering::Relaxed);
     }
 }

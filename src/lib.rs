@@ -29,6 +29,7 @@
 //! | [`reidentify`], [`migrate`], [`unseal`], [`renewal`] | use cases again: the two uses of an order, and the node's keys |
 //! | [`resumption`] | acknowledging at the node that the vault's log lost entries at a restore |
 //! | [`backup`] | backups of a store: taken while it runs, signed, verified, pruned |
+//! | [`restore`] | restores a store from a backup: whole, or not at all |
 //! | [`inspection`], [`rights`] | use cases: those who watch, and the persons concerned |
 //! | [`status`] | what a caller may know of a server, by their role |
 //! | [`config`] | configuration files |
@@ -80,6 +81,7 @@ pub mod register;
 pub mod reidentify;
 pub mod reload;
 pub mod renewal;
+pub mod restore;
 pub mod resumption;
 pub mod rights;
 pub mod seal;

@@ -2,6 +2,7 @@
 
 mod backup;
 mod descriptors;
+mod drill;
 mod figures;
 mod first_start;
 mod reload;
@@ -15,6 +16,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+pub use drill::{DrillStart, drill_node, drill_vault};
 use figures::PersonFigures;
 use reload::{AtHangup, TlsKeeper, TlsUser};
 use tokio::task::AbortHandle;

@@ -149,7 +149,7 @@ impl BackupKeeper {
         }
         let every = SignedDuration::try_from(every).unwrap_or(SignedDuration::MAX);
         let last = self.last().ok().flatten();
-        let is_due = last.is_none_or(|last| now.duration_since(last) >= every);
+        let is_due = last.is_none_or(|last| now.duration_since(last).abs() >= every);
         let again = SignedDuration::from_secs(AGAIN).min(every);
         unpoisoned(self.jobs.lock()).not_before = now.checked_add(again).ok();
         if is_due && let Err(refusal) = self.create_for(BY_TIMER.to_owned(), false, true) {

@@ -23,16 +23,18 @@ use ed25519_dalek::VerifyingKey;
 use jiff::Timestamp;
 use jiff::fmt::strtime;
 
+use crate::audit::origin::owner_and_shard;
 use crate::id::{from_hex, hex};
 use crate::json::{JsonFault, JsonObject};
 use crate::jws::{self, JwsError};
+use crate::store::Shard;
 
 /// The `typ` of a manifest.
 pub const TYP: &str = "cloison-backup+json";
 /// The time in a backup's id.
 const ID_TIME: &str = "%Y%m%dT%H%M%SZ";
 
-/// The id of a backup: ids sort by time.
+/// The id of a backup.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct BackupId(String);
 
@@ -87,6 +89,13 @@ pub struct BackupLogHead {
     pub size: u64,
     /// The Merkle root over them.
     pub root: [u8; 32],
+}
+
+impl BackupLogHead {
+    /// Where the backup stands among those of one log.
+    pub fn position(&self) -> Option<(Shard, u64)> {
+        Some((owner_and_shard(&self.origin)?.1, self.size))
+    }
 }
 
 /// What a backup holds.

@@ -21,7 +21,7 @@ use jiff::Timestamp;
 use sha2::{Digest as _, Sha256};
 
 use super::error::RepositoryError;
-use super::manifest::{BackupFile, BackupId};
+use super::manifest::{BackupFile, BackupId, BackupManifest};
 use crate::files::{create_new, put_in_place, sync_folder};
 use crate::id::{from_hex, hex};
 use crate::json::JsonObject;
@@ -65,7 +65,8 @@ pub struct RepositoryLock {
 /// What lies among the manifests.
 #[derive(Debug, Default)]
 pub struct ManifestListing {
-    /// The text of each manifest, or why it cannot be read; oldest first.
+    /// The text of each manifest, or why it cannot be read: first what is no manifest, then in the
+    /// order in which the backups were taken.
     pub manifests: Vec<(BackupId, Result<String, RepositoryError>)>,
     /// Names that are no manifest's.
     pub foreign: Vec<String>,
@@ -202,7 +203,17 @@ impl BackupRepository {
                 None => listing.foreign.push(name),
             }
         }
-        listing.manifests.sort_by(|(a, _), (b, _)| a.cmp(b));
+        // By their place in the log: a clock may have been set back between two backups.
+        listing.manifests.sort_by_cached_key(|(id, text)| {
+            let manifest = text
+                .as_ref()
+                .ok()
+                .and_then(|text| BackupManifest::read_unverified(text).ok());
+            (
+                manifest.and_then(|manifest| manifest.log.position()),
+                id.clone(),
+            )
+        });
         Ok(listing)
     }
 
@@ -282,18 +293,36 @@ impl BackupRepository {
     /// [`RepositoryError::Missing`], [`RepositoryError::Link`], [`RepositoryError::Damaged`],
     /// [`RepositoryError::Io`].
     pub fn check(&self, file: &BackupFile, done: BytesDone<'_>) -> Result<(), RepositoryError> {
-        let place = self.place(&file.sha256);
-        match hash(&place, done) {
+        self.compare(file, hash(&self.place(&file.sha256), done))
+    }
+
+    /// Copies a file of a backup elsewhere, durable but for its name, and compares length and hash.
+    ///
+    /// # Errors
+    /// As [`BackupRepository::check`].
+    pub fn fetch(
+        &self,
+        file: &BackupFile,
+        to: &Path,
+        done: BytesDone<'_>,
+    ) -> Result<(), RepositoryError> {
+        self.compare(file, copy(&self.place(&file.sha256), to, done))
+    }
+
+    /// Compares what was read of a file with what it should be.
+    fn compare(
+        &self,
+        file: &BackupFile,
+        read: Result<(u64, [u8; 32]), RepositoryError>,
+    ) -> Result<(), RepositoryError> {
+        let (name, place) = (file.name.clone(), self.place(&file.sha256));
+        match read {
             Ok(found) if found == (file.length, file.sha256) => Ok(()),
-            Ok(_) => Err(RepositoryError::Damaged {
-                name: file.name.clone(),
-                path: place,
-            }),
-            Err(RepositoryError::Io { error, .. }) if error.kind() == io::ErrorKind::NotFound => {
-                Err(RepositoryError::Missing {
-                    name: file.name.clone(),
-                    path: place,
-                })
+            Ok(_) => Err(RepositoryError::Damaged { name, path: place }),
+            Err(RepositoryError::Io { path, error })
+                if path == place && error.kind() == io::ErrorKind::NotFound =>
+            {
+                Err(RepositoryError::Missing { name, path: place })
             }
             Err(error) => Err(error),
         }

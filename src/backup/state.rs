@@ -8,6 +8,16 @@ use super::manifest::{BackupLogHead, BackupManifest};
 use crate::audit::origin::origin;
 use crate::store::Store;
 
+impl BackupManifest {
+    /// Checks that a store is the one that this manifest describes.
+    ///
+    /// # Errors
+    /// [`RepositoryError::Differs`], [`RepositoryError::Store`].
+    pub fn check_store(&self, store: &Store) -> Result<(), RepositoryError> {
+        StoreState::of(store)?.check(self)
+    }
+}
+
 /// The facts of a store that its manifest states.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct StoreState {
@@ -53,7 +63,7 @@ impl StoreState {
     ///
     /// # Errors
     /// [`RepositoryError::Differs`]
-    pub(super) fn check(&self, manifest: &BackupManifest) -> Result<(), RepositoryError> {
+    fn check(&self, manifest: &BackupManifest) -> Result<(), RepositoryError> {
         let same = [
             (self.owner == manifest.owner, "whose it is"),
             (self.format == manifest.format, "its format"),

@@ -11,7 +11,6 @@ use super::BackupProgress;
 use super::error::RepositoryError;
 use super::manifest::{BackupId, BackupManifest};
 use super::repository::{BackupRepository, RepositoryLock};
-use super::state::StoreState;
 use crate::audit::origin::{TrustedLogKey, owner_and_shard};
 use crate::audit::shard_reader::ShardReader;
 use crate::audit::source::StoreSource;
@@ -127,7 +126,7 @@ impl BackupVerifier<'_> {
         let folder = work.lay_out(self.repository, &manifest)?;
         Store::check_columns(&folder)?;
         let store = Store::open_for_audit(&folder)?;
-        StoreState::of(&store)?.check(&manifest)?;
+        manifest.check_store(&store)?;
         let entries = self.check_log(&folder, &store, &manifest)?;
         let chunks = self.cipher.map(|cipher| open_chunks(&store, cipher));
         Ok(GoodBackup {
@@ -242,10 +241,14 @@ fn open_chunks(store: &Store, cipher: &ChunkCipher) -> Result<u64, RepositoryErr
 
 /// A folder to look at a backup in: within the repository, or among the temporary files where that is
 /// read-only. Dropping it removes the folder.
-pub(super) struct Workplace(PathBuf);
+pub struct Workplace(PathBuf);
 
 impl Workplace {
-    pub(super) fn of(
+    /// A folder of its own.
+    ///
+    /// # Errors
+    /// [`RepositoryError::Io`]
+    pub fn of(
         repository: &BackupRepository,
         lock: Option<&RepositoryLock>,
     ) -> Result<Self, RepositoryError> {
@@ -257,6 +260,11 @@ impl Workplace {
         let made = DirBuilder::new().mode(0o700).create(&path);
         made.map_err(|error| RepositoryError::io(&path, error))?;
         Ok(Self(path))
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.0
     }
 
     /// A folder in which the files of a backup have their names in the store. They are links: it is

@@ -1,5 +1,6 @@
 //! `cloison backup`: backups of a running server's store, and those in a repository.
 
+mod drill;
 mod place;
 mod print;
 
@@ -17,6 +18,7 @@ use crate::cli::client_file::ClientFile;
 use crate::client::Client;
 use crate::clock::{Clock as _, SystemClock};
 use crate::terminal::{CommandError, is_quiet, print as say, print_json, progress, voice};
+pub(super) use place::BackupSide;
 use place::{BackupPlaceArgs, OpenedPlace, OpenedRepository};
 
 /// Take, list, verify and prune backups
@@ -64,7 +66,7 @@ pub struct BackupListArgs {
 #[command(after_long_help = "Examples:\n  \
     cloison backup verify --client clients/operator.toml\n  \
     cloison backup verify --repository /backup/vault --register register.toml\n  \
-    cloison backup verify --config vault.toml\n\n\
+    cloison backup verify --config vault.toml --drill\n\n\
     No secret is needed. With --config, which names the storage secrets, every chunk is opened, too. The register, or \
     --key, says which key must have signed. Exit code 0: good; 1: not good, or it could not be read.")]
 pub struct BackupVerifyArgs {
@@ -73,6 +75,10 @@ pub struct BackupVerifyArgs {
     /// The backup; the last one unless named
     #[arg(long, value_name = "ID")]
     id: Option<String>,
+    /// With --config: restore it into a throw-away folder, open the store there as a server would,
+    /// and say how long each takes. Nothing leaves the process, and nobody is served
+    #[arg(long, requires = "config")]
+    drill: bool,
 }
 
 /// Remove the backups that no rule keeps; the last good one always stays
@@ -150,11 +156,11 @@ fn verify(args: &BackupVerifyArgs) -> Result<(), CommandError> {
             }
             say(print::verified_there(&done))
         }
-        OpenedPlace::Repository(opened) => verify_here(&opened, args.id.as_deref()),
+        OpenedPlace::Repository(opened) => verify_here(*opened, args),
     }
 }
 
-fn verify_here(opened: &OpenedRepository, id: Option<&str>) -> Result<(), CommandError> {
+fn verify_here(opened: OpenedRepository, args: &BackupVerifyArgs) -> Result<(), CommandError> {
     // A repository on a read-only disk can be verified, too.
     let lock = match opened.repository.lock() {
         Ok(lock) => Some(lock),
@@ -168,18 +174,27 @@ fn verify_here(opened: &OpenedRepository, id: Option<&str>) -> Result<(), Comman
         cipher: opened.cipher.as_ref(),
     };
     let began = std::time::Instant::now();
+    let id = args.id.as_deref();
     let good = with_bar("verified", |progress| verifier.verify(id, progress)).map_err(fault)?;
+    let took = began.elapsed();
     if let Some(lock) = &lock {
         let noted = opened
             .repository
             .note_verified(lock, &good.manifest.id, SystemClock.now());
         noted.map_err(fault)?;
     }
+    let drill = match opened.config.filter(|_| args.drill) {
+        Some(config) => {
+            let (repository, lock) = (&opened.repository, lock.as_ref());
+            Some(drill::run(repository, lock, &good.manifest, config)?)
+        }
+        None => None,
+    };
     if voice().json {
-        print_json(&print::verified_json(&good))
-    } else {
-        say(print::verified_here(&good, began.elapsed()))
+        return print_json(&print::verified_json(&good, drill.as_ref()));
     }
+    say(print::verified_here(&good, took))?;
+    drill.map_or(Ok(()), |drill| say(print::drilled(&drill)))
 }
 
 fn remove(args: &BackupPruneArgs) -> Result<(), CommandError> {
@@ -271,7 +286,7 @@ fn follow(client: &Client, begun: BackupJobView) -> Result<BackupJobView, Comman
 }
 
 /// Runs work with a bar of its bytes.
-fn with_bar<T>(what: &str, work: impl FnOnce(&BackupProgress) -> T + Send) -> T
+pub(super) fn with_bar<T>(what: &str, work: impl FnOnce(&BackupProgress) -> T + Send) -> T
 where
     T: Send,
 {

@@ -23,6 +23,7 @@ const GROUPS: &[(&str, &[&str])] = &[
             "epoch",
             "secrets",
             "backup",
+            "restore",
             "statement",
             "clock",
             "bench",

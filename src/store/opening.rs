@@ -8,7 +8,7 @@ use super::fields::RowField as _;
 use super::place::StorePlace;
 use super::rocks::RocksEngine;
 use super::upgrade::{self, FORMAT};
-use super::{RowBatch, Store, StoreError, snapshot};
+use super::{RowBatch, Store, StoreError, restoring, snapshot};
 
 impl Store {
     /// Whether there is a store at that path.
@@ -35,6 +35,14 @@ impl Store {
     /// # Errors
     /// As [`Store::open`].
     pub fn open_with(path: &Path, owner: &str, cache: usize) -> Result<Self, StoreError> {
+        if restoring::is_restoring(path) {
+            return Err(StoreError::Restoring(path.to_owned()));
+        }
+        Self::open_anyway(path, owner, cache)
+    }
+
+    /// The same, also where a restore is not finished.
+    pub(super) fn open_anyway(path: &Path, owner: &str, cache: usize) -> Result<Self, StoreError> {
         let engine = RocksEngine::open(path, owner, cache)?;
         let unusable = |source| StoreError::Place {
             path: path.to_owned(),

@@ -21,6 +21,7 @@ mod load;
 mod merge;
 mod model;
 mod overload;
+mod restore;
 mod retire;
 mod rights;
 mod slow;

@@ -12,7 +12,7 @@ use crate::backup::{BackupPlan, BackupRetention};
 use crate::cli::audit::LogKeyArgs;
 use crate::cli::check::is_node;
 use crate::client::Client;
-use crate::config::{NodeConfig, RegisterFiles, VaultConfig};
+use crate::config::{NodeConfig, VaultConfig};
 use crate::entity::Role;
 use crate::keys::file::SecretKind;
 use crate::keys::{StoreKey, StoreSecret};
@@ -56,10 +56,22 @@ pub(super) struct OpenedRepository {
     pub(super) cipher: Option<ChunkCipher>,
     /// What the configuration keeps.
     pub(super) retention: Option<BackupRetention>,
+    /// The configuration, where one was named.
+    pub(super) config: Option<SideConfig>,
+}
+
+/// A vault's or a node's configuration.
+pub(crate) enum SideConfig {
+    Vault(Box<VaultConfig>),
+    Node(Box<NodeConfig>),
 }
 
 /// What a configuration says that concerns backups.
 pub(crate) struct BackupSide {
+    /// The configuration itself.
+    pub(crate) config: SideConfig,
+    /// `[store] path`.
+    pub(crate) store: PathBuf,
     pub(crate) role: Role,
     pub(crate) register: Register,
     pub(crate) plan: Option<BackupPlan>,
@@ -105,6 +117,7 @@ impl BackupPlaceArgs {
             key,
             cipher: None,
             retention: None,
+            config: None,
         })
     }
 }
@@ -134,6 +147,7 @@ fn by_configuration(
         key,
         cipher: side.cipher,
         retention,
+        config: Some(side.config),
     })
 }
 
@@ -147,10 +161,12 @@ impl BackupSide {
         if is_node(&read_text(config)?) {
             let config = NodeConfig::load(config)?;
             return Ok(Self {
-                role: Role::Node(config.authority),
-                register: register(&config.register)?,
-                plan: config.backup,
+                store: config.store.clone(),
+                role: Role::Node(config.authority.clone()),
+                register: open_register(&config.register)?,
+                plan: config.backup.clone(),
                 cipher: None,
+                config: SideConfig::Node(Box::new(config)),
             });
         }
         let config = VaultConfig::load(config)?;
@@ -163,10 +179,12 @@ impl BackupSide {
             .into_iter()
             .map(|(version, secret)| (version, StoreKey::new(&StoreSecret(secret))));
         Ok(Self {
+            store: config.store.clone(),
             role: Role::Vault,
-            register: register(&config.register)?,
-            plan: config.backup,
+            register: open_register(&config.register)?,
+            plan: config.backup.clone(),
             cipher: Some(ChunkCipher::new(keys)),
+            config: SideConfig::Vault(Box::new(config)),
         })
     }
 
@@ -199,8 +217,4 @@ impl BackupSide {
             )
         })
     }
-}
-
-fn register(files: &RegisterFiles) -> Result<Register, CommandError> {
-    open_register(files)
 }

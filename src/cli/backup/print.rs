@@ -5,6 +5,7 @@ use std::time::Duration;
 use indicatif::{HumanBytes, HumanCount};
 use serde_json::json;
 
+use super::drill::DrillTimes;
 use super::spoken;
 use crate::backup::prune::PrunedBackups;
 use crate::backup::verify::GoodBackup;
@@ -72,7 +73,7 @@ pub(super) fn verified_here(good: &GoodBackup, took: Duration) -> String {
 }
 
 /// The same as JSON.
-pub(super) fn verified_json(good: &GoodBackup) -> serde_json::Value {
+pub(super) fn verified_json(good: &GoodBackup, drill: Option<&DrillTimes>) -> serde_json::Value {
     let manifest = &good.manifest;
     json!({
         "good": true,
@@ -86,7 +87,22 @@ pub(super) fn verified_json(good: &GoodBackup) -> serde_json::Value {
         "bytes": manifest.length(),
         "entries": good.entries,
         "chunks": good.chunks,
+        "drill": drill.map(|drill| json!({
+            "restored_milliseconds": u64::try_from(drill.restored.as_millis()).unwrap_or(u64::MAX),
+            "started_milliseconds": u64::try_from(drill.start.took.as_millis()).unwrap_or(u64::MAX),
+            "mappings": drill.start.mappings,
+        })),
     })
+}
+
+/// What a drill took.
+pub(super) fn drilled(drill: &DrillTimes) -> String {
+    format!(
+        "drill: restored in {:.1} s, started in {:.1} s, {} mappings",
+        drill.restored.as_secs_f64(),
+        drill.start.took.as_secs_f64(),
+        HumanCount(drill.start.mappings)
+    )
 }
 
 fn versions(versions: &[u32]) -> String {
