@@ -1,7 +1,7 @@
 //! The command line: reads the arguments, calls one room, prints the result.
 //!
 //! Every command lives in its own file with its arguments and one function `run`. All of them fail
-//! with the one [`CommandError`](crate::terminal::CommandError), which always says what to do next.
+//! with the one [`CommandError`], which always says what to do next.
 //! Results go to standard output, everything else to standard error, so that any command can stand
 //! in a pipe.
 //!

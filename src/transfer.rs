@@ -2,7 +2,7 @@
 //! the quota.
 //!
 //! An input ([`input`], [`table`]) gives batches, an [`Answerer`] has a server answer each, and an
-//! [`AnswerSink`](output::AnswerSink) takes the answers. A file of answers is whole or not there, and
+//! [`AnswerSink`] takes the answers. A file of answers is whole or not there, and
 //! a run that was interrupted, at any byte, goes on where the last durable answers end ([`output`],
 //! [`resume`]).
 

@@ -10,7 +10,6 @@ use std::sync::Arc;
 
 use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::crypto::{verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::version::TLS13;
 use rustls::{
@@ -19,7 +18,9 @@ use rustls::{
 };
 
 use crate::config;
-use crate::http::tls::{Identity, TlsError, pin_of_file, provider, read_certificates, spki_digest};
+use crate::http::tls::{
+    Identity, TlsError, pin_of_file, possession, provider, read_certificates, spki_digest,
+};
 use crate::register::SpkiDigest;
 
 /// The set-up of TLS for a client file: it shows `identity`, and believes the servers that the file
@@ -121,12 +122,11 @@ impl ServerCertVerifier for PinnedServers {
 
     fn verify_tls12_signature(
         &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
+        _: &[u8],
+        _: &CertificateDer<'_>,
+        _: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        let algorithms = &provider().signature_verification_algorithms;
-        verify_tls12_signature(message, certificate, signature, algorithms)
+        Err(possession::not_1_3())
     }
 
     fn verify_tls13_signature(
@@ -135,13 +135,10 @@ impl ServerCertVerifier for PinnedServers {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        let algorithms = &provider().signature_verification_algorithms;
-        verify_tls13_signature(message, certificate, signature, algorithms)
+        possession::verify(message, certificate, signature)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        provider()
-            .signature_verification_algorithms
-            .supported_schemes()
+        possession::schemes()
     }
 }

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 /// or start anew.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// A trouble that is told when it has lasted for [`PATIENCE`], and only once.
+/// A trouble that is told when it has lasted for `PATIENCE`, and only once.
 #[derive(Debug, Default)]
 pub struct LastingTrouble {
     since: Option<Instant>,

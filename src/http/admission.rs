@@ -48,7 +48,7 @@ pub(super) struct Admission {
     answers: Budget,
     /// In the order of [`Lane`].
     lanes: [LaneBudget; 4],
-    known: Mutex<HashMap<SpkiDigest, Arc<Allowance>>>,
+    known: Mutex<HashMap<(SpkiDigest, AccountHolder), Arc<Allowance>>>,
 }
 
 struct LaneBudget {
@@ -140,15 +140,16 @@ impl Admission {
         }
     }
 
-    /// A certificate's allowance: one for all its connections, kept until everything that was taken
-    /// of it is given back. Work goes on after its connection is closed, and it still counts when
-    /// the caller connects again.
+    /// A certificate's allowance under its holder: one for all its connections, kept until everything
+    /// that was taken of it is given back. Work goes on after its connection is closed, and it still
+    /// counts when the caller connects again. Where a register gives the certificate to another
+    /// holder, connections from then on draw on that one's share.
     pub(super) fn allowance(&self, spki: SpkiDigest, standing: &CallerStanding) -> Arc<Allowance> {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         known.retain(|_, allowance| Arc::strong_count(allowance) > 1 || allowance.is_drawn_on());
         Arc::clone(
             known
-                .entry(spki)
+                .entry((spki, standing.holder.clone()))
                 .or_insert_with(|| Arc::new(self.new_allowance(standing))),
         )
     }
@@ -278,6 +279,16 @@ mod tests {
             1,
             "an allowance of which nothing is taken is forgotten"
         );
+    }
+
+    #[test]
+    fn a_certificate_that_moves_to_another_holder_draws_on_that_ones_share() {
+        let admission = Admission::new(&Limits::default());
+        let connect = |holder| admission.allowance(SpkiDigest([1; 32]), &of(holder));
+        let before = connect("cnss");
+        let running = threads(&before, Lane::Work);
+        assert!(threads(&connect("cnss"), Lane::Work).is_empty());
+        assert_eq!(threads(&connect("dgi"), Lane::Work).len(), running.len());
     }
 
     #[test]

@@ -23,6 +23,7 @@ use sha2::{Digest as _, Sha256};
 use crate::keys::file::{self, FileError};
 use crate::register::SpkiDigest;
 
+pub mod possession;
 mod server;
 mod validity;
 

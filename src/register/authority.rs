@@ -17,14 +17,12 @@ const MOST_HOURS: u64 = 366 * 24;
 const MOST_RELEASES: u64 = 100_000_000;
 
 pub(super) fn check(file: &RegisterFile, faults: &mut Faults) {
-    let mut ids = Unique::new("authority id");
     // A segment names the key and not the authority, so both must be unique over all authorities.
     let (mut key_ids, mut keys) = (
         Unique::new("authority key id"),
         Unique::new("authority key"),
     );
     for authority in &file.authorities {
-        ids.note(&authority.id, "an authority", faults);
         for key in &authority.keys {
             key_ids.note(&key.id, "an authority", faults);
             keys.note(&key.public, "an authority", faults);

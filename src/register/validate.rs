@@ -620,6 +620,8 @@ fn systems_and_persons(
 }
 
 fn authority_and_people(authority: &AuthorityEntry, actors: &mut Actors, faults: &mut Faults) {
+    // The log names a node by its authority's id, and by it the node is suspended.
+    actors.ids.note(&authority.id, "an authority", faults);
     actors
         .certificates
         .note(&authority.node, "an authority's node", faults);

@@ -11,7 +11,7 @@ use serde_json::json;
 use super::common::{Door, QUORUM, Side, World, batch_path, request};
 
 /// What the hospital pastes into its request: the sector as it was declared.
-const SECTOR: &str = r#"
+pub const SECTOR: &str = r#"
 [[sector]]                       # declared on 1 November
 name = "health.chu-fes"
 tag = "chuf"

@@ -6,6 +6,8 @@ use super::common::{Door, QUORUM, Reply, Side, World, batch_path, request, texts
 
 /// A second hospital with a sub-sector of its own and one client, as blocks of the register.
 fn hospital(certificate: &str) -> String {
+    let uuid = "[[sector]]\nuuid = \"7b0d3c52-94d8-4a2e-9a4e-6f7a5f0a1c11\" ";
+    let sector = super::join::SECTOR.replacen("[[sector]]", uuid, 1);
     format!(
         r#"
 [[organisation]]
@@ -13,29 +15,7 @@ id = "chu-fes"
 name = "Centre hospitalier universitaire Hassan II, Fès"
 quota = {{ items-per-second = 20000, items-per-day = 2000000 }}
 
-[[sector]]
-uuid = "7b0d3c52-94d8-4a2e-9a4e-6f7a5f0a1c11"
-name = "health.chu-fes"
-tag = "chuf"
-parent = "health"
-granularity = {{}}
-text-form = "bech32m"
-reversible = true
-schemes = ["cnie"]
-purposes = ["care"]
-authorities = ["court"]
-epoch-overlap-days = 30
-retention-years = 20
-
-[sector.declaration]
-controller = "Centre hospitalier universitaire Hassan II, Fès"
-purpose = "Care in hospital"
-persons = "Patients"
-data = "Stays, diagnoses, acts"
-received = "2026-11-01"
-decided = "2026-11-02"
-decision = "explicit"
-
+{sector}
 [[client]]
 id = "chu-fes"
 organisation = "chu-fes"
@@ -50,6 +30,21 @@ purposes = ["care"]
 /// Whether the long form is wanted (`ops/test-long`).
 fn is_long() -> bool {
     std::env::var_os("CLOISON_TEST_LONG").is_some()
+}
+
+/// A request to tokenize one identifier, after which the connection stays open.
+fn lasting_ask() -> String {
+    let body =
+        json!({"scheme": "cnie", "purpose": "billing", "identifiers": ["AB123456"]}).to_string();
+    let asked = request(
+        "POST",
+        &batch_path("health"),
+        &[("content-type", "application/json")],
+        body.as_bytes(),
+    );
+    String::from_utf8(asked)
+        .unwrap()
+        .replace("connection: close", "connection: keep-alive")
 }
 
 fn joined(world: &World) {
@@ -161,17 +156,7 @@ fn a_hospital_joins_without_a_restart() {
 #[test]
 fn a_client_taken_out_is_refused_on_its_open_connection() {
     let world = World::new();
-    let body =
-        json!({"scheme": "cnie", "purpose": "billing", "identifiers": ["AB123456"]}).to_string();
-    let asked = request(
-        "POST",
-        &batch_path("health"),
-        &[("content-type", "application/json")],
-        body.as_bytes(),
-    );
-    let asked = String::from_utf8(asked)
-        .unwrap()
-        .replace("connection: close", "connection: keep-alive");
+    let asked = lasting_ask();
     let mut open = world.connect(Some("cnss-health"), Door::Data);
     open.write(asked.as_bytes()).unwrap();
     assert_eq!(texts(&open.read_one().unwrap().ok()["pseudonyms"]).len(), 1);
@@ -336,17 +321,7 @@ fn a_large_register_comes_into_force_under_load() {
         log: "info",
         ..super::common::Setup::default()
     });
-    let body =
-        json!({"scheme": "cnie", "purpose": "billing", "identifiers": ["AB123456"]}).to_string();
-    let asked = request(
-        "POST",
-        &batch_path("health"),
-        &[("content-type", "application/json")],
-        body.as_bytes(),
-    );
-    let asked = String::from_utf8(asked)
-        .unwrap()
-        .replace("connection: close", "connection: keep-alive");
+    let asked = lasting_ask();
     let stop = std::sync::atomic::AtomicBool::new(false);
     let began = std::time::Instant::now();
     let (reloaded, times) = std::thread::scope(|scope| {

@@ -581,7 +581,16 @@ fn twice_is_once_too_often() {
         ("id = \"hcp\"", "id = \"cnss\"", "same organisation id"),
         ("id = \"care\"", "id = \"billing\"", "same purpose id"),
         ("id = \"passport\"", "id = \"cnie\"", "same scheme id"),
-        ("id = \"anrf\"", "id = \"court\"", "same authority id"),
+        (
+            "id = \"anrf\"",
+            "id = \"court\"",
+            "same id twice for an authority",
+        ),
+        (
+            "id = \"dgi-tax\"",
+            "id = \"court\"",
+            "same id for an authority and for a client",
+        ),
         ("name = \"social\"", "name = \"tax\"", "same sector name"),
     ] {
         let text = with(from, to);

@@ -2,27 +2,31 @@
 //! place is lost.
 
 use std::fmt::Display;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use serde_json::json;
 
 use crate::audit::AuditEvent;
+use crate::audit::cosign::{WitnessAnswer, WitnessLink};
 use crate::audit::log::{Appender, KnownLoss, Log, LogError, LogParts};
+use crate::audit::seen::Onlooker;
 use crate::cli::assent::{Assent, Irreversible};
 use crate::cli::check;
 use crate::clock::{Clock as _, SystemClock};
 use crate::commit::Committer;
 use crate::commit::small::SmallChunks;
-use crate::config::{NodeConfig, VaultConfig};
+use crate::config::{ClientConfig, LogConfig, NodeConfig, VaultConfig};
 use crate::keys::custody::{Deposit, Keyring};
 use crate::keys::file::SecretKind;
+use crate::serve::onlookers;
 use crate::store::index::Index;
 use crate::store::{Store, StoreError};
 use crate::terminal::files::read_text;
 use crate::terminal::{CommandError, print, print_json};
 use crate::tlog::checkpoint_file::CheckpointFile;
+use crate::tlog::witness::CheckpointSubmission;
 
 /// How long writing the entry may take.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -31,6 +35,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 #[derive(clap::Args)]
 #[command(
     after_long_help = "Examples:\n  cloison audit resume --after-restore --config vault.toml\n  \
+    cloison audit resume --after-restore --seen vault-seen.checkpoint --config vault.toml\n  \
     cloison audit resume --second-lost --config vault.toml\n\n\
     Stop the process first. After a restore the shard that lost entries is never extended again; the log goes on in a new \
     one, whose first entry says what was lost. Before that, see docs/operations.md for what else an older store lacks, and \
@@ -47,6 +52,10 @@ pub struct AuditResumeArgs {
     /// Go on although the second place has nothing
     #[arg(long, conflicts_with = "after_restore")]
     second_lost: bool,
+    /// With `--after-restore`: a checkpoint of this log that the other side remembers (a file of its
+    /// `[audit] cosigned`), where the second place has an older one
+    #[arg(long, value_name = "FILE", requires = "after_restore")]
+    seen: Option<PathBuf>,
     #[command(flatten)]
     assent: Assent,
     /// Print JSON
@@ -59,7 +68,7 @@ pub struct AuditResumeArgs {
 /// # Errors
 /// When there is nothing to resume, or the log cannot be written.
 pub fn run(args: &AuditResumeArgs) -> Result<(), CommandError> {
-    let place = ResumePlace::read(&args.config)?;
+    let place = ResumePlace::read(args)?;
     if args.second_lost {
         go_on_without_second(args, &place)
     } else {
@@ -73,30 +82,46 @@ struct ResumePlace {
     owner: String,
     key: Deposit,
     keyring: Keyring,
-    second: PathBuf,
+    log: LogConfig,
+    /// At a node: the vault.
+    vault: Option<ClientConfig>,
+    /// A checkpoint that somebody handed over, and its file's name.
+    seen: Option<(PathBuf, String)>,
 }
 
 impl ResumePlace {
     /// Opens the store that a configuration names; that fails while the process runs.
-    fn read(config: &Path) -> Result<Self, CommandError> {
+    fn read(args: &AuditResumeArgs) -> Result<Self, CommandError> {
+        let config = &args.config;
+        let seen = args.seen.as_ref();
+        let seen = seen.map(|file| Ok::<_, CommandError>((file.clone(), read_text(file)?)));
+        let seen = seen.transpose()?;
         let invalid = |error| CommandError::new(error, "correct the file and try again");
-        let (store, owner, key, openers, second) = if check::is_node(&read_text(config)?) {
+        let (store, owner, key, openers, log, vault) = if check::is_node(&read_text(config)?) {
             let node = NodeConfig::load(config).map_err(invalid)?;
             let owner = format!("{}/node/{}", node.deployment, node.authority);
-            let second = node.log.second;
-            (node.store, owner, node.checkpoint, node.openers, second)
+            let dialled = Some(node.vault);
+            (
+                node.store,
+                owner,
+                node.checkpoint,
+                node.openers,
+                node.log,
+                dialled,
+            )
         } else {
             let vault = VaultConfig::load(config).map_err(invalid)?;
             let owner = format!("{}/vault", vault.deployment);
-            let (key, second) = (vault.secrets.checkpoint, vault.log.second);
-            (vault.store, owner, key, vault.openers, second)
+            let key = vault.secrets.checkpoint;
+            (vault.store, owner, key, vault.openers, vault.log, None)
         };
-        let Some(second) = second else {
+        let nobody = log.witnesses.is_empty() && vault.is_none() && seen.is_none();
+        if log.second.is_none() && nobody {
             return Err(CommandError::new(
-                "the configuration names no second place (`[audit] second`), so nothing is known to be lost",
+                "the configuration names no second place (`[audit] second`) and no witness, so nothing is known to be lost",
                 "start the process: it goes on where the store ends",
             ));
-        };
+        }
         if !Store::is_there(&store) {
             return Err(CommandError::new(
                 format_args!("there is no store at {}", store.display()),
@@ -108,7 +133,9 @@ impl ResumePlace {
             owner,
             key,
             keyring: openers.keyring(),
-            second,
+            log,
+            vault,
+            seen,
         })
     }
 
@@ -118,13 +145,33 @@ impl ResumePlace {
             .keyring
             .read_signing_key(&self.key, SecretKind::Checkpoint)
             .map_err(failed)?;
+        let mut onlookers = onlookers(&self.log, self.vault.as_ref())?;
+        onlookers.extend(self.seen.clone().map(|(file, note)| Onlooker {
+            name: file.display().to_string(),
+            link: Box::new(HandedCheckpoint(note)),
+        }));
         let parts = LogParts {
-            second: Some(CheckpointFile::new(self.second.clone())),
+            second: self.log.second.clone().map(CheckpointFile::new),
+            onlookers,
             resume: known,
             ..LogParts::new(key)
         };
         let (store, now) = (self.store.clone(), SystemClock.now());
         Ok(Log::open(store, &self.owner, parts, now))
+    }
+}
+
+/// A checkpoint that somebody saw and handed over as a file.
+struct HandedCheckpoint(String);
+
+impl WitnessLink for HandedCheckpoint {
+    fn ask(&self, _: &CheckpointSubmission) -> Result<WitnessAnswer, String> {
+        Err("a file cosigns nothing".to_owned())
+    }
+
+    fn last(&self, origin: &str) -> Result<Option<Vec<u8>>, String> {
+        let is_of = self.0.lines().next() == Some(origin);
+        Ok(is_of.then(|| self.0.clone().into_bytes()))
     }
 }
 
@@ -148,7 +195,7 @@ fn go_on_after_restore(args: &AuditResumeArgs, place: &ResumePlace) -> Result<()
         Err(error) => return Err(failed(error)),
         Ok(_) => {
             return Err(CommandError::new(
-                "there is nothing to resume: the store leads to the checkpoint in the second place",
+                "there is nothing to resume: the store leads to the checkpoint that the second place and those who cosign have",
                 "start the process",
             ));
         }

@@ -39,7 +39,7 @@ pub(super) fn tell(headers: &mut HeaderMap, left: &QuotaLeft) {
     }
 }
 
-/// Reads the fields of an answer; `None` where they are not there, or not as [`tell`] writes them.
+/// Reads the fields of an answer; `None` where they are not there, or not as `tell` writes them.
 pub fn read(headers: &HeaderMap) -> Option<QuotaLeft> {
     let text = |name| headers.get(name)?.to_str().ok();
     let (policy, limit) = (text(POLICY)?, text(LIMIT)?);

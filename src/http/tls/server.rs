@@ -9,7 +9,6 @@ use std::fmt;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use rustls::client::danger::HandshakeSignatureValid;
-use rustls::crypto::{verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::{CertificateDer, UnixTime};
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::server::{ClientHello, NoServerSessionStorage, ResolvesServerCert};
@@ -19,7 +18,7 @@ use rustls::{
     CertificateError, DigitallySignedStruct, DistinguishedName, ServerConfig, SignatureScheme,
 };
 
-use super::{Identity, TlsError, key_of, provider, spki_digest};
+use super::{Identity, TlsError, key_of, possession, provider, spki_digest};
 use crate::access::KeyRefusal;
 use crate::config::TlsFiles;
 use crate::register::SpkiDigest;
@@ -156,13 +155,11 @@ impl ClientCertVerifier for AdmittedKeys {
 
     fn verify_tls12_signature(
         &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
+        _: &[u8],
+        _: &CertificateDer<'_>,
+        _: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        let algorithms = &provider().signature_verification_algorithms;
-        let proved = verify_tls12_signature(message, certificate, signature, algorithms)?;
-        self.ask(certificate, proved)
+        Err(possession::not_1_3())
     }
 
     fn verify_tls13_signature(
@@ -171,14 +168,13 @@ impl ClientCertVerifier for AdmittedKeys {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        let algorithms = &provider().signature_verification_algorithms;
-        let proved = verify_tls13_signature(message, certificate, signature, algorithms)?;
-        self.ask(certificate, proved)
+        self.ask(
+            certificate,
+            possession::verify(message, certificate, signature)?,
+        )
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        provider()
-            .signature_verification_algorithms
-            .supported_schemes()
+        possession::schemes()
     }
 }
