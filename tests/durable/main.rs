@@ -10,6 +10,7 @@ mod common;
 #[allow(dead_code)]
 mod people;
 
+mod backup;
 mod bound;
 mod clock;
 mod concurrent;
@@ -26,6 +27,7 @@ mod merge;
 mod model;
 mod overload;
 mod powerloss;
+mod restore;
 mod retire;
 mod rights;
 mod slow;
