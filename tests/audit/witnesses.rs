@@ -1,6 +1,5 @@
 //! Who watches whom: a witness that is shown growth, forks and old checkpoints; vault and node;
 //! cosignatures that are required.
-#![expect(unsafe_code, reason = "a signal to a child")]
 
 use std::fs;
 use std::path::Path;
