@@ -17,6 +17,7 @@ mod copies;
 mod crash_state;
 mod damage;
 mod erase;
+mod failing_calls;
 mod faults;
 mod format;
 mod kill;
