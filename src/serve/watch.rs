@@ -18,14 +18,14 @@ use crate::client::{Client, Timeouts};
 use crate::clock::lasting::LastingTrouble;
 use crate::clock::{ClockBehind, SystemClock};
 use crate::config::{ClientConfig, LogConfig, NodeConfig, VaultConfig, WatcherConfig};
-use crate::entity::{EntityInForce, EntrySuspension, InForce, Role};
+use crate::entity::{Entity, EntityInForce, EntrySuspension, InForce, Role};
 use crate::http::Readiness;
 use crate::http::cosign::CosignDoor;
 use crate::metrics::{Gauge, Registry};
 use crate::node::Node;
 use crate::register::{Id, Register};
 use crate::rights::erase::scrub;
-use crate::store::{Store, StoreError};
+use crate::store::Store;
 use crate::terminal::CommandError;
 use crate::tlog::checkpoint_file::CheckpointFile;
 use crate::tlog::note::{SignatureKind, Verifier};
@@ -119,10 +119,9 @@ fn watchers(config: &LogConfig, callers: &mut Vec<Client>) -> Result<Vec<Cosigne
 
 fn cosigners(
     watchers: Vec<Cosigner>,
-    in_force: &EntityInForce,
+    entity: &Entity,
     config: &LogConfig,
 ) -> Result<(Arc<Cosigners>, WitnessThread), CommandError> {
-    let entity = in_force.get();
     let log = entity.log();
     let quorum = CosignatureQuorum {
         required: config.required,
@@ -131,9 +130,7 @@ fn cosigners(
     if quorum.required > 0 {
         log.prefer_cosigned();
     }
-    let writing = in_force.clone();
-    let rolled_back = move |error: &StoreError| writing.get().committer().poison(error);
-    let clock = Arc::new(SystemClock);
+    let (clock, rolled_back) = (Arc::new(SystemClock), entity.committer().poisoner());
     let cosigners = Cosigners::new(watchers, quorum, clock, Box::new(rolled_back));
     let asking = cosigners
         .start(log.clone())
@@ -196,13 +193,12 @@ struct Cosigning {
 impl Cosigning {
     /// `ask` makes the client for another side, if this side dials.
     fn start(
-        in_force: &EntityInForce,
+        entity: &Entity,
         config: &LogConfig,
         memory: PathBuf,
         ask: impl Fn() -> Result<Option<Client>, CommandError>,
     ) -> Result<Self, CommandError> {
         let mut callers = vec![];
-        let entity = in_force.get();
         let register = entity.register();
         compare_witnesses(register, config);
         let mut all = watchers(config, &mut callers)?;
@@ -220,7 +216,7 @@ impl Cosigning {
             logs.push(TrustedLogKey::Owner(owner, key));
         }
         let witness = entity.log().witness(logs, memory);
-        let (cosigners, asking) = cosigners(all, in_force, config)?;
+        let (cosigners, asking) = cosigners(all, entity, config)?;
         entity.watch(cosigners.clone());
         Ok(Self {
             witness,
@@ -252,7 +248,7 @@ pub(super) fn vault(
         cosigners,
         asking,
         callers,
-    } = Cosigning::start(&vault.entity(), &config.log, memory, || Ok(None))?;
+    } = Cosigning::start(&vault.get(), &config.log, memory, || Ok(None))?;
     let door = Arc::new(CosignDoor {
         entity: vault.entity(),
         witness: Arc::new(witness),
@@ -290,7 +286,7 @@ pub(super) fn node(
         cosigners,
         asking,
         mut callers,
-    } = Cosigning::start(&node.entity(), &config.log, memory, || watching().map(Some))?;
+    } = Cosigning::start(&node.get(), &config.log, memory, || watching().map(Some))?;
     let releases = Client::new(&config.vault).map_err(failed)?;
     let watching = watching()?;
     callers.extend([releases.clone(), watching.clone()]);
