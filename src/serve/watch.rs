@@ -20,13 +20,13 @@ use crate::config::{LogConfig, NodeConfig, VaultConfig, WatcherConfig};
 use crate::entity::{Entity, EntityInForce, EntrySuspension, InForce, Role};
 use crate::http::Readiness;
 use crate::http::cosign::CosignDoor;
+use crate::journal::place::JournalPlace;
 use crate::metrics::{Gauge, Registry};
 use crate::node::Node;
 use crate::register::{Id, Register};
 use crate::rights::erase::scrub;
 use crate::store::Store;
 use crate::terminal::CommandError;
-use crate::tlog::checkpoint_file::CheckpointFile;
 use crate::tlog::note::{SignatureKind, Verifier};
 use crate::tlog::witness::Witness;
 use crate::vault::Vault;
@@ -45,7 +45,7 @@ const AGAIN: Duration = Duration::from_secs(5);
 /// The parts that a log is opened with.
 pub(super) fn log_parts(key: SigningKey, config: &LogConfig) -> LogParts {
     LogParts {
-        second: config.second.clone().map(CheckpointFile::new),
+        second: config.second.clone().map(JournalPlace::new),
         ..LogParts::new(key)
     }
 }

@@ -16,6 +16,7 @@ use crate::clock::{Clock as _, SystemClock};
 use crate::commit::small::SmallChunks;
 use crate::commit::{Committer, WriterSeals};
 use crate::config::{NodeConfig, VaultConfig};
+use crate::journal::place::JournalPlace;
 use crate::keys::custody::{Deposit, Keyring};
 use crate::keys::file::SecretKind;
 use crate::keys::sector_secrets::read_journal;
@@ -24,7 +25,6 @@ use crate::store::index::Index;
 use crate::store::{Store, StoreError};
 use crate::terminal::files::read_text;
 use crate::terminal::{CommandError, print, print_json};
-use crate::tlog::checkpoint_file::CheckpointFile;
 
 /// How long writing the entry may take.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -131,7 +131,7 @@ impl ResumePlace {
             .read_signing_key(&self.key, SecretKind::Checkpoint)
             .map_err(failed)?;
         let parts = LogParts {
-            second: Some(CheckpointFile::new(self.second.clone())),
+            second: Some(JournalPlace::new(self.second.clone())),
             resume: known,
             ..LogParts::new(key)
         };
