@@ -41,6 +41,7 @@ pub mod origin;
 mod report;
 pub mod resume;
 pub mod search;
+pub mod seen;
 pub mod shard_reader;
 pub mod source;
 pub mod summary;

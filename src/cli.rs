@@ -45,6 +45,7 @@ mod signed_file;
 pub mod spec;
 pub mod statement;
 pub mod status;
+pub mod store;
 mod transfer;
 pub mod witness;
 
@@ -107,6 +108,8 @@ enum CloisonCommand {
     Rights(rights::RightsCommand),
     #[command(subcommand)]
     Secrets(secrets::SecretsCommand),
+    #[command(subcommand)]
+    Store(store::StoreCommand),
     #[command(subcommand)]
     Audit(audit::AuditCommand),
     #[command(subcommand)]
@@ -206,6 +209,7 @@ fn run(command: CloisonCommand) -> Result<(), CommandError> {
         CloisonCommand::Register(command) => register::run(command),
         CloisonCommand::Rights(command) => rights::run(command),
         CloisonCommand::Secrets(command) => secrets::run(command),
+        CloisonCommand::Store(command) => store::run(command),
         CloisonCommand::Audit(command) => audit::run(command),
         CloisonCommand::Witness(command) => witness::run(command),
         CloisonCommand::Doctor(args) => doctor::run(args),

@@ -30,6 +30,7 @@
 //! | [`reidentify`], [`migrate`], [`unseal`], [`renewal`] | use cases again: the two uses of an order, and the node's keys |
 //! | [`resumption`] | acknowledging at the node that the vault's log lost entries at a restore |
 //! | [`inspection`], [`rights`] | use cases: those who watch, and the persons concerned |
+//! | [`export`] | a stopped vault's store as one flat file that other programs read |
 //! | [`status`] | what a caller may know of a server, by their role |
 //! | [`config`] | configuration files |
 //! | [`http`], [`client`] | the doors, and the client that knocks at them |
@@ -57,6 +58,7 @@ pub mod deployment;
 pub mod entity;
 pub mod epoch;
 pub mod execution;
+pub mod export;
 pub mod files;
 pub mod http;
 pub mod id;

@@ -17,6 +17,7 @@ use std::time::Duration;
 use figures::PersonFigures;
 use reload::{AtHangup, TlsKeeper, TlsUser};
 use tokio::task::AbortHandle;
+pub use watch::onlookers;
 use watch::{EntityWatch, WatchedSide, WatchingSide};
 pub use witness::run_witness;
 
@@ -76,7 +77,8 @@ pub fn run_vault(
     let protection = prepare_process(false);
     let config = VaultConfig::load(config)?;
     let register = open_register(&config.register)?;
-    let (secrets, fingerprints) = read_vault_secrets(&config)?;
+    let (mut secrets, fingerprints) = read_vault_secrets(&config)?;
+    secrets.log.onlookers = watch::onlookers(&config.log, None)?;
     refuse_example_keys(&config.tls, &fingerprints, options.allow_example_keys)?;
     descriptors::secure(2, &config.limits)?;
     let first = first_start::permit(&config.store, &config.log, options.first_start)?;
@@ -316,6 +318,9 @@ fn start_error(error: StartError) -> CommandError {
         )
         | StartError::Clock(_)
         | StartError::Audit(_) => CommandError::temporary(error, hint),
+        StartError::Log(LogError::Behind { .. }) => {
+            CommandError::new(error, hint).with_exit(ROLLED_BACK)
+        }
         _ => CommandError::new(error, hint),
     }
 }
@@ -377,7 +382,8 @@ pub fn run_node(config: &Path, options: StartOptions) -> Result<(), CommandError
     let protection = prepare_process(true);
     let config = NodeConfig::load(config)?;
     let register = open_register(&config.register)?;
-    let (parts, fingerprints) = node_parts(&config, register)?;
+    let (mut parts, fingerprints) = node_parts(&config, register)?;
+    parts.log.onlookers = watch::onlookers(&config.log, Some(&config.vault))?;
     refuse_example_keys(&config.tls, &fingerprints, options.allow_example_keys)?;
     descriptors::secure(1, &config.limits)?;
     let first = first_start::permit(&config.store, &config.log, options.first_start)?;
@@ -590,20 +596,25 @@ async fn keep_in_step(routes: NodeRoutes) {
 /// How often node and vault exchange acts upon orders.
 const IN_STEP_EVERY: Duration = Duration::from_secs(5);
 
+/// The exit code of a server whose store lacks what was published of its log: a start again does not
+/// help (`EX_OSERR`; systemd is told not to try).
+const ROLLED_BACK: u8 = 71;
+
 /// Ends the process, because it may acknowledge nothing more: a write failed and the state of the
 /// disk is unknown, or the store's files were moved.
 ///
 /// Skips the exit handlers: RocksDB's would destroy what its background threads still use, or wait
 /// for these threads while the disk hangs.
 fn end_process(error: &StoreError) {
-    let what = match error {
+    let (what, exit) = match error {
         StoreError::Displaced(_) | StoreError::SecondDisplaced(_) => {
-            "files were taken from under this process"
+            ("files were taken from under this process", 70)
         }
-        _ => "a write failed",
+        StoreError::RolledBack { .. } => ("this store is not the newest", ROLLED_BACK),
+        _ => ("a write failed", 70),
     };
     tracing::error!(%error, "{what}; stopping, because nothing more could be acknowledged");
-    crate::system::process::exit_at_once(70)
+    crate::system::process::exit_at_once(exit.into())
 }
 
 /// Starts logging to standard error and protects the memory ([`memory::protect`]). Ignores SIGXFSZ,

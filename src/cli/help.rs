@@ -24,6 +24,7 @@ const GROUPS: &[(&str, &[&str])] = &[
             "secrets",
             "statement",
             "clock",
+            "store",
             "bench",
         ],
     ),

@@ -15,6 +15,7 @@ use rocksdb::{
     SstFileWriter, WriteBatch, WriteOptions,
 };
 
+use self::lock::StoreLock;
 use super::StoreError;
 use super::columns::{CHUNK, ColumnName};
 use super::rows::{RawRow, RowEngine, ScanRange, ScanStep};
@@ -32,6 +33,9 @@ pub struct RocksEngine {
     path: PathBuf,
     /// The bounded cache of the column `index`. All other columns use RocksDB's own.
     cache: Cache,
+    /// Keeps other processes out of a store that is open for reading only, where that was asked
+    /// for. RocksDB does so itself where it writes.
+    _alone: Option<StoreLock>,
 }
 
 /// Rows that RocksDB will write together or not at all.
@@ -54,8 +58,11 @@ impl RowEngine for RocksEngine {
     type Batch = RocksBatch;
 
     fn read(&self, column: ColumnName, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+        let Some(column) = self.column_if_there(column) else {
+            return Ok(None);
+        };
         self.db
-            .get_cf(self.column(column), key)
+            .get_cf(column, key)
             .map_err(|source| self.failed(source))
     }
 
@@ -96,7 +103,10 @@ impl RowEngine for RocksEngine {
         if range.once && column == CHUNK.name {
             options.set_readahead_size(AHEAD);
         }
-        let mut rows = self.db.raw_iterator_cf_opt(self.column(column), options);
+        let Some(column) = self.column_if_there(column) else {
+            return Ok(());
+        };
+        let mut rows = self.db.raw_iterator_cf_opt(column, options);
         rows.seek(range.from);
         while let Some((key, value)) = rows.item().filter(|(key, _)| key.starts_with(range.prefix))
         {
@@ -161,6 +171,12 @@ impl RocksEngine {
         self.db
             .cf_handle(column.as_str())
             .expect("every column is opened with the store")
+    }
+
+    /// A column, unless an earlier version made the store and it is open for reading only: then a
+    /// column that it lacks has no rows.
+    fn column_if_there(&self, column: ColumnName) -> Option<&ColumnFamily> {
+        self.db.cf_handle(column.as_str())
     }
 
     fn failed(&self, source: rocksdb::Error) -> StoreError {

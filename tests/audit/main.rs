@@ -16,5 +16,6 @@ mod live;
 mod places;
 mod rights;
 mod rollback;
+mod seen;
 mod shards;
 mod witnesses;

@@ -10,7 +10,8 @@ use cloison::store::{Shard, Store, StoreError};
 use cloison::tlog::checkpoint::Checkpoint;
 
 use super::forge::key;
-use super::shards::{copy, open};
+use super::shards::open;
+use super::witnesses::copy;
 
 const TIME: &str = "2026-11-22T12:00:00Z";
 const OWNER: &str = "test/vault";

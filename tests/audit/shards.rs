@@ -24,7 +24,7 @@ use cloison::tlog::checkpoint_file::CheckpointFile;
 use jiff::Timestamp;
 
 use super::forge::{entries, findings, key};
-use super::witnesses::eventually;
+use super::witnesses::{copy, eventually};
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -286,14 +286,6 @@ fn a_damaged_tree_is_refused_at_start() {
             .any(|f| f.contains("checkpoint: was signed over other entries")),
         "{found:#?}"
     );
-}
-
-pub fn copy(from: &Path, to: &Path) {
-    std::fs::create_dir_all(to).unwrap();
-    for entry in from.read_dir().unwrap() {
-        let entry = entry.unwrap();
-        std::fs::copy(entry.path(), to.join(entry.file_name())).unwrap();
-    }
 }
 
 #[test]
