@@ -10,6 +10,7 @@ use axum::routing::get;
 use utoipa::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 
+use super::backups::{self, BackupDoor};
 use super::cosign::{self, CosignDoor};
 use super::data::{self, DataDoor};
 use super::health::Readiness;
@@ -36,6 +37,7 @@ pub fn vault(
     door: Arc<DataDoor>,
     cosigning: Arc<CosignDoor>,
     register: RegisterDoor,
+    backups: BackupDoor,
     readiness: Arc<Readiness>,
 ) -> VaultRouters {
     let (vault, description) = (door.vault().clone(), description(&vault_api()));
@@ -51,6 +53,7 @@ pub fn vault(
         .with_state(vault)
         .merge(audit)
         .merge(Router::from(register::reload_routes()).with_state(register))
+        .merge(Router::from(backups::routes()).with_state(backups))
         .merge(told)
         .merge(cosign::router(cosigning));
     VaultRouters {
@@ -60,13 +63,19 @@ pub fn vault(
 }
 
 /// Makes the router of a node's control listener.
-pub fn node(routes: NodeRoutes, register: RegisterDoor, readiness: Arc<Readiness>) -> Router {
+pub fn node(
+    routes: NodeRoutes,
+    register: RegisterDoor,
+    backups: BackupDoor,
+    readiness: Arc<Readiness>,
+) -> Router {
     let told = Router::from(status::routes()).with_state(StatusDoor::node(&routes.node, readiness));
     let audit = Router::from(entity_routes()).with_state(routes.node.entity());
     Router::from(node_routes())
         .with_state(routes)
         .merge(audit)
         .merge(Router::from(register::reload_routes()).with_state(register))
+        .merge(Router::from(backups::routes()).with_state(backups))
         .merge(told)
         .merge(description(&node_api()))
 }
@@ -127,6 +136,7 @@ fn vault_api() -> utoipa::openapi::OpenApi {
     api.merge(migrations::data_routes().into_openapi());
     api.merge(vault_routes().into_openapi());
     api.merge(register::reload_routes().into_openapi());
+    api.merge(backups::routes().into_openapi());
     api.merge(entity_routes().into_openapi());
     api.merge(status::routes().into_openapi());
     api
@@ -137,6 +147,7 @@ fn node_api() -> utoipa::openapi::OpenApi {
     let mut api = NodeInfo::openapi();
     api.merge(node_routes().into_openapi());
     api.merge(register::reload_routes().into_openapi());
+    api.merge(backups::routes().into_openapi());
     api.merge(entity_routes().into_openapi());
     api.merge(status::routes().into_openapi());
     api

@@ -6,11 +6,16 @@
 
 #[path = "../common/mod.rs"]
 mod common;
+#[path = "../regal/people.rs"]
+#[allow(dead_code)]
+mod people;
 
+mod backup;
 mod bound;
 mod clock;
 mod concurrent;
 mod copies;
+mod crash_state;
 mod damage;
 mod erase;
 mod export;
@@ -21,6 +26,8 @@ mod load;
 mod merge;
 mod model;
 mod overload;
+mod powerloss;
+mod restore;
 mod retire;
 mod rights;
 mod slow;
