@@ -19,6 +19,7 @@ mod crash_state;
 mod damage;
 mod erase;
 mod export;
+mod failing_calls;
 mod faults;
 mod format;
 mod kill;
