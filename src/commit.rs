@@ -320,12 +320,6 @@ impl Committer {
         report(&self.poisoned, error);
     }
 
-    /// What does the same, for those who must not keep the writer alive.
-    pub fn poisoner(&self) -> impl Fn(&StoreError) + Send + Sync + 'static {
-        let poisoned = self.poisoned.clone();
-        move |error| report(&poisoned, error)
-    }
-
     /// Whether the writer would turn a batch away because too much waits. Ask before working on a
     /// batch.
     pub fn is_full(&self) -> bool {

@@ -18,16 +18,16 @@ use crate::client::{Client, Timeouts};
 use crate::clock::lasting::LastingTrouble;
 use crate::clock::{ClockBehind, SystemClock};
 use crate::config::{ClientConfig, LogConfig, NodeConfig, VaultConfig, WatcherConfig};
-use crate::entity::{Entity, EntityInForce, EntrySuspension, InForce, Role};
+use crate::entity::{EntityInForce, EntrySuspension, InForce, Role};
 use crate::http::Readiness;
 use crate::http::cosign::CosignDoor;
+use crate::journal::place::JournalPlace;
 use crate::metrics::{Gauge, Registry};
 use crate::node::Node;
 use crate::register::{Id, Register};
 use crate::rights::erase::scrub;
 use crate::store::Store;
 use crate::terminal::CommandError;
-use crate::tlog::checkpoint_file::CheckpointFile;
 use crate::tlog::note::{SignatureKind, Verifier};
 use crate::tlog::witness::Witness;
 use crate::vault::Vault;
@@ -79,10 +79,14 @@ pub fn onlookers(
 /// The parts that a log is opened with, but for its onlookers.
 pub(super) fn log_parts(key: SigningKey, config: &LogConfig) -> LogParts {
     LogParts {
-        second: config.second.clone().map(CheckpointFile::new),
+        second: config.second.clone().map(JournalPlace::new),
+        places: config.places,
         ..LogParts::new(key)
     }
 }
+
+/// How far the second place may be behind before that is said.
+const BEHIND: Duration = Duration::from_secs(60);
 
 /// Shows on `/readyz` what keeps the log from being published or cosigned.
 fn show_log(log: &Log, cosigners: &Cosigners, readiness: &Readiness) {
@@ -90,6 +94,11 @@ fn show_log(log: &Log, cosigners: &Cosigners, readiness: &Readiness) {
         Some(why) => readiness.set("audit", format!("no checkpoint can be published: {why}")),
         None => readiness.clear("audit"),
     }
+    let behind = log.behind().filter(|behind| *behind > BEHIND);
+    readiness.notice(
+        "journal",
+        behind.map(|behind| format!("the second place is {} s behind", behind.as_secs())),
+    );
     match cosigners.missing_quorum() {
         Some(why) => readiness.set("witnesses", why),
         None => readiness.clear("witnesses"),
@@ -119,9 +128,10 @@ fn watchers(config: &LogConfig, callers: &mut Vec<Client>) -> Result<Vec<Cosigne
 
 fn cosigners(
     watchers: Vec<Cosigner>,
-    entity: &Entity,
+    in_force: &EntityInForce,
     config: &LogConfig,
 ) -> Result<(Arc<Cosigners>, WitnessThread), CommandError> {
+    let entity = in_force.get();
     let log = entity.log();
     let quorum = CosignatureQuorum {
         required: config.required,
@@ -130,8 +140,8 @@ fn cosigners(
     if quorum.required > 0 {
         log.prefer_cosigned();
     }
-    let (clock, rolled_back) = (Arc::new(SystemClock), entity.committer().poisoner());
-    let cosigners = Cosigners::new(watchers, quorum, clock, Box::new(rolled_back));
+    let clock = Arc::new(SystemClock);
+    let cosigners = Cosigners::new(watchers, quorum, clock, entity.stopper());
     let asking = cosigners
         .start(log.clone())
         .map_err(|error| CommandError::new(error, "check the limits on threads"))?;
@@ -193,12 +203,13 @@ struct Cosigning {
 impl Cosigning {
     /// `ask` makes the client for another side, if this side dials.
     fn start(
-        entity: &Entity,
+        in_force: &EntityInForce,
         config: &LogConfig,
         memory: PathBuf,
         ask: impl Fn() -> Result<Option<Client>, CommandError>,
     ) -> Result<Self, CommandError> {
         let mut callers = vec![];
+        let entity = in_force.get();
         let register = entity.register();
         compare_witnesses(register, config);
         let mut all = watchers(config, &mut callers)?;
@@ -216,7 +227,7 @@ impl Cosigning {
             logs.push(TrustedLogKey::Owner(owner, key));
         }
         let witness = entity.log().witness(logs, memory);
-        let (cosigners, asking) = cosigners(all, entity, config)?;
+        let (cosigners, asking) = cosigners(all, in_force, config)?;
         entity.watch(cosigners.clone());
         Ok(Self {
             witness,
@@ -248,7 +259,7 @@ pub(super) fn vault(
         cosigners,
         asking,
         callers,
-    } = Cosigning::start(&vault.get(), &config.log, memory, || Ok(None))?;
+    } = Cosigning::start(&vault.entity(), &config.log, memory, || Ok(None))?;
     let door = Arc::new(CosignDoor {
         entity: vault.entity(),
         witness: Arc::new(witness),
@@ -286,7 +297,7 @@ pub(super) fn node(
         cosigners,
         asking,
         mut callers,
-    } = Cosigning::start(&node.get(), &config.log, memory, || watching().map(Some))?;
+    } = Cosigning::start(&node.entity(), &config.log, memory, || watching().map(Some))?;
     let releases = Client::new(&config.vault).map_err(failed)?;
     let watching = watching()?;
     callers.extend([releases.clone(), watching.clone()]);
