@@ -28,7 +28,10 @@
 //! | [`reload`] | puts a changed register in force while a side runs; the registers that were in force |
 //! | [`reidentify`], [`migrate`], [`unseal`], [`renewal`] | use cases again: the two uses of an order, and the node's keys |
 //! | [`resumption`] | acknowledging at the node that the vault's log lost entries at a restore |
+//! | [`backup`] | backups of a store: taken while it runs, signed, verified, pruned |
+//! | [`restore`] | restores a store from a backup: whole, or not at all |
 //! | [`inspection`], [`rights`] | use cases: those who watch, and the persons concerned |
+//! | [`export`] | a stopped vault's store as one flat file that other programs read |
 //! | [`status`] | what a caller may know of a server, by their role |
 //! | [`config`] | configuration files |
 //! | [`http`], [`client`] | the doors, and the client that knocks at them |
@@ -45,6 +48,7 @@
 
 pub mod access;
 pub mod audit;
+pub mod backup;
 pub mod certificates;
 pub mod cli;
 pub mod client;
@@ -56,6 +60,7 @@ pub mod deployment;
 pub mod entity;
 pub mod epoch;
 pub mod execution;
+pub mod export;
 pub mod files;
 pub mod http;
 pub mod id;
@@ -78,6 +83,7 @@ pub mod register;
 pub mod reidentify;
 pub mod reload;
 pub mod renewal;
+pub mod restore;
 pub mod resumption;
 pub mod rights;
 pub mod seal;

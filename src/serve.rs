@@ -1,6 +1,8 @@
 //! `cloison serve` and `cloison authority serve`: read, check, open, serve, drain.
 
+mod backup;
 mod descriptors;
+mod drill;
 mod figures;
 mod first_start;
 mod reload;
@@ -14,9 +16,11 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+pub use drill::{DrillStart, drill_node, drill_vault};
 use figures::PersonFigures;
 use reload::{AtHangup, TlsKeeper, TlsUser};
 use tokio::task::AbortHandle;
+pub use watch::onlookers;
 use watch::{EntityWatch, WatchedSide, WatchingSide};
 pub use witness::run_witness;
 
@@ -31,6 +35,7 @@ use crate::config::{
 };
 use crate::entity::{EntityInForce, InForce, UnderRegister};
 use crate::execution::step;
+use crate::http::backups::BackupDoor;
 use crate::http::data::DataDoor;
 use crate::http::mount::VaultRouters;
 use crate::http::node_door::NodeRoutes;
@@ -40,7 +45,7 @@ use crate::http::{self, Callers, Limits, Listener, Readiness, health, mount, tls
 use crate::keys::example::{fingerprint, fingerprint_of_spki, is_example};
 use crate::keys::file::{FileError, SecretKind, read_public};
 use crate::keys::memory::{self, Protection};
-use crate::keys::sector_secrets::SectorSecretDeposit;
+use crate::keys::sector_secrets::{SectorSecretDeposit, read_journal};
 use crate::keys::shares::ShareSet;
 use crate::keys::{AuditSecret, AuthoritySecret, IdentitySecret, StoreSecret};
 use crate::metrics::{PERSONS, Registry, coarse};
@@ -76,7 +81,8 @@ pub fn run_vault(
     let protection = prepare_process(false);
     let config = VaultConfig::load(config)?;
     let register = open_register(&config.register)?;
-    let (secrets, fingerprints) = read_vault_secrets(&config)?;
+    let (mut secrets, fingerprints) = read_vault_secrets(&config)?;
+    secrets.log.onlookers = watch::onlookers(&config.log, None)?;
     refuse_example_keys(&config.tls, &fingerprints, options.allow_example_keys)?;
     descriptors::secure(2, &config.limits)?;
     let first = first_start::permit(&config.store, &config.log, options.first_start)?;
@@ -131,10 +137,12 @@ async fn serve_vault(
     );
     let reload = Arc::new(register_reload(&vault, &config.register));
     let register = RegisterDoor::new(reload.clone());
+    let backups = backup::keeper(vault.entity(), config.backup.as_ref());
     let routers = mount::vault(
         DataDoor::new(vault.clone(), &registry),
         cosigning,
         register,
+        BackupDoor::new(vault.entity(), backups.clone()),
         readiness.clone(),
     );
     let callers = Callers::Registered(tls, vault.entity());
@@ -154,10 +162,12 @@ async fn serve_vault(
         tokio::spawn(tidy::vault(vault.clone())).abort_handle(),
         tokio::spawn(watch::keep_place(vault.entity(), readiness.clone())).abort_handle(),
         tokio::spawn(keep_house(vault.clone(), watch, registry.clone())).abort_handle(),
+        tokio::spawn(backup::keep(backups.clone(), registry.clone())).abort_handle(),
         tokio::spawn(keeper.keep(registry.clone(), vec![at_hangup(reload)])).abort_handle(),
     ];
     http::serve(listeners, None, &readiness, &registry, shutdown).await;
     tasks.iter().for_each(AbortHandle::abort);
+    backups.iter().for_each(|keeper| keeper.end());
     tracing::info!("the vault has stopped");
     Ok(())
 }
@@ -316,6 +326,9 @@ fn start_error(error: StartError) -> CommandError {
         )
         | StartError::Clock(_)
         | StartError::Audit(_) => CommandError::temporary(error, hint),
+        StartError::Log(LogError::Behind { .. }) => {
+            CommandError::new(error, hint).with_exit(ROLLED_BACK)
+        }
         _ => CommandError::new(error, hint),
     }
 }
@@ -377,7 +390,8 @@ pub fn run_node(config: &Path, options: StartOptions) -> Result<(), CommandError
     let protection = prepare_process(true);
     let config = NodeConfig::load(config)?;
     let register = open_register(&config.register)?;
-    let (parts, fingerprints) = node_parts(&config, register)?;
+    let (mut parts, fingerprints) = node_parts(&config, register)?;
+    parts.log.onlookers = watch::onlookers(&config.log, Some(&config.vault))?;
     refuse_example_keys(&config.tls, &fingerprints, options.allow_example_keys)?;
     descriptors::secure(1, &config.limits)?;
     let first = first_start::permit(&config.store, &config.log, options.first_start)?;
@@ -425,6 +439,12 @@ fn node_parts(
             .map_err(unread)?,
     );
     fingerprints.push(fingerprint(audit.0.expose()));
+    let journal = read_journal(&keyring, &config.journal).map_err(unread)?;
+    fingerprints.extend(
+        journal
+            .iter()
+            .map(|(_, secret)| fingerprint(secret.0.expose())),
+    );
     let checkpoint = keyring
         .read_signing_key(&config.checkpoint, SecretKind::Checkpoint)
         .map_err(unread)?;
@@ -437,6 +457,7 @@ fn node_parts(
         times: config.seal,
         segment_keys: config.segment_keys.clone(),
         audit,
+        journal,
         log: watch::log_parts(checkpoint, &config.log),
     };
     Ok((parts, fingerprints))
@@ -486,13 +507,20 @@ async fn serve_node(
         node: node.clone(),
         vault: peer.clone(),
     };
+    let backups = backup::keeper(node.entity(), config.backup.as_ref());
+    let door = BackupDoor::new(node.entity(), backups.clone());
     let keeping_in_step = tokio::spawn(keep_in_step(routes.clone())).abort_handle();
     let callers = Callers::Registered(tls, node.entity());
     let listeners = vec![bind(
         "control",
         config.control,
         callers,
-        mount::node(routes, RegisterDoor::new(reload.clone()), readiness.clone()),
+        mount::node(
+            routes,
+            RegisterDoor::new(reload.clone()),
+            door,
+            readiness.clone(),
+        ),
         limits(&config.limits),
     )?];
     tracing::info!(
@@ -515,6 +543,7 @@ async fn serve_node(
     let tasks = [
         keeping_in_step,
         tokio::spawn(tidy::node(node.clone())).abort_handle(),
+        tokio::spawn(backup::keep(backups.clone(), registry.clone())).abort_handle(),
         tokio::spawn(keeper.keep(registry.clone(), vec![at_hangup(reload)])).abort_handle(),
         tokio::spawn(sealing).abort_handle(),
         tokio::spawn(watch::keep_place(node.entity(), readiness.clone())).abort_handle(),
@@ -522,6 +551,7 @@ async fn serve_node(
     ];
     http::serve(listeners, Some(health), &readiness, &registry, shutdown).await;
     tasks.iter().for_each(AbortHandle::abort);
+    backups.iter().for_each(|keeper| keeper.end());
     tracing::info!("the authority node has stopped");
     Ok(())
 }
@@ -583,20 +613,25 @@ async fn keep_in_step(routes: NodeRoutes) {
 /// How often node and vault exchange acts upon orders.
 const IN_STEP_EVERY: Duration = Duration::from_secs(5);
 
+/// The exit code of a server whose store lacks what was published of its log: a start again does not
+/// help (`EX_OSERR`; systemd is told not to try).
+const ROLLED_BACK: u8 = 71;
+
 /// Ends the process, because it may acknowledge nothing more: a write failed and the state of the
 /// disk is unknown, or the store's files were moved.
 ///
 /// Skips the exit handlers: RocksDB's would destroy what its background threads still use, or wait
 /// for these threads while the disk hangs.
 fn end_process(error: &StoreError) {
-    let what = match error {
+    let (what, exit) = match error {
         StoreError::Displaced(_) | StoreError::SecondDisplaced(_) => {
-            "files were taken from under this process"
+            ("files were taken from under this process", 70)
         }
-        _ => "a write failed",
+        StoreError::RolledBack { .. } => ("this store is not the newest", ROLLED_BACK),
+        _ => ("a write failed", 70),
     };
     tracing::error!(%error, "{what}; stopping, because nothing more could be acknowledged");
-    crate::system::process::exit_at_once(70)
+    crate::system::process::exit_at_once(exit.into())
 }
 
 /// Starts logging to standard error and protects the memory ([`memory::protect`]). Ignores SIGXFSZ,
@@ -713,6 +748,7 @@ fn read_vault_secrets(config: &VaultConfig) -> Result<(VaultSecrets, Vec<[u8; 32
                 .into_iter()
                 .map(|(version, key)| (version, StoreSecret(key)))
                 .collect(),
+            journal: read_journal(&keyring, &places.journal)?,
             sector: Box::new(sector),
             log: watch::log_parts(
                 keyring.read_signing_key(&places.checkpoint, SecretKind::Checkpoint)?,
@@ -736,6 +772,12 @@ fn vault_fingerprints(secrets: &VaultSecrets) -> Result<Vec<[u8; 32]>, FileError
     fingerprints.extend(
         secrets
             .store
+            .iter()
+            .map(|(_, secret)| fingerprint(secret.0.expose())),
+    );
+    fingerprints.extend(
+        secrets
+            .journal
             .iter()
             .map(|(_, secret)| fingerprint(secret.0.expose())),
     );

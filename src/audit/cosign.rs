@@ -9,9 +9,11 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 
 use super::log::{Log, PublishedCheckpoint};
+use super::seen::SeenCheckpoint;
 use super::shard_reader::ShardReader;
 use crate::clock::lasting::LastingTrouble;
 use crate::clock::{CLOCK_TOLERANCE, Clock};
+use crate::store::StoreError;
 use crate::tlog::note::{SignedNote, Verifier};
 use crate::tlog::proof::consistency;
 use crate::tlog::witness::CheckpointSubmission;
@@ -31,6 +33,8 @@ pub enum WitnessAnswer {
     Cosigned(String),
     /// It remembers another size.
     Stale(u64),
+    /// It remembers entries that the submitted checkpoint does not continue.
+    Inconsistent,
 }
 
 /// The connection to a witness.
@@ -40,7 +44,18 @@ pub trait WitnessLink: Send + Sync {
     /// # Errors
     /// Why there is no answer, or why the witness refused.
     fn ask(&self, submission: &CheckpointSubmission) -> Result<WitnessAnswer, String>;
+
+    /// The last checkpoint of a log that it cosigned (C2SP `tlog-witness`, `checkpoint`); `None` if
+    /// it has seen none.
+    ///
+    /// # Errors
+    /// Why there is no answer.
+    fn last(&self, origin: &str) -> Result<Option<Vec<u8>>, String>;
 }
+
+/// Called when somebody has seen entries of our log that the store does not have: the process must
+/// end.
+pub type RolledBackHandler = Box<dyn Fn(&StoreError) + Send + Sync>;
 
 /// A cosigner of our log: a witness, or the other side.
 pub struct Cosigner {
@@ -77,6 +92,7 @@ pub struct Cosigners {
     watchers: Vec<Cosigner>,
     quorum: CosignatureQuorum,
     clock: Arc<dyn Clock>,
+    rolled_back: RolledBackHandler,
     seen: Mutex<CosignerTimes>,
     wake: Condvar,
 }
@@ -150,11 +166,13 @@ impl Cosigners {
         watchers: Vec<Cosigner>,
         quorum: CosignatureQuorum,
         clock: Arc<dyn Clock>,
+        rolled_back: RolledBackHandler,
     ) -> Arc<Self> {
         Arc::new(Self {
             watchers,
             quorum,
             clock,
+            rolled_back,
             seen: Mutex::default(),
             wake: Condvar::new(),
         })
@@ -403,9 +421,10 @@ impl Cosigners {
         let (mut old, new) = (known, published.checkpoint.size);
         for _ in 0..2 {
             if old > new {
+                let origin = &published.checkpoint.origin;
+                self.confront(log, watcher, link.last(origin)?);
                 return Err(format!(
-                    "it has seen {old} entries of {}, which has {new}",
-                    published.checkpoint.origin
+                    "it has seen {old} entries of {origin}, which has {new}"
                 ));
             }
             let mut reader = ShardReader::new(log.store(), &published.tree, new);
@@ -417,6 +436,13 @@ impl Cosigners {
             };
             match link.ask(&submission)? {
                 WitnessAnswer::Stale(size) => old = size,
+                WitnessAnswer::Inconsistent => {
+                    self.confront(log, watcher, link.last(&published.checkpoint.origin)?);
+                    return Err(
+                        "it says that this log was rewritten or forked since it cosigned it last"
+                            .to_owned(),
+                    );
+                }
                 WitnessAnswer::Cosigned(lines) => {
                     if self.take(log, published, &lines, watcher.verifier.name())? {
                         return Ok(());
@@ -429,6 +455,23 @@ impl Cosigners {
             }
         }
         Err("it named one size and then another".to_owned())
+    }
+
+    fn confront(&self, log: &Log, watcher: &Cosigner, note: Option<Vec<u8>>) {
+        let by = watcher.verifier.name().to_owned();
+        if let Some(note) = note {
+            self.shown(log, &SeenCheckpoint { by, note });
+        }
+    }
+
+    /// Compares our log with a checkpoint that somebody shows. One that our key signed and that our
+    /// log does not contain ends the process; one that it did not sign counts for nothing.
+    pub fn shown(&self, log: &Log, seen: &SeenCheckpoint) {
+        match log.confront(seen) {
+            Ok(()) => {}
+            Err(error @ StoreError::RolledBack { .. }) => (self.rolled_back)(&error),
+            Err(error) => tracing::error!(%error, "the log cannot be read"),
+        }
     }
 }
 
@@ -467,6 +510,7 @@ mod tests {
             vec![watcher("node", false), watcher("witness", true)],
             quorum,
             clock.clone(),
+            Box::new(|error| panic!("{error}")),
         );
         let is_watched = || {
             cosigners.is_watched_by("node", Duration::ZERO) && cosigners.missing_quorum().is_none()
@@ -499,7 +543,12 @@ mod tests {
             required: 0,
             within: Duration::from_secs(60),
         };
-        let cosigners = Cosigners::new(vec![], quorum, Arc::new(FixedClock::at(now)));
+        let cosigners = Cosigners::new(
+            vec![],
+            quorum,
+            Arc::new(FixedClock::at(now)),
+            Box::new(|error| panic!("{error}")),
+        );
         let earlier = now - jiff::SignedDuration::from_secs(200);
         assert!(cosigners.note_time("node", now, 7));
         assert!(

@@ -45,6 +45,13 @@ pub enum AuditEvent {
         #[serde(skip_serializing_if = "Vec::is_empty")]
         opened: Vec<OpenedEpoch>,
     },
+    /// A backup of the store was begun; it holds this entry.
+    Backup {
+        /// The operator or custodian who asked for it; `timer` for one that the server takes itself.
+        actor: String,
+        /// Its id.
+        backup: String,
+    },
     /// An entry of the register was suspended, or its suspension was lifted.
     Suspension {
         /// `suspend` or `lift`.
@@ -76,6 +83,8 @@ pub enum AuditEvent {
         /// The Merkle root over them, hex.
         kept_root: String,
     },
+    /// State changed in a commit that describes no request; the member `journal` names the record.
+    Journal,
     /// The second place was empty although checkpoints of this log were published, and the log
     /// continues.
     SecondLost {
@@ -271,9 +280,11 @@ impl AuditEvent {
     pub const NAMES: &'static [&'static str] = &[
         "start",
         "register",
+        "backup",
         "suspension",
         "continue",
         "resume",
+        "journal",
         "second-lost",
         "clock-lower",
         "acknowledge-resume",

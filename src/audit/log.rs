@@ -20,7 +20,8 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::AuditReceipt;
-use super::resume::{self, LostCheckpoint};
+use super::resume::{self, LostCheckpoint, OwnLog};
+use super::seen::{self, Onlooker, SeenCheckpoint};
 use super::shard_reader::ShardReader;
 use crate::audit::origin::{self, TrustedLogKey, owner_and_shard};
 use crate::jws::{self, JwsError};
@@ -42,6 +43,8 @@ pub struct LogParts {
     /// The second place: keeps the last checkpoint outside the store, as
     /// [`checkpoint_file`](crate::tlog::checkpoint_file) explains.
     pub second: Option<CheckpointFile>,
+    /// Those who are asked, when the log is opened, what they have seen of it.
+    pub onlookers: Vec<Onlooker>,
     /// A loss after which the log may continue; without it, opening a log with a loss fails.
     pub resume: Option<KnownLoss>,
 }
@@ -57,32 +60,48 @@ pub enum KnownLoss {
 }
 
 impl LogParts {
-    /// A log that signs with `key` and has no second place.
+    /// A log that signs with `key`, has no second place and asks nobody.
     pub fn new(key: SigningKey) -> Self {
         Self {
             key,
             second: None,
+            onlookers: vec![],
             resume: None,
         }
     }
 
-    /// Compares the store with the second place and notes what the second place holds. Returns the
-    /// loss after which the log continues, if there is one.
+    /// Compares the store with what the second place and the onlookers have. Returns the loss after
+    /// which the log continues, if there is one.
+    fn compare_seen(
+        &self,
+        own: OwnLog<'_>,
+        (last, year): (Shard, u16),
+        state: &mut LogState,
+    ) -> Result<Option<LostCheckpoint>, LogError> {
+        let second = self.compare_second(own, state)?;
+        let others = seen::furthest_lost(own, &self.onlookers, last, year)?;
+        let lost = second
+            .into_iter()
+            .chain(others)
+            .max_by_key(LostCheckpoint::reach);
+        match lost {
+            Some(lost) if self.resume != Some(KnownLoss::AfterRestore) => Err(lost.refusal()),
+            lost => Ok(lost),
+        }
+    }
+
+    /// Compares the store with the second place, and notes what that holds. Returns what it has and
+    /// the store has not.
     fn compare_second(
         &self,
-        store: &Store,
-        owner: &str,
+        own: OwnLog<'_>,
         state: &mut LogState,
     ) -> Result<Option<LostCheckpoint>, LogError> {
         let Some(second) = &self.second else {
             return Ok(None);
         };
         state.second = second.load()?;
-        let key = self.key.verifying_key();
-        let mut lost = resume::compare(store, owner, &key, second, state.second.as_deref())?;
-        if let Some(lost) = lost.take_if(|_| self.resume != Some(KnownLoss::AfterRestore)) {
-            return Err(lost.refusal(second));
-        }
+        let lost = resume::compare(own, second, state.second.as_deref())?;
         // An empty second place means a first start only if nothing was ever published.
         if let (None, Some((_, last))) = (&state.second, state.published.last_key_value())
             && self.resume != Some(KnownLoss::SecondLost)
@@ -162,12 +181,12 @@ pub enum LogError {
     Thread(std::io::Error),
     /// The second place holds a checkpoint that this store's log does not contain.
     #[error(
-        "the log in this store is not the one that was published: the checkpoint kept at {place} covers {published} entries \
-         of {origin}, and {found}. A store that was restored from a backup must not continue as if nothing had happened"
+        "the log in this store is not the one that was published: {by} has a checkpoint over {published} entries of {origin}, \
+         and {found}. A store that was restored from a backup must not continue as if nothing had happened"
     )]
     Behind {
-        /// Where the checkpoint is kept.
-        place: String,
+        /// Who has the checkpoint.
+        by: String,
         /// Its log.
         origin: String,
         /// Entries that it covers.
@@ -261,7 +280,12 @@ impl Log {
                 state.published.insert(tree.shard, Arc::new(published));
             }
         }
-        let lost = parts.compare_second(&store, owner, &mut state)?;
+        let own = OwnLog {
+            store: &store,
+            owner,
+            key: &parts.key.verifying_key(),
+        };
+        let lost = parts.compare_seen(own, (row.shard, year_of(now)), &mut state)?;
         let LogParts { key, second, .. } = parts;
         let (work, news) = (Condvar::new(), Condvar::new());
         let (state, publishing) = (Mutex::new(state), Mutex::new(()));
@@ -396,6 +420,20 @@ impl Log {
                 .unwrap_or_else(PoisonError::into_inner)
                 .0;
         }
+    }
+
+    /// Compares the log with a checkpoint that somebody shows.
+    ///
+    /// # Errors
+    /// [`StoreError::RolledBack`] where this log's key signed it and the store does not contain it:
+    /// then the process must end. Other [`StoreError`]s of reading the log.
+    pub fn confront(&self, seen: &SeenCheckpoint) -> Result<(), StoreError> {
+        let own = OwnLog {
+            store: &self.store,
+            owner: &self.owner,
+            key: &self.key.verifying_key(),
+        };
+        own.lost(seen)?.map_or(Ok(()), |lost| Err(lost.fault()))
     }
 
     /// Why no checkpoint can be published at present.

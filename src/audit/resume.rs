@@ -1,4 +1,4 @@
-//! After a restore: compares the second place's checkpoint with the store's entries.
+//! After a restore: compares checkpoints that were published with the store's entries.
 //!
 //! A log is append-only, and a published entry must stay. A store that lacks published entries
 //! therefore never extends their shard again: when told to (`audit resume --after-restore`) it
@@ -10,8 +10,9 @@ use serde::Deserialize;
 
 use super::AuditEvent;
 use super::log::{Log, LogError};
+use super::seen::SeenCheckpoint;
 use super::shard_reader::ShardReader;
-use crate::audit::origin::owner_and_shard;
+use crate::audit::origin::{self, owner_and_shard};
 use crate::store::{Shard, Store, StoreError};
 use crate::tlog::checkpoint::Checkpoint;
 use crate::tlog::checkpoint_file::{CheckpointFile, CheckpointFileError};
@@ -21,6 +22,8 @@ use crate::tlog::tree::{Hash, leaf_hash};
 
 /// A published checkpoint that the store's log does not contain.
 pub(super) struct LostCheckpoint {
+    /// Who has it.
+    by: String,
     checkpoint: Checkpoint,
     note: String,
     found: String,
@@ -28,11 +31,94 @@ pub(super) struct LostCheckpoint {
     pub(super) shard: Shard,
 }
 
+/// A log as the store of its owner has it.
+#[derive(Clone, Copy)]
+pub(super) struct OwnLog<'l> {
+    pub(super) store: &'l Store,
+    /// Such as `demo/vault`.
+    pub(super) owner: &'l str,
+    /// Verifies its checkpoints.
+    pub(super) key: &'l VerifyingKey,
+}
+
+impl OwnLog<'_> {
+    /// Its shard of that origin; `None` for an origin of another owner.
+    pub(super) fn shard(&self, origin: &str) -> Option<Shard> {
+        let (owner, shard) = owner_and_shard(origin)?;
+        (owner == self.owner).then_some(shard)
+    }
+
+    /// Compares a checkpoint that the log's key signed, as `note`, and that `by` has; `None` if the
+    /// log contains it.
+    fn compare(
+        &self,
+        by: String,
+        (checkpoint, note): (Checkpoint, &[u8]),
+        shard: Shard,
+    ) -> Result<Option<LostCheckpoint>, StoreError> {
+        let found = match self.store.tree(shard)? {
+            None => format!("this store has no entry of {shard}"),
+            Some(row) if row.size < checkpoint.size => {
+                format!("this store has only {} of them", row.size)
+            }
+            Some(row) if root_at(self.store, &row, checkpoint.size)? == checkpoint.root => {
+                return Ok(None);
+            }
+            Some(_) => "this store has others in their place".to_owned(),
+        };
+        Ok(Some(LostCheckpoint {
+            by,
+            checkpoint,
+            note: String::from_utf8_lossy(note).into_owned(),
+            found,
+            shard,
+        }))
+    }
+
+    /// The same for what `seen` shows. Nothing is believed that the log's key did not sign; what the
+    /// log itself says that it lost, after a restore that was confirmed, is not lost anew.
+    pub(super) fn lost(&self, seen: &SeenCheckpoint) -> Result<Option<LostCheckpoint>, StoreError> {
+        let opened = Checkpoint::open(&seen.note, self.key);
+        let signed = opened.ok().and_then(|(checkpoint, _)| {
+            let shard = self.shard(&checkpoint.origin)?;
+            Some((checkpoint, shard))
+        });
+        let Some((checkpoint, shard)) = signed else {
+            tracing::warn!(
+                by = seen.by,
+                "shows a checkpoint of this log that this log's key did not sign: it does not count"
+            );
+            return Ok(None);
+        };
+        let lost = self.compare(seen.by.clone(), (checkpoint, &seen.note), shard)?;
+        let Some(lost) = lost else { return Ok(None) };
+        let now = self.store.tree(shard)?.map(|row| Checkpoint {
+            origin: lost.checkpoint.origin.clone(),
+            size: row.size,
+            root: row.root,
+        });
+        let explained = self
+            .resumptions()?
+            .iter()
+            .any(|resumption| resumption.explains(&lost.checkpoint, now.as_ref()));
+        Ok((!explained).then_some(lost))
+    }
+
+    /// The entries with which it went on after a restore.
+    fn resumptions(&self) -> Result<Vec<Resumption>, StoreError> {
+        let mut found = vec![];
+        for row in self.store.trees()? {
+            let entry = ShardReader::new(self.store, &row, row.size).entry(0)?;
+            let log = origin::origin(self.owner, row.shard);
+            found.extend(entry.and_then(|entry| Resumption::of_entry(log, &entry, self.key)));
+        }
+        Ok(found)
+    }
+}
+
 /// Compares the second place's note with the store; `None` if the store's log contains it.
 pub(super) fn compare(
-    store: &Store,
-    owner: &str,
-    key: &VerifyingKey,
+    own: OwnLog<'_>,
     place: &CheckpointFile,
     note: Option<&[u8]>,
 ) -> Result<Option<LostCheckpoint>, LogError> {
@@ -40,27 +126,12 @@ pub(super) fn compare(
     let unusable =
         |why: String| CheckpointFileError::Io(place.path().to_owned(), std::io::Error::other(why));
     let (checkpoint, _) =
-        Checkpoint::open(note, key).map_err(|error| unusable(error.to_string()))?;
-    let shard = owner_and_shard(&checkpoint.origin)
-        .filter(|(found, _)| *found == owner)
-        .map(|(_, shard)| shard);
+        Checkpoint::open(note, own.key).map_err(|error| unusable(error.to_string()))?;
+    let shard = own.shard(&checkpoint.origin);
     let shard =
         shard.ok_or_else(|| unusable(format!("it holds a checkpoint of {}", checkpoint.origin)))?;
-    let found = match store.tree(shard)? {
-        None => format!("this store has no entry of {shard}"),
-        Some(row) if row.size < checkpoint.size => {
-            format!("this store has only {} of them", row.size)
-        }
-        Some(row) if root_at(store, &row, checkpoint.size)? == checkpoint.root => return Ok(None),
-        Some(_) => "this store has others in their place".to_owned(),
-    };
-    let note = String::from_utf8(note.to_vec()).map_err(|_| unusable("it is not text".into()))?;
-    Ok(Some(LostCheckpoint {
-        checkpoint,
-        note,
-        found,
-        shard,
-    }))
+    let by = format!("the second place {}", place.path().display());
+    Ok(own.compare(by, (checkpoint, note), shard)?)
 }
 
 fn root_at(store: &Store, row: &crate::store::TreeRow, size: u64) -> Result<Hash, StoreError> {
@@ -68,9 +139,25 @@ fn root_at(store: &Store, row: &crate::store::TreeRow, size: u64) -> Result<Hash
 }
 
 impl LostCheckpoint {
-    pub(super) fn refusal(self, place: &CheckpointFile) -> LogError {
+    /// Shard and entries: how far it reaches.
+    pub(super) fn reach(&self) -> (Shard, u64) {
+        (self.shard, self.checkpoint.size)
+    }
+
+    /// Why a log does not open.
+    pub(super) fn refusal(self) -> LogError {
         LogError::Behind {
-            place: place.path().display().to_string(),
+            by: self.by,
+            origin: self.checkpoint.origin,
+            published: self.checkpoint.size,
+            found: self.found,
+        }
+    }
+
+    /// Why a log that is open must not go on.
+    pub(super) fn fault(self) -> StoreError {
+        StoreError::RolledBack {
+            by: self.by,
             origin: self.checkpoint.origin,
             published: self.checkpoint.size,
             found: self.found,
@@ -166,7 +253,12 @@ impl Resumption {
             .ok()
             .filter(|proof| proof.index == 0)?;
         let (head, _) = proof.check(key).ok()?;
-        let said = serde_json::from_slice::<ResumeMembers>(&proof.entry)
+        Self::of_entry(head.origin, &proof.entry, key)
+    }
+
+    /// Reads the first entry of the log `log`; `None` if it is not a resumption.
+    fn of_entry(log: String, entry: &[u8], key: &VerifyingKey) -> Option<Self> {
+        let said = serde_json::from_slice::<ResumeMembers>(entry)
             .ok()
             .filter(|said| said.event == RESUME)?;
         let (lost, _) = Checkpoint::open(said.lost.as_bytes(), key).ok()?;
@@ -178,8 +270,8 @@ impl Resumption {
             ..
         } = said;
         Some(Self {
-            log: head.origin,
-            entry: leaf_hash(&proof.entry),
+            log,
+            entry: leaf_hash(entry),
             time,
             lost,
             kept,

@@ -9,7 +9,7 @@ use std::fmt::Display;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::Client;
+use super::{Client, ClientError};
 use crate::audit::origin::owner_and_shard;
 use crate::audit::resume::Resumption;
 use crate::clock::Clock;
@@ -20,9 +20,9 @@ use crate::resumption::ResumeProofs;
 use crate::store::Store;
 use crate::tlog::checkpoint::Checkpoint;
 use crate::tlog::path::LogResource;
-use crate::tlog::proof::consistency;
+use crate::tlog::proof::{consistency, is_consistent};
 use crate::tlog::source::{LogSource as _, SourceTiles};
-use crate::tlog::witness::{CheckpointSubmission, Witness, WitnessRefusal};
+use crate::tlog::witness::{CheckpointSubmission, Witness, WitnessRefusal, origin_hash};
 
 /// How old an exchange may be before the next release makes another one.
 const FRESH: Duration = Duration::from_secs(60);
@@ -117,11 +117,14 @@ impl WatchedVault {
             let shown = self.shown(shard)?;
             let size = shown.as_ref().map_or(0, |shown| shown.checkpoint.size);
             match (seen.get(shard), shown) {
-                (Some(seen), shown) if seen.size > size => self.shortened(seen, shown.as_ref())?,
+                (Some(seen), shown) if seen.size > size => self.changed(seen, shown.as_ref())?,
                 // It has ended. There is nothing new to cosign, and a key from before may have
                 // signed it.
                 (Some(seen), Some(shown))
                     if shown.checkpoint == *seen && !recent.contains(shard) => {}
+                (Some(seen), Some(shown)) if !self.continues(shard, seen, &shown)? => {
+                    self.changed(seen, Some(&shown))?;
+                }
                 (_, Some(shown)) => self.cosign(shard, shown)?,
                 (_, None) => return Err(away("it has no checkpoint")),
             }
@@ -184,14 +187,46 @@ impl WatchedVault {
             Err(error) => return Err(away(error)),
         };
         let body = format!("{}\n{lines}", claimed.text());
-        let mut reply = Vec::new();
-        let posted = self.watching.post(
-            "/v1/audit/cosignatures",
-            "text/plain; charset=utf-8",
-            body.as_bytes(),
-            &mut reply,
-        );
-        posted.map_err(away)
+        self.post_note(body.as_bytes()).map_err(away)
+    }
+
+    /// Whether a log that has not become shorter contains what was seen of it.
+    fn continues(
+        &self,
+        shard: &str,
+        seen: &Checkpoint,
+        shown: &ShownCheckpoint,
+    ) -> Result<bool, Refusal> {
+        let now = &shown.checkpoint;
+        let mut tiles = SourceTiles::new(&self.watching, shard, now.size);
+        let proof = consistency(&mut tiles, seen.size, now.size).map_err(away)?;
+        Ok(is_consistent(
+            (seen.size, seen.root),
+            (now.size, now.root),
+            &proof,
+        ))
+    }
+
+    /// Accepts a log that lacks what was seen of it as [`WatchedVault::shortened`] says. Otherwise it
+    /// shows the vault what was seen, signed by its own key: a vault whose store was rolled back ends.
+    fn changed(&self, seen: &Checkpoint, shown: Option<&ShownCheckpoint>) -> Result<(), Refusal> {
+        self.shortened(seen, shown).inspect_err(|why| {
+            if why.code() == Code::ProofInvalid {
+                self.show_seen(seen);
+            }
+        })
+    }
+
+    fn show_seen(&self, seen: &Checkpoint) {
+        let note = self.witness.last(&origin_hash(&seen.origin));
+        if let Ok(Some(note)) = note {
+            let _ = self.post_note(&note);
+        }
+    }
+
+    fn post_note(&self, note: &[u8]) -> Result<(), ClientError> {
+        let (path, text) = ("/v1/audit/cosignatures", "text/plain; charset=utf-8");
+        self.watching.post(path, text, note, &mut Vec::new())
     }
 
     /// Accepts a log that is shorter than it was, or gone, only if the vault proves an entry that says
@@ -200,7 +235,7 @@ impl WatchedVault {
         let Some(resumption) = self.resumption(seen, shown)? else {
             let now = shown.map_or(0, |shown| shown.checkpoint.size);
             let why = format!(
-                "the vault's log {} now has {now} entries, and had {}",
+                "the vault's log {} now has {now} entries, and not the {} that were seen",
                 seen.origin, seen.size
             );
             tracing::error!(why, "the vault's log was rewritten or truncated");
@@ -294,9 +329,9 @@ impl VaultLink for WatchedVault {
         let mut all: Vec<Resumption> = vec![];
         for (shard, seen) in &self.seen()? {
             let shown = self.shown(shard)?;
-            if shown
-                .as_ref()
-                .is_some_and(|shown| shown.checkpoint.size >= seen.size)
+            if let Some(shown) = &shown
+                && shown.checkpoint.size >= seen.size
+                && self.continues(shard, seen, shown)?
             {
                 continue;
             }

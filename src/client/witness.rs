@@ -1,8 +1,8 @@
 //! The client of a witness (C2SP `tlog-witness`).
 
-use super::Client;
+use super::{Client, ClientError};
 use crate::audit::cosign::{WitnessAnswer, WitnessLink};
-use crate::tlog::witness::CheckpointSubmission;
+use crate::tlog::witness::{CheckpointSubmission, origin_hash};
 
 impl WitnessLink for Client {
     fn ask(&self, submission: &CheckpointSubmission) -> Result<WitnessAnswer, String> {
@@ -23,13 +23,20 @@ impl WitnessLink for Client {
                 .parse()
                 .map(WitnessAnswer::Stale)
                 .map_err(|_| "its answer has no size".to_owned()),
-            422 => Err(
-                "it says that this log was rewritten or forked since it cosigned it last"
-                    .to_owned(),
-            ),
+            422 => Ok(WitnessAnswer::Inconsistent),
             404 => Err("it does not watch this log".to_owned()),
             403 => Err("it does not believe this log's key".to_owned()),
             status => Err(format!("{} answers with status {status}", self.base())),
+        }
+    }
+
+    fn last(&self, origin: &str) -> Result<Option<Vec<u8>>, String> {
+        let path = format!("/{}/checkpoint", origin_hash(origin));
+        let mut note = Vec::new();
+        match self.get(&path, &mut note) {
+            Ok(()) => Ok(Some(note)),
+            Err(ClientError::Problem(problem)) if problem.status == 404 => Ok(None),
+            Err(error) => Err(error.to_string()),
         }
     }
 }

@@ -9,9 +9,10 @@ use super::custody::{SecretsSection, openers, seal_times};
 use super::register::{RegisterFiles, register_files};
 use super::value::{self, KeyCustody, ListenAddress, LoopbackAddress, Place};
 use super::{
-    ClientConfig, ConfigError, FileKind, LimitConfig, LogConfig, Openers, TlsFiles, audit, client,
-    distinct_addresses, limits, listener, load, parse, section, store_section, tls_files,
+    ClientConfig, ConfigError, FileKind, LimitConfig, LogConfig, Openers, TlsFiles, audit, backup,
+    client, distinct_addresses, limits, listener, load, parse, section, store_section, tls_files,
 };
+use crate::backup::BackupPlan;
 use crate::keys::custody::{Custody, Deposit};
 use crate::node::safe::SealTimes;
 use crate::register::read::{At, Faults, TomlTable};
@@ -38,8 +39,12 @@ pub struct NodeConfig {
     pub audit: Deposit,
     /// The Ed25519 key that signs the checkpoints of the audit log.
     pub checkpoint: Deposit,
+    /// Journal secrets: a folder with `<version>.secret`, or credentials `<name>-<version>`.
+    pub journal: Deposit,
     /// `[audit]`: who watches the log.
     pub log: LogConfig,
+    /// `[backup]`: where backups of the store go.
+    pub backup: Option<BackupPlan>,
     /// The authority's private keys.
     pub keys: Vec<AuthorityKeyPlace>,
     /// What opens secrets that are more than a file.
@@ -54,6 +59,13 @@ pub struct NodeConfig {
     pub vault: ClientConfig,
     /// Limits of the listener.
     pub limits: LimitConfig,
+}
+
+/// `[secrets]` of a node.
+struct NodeSecretPlaces {
+    audit: Deposit,
+    checkpoint: Deposit,
+    journal: Deposit,
 }
 
 /// `[[key]]` of a node: a private key of its authority.
@@ -97,10 +109,17 @@ impl NodeConfig {
                 let mut places = SecretsSection::read(table, folder, faults)?;
                 let audit = places.required("audit", table, faults);
                 let checkpoint = places.required("checkpoint", table, faults);
-                Some(((audit?, checkpoint?), places))
+                let journal = places.required("journal", table, faults);
+                let own = NodeSecretPlaces {
+                    audit: audit?,
+                    checkpoint: checkpoint?,
+                    journal: journal?,
+                };
+                Some((own, places))
             });
             let (own, mut places) = secrets.unzip();
             let log = audit::read(root, folder, faults);
+            let backup = backup::read(root, folder, faults);
             let keys = authority_keys(root, folder, places.as_mut(), faults);
             let openers = openers(root, folder, places.as_ref(), faults);
             let seal = seal_times(root, faults);
@@ -118,6 +137,7 @@ impl NodeConfig {
                 client(table, folder, faults)
             });
             let limits = limits(root, faults);
+            let own = own?;
             Some(NodeConfig {
                 deployment: deployment?.value,
                 authority: authority?.value,
@@ -126,9 +146,11 @@ impl NodeConfig {
                 tls: tls?,
                 reserve: store.as_ref()?.1,
                 store: store?.0,
-                audit: own.clone()?.0,
-                checkpoint: own?.1,
+                audit: own.audit,
+                checkpoint: own.checkpoint,
+                journal: own.journal,
                 log: log?,
+                backup: backup?,
                 keys,
                 openers: openers?,
                 seal: seal?,

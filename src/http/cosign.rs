@@ -5,19 +5,20 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::body::Body;
-use axum::extract::{Request, State};
+use axum::extract::{Path, Request, State};
 use axum::http::Response;
-use axum::routing::post;
+use axum::routing::{get, post};
 
 use super::admission::Lane;
 use super::answer::{blocking, note};
 use super::body;
 use super::peer::Peer;
 use super::problem::Problem;
-use super::witness::{MAX_BODY, submit};
+use super::witness::{MAX_BODY, remembered, submit};
 use crate::access::{self, NodePermit};
 use crate::audit::cosign::Cosigners;
 use crate::audit::origin::cosigner_name;
+use crate::audit::seen::SeenCheckpoint;
 use crate::code::Code;
 use crate::entity::{Entity, EntityInForce, Role};
 use crate::tlog::checkpoint::Checkpoint;
@@ -37,6 +38,7 @@ pub struct CosignDoor {
 pub(super) fn router(door: Arc<CosignDoor>) -> Router {
     Router::new()
         .route("/add-checkpoint", post(add_checkpoint))
+        .route("/{origin}/checkpoint", get(last))
         .route("/v1/audit/cosignatures", post(take))
         .with_state(door)
 }
@@ -58,7 +60,27 @@ async fn add_checkpoint(
     }
 }
 
-/// Takes a note: one of the vault's checkpoints, with the node's cosignature below it.
+/// C2SP `tlog-witness`: what the vault has seen of a node's log, for nodes.
+async fn last(
+    State(door): State<Arc<CosignDoor>>,
+    peer: Peer,
+    Path(origin): Path<String>,
+) -> Result<Response<Body>, Problem> {
+    let entity = door.entity.get();
+    let read = async {
+        access::node(entity.register(), peer.spki)?;
+        remembered(door.witness.clone(), &peer, origin).await
+    };
+    match read.await {
+        Err(problem) if problem.code() != Code::NotFound => {
+            Err(note(&entity, &peer, "cosign", problem).await)
+        }
+        answered => answered,
+    }
+}
+
+/// Takes a note: one of the vault's checkpoints, with the node's cosignature below it. A node that
+/// has seen one which the vault's log does not contain shows it here, too.
 async fn take(
     State(door): State<Arc<CosignDoor>>,
     peer: Peer,
@@ -94,8 +116,12 @@ fn take_cosignature(
         tracing::error!(%error, "the log cannot be read");
         Problem::new(Code::Internal)
     })?;
-    let published =
-        published.ok_or_else(|| malformed("this is not a checkpoint of this log".into()))?;
+    let Some(published) = published else {
+        let by = format!("the node of {}", node.authority.id);
+        let note = bytes.to_vec();
+        cosigners.shown(log, &SeenCheckpoint { by, note });
+        return Err(malformed("this is not a checkpoint of this log".into()));
+    };
     let text = std::str::from_utf8(bytes).unwrap_or_default();
     let lines = text.rsplit_once("\n\n").map_or("", |(_, lines)| lines);
     let name =

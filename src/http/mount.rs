@@ -10,6 +10,7 @@ use axum::routing::get;
 use utoipa::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 
+use super::backups::{self, BackupDoor};
 use super::cosign::{self, CosignDoor};
 use super::data::{self, DataDoor};
 use super::health::Readiness;
@@ -36,6 +37,7 @@ pub fn vault(
     door: Arc<DataDoor>,
     cosigning: Arc<CosignDoor>,
     register: RegisterDoor,
+    backups: BackupDoor,
     readiness: Arc<Readiness>,
 ) -> VaultRouters {
     let vault = door.vault().clone();
@@ -48,6 +50,7 @@ pub fn vault(
         .with(entity_routes(), vault.entity())
         .with(vault_routes(), vault)
         .with(register::reload_routes(), register)
+        .with(backups::routes(), backups)
         .with(status::routes(), told);
     VaultRouters {
         data: data.into_router(),
@@ -56,12 +59,18 @@ pub fn vault(
 }
 
 /// Makes the router of a node's control listener.
-pub fn node(routes: NodeRoutes, register: RegisterDoor, readiness: Arc<Readiness>) -> Router {
+pub fn node(
+    routes: NodeRoutes,
+    register: RegisterDoor,
+    backups: BackupDoor,
+    readiness: Arc<Readiness>,
+) -> Router {
     let told = StatusDoor::node(&routes.node, readiness);
     DescribedRouter::of(NodeInfo::openapi())
         .with(entity_routes(), routes.node.entity())
         .with(node_routes(), routes)
         .with(register::reload_routes(), register)
+        .with(backups::routes(), backups)
         .with(status::routes(), told)
         .into_router()
 }

@@ -99,13 +99,22 @@ async fn last(
     peer: Peer,
     Path(origin): Path<String>,
 ) -> Result<Response<Body>, Problem> {
+    remembered(door.witness.clone(), &peer, origin).await
+}
+
+/// Answers with the last cosigned checkpoint of the log whose origin has that SHA-256 (hex).
+pub(super) async fn remembered(
+    witness: Arc<Witness>,
+    peer: &Peer,
+    origin_hash: String,
+) -> Result<Response<Body>, Problem> {
     let _admitted = peer.allowance().admit(Lane::Work)?;
     let work = move || {
-        door.witness
-            .last(&origin)
+        witness
+            .last(&origin_hash)
             .map_err(|_| Problem::new(Code::Internal))
     };
-    let note = blocking(&peer, Lane::Work, work).await?;
+    let note = blocking(peer, Lane::Work, work).await?;
     Ok(body::reply(
         "text/plain; charset=utf-8",
         note.ok_or(Code::NotFound)?,

@@ -12,19 +12,20 @@ use crate::audit::cosign::{CosignatureQuorum, Cosigner, Cosigners, WitnessLink, 
 use crate::audit::log::{Log, LogParts};
 use crate::audit::origin::TrustedLogKey;
 use crate::audit::origin::cosigner_name;
+use crate::audit::seen::Onlooker;
 use crate::client::peer::WatchedVault;
 use crate::client::{Client, Timeouts};
 use crate::clock::lasting::LastingTrouble;
 use crate::clock::{ClockBehind, SystemClock};
-use crate::config::{LogConfig, NodeConfig, VaultConfig, WatcherConfig};
-use crate::entity::{Entity, EntityInForce, EntrySuspension, InForce, Role};
+use crate::config::{ClientConfig, LogConfig, NodeConfig, VaultConfig, WatcherConfig};
+use crate::entity::{EntityInForce, EntrySuspension, InForce, Role};
 use crate::http::Readiness;
 use crate::http::cosign::CosignDoor;
 use crate::metrics::{Gauge, Registry};
 use crate::node::Node;
 use crate::register::{Id, Register};
 use crate::rights::erase::scrub;
-use crate::store::Store;
+use crate::store::{Store, StoreError};
 use crate::terminal::CommandError;
 use crate::tlog::checkpoint_file::CheckpointFile;
 use crate::tlog::note::{SignatureKind, Verifier};
@@ -36,13 +37,46 @@ const PATIENCE: Timeouts = Timeouts {
     connect: Duration::from_secs(5),
     step: Duration::from_secs(10),
 };
-/// How often the node watches the vault's log while no request comes.
-const EVERY: Duration = Duration::from_secs(60);
+/// How often the node watches the vault's log while no request comes. A vault whose store was rolled
+/// back serves no longer than that before it is told.
+const EVERY: Duration = Duration::from_secs(5);
 
-/// How soon the node tries again after a failure.
-const AGAIN: Duration = Duration::from_secs(5);
+/// How long an onlooker may let a start wait.
+const START_PATIENCE: Timeouts = Timeouts {
+    connect: Duration::from_secs(2),
+    step: Duration::from_secs(3),
+};
 
-/// The parts that a log is opened with.
+/// Those who are asked at a start what they have seen of the log: the witnesses, and for a node the
+/// vault. (A vault does not dial nodes: a node shows it what it has seen.)
+///
+/// # Errors
+/// When a client cannot be set up.
+pub fn onlookers(
+    config: &LogConfig,
+    vault: Option<&ClientConfig>,
+) -> Result<Vec<Onlooker>, CommandError> {
+    let witnesses = config
+        .witnesses
+        .iter()
+        .map(|witness| (format!("the witness {}", witness.name), &witness.client));
+    let vault = vault.map(|client| (format!("the vault at {}", client.url), client));
+    witnesses
+        .chain(vault)
+        .map(|(name, client)| {
+            let client = Client::with_timeouts(client, START_PATIENCE).map_err(|error| {
+                CommandError::new(
+                    error,
+                    "check [vault] and [[audit.witness]] in the configuration",
+                )
+            })?;
+            let link = Box::new(client);
+            Ok(Onlooker { name, link })
+        })
+        .collect()
+}
+
+/// The parts that a log is opened with, but for its onlookers.
 pub(super) fn log_parts(key: SigningKey, config: &LogConfig) -> LogParts {
     LogParts {
         second: config.second.clone().map(CheckpointFile::new),
@@ -85,9 +119,11 @@ fn watchers(config: &LogConfig, callers: &mut Vec<Client>) -> Result<Vec<Cosigne
 
 fn cosigners(
     watchers: Vec<Cosigner>,
-    log: &Arc<Log>,
+    in_force: &EntityInForce,
     config: &LogConfig,
 ) -> Result<(Arc<Cosigners>, WitnessThread), CommandError> {
+    let entity = in_force.get();
+    let log = entity.log();
     let quorum = CosignatureQuorum {
         required: config.required,
         within: config.within,
@@ -95,7 +131,10 @@ fn cosigners(
     if quorum.required > 0 {
         log.prefer_cosigned();
     }
-    let cosigners = Cosigners::new(watchers, quorum, Arc::new(SystemClock));
+    let writing = in_force.clone();
+    let rolled_back = move |error: &StoreError| writing.get().committer().poison(error);
+    let clock = Arc::new(SystemClock);
+    let cosigners = Cosigners::new(watchers, quorum, clock, Box::new(rolled_back));
     let asking = cosigners
         .start(log.clone())
         .map_err(|error| CommandError::new(error, "check the limits on threads"))?;
@@ -157,12 +196,13 @@ struct Cosigning {
 impl Cosigning {
     /// `ask` makes the client for another side, if this side dials.
     fn start(
-        entity: &Entity,
+        in_force: &EntityInForce,
         config: &LogConfig,
         memory: PathBuf,
         ask: impl Fn() -> Result<Option<Client>, CommandError>,
     ) -> Result<Self, CommandError> {
         let mut callers = vec![];
+        let entity = in_force.get();
         let register = entity.register();
         compare_witnesses(register, config);
         let mut all = watchers(config, &mut callers)?;
@@ -180,7 +220,7 @@ impl Cosigning {
             logs.push(TrustedLogKey::Owner(owner, key));
         }
         let witness = entity.log().witness(logs, memory);
-        let (cosigners, asking) = cosigners(all, entity.log(), config)?;
+        let (cosigners, asking) = cosigners(all, in_force, config)?;
         entity.watch(cosigners.clone());
         Ok(Self {
             witness,
@@ -212,7 +252,7 @@ pub(super) fn vault(
         cosigners,
         asking,
         callers,
-    } = Cosigning::start(&vault.get(), &config.log, memory, || Ok(None))?;
+    } = Cosigning::start(&vault.entity(), &config.log, memory, || Ok(None))?;
     let door = Arc::new(CosignDoor {
         entity: vault.entity(),
         witness: Arc::new(witness),
@@ -250,7 +290,7 @@ pub(super) fn node(
         cosigners,
         asking,
         mut callers,
-    } = Cosigning::start(&node.get(), &config.log, memory, || watching().map(Some))?;
+    } = Cosigning::start(&node.entity(), &config.log, memory, || watching().map(Some))?;
     let releases = Client::new(&config.vault).map_err(failed)?;
     let watching = watching()?;
     callers.extend([releases.clone(), watching.clone()]);
@@ -461,18 +501,14 @@ pub(super) async fn watch_node(
                 .await
                 .ok()
                 .and_then(Result::err);
-            let pause = if let Some(why) = failed {
+            if let Some(why) = failed {
                 if unwatched.note(Instant::now()) {
                     tracing::warn!(%why, "the vault's log is not watched");
                 }
-                AGAIN
-            } else {
-                if unwatched.end() {
-                    tracing::info!("the vault's log is watched again");
-                }
-                EVERY
-            };
-            tokio::time::sleep(pause).await;
+            } else if unwatched.end() {
+                tracing::info!("the vault's log is watched again");
+            }
+            tokio::time::sleep(EVERY).await;
         }
     };
     let saying = async {

@@ -22,6 +22,12 @@ pub enum StoreError {
         "there is no store at {0}, and no first start was prepared there. A disk that is not mounted looks like this"
     )]
     Absent(PathBuf),
+    /// A restore into its folder is not finished.
+    #[error("a restore into {0} is not finished; run `cloison restore` again")]
+    Restoring(PathBuf),
+    /// A restore may not fill a folder that has something in it.
+    #[error("{0} is not empty, and a restore overwrites nothing; move what is there away")]
+    NotEmpty(PathBuf),
     /// Another process has it open.
     #[error("the store at {0} is in use by another process; stop that one first")]
     InUse(PathBuf),
@@ -103,6 +109,22 @@ pub enum StoreError {
     /// The files still hold what was destroyed.
     #[error("the store at {0} still has files that may hold destroyed rows; the scrub stays due")]
     Unscrubbed(PathBuf),
+    /// Somebody has seen entries of the log that the store does not have: it was rolled back, or
+    /// another process extends the same log.
+    #[error(
+        "{by} has a checkpoint over {published} entries of {origin}, signed by this log's own key, and {found}: an older \
+         copy of this store was brought back, or another process goes on with the same one"
+    )]
+    RolledBack {
+        /// Who has seen it.
+        by: String,
+        /// The log.
+        origin: String,
+        /// Entries that the checkpoint covers.
+        published: u64,
+        /// How this store differs.
+        found: String,
+    },
     /// The writer thread panicked.
     #[error("the writer panicked; see the log above")]
     WriterEnded,

@@ -8,7 +8,7 @@ use super::fields::RowField as _;
 use super::place::StorePlace;
 use super::rocks::RocksEngine;
 use super::upgrade::{self, FORMAT};
-use super::{RowBatch, Store, StoreError};
+use super::{RowBatch, Store, StoreError, restoring, snapshot};
 
 impl Store {
     /// Whether there is a store at that path.
@@ -35,11 +35,21 @@ impl Store {
     /// # Errors
     /// As [`Store::open`].
     pub fn open_with(path: &Path, owner: &str, cache: usize) -> Result<Self, StoreError> {
+        if restoring::is_restoring(path) {
+            return Err(StoreError::Restoring(path.to_owned()));
+        }
+        Self::open_anyway(path, owner, cache)
+    }
+
+    /// The same, also where a restore is not finished.
+    pub(super) fn open_anyway(path: &Path, owner: &str, cache: usize) -> Result<Self, StoreError> {
         let engine = RocksEngine::open(path, owner, cache)?;
-        let place = StorePlace::of(path).map_err(|source| StoreError::Place {
+        let unusable = |source| StoreError::Place {
             path: path.to_owned(),
             source,
-        })?;
+        };
+        snapshot::clear(path).map_err(unusable)?;
+        let place = StorePlace::of(path).map_err(unusable)?;
         let store = Self::over(engine, path, Some(place));
         store.claim(owner)?;
         Ok(store)
@@ -55,7 +65,7 @@ impl Store {
     }
 
     /// A store over an open engine. Without a place to watch it takes no writes.
-    fn over(engine: RocksEngine, path: &Path, place: Option<StorePlace>) -> Self {
+    pub(super) fn over(engine: RocksEngine, path: &Path, place: Option<StorePlace>) -> Self {
         Self {
             engine,
             path: path.to_owned(),

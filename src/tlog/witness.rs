@@ -291,6 +291,11 @@ impl Witness {
     }
 
     fn place(&self, origin: &str) -> CheckpointFile {
-        CheckpointFile::new(self.folder.join(HEXLOWER.encode(&Sha256::digest(origin))))
+        CheckpointFile::new(self.folder.join(origin_hash(origin)))
     }
+}
+
+/// The name of a log in the paths of a witness: SHA-256 of its origin, hex.
+pub fn origin_hash(origin: &str) -> String {
+    HEXLOWER.encode(&Sha256::digest(origin))
 }

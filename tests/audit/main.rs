@@ -15,5 +15,6 @@ mod large;
 mod live;
 mod rights;
 mod rollback;
+mod seen;
 mod shards;
 mod witnesses;

@@ -250,7 +250,7 @@ fn fits(api: &Value, schema: &Value, value: &Value) -> Result<(), String> {
 
 /// Every operation: its listener, method, path and id. Clients are generated from these, so none
 /// changes unnoticed.
-const OPERATIONS: [(&str, &str, &str, &str); 67] = [
+const OPERATIONS: [(&str, &str, &str, &str); 75] = [
     (
         "data",
         "post",
@@ -334,6 +334,10 @@ const OPERATIONS: [(&str, &str, &str, &str); 67] = [
         "/v1/segments/recipients",
         "take_recipients",
     ),
+    ("control", "get", "/v1/backups", "list_backups"),
+    ("control", "post", "/v1/backups", "create_backup"),
+    ("control", "post", "/v1/backups/prune", "prune_backups"),
+    ("control", "post", "/v1/backups/verify", "verify_backup"),
     ("control", "get", "/v1/register/history", "list_registers"),
     (
         "control",
@@ -378,6 +382,10 @@ const OPERATIONS: [(&str, &str, &str, &str); 67] = [
     ("node", "post", "/v1/seal", "seal"),
     ("node", "post", "/v1/segments/drop", "drop_at_node"),
     ("node", "post", "/v1/shares", "unseal"),
+    ("node", "get", "/v1/backups", "list_backups"),
+    ("node", "post", "/v1/backups", "create_backup"),
+    ("node", "post", "/v1/backups/prune", "prune_backups"),
+    ("node", "post", "/v1/backups/verify", "verify_backup"),
     ("node", "get", "/v1/register/history", "list_registers"),
     (
         "node",

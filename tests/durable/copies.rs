@@ -524,7 +524,12 @@ fn a_clock_that_ran_ahead_destroys_no_copy() {
         required: 0,
         within: std::time::Duration::from_secs(1),
     };
-    let cosigners = Cosigners::new(vec![watcher], quorum, world.clock.clone());
+    let cosigners = Cosigners::new(
+        vec![watcher],
+        quorum,
+        world.clock.clone(),
+        Box::new(|error| panic!("{error}")),
+    );
     vault.watch(cosigners.clone());
     let cosign = |time: jiff::Timestamp| {
         let published = vault.log().latest().unwrap();

@@ -10,6 +10,7 @@ mod common;
 #[allow(dead_code)]
 mod people;
 
+mod backup;
 mod bound;
 mod clock;
 mod concurrent;
@@ -17,6 +18,7 @@ mod copies;
 mod crash_state;
 mod damage;
 mod erase;
+mod export;
 mod failing_calls;
 mod faults;
 mod format;
@@ -26,6 +28,7 @@ mod merge;
 mod model;
 mod overload;
 mod powerloss;
+mod restore;
 mod retire;
 mod rights;
 mod slow;

@@ -12,6 +12,7 @@ use super::Log;
 use super::year::YearEnd;
 use crate::audit::origin;
 use crate::audit::{AuditEvent, AuditReceipt};
+use crate::seal::journal::NamingEntry;
 use crate::store::{RowBatch, Shard, TreeRow};
 use crate::tlog::checkpoint::Checkpoint;
 use crate::tlog::tree::{Hash, MerkleTree, leaf_hash, tile_bytes};
@@ -58,8 +59,16 @@ impl Appender {
         self.first + self.tree.size()
     }
 
-    /// Ends the shard if its year is over by a clock that is believed ([`YearEnd`]). Returns the entry that must be appended before any
-    /// other.
+    /// The place in the shard of the entry that gets the number `number` in the store.
+    pub fn place_of(&self, number: u64) -> NamingEntry<'_> {
+        NamingEntry {
+            origin: &self.origin,
+            index: number - self.first,
+        }
+    }
+
+    /// Ends the shard if its year is over by a clock that is believed ([`YearEnd`]). Returns the entry
+    /// that must be appended before any other.
     pub fn turn(&mut self, now: Timestamp) -> Option<AuditEvent> {
         if self.year_end.is_over(self.ends, now) {
             // A shard without entries has no checkpoint to hand on, and nobody can tell it from a
