@@ -44,8 +44,11 @@ impl Store {
         let store = Self::over(RocksEngine::open_alone_for_reading(path)?, path, None);
         let found = store.format()?;
         if found > FORMAT {
-            let path = path.to_owned();
-            return Err(StoreError::Format { path, found });
+            return Err(StoreError::Format {
+                path: path.to_owned(),
+                found,
+                reader: store.oldest_reader()?,
+            });
         }
         Ok(store)
     }

@@ -1,6 +1,7 @@
 //! Rows in RocksDB: the only file that uses its types for rows. Opening, options and clearing files
 //! are in the modules below.
 
+mod checkpoint;
 mod direct;
 mod files;
 mod lock;

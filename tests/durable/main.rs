@@ -26,4 +26,5 @@ mod rights;
 mod slow;
 mod start;
 mod store_contract;
+mod stores;
 mod world;
