@@ -434,6 +434,26 @@ pub fn register_reader(entity: &Entity, peer: SpkiDigest) -> Result<RegisterPerm
     })
 }
 
+/// Permission to have a server's store backed up, and to see its backups.
+pub struct BackupPermit {
+    pub(crate) actor: Id,
+}
+
+/// Authorises an operator at the vault, and a custodian at their authority's node.
+///
+/// # Errors
+/// As [`operator`].
+pub fn backup_keeper(entity: &Entity, peer: SpkiDigest) -> Result<BackupPermit, Code> {
+    let register = entity.register();
+    match entity.role() {
+        Role::Vault => operator(register, peer).map(|permit| permit.operator),
+        Role::Node(authority) => {
+            custodian(register, authority, peer).map(|permit| permit.custodian)
+        }
+    }
+    .map(|actor| BackupPermit { actor })
+}
+
 /// Permission to drop, at the vault, recipients that the register no longer lists.
 pub struct DropPermit {
     pub(crate) actor: Id,

@@ -19,6 +19,7 @@ use crate::terminal::{CommandError, Voice, log, set_voice};
 mod assent;
 pub mod audit;
 pub mod authority;
+pub mod backup;
 pub mod check;
 pub mod client;
 mod client_file;
@@ -38,6 +39,7 @@ mod passphrases;
 pub mod ready;
 pub mod register;
 pub mod reidentify;
+pub mod restore;
 pub mod rights;
 pub mod secrets;
 pub mod serve;
@@ -110,6 +112,9 @@ enum CloisonCommand {
     Secrets(secrets::SecretsCommand),
     #[command(subcommand)]
     Store(store::StoreCommand),
+    #[command(subcommand)]
+    Backup(backup::BackupCommand),
+    Restore(restore::RestoreArgs),
     #[command(subcommand)]
     Audit(audit::AuditCommand),
     #[command(subcommand)]
@@ -210,6 +215,8 @@ fn run(command: CloisonCommand) -> Result<(), CommandError> {
         CloisonCommand::Rights(command) => rights::run(command),
         CloisonCommand::Secrets(command) => secrets::run(command),
         CloisonCommand::Store(command) => store::run(command),
+        CloisonCommand::Backup(command) => backup::run(command),
+        CloisonCommand::Restore(args) => restore::run(&args),
         CloisonCommand::Audit(command) => audit::run(command),
         CloisonCommand::Witness(command) => witness::run(command),
         CloisonCommand::Doctor(args) => doctor::run(args),

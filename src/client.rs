@@ -4,6 +4,7 @@
 
 mod agent;
 mod audit;
+mod backups;
 mod connector;
 mod entry_end;
 pub mod epochs;

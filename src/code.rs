@@ -209,6 +209,16 @@ codes! {
     /// No such register was in force here, or it was not kept.
     UnknownRegister = "unknown-register",
 
+    // --- backups
+    /// Another backup is being taken, verified or pruned.
+    BackupRunning = "backup-running",
+    /// No backup can be taken or read: none is configured, or the repository cannot be used now.
+    BackupUnavailable = "backup-unavailable",
+    /// The backup, or another one beside it, is not good.
+    BackupDamaged = "backup-damaged",
+    /// There is no such backup.
+    UnknownBackup = "unknown-backup",
+
     // --- the other side and ourselves
     /// Too much work is waiting; `Retry-After` says when to come back.
     Overloaded = "overloaded",

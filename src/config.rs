@@ -13,6 +13,7 @@ use std::time::Duration;
 use ed25519_dalek::VerifyingKey;
 use toml::de::DeTable;
 
+use crate::backup::BackupPlan;
 use crate::keys::custody::token::TokenConfig;
 use crate::keys::custody::{Deposit, Keyring, PassphraseSource};
 use crate::keys::file::{self, FileError};
@@ -21,6 +22,7 @@ use crate::register::read::{At, Faults, TomlField, TomlTable};
 use crate::register::{Fault, Id};
 
 mod audit;
+mod backup;
 mod custody;
 mod files;
 mod kind;
@@ -77,6 +79,8 @@ pub struct VaultConfig {
     pub secrets: SecretPlaces,
     /// What opens those that are more than a file.
     pub openers: Openers,
+    /// `[backup]`: where backups of the store go.
+    pub backup: Option<BackupPlan>,
     /// `[[segment-key]]`: keys with which this vault signed segments before the present one.
     pub former_segment_keys: Vec<VerifyingKey>,
     /// The register and how it is known to be genuine.
@@ -234,6 +238,7 @@ impl VaultConfig {
             let (secrets, places) = vault_secrets(root, folder, faults).unzip();
             let openers = openers(root, folder, places.as_ref(), faults);
             let log = audit::read(root, folder, faults);
+            let backup = backup::read(root, folder, faults);
             let former_segment_keys = node::segment_keys(root, faults);
             let register = register_files(root, deployment.as_deref(), folder, faults);
             let limits = limits(root, faults);
@@ -250,6 +255,7 @@ impl VaultConfig {
                 log: log?,
                 secrets: secrets?,
                 openers: openers?,
+                backup: backup?,
                 former_segment_keys,
                 register: register?,
                 limits: limits?,

@@ -20,6 +20,7 @@ mod admission;
 mod answer;
 mod api_routes;
 pub mod audit;
+pub mod backups;
 pub mod body;
 mod budget;
 mod clock;

@@ -28,6 +28,8 @@
 //! | [`reload`] | puts a changed register in force while a side runs; the registers that were in force |
 //! | [`reidentify`], [`migrate`], [`unseal`], [`renewal`] | use cases again: the two uses of an order, and the node's keys |
 //! | [`resumption`] | acknowledging at the node that the vault's log lost entries at a restore |
+//! | [`backup`] | backups of a store: taken while it runs, signed, verified, pruned |
+//! | [`restore`] | restores a store from a backup: whole, or not at all |
 //! | [`inspection`], [`rights`] | use cases: those who watch, and the persons concerned |
 //! | [`export`] | a stopped vault's store as one flat file that other programs read |
 //! | [`status`] | what a caller may know of a server, by their role |
@@ -46,6 +48,7 @@
 
 pub mod access;
 pub mod audit;
+pub mod backup;
 pub mod certificates;
 pub mod cli;
 pub mod client;
@@ -80,6 +83,7 @@ pub mod register;
 pub mod reidentify;
 pub mod reload;
 pub mod renewal;
+pub mod restore;
 pub mod resumption;
 pub mod rights;
 pub mod seal;

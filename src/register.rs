@@ -206,6 +206,11 @@ pub struct Register {
 }
 
 impl Register {
+    /// The shortest retention of a sector, in years; `None` without a sector.
+    pub fn shortest_retention_years(&self) -> Option<u32> {
+        self.sectors.values().map(|s| s.retention_years).min()
+    }
+
     /// The sector of that name.
     pub fn sector(&self, name: &str) -> Option<&Arc<Sector>> {
         self.sectors.get(name)

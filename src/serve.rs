@@ -1,6 +1,8 @@
 //! `cloison serve` and `cloison authority serve`: read, check, open, serve, drain.
 
+mod backup;
 mod descriptors;
+mod drill;
 mod figures;
 mod first_start;
 mod reload;
@@ -14,6 +16,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+pub use drill::{DrillStart, drill_node, drill_vault};
 use figures::PersonFigures;
 use reload::{AtHangup, TlsKeeper, TlsUser};
 use tokio::task::AbortHandle;
@@ -32,6 +35,7 @@ use crate::config::{
 };
 use crate::entity::{EntityInForce, InForce, UnderRegister};
 use crate::execution::step;
+use crate::http::backups::BackupDoor;
 use crate::http::data::DataDoor;
 use crate::http::mount::VaultRouters;
 use crate::http::node_door::NodeRoutes;
@@ -112,7 +116,7 @@ async fn serve_vault(
         }
     });
     let vault = open_vault(&config, register, secrets, advance, &readiness).await?;
-    first_start::end(first)?;
+    first_start::end(first, &config.store)?;
     prepare_copies(vault.get()).await?;
     vault
         .get()
@@ -133,10 +137,12 @@ async fn serve_vault(
     );
     let reload = Arc::new(register_reload(&vault, &config.register));
     let register = RegisterDoor::new(reload.clone());
+    let backups = backup::keeper(vault.entity(), config.backup.as_ref());
     let routers = mount::vault(
         DataDoor::new(vault.clone(), &registry),
         cosigning,
         register,
+        BackupDoor::new(vault.entity(), backups.clone()),
         readiness.clone(),
     );
     let callers = Callers::Registered(tls, vault.entity());
@@ -156,10 +162,12 @@ async fn serve_vault(
         tokio::spawn(tidy::vault(vault.clone())).abort_handle(),
         tokio::spawn(watch::keep_place(vault.entity(), readiness.clone())).abort_handle(),
         tokio::spawn(keep_house(vault.clone(), watch, registry.clone())).abort_handle(),
+        tokio::spawn(backup::keep(backups.clone(), registry.clone())).abort_handle(),
         tokio::spawn(keeper.keep(registry.clone(), vec![at_hangup(reload)])).abort_handle(),
     ];
     http::serve(listeners, None, &readiness, &registry, shutdown).await;
     tasks.iter().for_each(AbortHandle::abort);
+    backups.iter().for_each(|keeper| keeper.end());
     tracing::info!("the vault has stopped");
     Ok(())
 }
@@ -484,7 +492,7 @@ async fn serve_node(
         .await
         .map_err(|_| CommandError::new("the node failed while it started", "see the log above"))?
         .map_err(start_error)?;
-    first_start::end(first)?;
+    first_start::end(first, &config.store)?;
     let node = InForce::new(node);
     let WatchingSide {
         vault: peer,
@@ -499,13 +507,20 @@ async fn serve_node(
         node: node.clone(),
         vault: peer.clone(),
     };
+    let backups = backup::keeper(node.entity(), config.backup.as_ref());
+    let door = BackupDoor::new(node.entity(), backups.clone());
     let keeping_in_step = tokio::spawn(keep_in_step(routes.clone())).abort_handle();
     let callers = Callers::Registered(tls, node.entity());
     let listeners = vec![bind(
         "control",
         config.control,
         callers,
-        mount::node(routes, RegisterDoor::new(reload.clone()), readiness.clone()),
+        mount::node(
+            routes,
+            RegisterDoor::new(reload.clone()),
+            door,
+            readiness.clone(),
+        ),
         limits(&config.limits),
     )?];
     tracing::info!(
@@ -528,6 +543,7 @@ async fn serve_node(
     let tasks = [
         keeping_in_step,
         tokio::spawn(tidy::node(node.clone())).abort_handle(),
+        tokio::spawn(backup::keep(backups.clone(), registry.clone())).abort_handle(),
         tokio::spawn(keeper.keep(registry.clone(), vec![at_hangup(reload)])).abort_handle(),
         tokio::spawn(sealing).abort_handle(),
         tokio::spawn(watch::keep_place(node.entity(), readiness.clone())).abort_handle(),
@@ -535,6 +551,7 @@ async fn serve_node(
     ];
     http::serve(listeners, Some(health), &readiness, &registry, shutdown).await;
     tasks.iter().for_each(AbortHandle::abort);
+    backups.iter().for_each(|keeper| keeper.end());
     tracing::info!("the authority node has stopped");
     Ok(())
 }

@@ -45,6 +45,13 @@ pub enum AuditEvent {
         #[serde(skip_serializing_if = "Vec::is_empty")]
         opened: Vec<OpenedEpoch>,
     },
+    /// A backup of the store was begun; it holds this entry.
+    Backup {
+        /// The operator or custodian who asked for it; `timer` for one that the server takes itself.
+        actor: String,
+        /// Its id.
+        backup: String,
+    },
     /// An entry of the register was suspended, or its suspension was lifted.
     Suspension {
         /// `suspend` or `lift`.
@@ -273,6 +280,7 @@ impl AuditEvent {
     pub const NAMES: &'static [&'static str] = &[
         "start",
         "register",
+        "backup",
         "suspension",
         "continue",
         "resume",

@@ -22,6 +22,8 @@ const GROUPS: &[(&str, &[&str])] = &[
             "register",
             "epoch",
             "secrets",
+            "backup",
+            "restore",
             "statement",
             "clock",
             "store",

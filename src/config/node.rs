@@ -9,9 +9,10 @@ use super::custody::{SecretsSection, openers, seal_times};
 use super::register::{RegisterFiles, register_files};
 use super::value::{self, KeyCustody, ListenAddress, LoopbackAddress, Place};
 use super::{
-    ClientConfig, ConfigError, FileKind, LimitConfig, LogConfig, Openers, TlsFiles, audit, client,
-    distinct_addresses, limits, listener, load, parse, section, store_section, tls_files,
+    ClientConfig, ConfigError, FileKind, LimitConfig, LogConfig, Openers, TlsFiles, audit, backup,
+    client, distinct_addresses, limits, listener, load, parse, section, store_section, tls_files,
 };
+use crate::backup::BackupPlan;
 use crate::keys::custody::{Custody, Deposit};
 use crate::node::safe::SealTimes;
 use crate::register::read::{At, Faults, TomlTable};
@@ -42,6 +43,8 @@ pub struct NodeConfig {
     pub journal: Deposit,
     /// `[audit]`: who watches the log.
     pub log: LogConfig,
+    /// `[backup]`: where backups of the store go.
+    pub backup: Option<BackupPlan>,
     /// The authority's private keys.
     pub keys: Vec<AuthorityKeyPlace>,
     /// What opens secrets that are more than a file.
@@ -116,6 +119,7 @@ impl NodeConfig {
             });
             let (own, mut places) = secrets.unzip();
             let log = audit::read(root, folder, faults);
+            let backup = backup::read(root, folder, faults);
             let keys = authority_keys(root, folder, places.as_mut(), faults);
             let openers = openers(root, folder, places.as_ref(), faults);
             let seal = seal_times(root, faults);
@@ -146,6 +150,7 @@ impl NodeConfig {
                 checkpoint: own.checkpoint,
                 journal: own.journal,
                 log: log?,
+                backup: backup?,
                 keys,
                 openers: openers?,
                 seal: seal?,

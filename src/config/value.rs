@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::path::{Component, PathBuf};
+use std::time::Duration;
 
 use toml::de::DeValue;
 
@@ -116,6 +117,31 @@ impl TomlField for Count {
         match u64::read(value)? {
             number @ 1..=1_000_000 => Ok(Count(number as usize)),
             _ => Err("is not a number from 1 to 1000000".into()),
+        }
+    }
+}
+
+/// A time between two events: a number and `s`, `m`, `h` or `d`.
+pub(super) struct Interval(pub(super) Duration);
+
+impl TomlField for Interval {
+    const EXAMPLE: &'static str =
+        "\"15m\", \"1h\" or \"1d\": a whole number of seconds, minutes, hours or days";
+
+    fn read(value: &DeValue<'_>) -> Result<Self, String> {
+        let text = text(value)?;
+        let unit = match text.chars().next_back() {
+            Some('s') => 1,
+            Some('m') => 60,
+            Some('h') => 3_600,
+            Some('d') => 86_400,
+            _ => 0,
+        };
+        let number = text.get(..text.len().saturating_sub(1));
+        let number: Option<u64> = number.and_then(|number| number.parse().ok());
+        match number.map(|number| number.saturating_mul(unit)) {
+            Some(seconds @ 10..=31_536_000) => Ok(Interval(Duration::from_secs(seconds))),
+            _ => Err("is not an interval from 10 seconds to a year".into()),
         }
     }
 }

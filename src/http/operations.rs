@@ -50,6 +50,10 @@ const PSEUDONYMS: usize = 256 << 10;
 /// `inspection::decision::MAX_STATEMENT`, as a string in JSON.
 const DECISION: usize = 128 << 10;
 
+pub(super) const BACKUP_CREATE: ControlOperation = work("backup-create", SHORT);
+pub(super) const BACKUP_LIST: ControlOperation = work("backup-list", NONE);
+pub(super) const BACKUP_PRUNE: ControlOperation = work("backup-prune", SHORT);
+pub(super) const BACKUP_VERIFY: ControlOperation = work("backup-verify", SHORT);
 pub(super) const CLOCK_LOWER: ControlOperation = work("clock-lower", SHORT);
 pub(super) const DRILL: ControlOperation = work("drill", SHARE);
 pub(super) const EPOCH_ADVANCE: ControlOperation = work("epoch-advance", SHORT);

@@ -256,6 +256,11 @@ problems! {
     SecretReadOnly        409 "The vault cannot write to the folder of its sector secrets",
     RecipientInvalid      403 "The segment has no such recipient",
 
+    BackupRunning         409 "Another backup is being taken, verified or pruned",
+    BackupUnavailable     503 "No backup can be taken or read now",
+    BackupDamaged         409 "A backup is not good",
+    UnknownBackup         404 "There is no such backup",
+
     Overloaded            503 "Too much work is waiting",
     AuditUnavailable      503 "Nothing can be logged now, so the request was not carried out",
     PeerUnavailable       502 "The other entity gave no valid answer",

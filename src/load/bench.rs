@@ -503,6 +503,7 @@ pub fn run_load(args: LoadArgs) -> Result<(), CommandError> {
         "seconds": sent.elapsed.as_secs_f64(),
         "p50_ms": sent.percentile_ms(50.0),
         "p99_ms": sent.percentile_ms(99.0),
+        "longest_ms": sent.percentile_ms(100.0),
         "busy": sent.busy,
     }))
 }

@@ -22,6 +22,12 @@ pub enum StoreError {
         "there is no store at {0}, and no first start was prepared there. A disk that is not mounted looks like this"
     )]
     Absent(PathBuf),
+    /// A restore into its folder is not finished.
+    #[error("a restore into {0} is not finished; run `cloison restore` again")]
+    Restoring(PathBuf),
+    /// A restore may not fill a folder that has something in it.
+    #[error("{0} is not empty, and a restore overwrites nothing; move what is there away")]
+    NotEmpty(PathBuf),
     /// Another process has it open.
     #[error("the store at {0} is in use by another process; stop that one first")]
     InUse(PathBuf),

@@ -9,6 +9,7 @@ use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 
+use super::restoring::is_restoring;
 use super::{Store, StoreError};
 
 /// Permission to make a store where there is none.
@@ -38,8 +39,11 @@ disk first and move this file onto it.
     /// asked for. Makes nothing.
     ///
     /// # Errors
-    /// [`StoreError::Absent`]
+    /// [`StoreError::Absent`]; [`StoreError::Restoring`] where a restore is not finished.
     pub fn permit(store: &Path, is_asked_for: bool) -> Result<Self, StoreError> {
+        if is_restoring(store) {
+            return Err(StoreError::Restoring(store.to_owned()));
+        }
         let note = Self::note(store);
         if Store::is_absent(store) && !is_asked_for && !note.exists() {
             return Err(StoreError::Absent(store.to_owned()));

@@ -7,7 +7,7 @@ use super::columns::META;
 use super::place::StorePlace;
 use super::rocks::RocksEngine;
 use super::upgrade;
-use super::{RowBatch, Store, StoreError};
+use super::{RowBatch, Store, StoreError, restoring, snapshot};
 
 impl Store {
     /// Whether there is a store at that path.
@@ -34,11 +34,21 @@ impl Store {
     /// # Errors
     /// As [`Store::open`].
     pub fn open_with(path: &Path, owner: &str, cache: usize) -> Result<Self, StoreError> {
+        if restoring::is_restoring(path) {
+            return Err(StoreError::Restoring(path.to_owned()));
+        }
+        Self::open_anyway(path, owner, cache)
+    }
+
+    /// The same, also where a restore is not finished.
+    pub(super) fn open_anyway(path: &Path, owner: &str, cache: usize) -> Result<Self, StoreError> {
         let engine = RocksEngine::open(path, owner, cache)?;
-        let place = StorePlace::of(path).map_err(|source| StoreError::Place {
+        let unusable = |source| StoreError::Place {
             path: path.to_owned(),
             source,
-        })?;
+        };
+        snapshot::clear(path).map_err(unusable)?;
+        let place = StorePlace::of(path).map_err(unusable)?;
         let store = Self::over(engine, path, Some(place));
         store.claim(owner)?;
         for copy in Self::upgrade_copies(path) {

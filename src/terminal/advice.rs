@@ -128,6 +128,14 @@ pub(super) fn advice(code: Code) -> &'static str {
         C::RecipientInvalid => {
             "use the same version and the same register on both sides, and see the vault's log"
         }
+        C::BackupRunning => "`cloison backup list` shows it; try again when it has ended",
+        C::BackupUnavailable => {
+            "check `[backup]` in the server's configuration, its disk and its room: docs/operations.md#backups"
+        }
+        C::BackupDamaged => {
+            "take another backup, and keep the repository as it is until you know why: docs/operations.md#backups"
+        }
+        C::UnknownBackup => "`cloison backup list` lists them",
         C::PeerUnavailable => "see the log and /readyz of the other side (vault or node)",
         C::ProofInvalid => {
             "do not go on: verify the vault's log (`cloison audit verify`) and compare it with the checkpoints you have"

@@ -39,6 +39,17 @@ impl CommandError {
         }
     }
 
+    /// What a server told of work that it refused or could not finish, with the hint for its code.
+    pub fn refused(code: &str, message: impl Display) -> Self {
+        let known = crate::code::Code::ALL
+            .iter()
+            .find(|known| known.as_str() == code);
+        let hint = known.map_or("see the server's log", |known| {
+            super::advice::advice(*known)
+        });
+        Self::new(message, hint).with_code(code)
+    }
+
     /// A failure that can only be a bug of cloison (exit code 1).
     pub fn bug(message: impl Display) -> Self {
         Self::new(message, "report this as a bug of cloison")

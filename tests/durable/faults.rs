@@ -202,7 +202,7 @@ fn a_hangup_ends_neither_vault_nor_node() {
 }
 
 /// Ends what it mounted.
-struct Mounted(PathBuf);
+pub struct Mounted(PathBuf);
 
 impl Drop for Mounted {
     fn drop(&mut self) {
@@ -211,7 +211,7 @@ impl Drop for Mounted {
 }
 
 /// A file system of `mib` in memory, where this user may mount one.
-fn mount(at: &Path, mib: u32) -> Option<Mounted> {
+pub fn mount(at: &Path, mib: u32) -> Option<Mounted> {
     let mut mount = Command::new("mount");
     mount
         .args([

@@ -8,6 +8,7 @@ use rocksdb::{BottommostLevelCompaction, CompactOptions};
 use super::RocksEngine;
 use crate::store::StoreError;
 use crate::store::columns::{CHUNK, COLUMNS, ColumnName, META};
+use crate::store::snapshot;
 
 /// Time between two looks whether replaced files are gone.
 const LOOK: Duration = Duration::from_millis(20);
@@ -62,19 +63,20 @@ impl RocksEngine {
             .compact_range_cf(self.column(column), None::<&[u8]>, None::<&[u8]>);
     }
 
-    /// Waits until none of these files is in the store's folder any more. A compaction does not
+    /// Waits until none of these files is in the store's folder or a snapshot any more. A compaction does not
     /// report whether it finished. One that did has replaced every file that was there before it.
     fn wait_until_gone(&self, old: &BTreeSet<String>) -> Result<(), StoreError> {
         let begun = Instant::now();
         loop {
-            let left = self.files(|name, _| old.contains(name))?.len();
+            let left = self.files(|name, _| old.contains(name))?.len()
+                + snapshot::keeps(&self.path, old.iter());
             if left == 0 {
                 return Ok(());
             }
             if begun.elapsed() > LINGER {
                 tracing::error!(
                     files = left,
-                    "a compaction has not replaced all files: is the disk full?"
+                    "files that were replaced are still there: a backup or another reader keeps them, or the disk is full"
                 );
                 return Err(StoreError::Unscrubbed(self.path.clone()));
             }

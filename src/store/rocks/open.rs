@@ -96,6 +96,22 @@ impl RocksEngine {
         Ok(engine)
     }
 
+    /// Refuses a database with columns that only a later version knows.
+    pub(in crate::store) fn check_columns(path: &Path) -> Result<(), StoreError> {
+        let mut found =
+            DB::list_cf(&Options::default(), path).map_err(|source| failed(path, source))?;
+        found
+            .retain(|name| COLUMNS.iter().all(|column| column.as_str() != name) && name != DEFAULT);
+        if found.is_empty() {
+            return Ok(());
+        }
+        Err(StoreError::Columns {
+            path: path.to_owned(),
+            found,
+            reader: oldest_reader(path),
+        })
+    }
+
     /// Finds tables that are gone or cut. With a bound on open files, RocksDB opens only the first
     /// few at its start.
     fn check_tables(&self) -> Result<(), StoreError> {
@@ -134,16 +150,7 @@ fn look_before_opening(path: &Path, owner: &str) -> Result<(), StoreError> {
     }
     let _alone = StoreLock::take(path)?;
     check_logs(path)?;
-    let mut found =
-        DB::list_cf(&Options::default(), path).map_err(|source| failed(path, source))?;
-    found.retain(|name| COLUMNS.iter().all(|column| column.as_str() != name) && name != DEFAULT);
-    if !found.is_empty() {
-        return Err(StoreError::Columns {
-            path: path.to_owned(),
-            found,
-            reader: oldest_reader(path),
-        });
-    }
+    RocksEngine::check_columns(path)?;
     if default_is_empty(path)? {
         return Ok(());
     }

@@ -1,0 +1,80 @@
+//! Backups of a store: taken while it runs, each file kept once, signed, verified, pruned.
+//!
+//! [`manifest`] says what a backup holds, and [`repository`] where it lies. [`take`] makes one: a
+//! snapshot of the store between two commits, whose files are copied afterwards while the store goes
+//! on. [`verify`] finds out whether a backup is whole and its log good, without any secret; [`prune`]
+//! removes those that no rule keeps. [`keeper`] does this for a server, one job at a time.
+//!
+//! A backup holds no secret, no TLS key, no register and no configuration: [`KEPT_APART`] names them.
+
+pub mod error;
+pub mod keeper;
+pub mod manifest;
+pub mod prune;
+pub mod repository;
+mod state;
+pub mod take;
+pub mod verify;
+pub mod view;
+
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+pub use error::RepositoryError;
+pub use prune::BackupRetention;
+
+/// What no backup holds, what people keep apart from it, and who.
+pub const KEPT_APART: &str = "\
+a backup holds no secret. A restore needs these too, kept apart from it:
+  secrets         [secrets]; a node's [[key]]    their custodians (`cloison secrets split`)
+  TLS keys        [tls]                          those who run the machine
+  register        register.toml, register.jws    operations, the commission
+  configuration   vault.toml, node.toml          operations";
+
+/// `[backup]` of a vault or node.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BackupPlan {
+    /// The repository's folder, on another disk or machine than the store.
+    pub path: PathBuf,
+    /// How often the server takes one by itself; `None`: only when told to.
+    pub every: Option<Duration>,
+    /// What is kept.
+    pub retention: BackupRetention,
+}
+
+/// How far a job has come, and whether it is to stop.
+#[derive(Debug, Default)]
+pub struct BackupProgress {
+    /// Bytes that were read so far.
+    pub done: AtomicU64,
+    /// Bytes that are to be read.
+    pub all: AtomicU64,
+    /// Bytes that the repository lacked and that were copied.
+    pub copied: AtomicU64,
+    stop: AtomicBool,
+}
+
+impl BackupProgress {
+    /// Tells the job to stop.
+    pub fn stop(&self) {
+        self.stop.store(true, Ordering::Release);
+    }
+
+    /// Notes that bytes were read.
+    ///
+    /// # Errors
+    /// [`RepositoryError::Stopped`]
+    pub fn read(&self, bytes: u64) -> Result<(), RepositoryError> {
+        self.done.fetch_add(bytes, Ordering::Relaxed);
+        if self.stop.load(Ordering::Acquire) {
+            return Err(RepositoryError::Stopped);
+        }
+        Ok(())
+    }
+
+    /// Notes how many bytes are to be read.
+    pub fn expect(&self, bytes: u64) {
+        self.all.store(bytes, Ordering::Relaxed);
+    }
+}

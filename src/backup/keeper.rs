@@ -1,0 +1,476 @@
+//! A server's backups: one job at a time, on a thread of its own, told about while it runs.
+
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+use std::time::Instant;
+
+use jiff::{SignedDuration, Timestamp};
+use serde::{Deserialize, Serialize};
+
+use super::error::RepositoryError;
+use super::manifest::{BackupId, BackupManifest};
+use super::prune::{PrunedBackups, prune};
+use super::repository::{BackupRepository, RepositoryId, RepositoryLock};
+use super::take::{BackupOrder, KnownHashes, take};
+use super::verify::BackupVerifier;
+use super::view::{BackupJobView, BackupList, list};
+use super::{BackupPlan, BackupProgress, BackupRetention};
+use crate::access::BackupPermit;
+use crate::code::Code;
+use crate::entity::{Entity, EntityInForce};
+use crate::refusal::Refusal;
+use crate::system::lock::unpoisoned;
+
+/// How the log names a backup that the server takes by itself.
+pub const BY_TIMER: &str = "timer";
+/// Seconds after which a backup that failed is tried again, at the latest.
+const AGAIN: i64 = 60;
+/// Days of a year, as retention counts them.
+const YEAR_HOURS: i64 = 24 * 365;
+
+/// The body of a request for a backup.
+#[derive(Debug, Clone, Copy, Default, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct CreateBackup {
+    /// Begin another repository, where the configured folder is empty although backups of this store
+    /// went to a repository before.
+    #[serde(default)]
+    pub new_repository: bool,
+}
+
+/// The body of a request to verify a backup.
+#[derive(Debug, Clone, Default, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct VerifyBackup {
+    /// Its id; the last one where there is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub backup: Option<String>,
+}
+
+/// The body of a request to prune.
+#[derive(Debug, Clone, Copy, Default, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct PruneBackups {
+    /// Only say what would be removed.
+    #[serde(default)]
+    pub dry_run: bool,
+}
+
+/// Seconds since the last backup and since the last one that was verified was taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BackupAges {
+    /// Of the last backup; since 1970 where there is none.
+    pub last: i64,
+    /// Of the last one that was found good; since 1970 where there is none.
+    pub verified: i64,
+}
+
+/// Takes, lists, verifies and prunes a server's backups.
+pub struct BackupKeeper {
+    entity: EntityInForce,
+    plan: BackupPlan,
+    jobs: Arc<Mutex<KeeperJobs>>,
+    known: Arc<Mutex<KnownHashes>>,
+}
+
+/// The work of a keeper.
+#[derive(Default)]
+struct KeeperJobs {
+    begun: u64,
+    running: Option<RunningJob>,
+    ended: Option<BackupJobView>,
+    /// Before this the timer tries no other one.
+    not_before: Option<Timestamp>,
+    thread: Option<JoinHandle<()>>,
+}
+
+struct RunningJob {
+    view: BackupJobView,
+    began: Instant,
+    progress: Arc<BackupProgress>,
+}
+
+impl RunningJob {
+    fn view(&self) -> BackupJobView {
+        BackupJobView {
+            done: self.progress.done.load(Ordering::Relaxed),
+            all: self.progress.all.load(Ordering::Relaxed),
+            copied: self.progress.copied.load(Ordering::Relaxed),
+            milliseconds: u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX),
+            ..self.view.clone()
+        }
+    }
+}
+
+/// What a job found out.
+struct JobOutcome {
+    backup: BackupId,
+    entries: Option<u64>,
+}
+
+impl BackupKeeper {
+    /// Keeps the backups of a server.
+    pub fn new(entity: EntityInForce, plan: BackupPlan) -> Self {
+        Self {
+            entity,
+            plan,
+            jobs: Arc::default(),
+            known: Arc::default(),
+        }
+    }
+
+    /// The configuration.
+    pub fn plan(&self) -> &BackupPlan {
+        &self.plan
+    }
+
+    /// Begins to take a backup.
+    ///
+    /// # Errors
+    /// [`Code::BackupRunning`], [`Code::BackupUnavailable`].
+    pub fn create(
+        &self,
+        permit: &BackupPermit,
+        asked: CreateBackup,
+    ) -> Result<BackupJobView, Refusal> {
+        self.create_for(permit.actor.to_string(), asked.new_repository, false)
+    }
+
+    /// Takes a backup if one is due, and removes afterwards those that no rule keeps. Call it about
+    /// once a second.
+    pub fn tick(&self, now: Timestamp) {
+        let Some(every) = self.plan.every else { return };
+        {
+            let jobs = unpoisoned(self.jobs.lock());
+            if jobs.running.is_some() || jobs.not_before.is_some_and(|time| now < time) {
+                return;
+            }
+        }
+        let every = SignedDuration::try_from(every).unwrap_or(SignedDuration::MAX);
+        let last = self.last().ok().flatten();
+        let is_due = last.is_none_or(|last| now.duration_since(last).abs() >= every);
+        let again = SignedDuration::from_secs(AGAIN).min(every);
+        unpoisoned(self.jobs.lock()).not_before = now.checked_add(again).ok();
+        if is_due && let Err(refusal) = self.create_for(BY_TIMER.to_owned(), false, true) {
+            tracing::error!(code = %refusal.code(), why = %refusal, "no backup was taken");
+        }
+    }
+
+    /// When the last backup was taken, by its name.
+    fn last(&self) -> Result<Option<Timestamp>, RepositoryError> {
+        let (repository, key) = (self.open()?, self.entity.get().log().key());
+        match repository.manifest_of(None, &key) {
+            Ok(manifest) => Ok(Some(manifest.taken)),
+            Err(RepositoryError::None(_)) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn create_for(
+        &self,
+        actor: String,
+        new_repository: bool,
+        then_prune: bool,
+    ) -> Result<BackupJobView, Refusal> {
+        self.refuse_while_running()?;
+        let entity = self.entity.get();
+        // Opened by the caller's thread, so that it is told at once what is wrong.
+        let repository = self.open_or_make(&entity, new_repository)?;
+        let lock = repository.lock()?;
+        let id = BackupId::new(entity.now(), crate::clock::random());
+        let (retention, known) = (self.retention(&entity), self.known.clone());
+        self.begin("create", Some(&id.clone()), move |progress| {
+            let order = BackupOrder {
+                id,
+                actor,
+                repository: &repository,
+                lock: &lock,
+            };
+            let mut known = unpoisoned(known.lock());
+            let taken = take(&entity, &order, &mut known, progress)?;
+            tracing::info!(
+                backup = %taken.id,
+                bytes = taken.length(),
+                copied = progress.copied.load(Ordering::Relaxed),
+                "a backup was taken"
+            );
+            if then_prune {
+                prune_after(&repository, &lock, &entity, &retention);
+            }
+            Ok(JobOutcome {
+                backup: taken.id,
+                entries: None,
+            })
+        })
+    }
+
+    /// Begins to verify a backup.
+    ///
+    /// # Errors
+    /// [`Code::BackupRunning`], [`Code::BackupUnavailable`].
+    pub fn verify(&self, _: &BackupPermit, asked: VerifyBackup) -> Result<BackupJobView, Refusal> {
+        self.refuse_while_running()?;
+        let entity = self.entity.get();
+        let repository = self.open()?;
+        let lock = repository.lock()?;
+        let key = entity.log().key();
+        let manifest = repository.manifest_of(asked.backup.as_deref(), &key)?;
+        let id = manifest.id.clone();
+        self.begin("verify", Some(&id), move |progress| {
+            let verifier = BackupVerifier {
+                repository: &repository,
+                lock: Some(&lock),
+                key,
+                cipher: None,
+            };
+            let good = verifier.verify(Some(manifest.id.as_str()), progress)?;
+            repository.note_verified(&lock, &manifest.id, entity.now())?;
+            Ok(JobOutcome {
+                backup: manifest.id,
+                entries: Some(good.entries),
+            })
+        })
+    }
+
+    /// Removes the backups that no rule keeps.
+    ///
+    /// # Errors
+    /// [`Code::BackupRunning`], [`Code::BackupUnavailable`], [`Code::BackupDamaged`].
+    pub fn prune(&self, _: &BackupPermit, asked: PruneBackups) -> Result<PrunedBackups, Refusal> {
+        self.refuse_while_running()?;
+        let (entity, repository) = (self.entity.get(), self.open()?);
+        let lock = repository.lock()?;
+        let (key, retention) = (entity.log().key(), self.retention(&entity));
+        let done = prune(
+            &repository,
+            &lock,
+            &key,
+            &retention,
+            entity.now(),
+            asked.dry_run,
+        );
+        Ok(done?)
+    }
+
+    /// The backups, and the work on them.
+    pub fn list(&self, _: &BackupPermit) -> BackupList {
+        let key = self.entity.get().log().key();
+        let mut found = match self.open().and_then(|repository| list(&repository, &key)) {
+            Ok(found) => found,
+            Err(fault) => BackupList {
+                repository: self.plan.path.display().to_string(),
+                backups: vec![],
+                foreign: vec![],
+                fault: Some(fault.to_string()),
+                running: None,
+                ended: None,
+            },
+        };
+        let jobs = unpoisoned(self.jobs.lock());
+        found.running = jobs.running.as_ref().map(RunningJob::view);
+        found.ended = jobs.ended.clone();
+        found
+    }
+
+    /// How old the last backup is, and the last one that was verified.
+    pub fn ages(&self, now: Timestamp) -> BackupAges {
+        let age = |time: Option<Timestamp>| {
+            now.duration_since(time.unwrap_or(Timestamp::UNIX_EPOCH))
+                .as_secs()
+        };
+        let key = self.entity.get().log().key();
+        let Ok(repository) = self.open() else {
+            return BackupAges {
+                last: age(None),
+                verified: age(None),
+            };
+        };
+        let listing = repository.manifests().unwrap_or_default();
+        let read = |(id, text): (BackupId, Result<String, RepositoryError>)| {
+            repository.read_manifest(&id, &text.ok()?, &key).ok()
+        };
+        let mut backups = listing.manifests.into_iter().rev().filter_map(read);
+        let last = backups.next();
+        let is_verified = |backup: &BackupManifest| repository.verified(&backup.id).is_some();
+        let verified = match &last {
+            Some(last) if is_verified(last) => Some(last.taken),
+            _ => backups.find(is_verified).map(|backup| backup.taken),
+        };
+        BackupAges {
+            last: age(last.map(|backup| backup.taken)),
+            verified: age(verified),
+        }
+    }
+
+    /// Stops the work under way and waits until it has ended.
+    pub fn end(&self) {
+        let thread = {
+            let mut jobs = unpoisoned(self.jobs.lock());
+            if let Some(running) = &jobs.running {
+                running.progress.stop();
+            }
+            jobs.thread.take()
+        };
+        if let Some(thread) = thread {
+            let _ = thread.join();
+        }
+    }
+
+    /// The repository, which must hold this entity's backups.
+    fn open(&self) -> Result<BackupRepository, RepositoryError> {
+        let repository = BackupRepository::open(&self.plan.path)?;
+        let entity = self.entity.get();
+        if repository.owner() == entity.log().owner() {
+            return Ok(repository);
+        }
+        Err(RepositoryError::Owner {
+            path: self.plan.path.clone(),
+            found: repository.owner().to_owned(),
+            wanted: entity.log().owner().to_owned(),
+        })
+    }
+
+    /// The same; it is made in an empty folder if it is the store's first one, or another one was
+    /// asked for.
+    fn open_or_make(
+        &self,
+        entity: &Entity,
+        is_asked_for: bool,
+    ) -> Result<BackupRepository, RepositoryError> {
+        let path = &self.plan.path;
+        let before = entity.store().backup_repository()?.map(RepositoryId);
+        match self.open() {
+            Err(RepositoryError::Empty(_)) if before.is_none() || is_asked_for => {
+                let id = RepositoryId(crate::clock::random());
+                BackupRepository::make(path, entity.log().owner(), id)
+            }
+            Err(RepositoryError::Empty(_)) => Err(RepositoryError::Lost(path.clone())),
+            Ok(found) if before.is_some_and(|before| before != found.id()) && !is_asked_for => {
+                Err(RepositoryError::Other(path.clone()))
+            }
+            found => found,
+        }
+    }
+
+    /// What the configuration keeps; nothing outlives the shortest retention of the register.
+    fn retention(&self, entity: &Entity) -> BackupRetention {
+        let years = entity.register().shortest_retention_years();
+        let hours = years.map(|years| i64::from(years) * YEAR_HOURS);
+        BackupRetention {
+            longest: hours.map(SignedDuration::from_hours),
+            ..self.plan.retention
+        }
+    }
+
+    fn refuse_while_running(&self) -> Result<(), Refusal> {
+        match &unpoisoned(self.jobs.lock()).running {
+            None => Ok(()),
+            Some(running) => {
+                let RunningJob { view, .. } = running;
+                let backup = view.backup.as_deref().unwrap_or_default();
+                let why = format!("the server works on the backup {backup} ({})", view.kind);
+                Err(Refusal::new(Code::BackupRunning, why))
+            }
+        }
+    }
+
+    fn begin(
+        &self,
+        kind: &'static str,
+        backup: Option<&BackupId>,
+        work: impl FnOnce(&BackupProgress) -> Result<JobOutcome, Refusal> + Send + 'static,
+    ) -> Result<BackupJobView, Refusal> {
+        let mut jobs = unpoisoned(self.jobs.lock());
+        // The repository's lock, which the caller holds, admits one job.
+        jobs.begun += 1;
+        let view = BackupJobView {
+            job: jobs.begun,
+            kind: kind.to_owned(),
+            backup: backup.map(BackupId::to_string),
+            state: "running".to_owned(),
+            done: 0,
+            all: 0,
+            copied: 0,
+            milliseconds: 0,
+            code: None,
+            why: None,
+            entries: None,
+        };
+        let progress = Arc::new(BackupProgress::default());
+        let running = RunningJob {
+            view: view.clone(),
+            began: Instant::now(),
+            progress: progress.clone(),
+        };
+        jobs.running = Some(running);
+        let shared = self.jobs.clone();
+        let run = move || {
+            let work = std::panic::AssertUnwindSafe(|| work(&progress));
+            let outcome = std::panic::catch_unwind(work);
+            let bug = |_| {
+                Err(Refusal::new(
+                    Code::Internal,
+                    "an internal error; see the log",
+                ))
+            };
+            finish(&shared, outcome.unwrap_or_else(bug));
+        };
+        let thread = std::thread::Builder::new().name("backup".into()).spawn(run);
+        match thread {
+            Ok(thread) => jobs.thread = Some(thread),
+            Err(error) => {
+                jobs.running = None;
+                let why = format!("the system starts no thread: {error}");
+                return Err(Refusal::new(Code::BackupUnavailable, why));
+            }
+        }
+        Ok(view)
+    }
+}
+
+/// Notes how a job ended.
+fn finish(jobs: &Mutex<KeeperJobs>, outcome: Result<JobOutcome, Refusal>) {
+    let mut jobs = unpoisoned(jobs.lock());
+    let Some(running) = jobs.running.take() else {
+        return;
+    };
+    let view = running.view();
+    jobs.ended = Some(match outcome {
+        Ok(JobOutcome { backup, entries }) => BackupJobView {
+            state: "done".to_owned(),
+            backup: Some(backup.to_string()),
+            entries,
+            ..view
+        },
+        Err(refusal) => {
+            let kind = &view.kind;
+            tracing::error!(code = %refusal.code(), why = %refusal, kind, "the work on a backup failed");
+            BackupJobView {
+                state: "failed".to_owned(),
+                code: Some(refusal.code().to_string()),
+                why: Some(refusal.to_string()),
+                ..view
+            }
+        }
+    });
+}
+
+/// Prunes after a backup of the timer; a failure is logged, because the backup is taken all the same.
+fn prune_after(
+    repository: &BackupRepository,
+    lock: &RepositoryLock,
+    entity: &Entity,
+    retention: &BackupRetention,
+) {
+    let key = entity.log().key();
+    match prune(repository, lock, &key, retention, entity.now(), false) {
+        Ok(pruned) if pruned.removed.is_empty() => {}
+        Ok(pruned) => tracing::info!(
+            removed = pruned.removed.len(),
+            bytes = pruned.bytes,
+            "backups that no rule keeps were removed"
+        ),
+        Err(error) => tracing::error!(%error, "no backup was removed"),
+    }
+}

@@ -1,0 +1,201 @@
+//! Takes a backup of a running store.
+//!
+//! The entry `backup` is committed first, so that the backup holds it. The snapshot is the state
+//! between two commits, and makes no request wait. What a commit wrote that was not durable yet may
+//! be in it, so the manifest is written only once every commit that had begun is durable. Files are
+//! copied by this thread, which steps back behind all others.
+
+use std::collections::HashMap;
+use std::fs;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use super::BackupProgress;
+use super::error::RepositoryError;
+use super::manifest::{BackupFile, BackupId, BackupManifest, ManifestError, TYP, is_file_name};
+use super::repository::{BackupRepository, RepositoryLock, hash};
+use super::state::StoreState;
+use crate::audit::AuditEvent;
+use crate::commit::Change;
+use crate::entity::Entity;
+use crate::refusal::{Refusal, not_logged};
+use crate::store::{Store, StoreSnapshot};
+use crate::system::process::{set_thread_niceness, set_thread_slice};
+
+/// The niceness of the thread that copies.
+const NICENESS: i32 = 19;
+/// Its time slice: the longest, so that any other thread interrupts it.
+const SLICE: Duration = Duration::from_millis(100);
+
+/// A table of a store as the disk knows it. RocksDB writes a table once, and never changes it.
+#[derive(PartialEq, Eq, Hash)]
+struct TableIdentity {
+    name: String,
+    inode: u64,
+    length: u64,
+    modified: (i64, i64),
+}
+
+/// The hashes of tables that this process has read before.
+#[derive(Default)]
+pub struct KnownHashes(HashMap<TableIdentity, [u8; 32]>);
+
+/// What a backup is taken for.
+pub struct BackupOrder<'o> {
+    /// Its id.
+    pub id: BackupId,
+    /// Who asked for it: an operator or custodian, or `timer`.
+    pub actor: String,
+    /// Where it goes.
+    pub repository: &'o BackupRepository,
+    /// The right to write there.
+    pub lock: &'o RepositoryLock,
+}
+
+/// Takes a backup.
+///
+/// # Errors
+/// A code of [`RepositoryError::code`], or that the entry could not be logged. There is no backup
+/// then; what was copied serves the next one.
+pub fn take(
+    entity: &Entity,
+    order: &BackupOrder<'_>,
+    known: &mut KnownHashes,
+    progress: &BackupProgress,
+) -> Result<BackupManifest, Refusal> {
+    // Where the system forbids both, the copy competes with requests: slower, not wrong.
+    let _ = set_thread_slice(NICENESS, SLICE).or_else(|_| set_thread_niceness(NICENESS));
+    let taken = Timestamp::from_second(entity.now().as_second()).unwrap_or_default();
+    log_it(entity, order)?;
+    let published = entity.log().latest();
+    let snapshot = entity.store().snapshot().map_err(RepositoryError::from)?;
+    if !entity.committer().settled() {
+        return Err(RepositoryError::Unsettled.into());
+    }
+    let sources = list(&snapshot)?;
+    let state = StoreState::of(&snapshot.open().map_err(RepositoryError::from)?)?;
+    let files = copy(order, &sources, known, progress)?;
+    drop(snapshot);
+    let manifest = BackupManifest {
+        id: order.id.clone(),
+        owner: state.owner,
+        taken,
+        program: env!("CARGO_PKG_VERSION").to_owned(),
+        format: state.format,
+        register: state.register,
+        secrets: state.secrets,
+        log: state.log,
+        checkpoint: published.map(|published| published.note.clone()),
+        files,
+    };
+    let signed = entity.log().sign_statement(&manifest.payload(), TYP);
+    let signed = signed.map_err(|_| RepositoryError::Manifest {
+        id: order.id.clone(),
+        why: ManifestError::TooLong,
+    })?;
+    order
+        .repository
+        .put_manifest(order.lock, &order.id, &signed)?;
+    Ok(manifest)
+}
+
+/// Commits the entry, and notes in the store where its backups go.
+fn log_it(entity: &Entity, order: &BackupOrder<'_>) -> Result<(), Refusal> {
+    let event = AuditEvent::Backup {
+        actor: order.actor.clone(),
+        backup: order.id.to_string(),
+    };
+    let repository = order.repository.id().0;
+    let change: Change = Box::new(move |store: &Store, batch| {
+        store.put_backup_repository(batch, &repository);
+    });
+    entity.committer().admit()?;
+    entity
+        .committer()
+        .record(entity.now(), event, vec![], vec![change])
+        .map(drop)
+        .map_err(not_logged("no backup is taken"))
+}
+
+/// The files of a snapshot.
+fn list(snapshot: &StoreSnapshot) -> Result<Vec<(String, PathBuf)>, RepositoryError> {
+    let at = |error| RepositoryError::io(snapshot.path(), error);
+    let mut files = vec![];
+    for entry in fs::read_dir(snapshot.path()).map_err(at)? {
+        let path = entry.map_err(at)?.path();
+        let name = path.file_name().and_then(|name| name.to_str());
+        let name = name
+            .filter(|name| is_file_name(name))
+            .ok_or_else(|| RepositoryError::Link(path.clone()))?;
+        files.push((name.to_owned(), path.clone()));
+    }
+    files.sort();
+    Ok(files)
+}
+
+/// Copies the files that the repository lacks.
+fn copy(
+    order: &BackupOrder<'_>,
+    sources: &[(String, PathBuf)],
+    known: &mut KnownHashes,
+    progress: &BackupProgress,
+) -> Result<Vec<BackupFile>, RepositoryError> {
+    let length = |path: &Path| fs::metadata(path).map_or(0, |facts| facts.len());
+    progress.expect(sources.iter().map(|(_, path)| length(path)).sum());
+    let mut next = KnownHashes::default();
+    let mut files = vec![];
+    for (name, path) in sources {
+        let file = known.file(name, path, &mut next, progress)?;
+        if !order.repository.has(&file) {
+            order
+                .repository
+                .add(order.lock, &file, path, &mut |bytes| {
+                    progress.copied.fetch_add(bytes, Ordering::Relaxed);
+                    progress.read(0)
+                })?;
+        }
+        files.push(file);
+    }
+    *known = next;
+    Ok(files)
+}
+
+impl KnownHashes {
+    /// Length and hash of a file; a table that was read before is not read again. `next` gets the
+    /// tables that are there now.
+    fn file(
+        &mut self,
+        name: &str,
+        path: &Path,
+        next: &mut Self,
+        progress: &BackupProgress,
+    ) -> Result<BackupFile, RepositoryError> {
+        let facts = fs::symlink_metadata(path).map_err(|error| RepositoryError::io(path, error))?;
+        let is_table = name.ends_with(".sst") || name.ends_with(".blob");
+        let identity = TableIdentity {
+            name: name.to_owned(),
+            inode: facts.ino(),
+            length: facts.len(),
+            modified: (facts.mtime(), facts.mtime_nsec()),
+        };
+        let (length, sha256) = match self.0.get(&identity) {
+            Some(sha256) => {
+                progress.read(facts.len())?;
+                (facts.len(), *sha256)
+            }
+            None => hash(path, &mut |bytes| progress.read(bytes))?,
+        };
+        if is_table {
+            next.0.insert(identity, sha256);
+        }
+        Ok(BackupFile {
+            name: name.to_owned(),
+            length,
+            sha256,
+        })
+    }
+}

@@ -1,0 +1,294 @@
+//! Whether a backup is good: hashes, signature, format, columns, and the whole log, without any
+//! secret; with the storage secrets, that every chunk opens.
+
+use std::fs::{self, DirBuilder};
+use std::os::unix::fs::{DirBuilderExt as _, symlink};
+use std::path::{Path, PathBuf};
+
+use ed25519_dalek::VerifyingKey;
+
+use super::BackupProgress;
+use super::error::RepositoryError;
+use super::manifest::{BackupId, BackupManifest};
+use super::repository::{BackupRepository, RepositoryLock};
+use crate::audit::origin::{TrustedLogKey, owner_and_shard};
+use crate::audit::shard_reader::ShardReader;
+use crate::audit::source::StoreSource;
+use crate::audit::verify::{LogExpectations, all};
+use crate::seal::chunk::ChunkCipher;
+use crate::store::{Store, StoreError, TreeRow};
+use crate::tlog::checkpoint::Checkpoint;
+use crate::tlog::tree::leaf_hash;
+
+/// A backup that was found good.
+#[derive(Debug)]
+pub struct GoodBackup {
+    /// Its manifest.
+    pub manifest: BackupManifest,
+    /// Entries of its log, in all shards: every one of them was read.
+    pub entries: u64,
+    /// Chunks that were opened; `None` without storage secrets.
+    pub chunks: Option<u64>,
+}
+
+/// Verifies backups of one repository.
+pub struct BackupVerifier<'v> {
+    /// The repository.
+    pub repository: &'v BackupRepository,
+    /// The right to write there; `None` where it is read-only.
+    pub lock: Option<&'v RepositoryLock>,
+    /// The key of its owner's checkpoints.
+    pub key: VerifyingKey,
+    /// The storage secrets, if chunks are to be opened.
+    pub cipher: Option<&'v ChunkCipher>,
+}
+
+impl BackupRepository {
+    /// The manifest of a backup, or of the last one, signed by `key`. The last one is the last that
+    /// has a manifest, good or not: no older one is taken in its place without a word.
+    ///
+    /// # Errors
+    /// [`RepositoryError::None`], [`RepositoryError::Unknown`], [`RepositoryError::Manifest`],
+    /// [`RepositoryError::Renamed`], [`RepositoryError::Format`], [`RepositoryError::Io`].
+    pub fn manifest_of(
+        &self,
+        id: Option<&str>,
+        key: &VerifyingKey,
+    ) -> Result<BackupManifest, RepositoryError> {
+        let mut found = self.manifests()?.manifests;
+        let (name, text) = match id {
+            None => found
+                .pop()
+                .ok_or_else(|| RepositoryError::None(self.folder().to_owned()))?,
+            Some(id) => found
+                .into_iter()
+                .find(|(name, _)| name.as_str() == id)
+                .ok_or_else(|| RepositoryError::Unknown(id.to_owned()))?,
+        };
+        self.read_manifest(&name, &text?, key)
+    }
+
+    /// Reads a manifest that lies here under a name.
+    ///
+    /// # Errors
+    /// As [`BackupRepository::manifest_of`].
+    pub fn read_manifest(
+        &self,
+        name: &BackupId,
+        text: &str,
+        key: &VerifyingKey,
+    ) -> Result<BackupManifest, RepositoryError> {
+        let manifest =
+            BackupManifest::read(text, key).map_err(|why| RepositoryError::Manifest {
+                id: name.clone(),
+                why,
+            })?;
+        if manifest.id != *name {
+            return Err(RepositoryError::Renamed {
+                name: name.clone(),
+                id: manifest.id,
+            });
+        }
+        if manifest.owner != self.owner() {
+            return Err(RepositoryError::Owner {
+                path: self.folder().to_owned(),
+                found: manifest.owner,
+                wanted: self.owner().to_owned(),
+            });
+        }
+        match manifest.format {
+            1..=Store::FORMAT => Ok(manifest),
+            found => Err(RepositoryError::Format {
+                found,
+                known: Store::FORMAT,
+            }),
+        }
+    }
+}
+
+impl BackupVerifier<'_> {
+    /// Verifies a backup, or the last one.
+    ///
+    /// # Errors
+    /// The first thing that is wrong.
+    pub fn verify(
+        &self,
+        id: Option<&str>,
+        progress: &BackupProgress,
+    ) -> Result<GoodBackup, RepositoryError> {
+        let manifest = self.repository.manifest_of(id, &self.key)?;
+        progress.expect(manifest.length());
+        for file in &manifest.files {
+            self.repository
+                .check(file, &mut |bytes| progress.read(bytes))?;
+        }
+        let work = Workplace::of(self.repository, self.lock)?;
+        let folder = work.lay_out(self.repository, &manifest)?;
+        Store::check_columns(&folder)?;
+        let store = Store::open_for_audit(&folder)?;
+        manifest.check_store(&store)?;
+        let entries = self.check_log(&folder, &store, &manifest)?;
+        let chunks = self.cipher.map(|cipher| open_chunks(&store, cipher));
+        Ok(GoodBackup {
+            entries,
+            chunks: chunks.transpose()?,
+            manifest,
+        })
+    }
+
+    /// Checks every entry of every shard. A backup may end with entries that no checkpoint in it
+    /// covers; those are under the root that the manifest signs.
+    fn check_log(
+        &self,
+        folder: &Path,
+        store: &Store,
+        manifest: &BackupManifest,
+    ) -> Result<u64, RepositoryError> {
+        let trees = store.trees()?;
+        let last = trees
+            .last()
+            .ok_or(RepositoryError::Differs("it has no log"))?;
+        let stored = store.checkpoint(last.shard)?;
+        let covered = stored.and_then(|note| Some(Checkpoint::read(&note).ok()?.0.size));
+        let wanted = LogExpectations {
+            keys: vec![TrustedLogKey::Owner(manifest.owner.clone(), self.key)],
+            ..LogExpectations::default()
+        };
+        let source = StoreSource::open(folder).map_err(unreadable)?;
+        let report = all(&source, &wanted, &mut |_, _, _| {}).map_err(unreadable)?;
+        // A shard that has just begun has no checkpoint in the store yet.
+        let is_new = |origin: &str| covered.is_none() && origin == last.shard.to_string();
+        let finding = report.all_findings().find(|(origin, _)| !is_new(origin));
+        if let Some((origin, finding)) = finding {
+            return Err(RepositoryError::Log(format!("{origin}: {finding}")));
+        }
+        self.check_end(store, last, covered.unwrap_or(0), manifest)?;
+        Ok(trees.iter().map(|tree| tree.size).sum())
+    }
+
+    /// Computes the root over the last shard from the entries beyond those that its stored checkpoint
+    /// covers, and compares it with the one that the manifest signs; then the checkpoint that the
+    /// manifest has with the log.
+    fn check_end(
+        &self,
+        store: &Store,
+        last: &TreeRow,
+        covered: u64,
+        manifest: &BackupManifest,
+    ) -> Result<(), RepositoryError> {
+        let mut tree = ShardReader::new(store, last, covered).tree()?;
+        let rest = last.size.saturating_sub(covered);
+        ShardReader::new(store, last, last.size).each::<StoreError>(
+            covered,
+            rest,
+            |_, entry| {
+                tree.push(leaf_hash(entry), |_, _| {});
+                Ok(())
+            },
+        )?;
+        if tree.root() != manifest.log.root || tree.size() != manifest.log.size {
+            let why = "its entries do not have the root that the manifest signs";
+            return Err(RepositoryError::Log(format!(
+                "{}: {why}",
+                manifest.log.origin
+            )));
+        }
+        let Some(note) = &manifest.checkpoint else {
+            return Ok(());
+        };
+        let (published, _) = Checkpoint::open(note.as_bytes(), &self.key).map_err(unreadable)?;
+        let shard = owner_and_shard(&published.origin)
+            .filter(|(owner, _)| *owner == manifest.owner)
+            .map(|(_, shard)| shard);
+        let row = store
+            .trees()?
+            .into_iter()
+            .find(|row| Some(row.shard) == shard);
+        let is_in = match row.filter(|row| published.size <= row.size) {
+            Some(row) => {
+                ShardReader::new(store, &row, published.size).tree()?.root() == published.root
+            }
+            None => false,
+        };
+        if is_in {
+            Ok(())
+        } else {
+            let why = "the log does not contain the checkpoint in the manifest";
+            Err(RepositoryError::Log(format!("{}: {why}", published.origin)))
+        }
+    }
+}
+
+fn unreadable(error: impl std::fmt::Display) -> RepositoryError {
+    RepositoryError::Log(error.to_string())
+}
+
+/// Opens every chunk; returns how many there are.
+fn open_chunks(store: &Store, cipher: &ChunkCipher) -> Result<u64, RepositoryError> {
+    let (mut opened, mut failed) = (0, 0);
+    store.each_chunk::<StoreError>(|key, row| {
+        match cipher.unwrap(&key.to_bytes(), row) {
+            Ok(_) => opened += 1,
+            Err(_) => failed += 1,
+        }
+        Ok(())
+    })?;
+    if failed > 0 {
+        return Err(RepositoryError::Chunks { count: failed });
+    }
+    Ok(opened)
+}
+
+/// A folder to look at a backup in: within the repository, or among the temporary files where that is
+/// read-only. Dropping it removes the folder.
+pub struct Workplace(PathBuf);
+
+impl Workplace {
+    /// A folder of its own.
+    ///
+    /// # Errors
+    /// [`RepositoryError::Io`]
+    pub fn of(
+        repository: &BackupRepository,
+        lock: Option<&RepositoryLock>,
+    ) -> Result<Self, RepositoryError> {
+        if let Some(lock) = lock {
+            return repository.workplace(lock).map(Self);
+        }
+        let name = format!("cloison-backup-{}", crate::clock::random_uuid());
+        let path = std::env::temp_dir().join(name);
+        let made = DirBuilder::new().mode(0o700).create(&path);
+        made.map_err(|error| RepositoryError::io(&path, error))?;
+        Ok(Self(path))
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.0
+    }
+
+    /// A folder in which the files of a backup have their names in the store. They are links: it is
+    /// only read.
+    fn lay_out(
+        &self,
+        repository: &BackupRepository,
+        manifest: &BackupManifest,
+    ) -> Result<PathBuf, RepositoryError> {
+        let folder = self.0.join("store");
+        let at = |error| RepositoryError::io(&folder, error);
+        DirBuilder::new().mode(0o700).create(&folder).map_err(at)?;
+        let files = repository.folder().canonicalize().map_err(at)?;
+        for file in &manifest.files {
+            let place = repository.place(&file.sha256);
+            let place = place.strip_prefix(repository.folder()).unwrap_or(&place);
+            symlink(files.join(place), folder.join(&file.name)).map_err(at)?;
+        }
+        Ok(folder)
+    }
+}
+
+impl Drop for Workplace {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}

@@ -1,0 +1,220 @@
+//! Where the backups are that a command is about: at a server, or in a repository.
+
+use std::path::{Path, PathBuf};
+
+use ed25519_dalek::VerifyingKey;
+use jiff::SignedDuration;
+
+use super::fault;
+use crate::audit::origin::origin;
+use crate::backup::repository::BackupRepository;
+use crate::backup::{BackupPlan, BackupRetention};
+use crate::cli::audit::LogKeyArgs;
+use crate::cli::check::is_node;
+use crate::client::Client;
+use crate::config::{NodeConfig, VaultConfig};
+use crate::entity::Role;
+use crate::keys::file::SecretKind;
+use crate::keys::{StoreKey, StoreSecret};
+use crate::register::Register;
+use crate::seal::chunk::ChunkCipher;
+use crate::serve::open_register;
+use crate::store::Shard;
+use crate::terminal::files::read_text;
+use crate::terminal::{CommandError, open_client};
+use crate::tlog::witness::KnownLogs as _;
+
+/// A server, or a repository with the key that must have signed.
+#[derive(clap::Args)]
+pub struct BackupPlaceArgs {
+    /// The client file of an operator, or of a custodian for a node: the server does it
+    #[arg(long, value_name = "FILE", env = "CLOISON_CLIENT")]
+    client: Option<PathBuf>,
+    /// The repository's folder: this program does it, and no server is asked
+    #[arg(long, value_name = "DIR")]
+    repository: Option<PathBuf>,
+    /// The vault's or node's configuration, instead of --register: names the repository, the key and
+    /// the storage secrets
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    #[command(flatten)]
+    keys: LogKeyArgs,
+}
+
+/// What was named.
+pub(super) enum OpenedPlace {
+    Server(Box<Client>),
+    Repository(Box<OpenedRepository>),
+}
+
+/// A repository, and what a configuration says of it.
+pub(super) struct OpenedRepository {
+    pub(super) repository: BackupRepository,
+    /// The key of its owner's checkpoints.
+    pub(super) key: VerifyingKey,
+    /// The storage secrets, where a vault's configuration was named.
+    pub(super) cipher: Option<ChunkCipher>,
+    /// What the configuration keeps.
+    pub(super) retention: Option<BackupRetention>,
+    /// The configuration, where one was named.
+    pub(super) config: Option<SideConfig>,
+}
+
+/// A vault's or a node's configuration.
+pub(crate) enum SideConfig {
+    Vault(Box<VaultConfig>),
+    Node(Box<NodeConfig>),
+}
+
+/// What a configuration says that concerns backups.
+pub(crate) struct BackupSide {
+    /// The configuration itself.
+    pub(crate) config: SideConfig,
+    /// `[store] path`.
+    pub(crate) store: PathBuf,
+    pub(crate) role: Role,
+    pub(crate) register: Register,
+    pub(crate) plan: Option<BackupPlan>,
+    pub(crate) cipher: Option<ChunkCipher>,
+}
+
+impl BackupPlaceArgs {
+    /// Opens it.
+    ///
+    /// # Errors
+    /// When nothing is named, or what is named cannot be opened.
+    pub(super) fn open(&self) -> Result<OpenedPlace, CommandError> {
+        match (&self.client, &self.repository, &self.config) {
+            (_, folder, Some(config)) => {
+                let opened = by_configuration(folder.as_deref(), config)?;
+                Ok(OpenedPlace::Repository(Box::new(opened)))
+            }
+            (_, Some(folder), None) => {
+                let opened = self.by_key(folder)?;
+                Ok(OpenedPlace::Repository(Box::new(opened)))
+            }
+            (Some(file), None, None) => Ok(OpenedPlace::Server(Box::new(open_client(file)?))),
+            (None, None, None) => Err(CommandError::usage(
+                "neither a server nor a repository is named",
+                "name a server with --client FILE, or a repository with --repository DIR and --register FILE",
+            )),
+        }
+    }
+
+    fn by_key(&self, folder: &Path) -> Result<OpenedRepository, CommandError> {
+        let keys = self.keys.keys()?;
+        let repository = BackupRepository::open(folder).map_err(fault)?;
+        // Keys are known by the logs that they sign; any year will do.
+        let log = origin(repository.owner(), Shard::of(2026));
+        let key = keys.key_of(&log).ok_or_else(|| {
+            CommandError::new(
+                format_args!("no key is named for {}, whose backups these are", repository.owner()),
+                "name its register with --register FILE, or the public key of its checkpoints with --key",
+            )
+        })?;
+        Ok(OpenedRepository {
+            repository,
+            key,
+            cipher: None,
+            retention: None,
+            config: None,
+        })
+    }
+}
+
+fn by_configuration(
+    folder: Option<&Path>,
+    config: &Path,
+) -> Result<OpenedRepository, CommandError> {
+    let side = BackupSide::read(config)?;
+    let folder = folder.or(side.plan.as_ref().map(|plan| plan.path.as_path()));
+    let folder = folder.ok_or_else(|| {
+        CommandError::usage(
+            format_args!("{} has no [backup]", config.display()),
+            "name the repository with --repository DIR",
+        )
+    })?;
+    let repository = side.repository(folder)?;
+    let key = side.key()?;
+    let years = side.register.shortest_retention_years().map(i64::from);
+    let longest = years.map(|years| SignedDuration::from_hours(24 * 365 * years));
+    let retention = side.plan.map(|plan| BackupRetention {
+        longest,
+        ..plan.retention
+    });
+    Ok(OpenedRepository {
+        repository,
+        key,
+        cipher: side.cipher,
+        retention,
+        config: Some(side.config),
+    })
+}
+
+impl BackupSide {
+    /// Reads a vault's or a node's configuration, the register that it names, and a vault's storage
+    /// secrets.
+    ///
+    /// # Errors
+    /// When one of them is not in order.
+    pub(crate) fn read(config: &Path) -> Result<Self, CommandError> {
+        if is_node(&read_text(config)?) {
+            let config = NodeConfig::load(config)?;
+            return Ok(Self {
+                store: config.store.clone(),
+                role: Role::Node(config.authority.clone()),
+                register: open_register(&config.register)?,
+                plan: config.backup.clone(),
+                cipher: None,
+                config: SideConfig::Node(Box::new(config)),
+            });
+        }
+        let config = VaultConfig::load(config)?;
+        let secrets = config
+            .openers
+            .keyring()
+            .read_versions(&config.secrets.store, SecretKind::Store)
+            .map_err(|error| CommandError::new(error, "check [secrets] in the configuration"))?;
+        let keys = secrets
+            .into_iter()
+            .map(|(version, secret)| (version, StoreKey::new(&StoreSecret(secret))));
+        Ok(Self {
+            store: config.store.clone(),
+            role: Role::Vault,
+            register: open_register(&config.register)?,
+            plan: config.backup.clone(),
+            cipher: Some(ChunkCipher::new(keys)),
+            config: SideConfig::Vault(Box::new(config)),
+        })
+    }
+
+    /// The repository in a folder, which must be this side's.
+    ///
+    /// # Errors
+    /// When there is none, or it is another's.
+    pub(crate) fn repository(&self, folder: &Path) -> Result<BackupRepository, CommandError> {
+        let repository = BackupRepository::open(folder).map_err(fault)?;
+        let wanted = self.role.owner(&self.register.deployment);
+        if repository.owner() == wanted {
+            return Ok(repository);
+        }
+        Err(fault(crate::backup::RepositoryError::Owner {
+            path: folder.to_owned(),
+            found: repository.owner().to_owned(),
+            wanted,
+        }))
+    }
+
+    /// The key that signs this side's checkpoints, as the register states it.
+    ///
+    /// # Errors
+    /// When the register states none.
+    pub(crate) fn key(&self) -> Result<VerifyingKey, CommandError> {
+        self.role.checkpoint_key(&self.register).ok_or_else(|| {
+            CommandError::new(
+                "the register states no key of this side's checkpoints",
+                "enter `checkpoint-key` in the register: `cloison audit key` prints it",
+            )
+        })
+    }
+}

@@ -1,0 +1,171 @@
+//! A folder into which a store is being restored. A file in it says so until the restore is whole:
+//! meanwhile no server opens it, and another restore begins anew.
+
+use std::fs::{self, DirBuilder, File};
+use std::io;
+use std::os::unix::fs::DirBuilderExt as _;
+use std::path::{Path, PathBuf};
+
+use super::{Store, StoreError};
+
+/// The file that says that a restore is not whole.
+const MARK: &str = "RESTORING";
+/// What the file says to people.
+const NOTE: &str = "\
+A restore into this folder is not finished. No server opens it. Run `cloison restore` again: it begins anew.
+";
+/// What a new file system has in its folder.
+const NEW_DISK: &str = "lost+found";
+
+/// A folder that a restore may fill.
+#[derive(Debug)]
+pub struct RestoreFolder {
+    path: PathBuf,
+}
+
+impl RestoreFolder {
+    /// Takes an empty folder, or one that a restore left unfinished, which is emptied. It is made
+    /// where there is none. The mark is durable on return.
+    ///
+    /// # Errors
+    /// [`StoreError::NotEmpty`], [`StoreError::InUse`], [`StoreError::Place`].
+    pub fn take(path: &Path) -> Result<Self, StoreError> {
+        let at = |source| StoreError::Place {
+            path: path.to_owned(),
+            source,
+        };
+        match DirBuilder::new().mode(0o700).create(path) {
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(at(error)),
+            _ => {}
+        }
+        let marked = is_restoring(path);
+        if !marked && !is_empty(path).map_err(at)? {
+            return Err(StoreError::NotEmpty(path.to_owned()));
+        }
+        let folder = Self {
+            path: path.to_owned(),
+        };
+        if !marked {
+            folder.mark().map_err(at)?;
+        }
+        folder.clear().map_err(at)?;
+        Ok(folder)
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    fn mark(&self) -> io::Result<()> {
+        fs::write(self.path.join(MARK), NOTE)?;
+        File::open(self.path.join(MARK))?.sync_all()?;
+        self.sync()?;
+        let parent = self.path.parent().filter(|p| !p.as_os_str().is_empty());
+        File::open(parent.unwrap_or(Path::new(".")))?.sync_all()
+    }
+
+    /// Makes the names in the folder durable.
+    ///
+    /// # Errors
+    /// What the operating system says.
+    pub fn sync(&self) -> io::Result<()> {
+        File::open(&self.path)?.sync_all()
+    }
+
+    /// Removes all but the mark.
+    fn clear(&self) -> io::Result<()> {
+        for entry in fs::read_dir(&self.path)? {
+            let entry = entry?;
+            if entry.file_name() == MARK || entry.file_name() == NEW_DISK {
+                continue;
+            }
+            if entry.file_type()?.is_dir() {
+                fs::remove_dir_all(entry.path())?;
+            } else {
+                fs::remove_file(entry.path())?;
+            }
+        }
+        self.sync()
+    }
+
+    /// Opens the store that was laid down here, for the rest of the restore.
+    ///
+    /// # Errors
+    /// As [`Store::open`].
+    pub fn open(&self, owner: &str) -> Result<Store, StoreError> {
+        Store::open_anyway(&self.path, owner, 1 << 20)
+    }
+
+    /// Gives the restore up: the folder is as empty as before.
+    ///
+    /// # Errors
+    /// What the operating system says.
+    pub fn give_up(self) -> io::Result<()> {
+        self.clear()?;
+        self.finish()
+    }
+
+    /// Ends the restore: from now on a server opens the store. Close the store before.
+    ///
+    /// # Errors
+    /// What the operating system says; it is not finished then.
+    pub fn finish(self) -> io::Result<()> {
+        self.sync()?;
+        fs::remove_file(self.path.join(MARK))?;
+        self.sync()
+    }
+}
+
+/// Whether a restore into that folder is not finished.
+pub(super) fn is_restoring(path: &Path) -> bool {
+    fs::symlink_metadata(path.join(MARK)).is_ok()
+}
+
+fn is_empty(path: &Path) -> io::Result<bool> {
+    for entry in fs::read_dir(path)? {
+        if entry?.file_name() != NEW_DISK {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_server_opens_a_store_before_its_restore_is_whole() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("vault");
+        let restore = RestoreFolder::take(&path).unwrap();
+        let refused = Store::open(&path, "test/vault");
+        assert!(matches!(refused, Err(StoreError::Restoring(_))));
+        drop(restore.open("test/vault").unwrap());
+        assert!(matches!(
+            Store::open(&path, "test/vault"),
+            Err(StoreError::Restoring(_))
+        ));
+        restore.finish().unwrap();
+        drop(Store::open(&path, "test/vault").unwrap());
+        assert!(matches!(
+            RestoreFolder::take(&path),
+            Err(StoreError::NotEmpty(_))
+        ));
+    }
+
+    #[test]
+    fn an_unfinished_restore_begins_anew_and_a_given_up_one_leaves_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("vault");
+        fs::create_dir_all(path.join(NEW_DISK)).unwrap();
+        let restore = RestoreFolder::take(&path).unwrap();
+        drop(restore.open("test/vault").unwrap());
+        drop(restore);
+        let restore = RestoreFolder::take(&path).unwrap();
+        assert!(!Store::is_there(&path));
+        restore.give_up().unwrap();
+        assert!(is_empty(&path).unwrap());
+    }
+}

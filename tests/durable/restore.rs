@@ -1,0 +1,195 @@
+//! Stores restored from backups: whole, or not at all; killed at any step and run again.
+
+use std::fs;
+use std::process::{Command, Output, Stdio};
+use std::time::Duration;
+
+use super::backup::{backed_up, create, good, id_of, largest, refused, tokenize};
+use super::world::card;
+use crate::common::{Side, World};
+
+fn restore(world: &World, more: &[&str]) -> Output {
+    let usual = [
+        "restore",
+        "backup",
+        "--config",
+        "vault.toml",
+        "--without-places",
+        "--json",
+    ];
+    world.cloison(&[&usual[..], more].concat())
+}
+
+/// The pseudonyms of persons.
+fn pseudonyms(world: &World, first: u32, count: u32) -> Vec<String> {
+    let cards: Vec<String> = (first..first + count).map(card).collect();
+    let cards: Vec<&str> = cards.iter().map(String::as_str).collect();
+    world.tokenize("cnss-health", "health", "cnie", Some("billing"), &cards)
+}
+
+fn lose_the_store(world: &World) {
+    fs::remove_dir_all(world.path("data/vault")).unwrap();
+}
+
+/// The vault has no second place in these tests, so that a restore is not refused for what it lacks.
+fn without_second(world: &World) {
+    let text = world.read("vault.toml");
+    let lines = text.lines().filter(|line| !line.starts_with("second"));
+    let text: Vec<_> = lines.collect();
+    world.write("vault.toml", &(text.join("\n") + "\n"));
+}
+
+#[test]
+fn a_store_comes_back_as_it_was_when_the_backup_was_taken() {
+    let mut world = backed_up("");
+    world.stop();
+    without_second(&world);
+    world.start(Side::Vault, &[]);
+    let before = pseudonyms(&world, 1, 300);
+    let first = create(&world);
+    tokenize(&world, 1_000, 100);
+    let last = create(&world);
+    // No restore under a running server.
+    refused(&restore(&world, &[]), "is not empty");
+    world.kill(Side::Vault);
+    lose_the_store(&world);
+    let done = good(&restore(&world, &["--id", id_of(&first)]));
+    assert_eq!(done["backup"], first["backup"]);
+    refused(&restore(&world, &[]), "is not empty");
+    world.start(Side::Vault, &[]);
+    assert_eq!(pseudonyms(&world, 1, 300), before);
+    world.end(Side::Vault);
+    assert_eq!(world.mappings(), 300, "and not those of the second backup");
+
+    lose_the_store(&world);
+    assert_eq!(good(&restore(&world, &[]))["backup"], last["backup"]);
+    world.start(Side::Vault, &[]);
+    world.end(Side::Vault);
+    assert_eq!(world.mappings(), 400);
+}
+
+#[test]
+fn a_drill_restores_and_starts_and_changes_nothing() {
+    let mut world = backed_up("");
+    tokenize(&world, 1, 300);
+    create(&world);
+    world.stop();
+    let before = fs::read(world.path("data/vault/CURRENT")).unwrap();
+    let usual = [
+        "backup",
+        "verify",
+        "--config",
+        "vault.toml",
+        "--drill",
+        "--json",
+    ];
+    let said = good(&world.cloison(&usual));
+    // The index counts all of them, to the nearest: there are three hundred.
+    assert_eq!(said["drill"]["mappings"], 300, "{said}");
+    assert!(!world.path("backup/work").exists());
+    assert_eq!(fs::read(world.path("data/vault/CURRENT")).unwrap(), before);
+    world.start(Side::Vault, &[]);
+}
+
+#[test]
+fn what_is_no_good_backup_of_this_side_restores_nothing() {
+    let mut world = backed_up("");
+    tokenize(&world, 1, 300);
+    create(&world);
+    world.stop();
+    lose_the_store(&world);
+    let is_empty = |world: &World| {
+        let store = world.path("data/vault");
+        !store.exists() || fs::read_dir(store).unwrap().next().is_none()
+    };
+    let without = ["restore", "backup", "--config", "vault.toml"];
+    refused(&world.cloison(&without), "no place is named");
+    let other = [
+        "restore",
+        "backup",
+        "--config",
+        "node.toml",
+        "--without-places",
+    ];
+    refused(
+        &world.cloison(&other),
+        "holds backups of test/vault, not of test/node/court",
+    );
+    refused(
+        &restore(&world, &["--id", "20200101T000000Z-00000000"]),
+        "there is no backup",
+    );
+    assert!(is_empty(&world));
+    fs::create_dir_all(world.path("data/vault")).unwrap();
+    fs::write(world.path("data/vault/notes.txt"), "mine").unwrap();
+    refused(&restore(&world, &[]), "is not empty");
+    assert_eq!(
+        fs::read(world.path("data/vault/notes.txt")).unwrap(),
+        b"mine"
+    );
+    fs::remove_file(world.path("data/vault/notes.txt")).unwrap();
+
+    let path = largest(&world);
+    let whole = fs::read(&path).unwrap();
+    let mut bytes = whole.clone();
+    bytes[0] ^= 1;
+    fs::write(&path, bytes).unwrap();
+    refused(&restore(&world, &[]), "is damaged");
+    assert!(is_empty(&world), "nothing is left");
+    fs::write(&path, &whole[..10]).unwrap();
+    refused(&restore(&world, &[]), "is damaged");
+    fs::remove_file(&path).unwrap();
+    refused(&restore(&world, &[]), "is missing");
+    assert!(is_empty(&world));
+    fs::write(&path, whole).unwrap();
+    good(&restore(&world, &[]));
+}
+
+#[test]
+fn killed_while_it_restores_and_run_again() {
+    let mut world = backed_up("");
+    tokenize(&world, 1, 20_000);
+    create(&world);
+    world.stop();
+    without_second(&world);
+    let rounds = if super::world::long() { 50 } else { 6 };
+    let mut unfinished = 0;
+    for _ in 0..rounds {
+        lose_the_store_if_there(&world);
+        let mut child = Command::new(env!("CARGO_BIN_EXE_cloison"))
+            .args([
+                "restore",
+                "backup",
+                "--config",
+                "vault.toml",
+                "--without-places",
+            ])
+            .current_dir(world.path(""))
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let moment = u64::from_be_bytes(cloison::clock::random()) % 120;
+        std::thread::sleep(Duration::from_millis(moment));
+        let _ = child.kill();
+        child.wait().unwrap();
+        if world.path("data/vault/RESTORING").exists() {
+            unfinished += 1;
+            let failed = world.try_start(Side::Vault, &[]).unwrap_err();
+            assert!(failed.said.contains("is not finished"), "{failed}");
+            good(&restore(&world, &[]));
+        }
+    }
+    eprintln!("{unfinished} of {rounds} were killed on the way");
+    lose_the_store_if_there(&world);
+    good(&restore(&world, &[]));
+    world.start(Side::Vault, &[]);
+    world.end(Side::Vault);
+    assert_eq!(world.mappings(), 20_000);
+}
+
+fn lose_the_store_if_there(world: &World) {
+    if world.path("data/vault").exists() {
+        lose_the_store(world);
+    }
+}
