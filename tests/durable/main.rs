@@ -35,4 +35,5 @@ mod slow;
 mod soak;
 mod start;
 mod store_contract;
+mod stores;
 mod world;
