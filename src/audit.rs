@@ -58,6 +58,10 @@ pub struct AuditEntry {
     /// What happened.
     #[serde(flatten)]
     pub event: AuditEvent,
+    /// SHA-256 of the sealed side record of the commit, hex. Only the last entry of a commit that
+    /// changed state has it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub journal: Option<String>,
 }
 
 impl AuditEntry {
@@ -66,6 +70,7 @@ impl AuditEntry {
         Self {
             time: format!("{now:.3}"),
             event,
+            journal: None,
         }
     }
 

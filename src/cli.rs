@@ -47,6 +47,7 @@ mod signed_file;
 pub mod spec;
 pub mod statement;
 pub mod status;
+pub mod store;
 mod transfer;
 pub mod witness;
 
@@ -112,6 +113,8 @@ enum CloisonCommand {
     #[command(subcommand)]
     Backup(backup::BackupCommand),
     Restore(restore::RestoreArgs),
+    #[command(subcommand)]
+    Store(store::StoreCommand),
     #[command(subcommand)]
     Audit(audit::AuditCommand),
     #[command(subcommand)]
@@ -213,6 +216,7 @@ fn run(command: CloisonCommand) -> Result<(), CommandError> {
         CloisonCommand::Secrets(command) => secrets::run(command),
         CloisonCommand::Backup(command) => backup::run(command),
         CloisonCommand::Restore(args) => restore::run(&args),
+        CloisonCommand::Store(command) => store::run(command),
         CloisonCommand::Audit(command) => audit::run(command),
         CloisonCommand::Witness(command) => witness::run(command),
         CloisonCommand::Doctor(args) => doctor::run(args),

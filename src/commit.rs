@@ -10,6 +10,7 @@
 //! the writer works in order: so its answer waits for the same commit or a later one. If a commit
 //! fails, the store is poisoned and no request is answered any more.
 
+mod journal;
 mod log;
 mod mark;
 pub mod orders;
@@ -34,10 +35,12 @@ use crate::clock::{Clock, ClockMark};
 use crate::code::Code;
 use crate::keys::DomainScope;
 use crate::seal::chunk::{ChunkBuilder, ChunkCipher};
+use crate::seal::journal::JournalCipher;
 use crate::seal::segment::OpenSegment;
 use crate::store::index::{Index, PartitionId};
-use crate::store::{ItemTag, RowBatch, Store, StoreError};
+use crate::store::{ItemTag, RowBatch, StateChanges, Store, StoreError};
 use crate::system::lock::unpoisoned;
+use journal::CommitJournal;
 pub use log::AnsweredPseudonyms;
 use log::{EventCounts, GroupLog};
 pub use mark::{LowerMark, LowerMarkError};
@@ -178,6 +181,14 @@ pub struct DayCount {
     pub items: AtomicU64,
 }
 
+/// What the writer seals with.
+pub struct WriterSeals {
+    /// Wraps chunks; an entity without mappings has none.
+    pub chunks: Option<Arc<ChunkCipher>>,
+    /// Seals the log's side records.
+    pub journal: JournalCipher,
+}
+
 /// Waits for a job to be durable.
 pub struct Pending(oneshot::Receiver<Option<AuditReceipt>>);
 
@@ -236,8 +247,7 @@ pub struct Committer {
 type QueuedJob = (Job, oneshot::Sender<Option<AuditReceipt>>);
 
 impl Committer {
-    /// Starts the writer over a store and its log. `cipher` wraps chunks; an entity without
-    /// mappings has none. `poisoned` is called once when a write fails: the process must end.
+    /// Starts the writer over a store and its log. `poisoned` is called once when a write fails: the process must end.
     /// `small` are the small chunks that are there already.
     ///
     /// # Errors
@@ -246,7 +256,7 @@ impl Committer {
         store: Arc<Store>,
         log: Appender,
         index: Arc<Index>,
-        cipher: Option<Arc<ChunkCipher>>,
+        seals: WriterSeals,
         small: SmallChunks,
         clock: Arc<dyn Clock>,
         poisoned: PoisonHandler,
@@ -263,7 +273,8 @@ impl Committer {
         let mut writer = CommitWriter {
             store,
             index,
-            cipher,
+            cipher: seals.chunks,
+            journal: CommitJournal::new(seals.journal),
             fresh: vec![],
             inserted: 0,
             log,
@@ -430,6 +441,7 @@ struct CommitWriter {
     store: Arc<Store>,
     index: Arc<Index>,
     cipher: Option<Arc<ChunkCipher>>,
+    journal: CommitJournal,
     /// Chunks of the commit under way.
     fresh: Vec<(SmallChunkKind, SmallChunk)>,
     /// Entries that were inserted into the index since its bound was last checked.
@@ -522,12 +534,9 @@ impl CommitWriter {
                 counts.insert(Arc::as_ptr(&count), count);
             }
         }
-        for count in counts.values() {
-            let items = count.items.load(Ordering::Relaxed);
-            self.store
-                .put_quota_used(&mut batch, &count.organisation, count.day, items);
-        }
         self.pack(&mut batch, mappings, &mut segments)?;
+        let changes = batch.take_changes();
+        self.put_counts(&mut batch, &counts);
         let now = self.clock.now();
         let mut log = GroupLog::new(self.log.next());
         if let Some(first) = self.log.turn(now) {
@@ -539,7 +548,9 @@ impl CommitWriter {
             .map(|entry| log.place(entry, &mut self.event_counts))
             .collect();
         let first = log.first();
-        let entries = log.write(&self.store, &mut batch);
+        let mark = self.mark.milliseconds().max(now.as_millisecond());
+        let record = self.record(&mut batch, &mut log, changes, (now, mark), last);
+        let entries = log.write(&self.store, &mut batch, record.as_deref());
         let receipts = self.log.append(&entries, &mut batch);
         if entries.is_empty() && batch.is_empty() {
             // Refusals that were only counted: nothing to write now.
@@ -548,15 +559,15 @@ impl CommitWriter {
             return Ok(());
         }
 
-        let mark = self.mark.milliseconds().max(now.as_millisecond());
-        self.store.put_clock_mark(&mut batch, mark);
         self.write(batch)?;
         self.log.durable();
         self.rounds.end();
         self.fresh
             .drain(..)
             .for_each(|(kind, small)| self.small.add(&kind, small));
-        self.mark.raise(mark);
+        if !receipts.is_empty() {
+            self.mark.raise(mark);
+        }
         segments.iter().for_each(|segment| segment.mark_stored());
         for (reply, place) in replies.into_iter().zip(places) {
             // A caller that went away needs no answer; its effect stays, and is logged.
@@ -564,6 +575,43 @@ impl CommitWriter {
             drop(reply.send(receipt));
         }
         Ok(())
+    }
+
+    /// Puts the day counts of the organisations whose items were counted.
+    fn put_counts(
+        &mut self,
+        batch: &mut RowBatch,
+        counts: &HashMap<*const DayCount, Arc<DayCount>>,
+    ) {
+        for count in counts.values() {
+            let items = count.items.load(Ordering::Relaxed);
+            self.store
+                .put_quota_used(batch, &count.organisation, count.day, items);
+        }
+        self.journal.put_off(&batch.take_changes());
+    }
+
+    /// Makes the commit's sealed side record, if one is due, and the entry that names it where the
+    /// commit has no other. The clock's `mark` is stored with it.
+    fn record(
+        &mut self,
+        batch: &mut RowBatch,
+        log: &mut GroupLog,
+        mut changes: StateChanges,
+        (now, mark): (Timestamp, i64),
+        last: bool,
+    ) -> Option<Vec<u8>> {
+        if log.len() == 0 && self.journal.needs_entry(&changes, now, last) {
+            log.name_record(now);
+        }
+        if log.len() == 0 || !self.journal.is_due(&changes, now, last) {
+            return None;
+        }
+        self.store.put_clock_mark(batch, mark);
+        changes.append(&batch.take_changes());
+        let record = self.journal.record(changes, now);
+        let entry = self.log.place_of(log.first() + log.len() - 1);
+        Some(self.journal.cipher.seal(entry, record.as_bytes()))
     }
 
     /// Writes rows durably, unless another process extends this log.

@@ -131,6 +131,8 @@ pub struct SecretPlaces {
     pub sector: Deposit,
     /// Storage secrets, in the same way.
     pub store: Deposit,
+    /// Journal secrets, in the same way.
+    pub journal: Deposit,
 }
 
 /// `passphrase` of `[secrets]`, and `[token]`: what opens secrets that are more than a file.
@@ -483,6 +485,7 @@ fn vault_secrets(
         let (identity, audit) = (required("identity"), required("audit"));
         let (segment, checkpoint) = (required("segment"), required("checkpoint"));
         let (sector, store) = (required("sector"), required("store"));
+        let journal = required("journal");
         let secrets = SecretPlaces {
             identity: identity?,
             audit: audit?,
@@ -490,6 +493,7 @@ fn vault_secrets(
             checkpoint: checkpoint?,
             sector: sector?,
             store: store?,
+            journal: journal?,
         };
         Some((secrets, section))
     })

@@ -1,9 +1,9 @@
 //! Files that are whole or absent, even after a crash.
 
 use std::fs::{self, File, OpenOptions, Permissions};
-use std::io::{self, Write as _};
+use std::io::{self, BufWriter, Write};
 use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// Creates a file. Fails if the name exists, also as a link.
 ///
@@ -45,6 +45,78 @@ pub fn put_in_place(beside: &Path, path: &Path, bytes: &[u8], mode: u32) -> io::
     })
 }
 
+/// Gives a file a name that must be free. Where the file system has no hard links, a file that
+/// comes there in the same moment would be replaced.
+///
+/// # Errors
+/// [`io::ErrorKind::AlreadyExists`]; those of the operating system.
+pub fn name_new(from: &Path, to: &Path) -> io::Result<()> {
+    match fs::hard_link(from, to) {
+        Ok(()) => fs::remove_file(from),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Err(error),
+        Err(_) if fs::symlink_metadata(to).is_ok() => Err(io::ErrorKind::AlreadyExists.into()),
+        Err(_) => fs::rename(from, to),
+    }
+}
+
+/// A private file (0600) that is too long to be held in memory: it grows beside its name and gets
+/// the name when all of it is durable. Dropped before that, it is gone; a kill leaves it behind as
+/// `NAME.….partial`.
+pub struct GrowingFile {
+    file: BufWriter<File>,
+    beside: PathBuf,
+    path: PathBuf,
+}
+
+impl GrowingFile {
+    /// Begins a file whose name must be free.
+    ///
+    /// # Errors
+    /// [`io::ErrorKind::AlreadyExists`]; those of the operating system.
+    pub fn begin(path: &Path) -> io::Result<Self> {
+        if fs::symlink_metadata(path).is_ok() {
+            return Err(io::ErrorKind::AlreadyExists.into());
+        }
+        let mut name = path.file_name().unwrap_or_default().to_owned();
+        let chance = u64::from_be_bytes(crate::clock::random());
+        name.push(format!(".{chance:016x}.partial"));
+        let beside = path.with_file_name(name);
+        Ok(Self {
+            file: BufWriter::with_capacity(1 << 20, create_new(&beside, 0o600)?),
+            beside,
+            path: path.to_owned(),
+        })
+    }
+
+    /// Gives it its name, which must still be free. On return it is there after a crash, too.
+    ///
+    /// # Errors
+    /// [`io::ErrorKind::AlreadyExists`]; those of the operating system.
+    pub fn finish(mut self) -> io::Result<()> {
+        self.file.flush()?;
+        self.file.get_ref().sync_all()?;
+        name_new(&self.beside, &self.path)?;
+        sync_folder(&self.path)
+    }
+}
+
+impl Write for GrowingFile {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.file.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.flush()
+    }
+}
+
+impl Drop for GrowingFile {
+    fn drop(&mut self) {
+        // It is gone already where it got its name.
+        let _ = fs::remove_file(&self.beside);
+    }
+}
+
 /// Makes the name of a file durable.
 ///
 /// # Errors
@@ -62,6 +134,28 @@ mod tests {
     use std::os::unix::fs::symlink;
 
     use super::*;
+
+    #[test]
+    fn a_growing_file_is_whole_or_not_there_and_replaces_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("x");
+        let names = || fs::read_dir(folder.path()).unwrap().count();
+        let mut given_up = GrowingFile::begin(&path).unwrap();
+        given_up.write_all(b"half").unwrap();
+        assert_eq!(names(), 1, "beside its name");
+        drop(given_up);
+        assert_eq!(names(), 0);
+
+        let [mut first, second] = [(); 2].map(|()| GrowingFile::begin(&path).unwrap());
+        first.write_all(b"whole").unwrap();
+        assert!(!path.exists());
+        first.finish().unwrap();
+        assert_eq!(path.metadata().unwrap().permissions().mode() & 0o777, 0o600);
+        for refused in [second.finish(), GrowingFile::begin(&path).map(drop)] {
+            assert_eq!(refused.unwrap_err().kind(), io::ErrorKind::AlreadyExists);
+        }
+        assert_eq!((fs::read(&path).unwrap(), names()), (b"whole".to_vec(), 1));
+    }
 
     #[test]
     fn a_file_is_replaced_whole_and_nothing_is_written_through_a_link() {

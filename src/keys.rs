@@ -9,6 +9,7 @@
 //!                           └─ person key of a sector ─ person handle
 //! sector_secret[version] ─ PRK_sec ─ K(root) ─ K(path) ─ K_domain ─ PRF ─ pseudonym
 //! store_secret[version] ── K_store         audit_secret ── K_audit         authority scalar ── HPKE key pair
+//! journal_secret[version] ── K_journal
 //! ```
 
 pub mod custody;
@@ -26,9 +27,9 @@ use zeroize::Zeroize;
 use locked::Locked;
 
 pub use derive::{
-    AuditKey, DomainKey, DomainScope, IdentityKeys, IndexKey, NoncePart, PersonKey, PrfOutput,
-    SectorRootKey, SectorTreeKey, StoreKey, Uti, UtiBatch, UtiSource, authority_key_material,
-    segment_commitment, segment_opening,
+    AuditKey, DomainKey, DomainScope, IdentityKeys, IndexKey, JournalKey, NoncePart, PersonKey,
+    PrfOutput, SectorRootKey, SectorTreeKey, StoreKey, Uti, UtiBatch, UtiSource,
+    authority_key_material, segment_commitment, segment_opening,
 };
 
 /// Length of every root secret and derived key, in bytes.
@@ -96,6 +97,8 @@ root_secrets! {
     StoreSecret,
     /// Root of the tags by which audit entries can be searched for a person.
     AuditSecret,
+    /// Root of the key that seals the log's side records; versioned.
+    JournalSecret,
     /// The scalar from which an authority's HPKE key pair derives.
     AuthoritySecret,
 }

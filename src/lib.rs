@@ -31,6 +31,7 @@
 //! | [`backup`] | backups of a store: taken while it runs, signed, verified, pruned |
 //! | [`restore`] | restores a store from a backup: whole, or not at all |
 //! | [`inspection`], [`rights`] | use cases: those who watch, and the persons concerned |
+//! | [`export`] | a stopped vault's store as one flat file that other programs read |
 //! | [`status`] | what a caller may know of a server, by their role |
 //! | [`config`] | configuration files |
 //! | [`http`], [`client`] | the doors, and the client that knocks at them |
@@ -59,6 +60,7 @@ pub mod deployment;
 pub mod entity;
 pub mod epoch;
 pub mod execution;
+pub mod export;
 pub mod files;
 pub mod http;
 pub mod id;

@@ -18,11 +18,12 @@ use crate::commit::small::SmallChunks;
 use crate::entity::{
     Entity, EntityOpening, RegisterRows, Role, StartError, UnderRegister, WriterParts,
 };
-use crate::keys::AuditSecret;
 use crate::keys::file::SecretKind;
 use crate::keys::shares::ShareSet;
+use crate::keys::{AuditSecret, JournalSecret};
 use crate::refusal::Refusal;
 use crate::register::{Authority, Id, Register};
+use crate::seal::journal::JournalCipher;
 use crate::seal::segment::AuthorityPrivateKey;
 use crate::store::Store;
 use crate::store::index::Index;
@@ -72,6 +73,8 @@ pub struct NodeParts {
     pub segment_keys: Vec<VerifyingKey>,
     /// Root of audit tags.
     pub audit: AuditSecret,
+    /// Versions of the journal secret.
+    pub journal: Vec<(u32, JournalSecret)>,
     /// Signs the log's checkpoints, and where the last one is kept.
     pub log: LogParts,
 }
@@ -187,6 +190,7 @@ impl Node {
             times,
             segment_keys,
             audit,
+            journal,
             log,
         } = parts;
         let keys_here = keys
@@ -217,6 +221,7 @@ impl Node {
             WriterParts {
                 index,
                 cipher: None,
+                journal: JournalCipher::new(&journal),
                 small,
                 clock,
                 poisoned,

@@ -5,9 +5,11 @@
 //! * pairs of a migration ([`pairs`]): to the sector system that must follow an epoch.
 //! * outer ([`chunk`]): the vault's own, around many mappings, so that the disk shows neither
 //!   pseudonyms nor how many sectors saw the same list.
+//! * side records of the log ([`journal`]): what a commit changed in the state of vault or node.
 
 pub mod chunk;
 mod hpke;
+pub mod journal;
 pub mod mapping;
 pub mod pairs;
 pub mod record;
@@ -35,7 +37,7 @@ pub enum SealError {
     #[error("the ciphertext does not open under this key at this place")]
     Open,
     /// The key version that wrapped it is not here.
-    #[error("store key version {0} is not here")]
+    #[error("version {0} of the secret that sealed it is not here")]
     KeyVersion(u32),
 }
 

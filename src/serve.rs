@@ -45,7 +45,7 @@ use crate::http::{self, Callers, Limits, Listener, Readiness, health, mount, tls
 use crate::keys::example::{fingerprint, fingerprint_of_spki, is_example};
 use crate::keys::file::{FileError, SecretKind, read_public};
 use crate::keys::memory::{self, Protection};
-use crate::keys::sector_secrets::SectorSecretDeposit;
+use crate::keys::sector_secrets::{SectorSecretDeposit, read_journal};
 use crate::keys::shares::ShareSet;
 use crate::keys::{AuditSecret, AuthoritySecret, IdentitySecret, StoreSecret};
 use crate::metrics::{PERSONS, Registry, coarse};
@@ -439,6 +439,12 @@ fn node_parts(
             .map_err(unread)?,
     );
     fingerprints.push(fingerprint(audit.0.expose()));
+    let journal = read_journal(&keyring, &config.journal).map_err(unread)?;
+    fingerprints.extend(
+        journal
+            .iter()
+            .map(|(_, secret)| fingerprint(secret.0.expose())),
+    );
     let checkpoint = keyring
         .read_signing_key(&config.checkpoint, SecretKind::Checkpoint)
         .map_err(unread)?;
@@ -451,6 +457,7 @@ fn node_parts(
         times: config.seal,
         segment_keys: config.segment_keys.clone(),
         audit,
+        journal,
         log: watch::log_parts(checkpoint, &config.log),
     };
     Ok((parts, fingerprints))
@@ -741,6 +748,7 @@ fn read_vault_secrets(config: &VaultConfig) -> Result<(VaultSecrets, Vec<[u8; 32
                 .into_iter()
                 .map(|(version, key)| (version, StoreSecret(key)))
                 .collect(),
+            journal: read_journal(&keyring, &places.journal)?,
             sector: Box::new(sector),
             log: watch::log_parts(
                 keyring.read_signing_key(&places.checkpoint, SecretKind::Checkpoint)?,
@@ -764,6 +772,12 @@ fn vault_fingerprints(secrets: &VaultSecrets) -> Result<Vec<[u8; 32]>, FileError
     fingerprints.extend(
         secrets
             .store
+            .iter()
+            .map(|(_, secret)| fingerprint(secret.0.expose())),
+    );
+    fingerprints.extend(
+        secrets
+            .journal
             .iter()
             .map(|(_, secret)| fingerprint(secret.0.expose())),
     );

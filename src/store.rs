@@ -6,6 +6,7 @@
 //! acknowledgement could be of something lost.
 
 mod audit;
+mod batch;
 mod chunks;
 mod columns;
 pub mod contract;
@@ -16,8 +17,10 @@ mod fields;
 mod first_start;
 pub mod index;
 mod inspections;
+mod journal;
 mod migrations;
 mod moved;
+mod offline;
 mod opening;
 mod order_copies;
 mod orders;
@@ -39,6 +42,7 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 pub use audit::{ItemTag, Shard, TreeRow};
+pub use batch::{RowBatch, StateChange, StateChanges};
 pub use columns::{COLUMNS, ChunkKey, ColumnName, EpochRow, PARTITIONED};
 use columns::{META, TypedColumn};
 pub use erase::ErasureDue;
@@ -46,12 +50,13 @@ pub use error::StoreError;
 pub use fields::{NameField, RowField};
 pub use first_start::FirstStart;
 pub use migrations::{MigrationRow, OpenPage, PairsRow};
+pub use offline::OfflineRow;
 pub use order_copies::{CopiesRow, CopyRow, copy_location};
 pub use orders::{ActRow, OrderKey};
 use place::StorePlace;
 pub use registers::RegisterRow;
 pub use restoring::RestoreFolder;
-pub use rocks::{RocksEngine, RowBatch};
+pub use rocks::RocksEngine;
 use rows::{RowEngine, ScanRange, ScanStep};
 pub use snapshot::StoreSnapshot;
 pub use space::DiskSpace;
@@ -81,7 +86,7 @@ impl Store {
     /// # Errors
     /// [`StoreError::Engine`] once, and [`StoreError::Poisoned`] ever after.
     pub fn commit(&self, batch: RowBatch) -> Result<(), StoreError> {
-        self.write(|| self.engine.commit(batch))
+        self.write(|| self.engine.commit(batch.rows))
     }
 
     /// Makes a durable write. After one that fails, none is made any more.
@@ -112,8 +117,9 @@ impl Store {
         K: RowField + ?Sized,
         V: RowField + ?Sized,
     {
-        self.engine
-            .put(batch, column.name, &key.bytes(), &value.bytes());
+        let (key, value, column) = (&key.bytes()[..], &value.bytes()[..], column.name);
+        batch.changes.push(StateChange::Put { column, key, value });
+        self.engine.put(&mut batch.rows, column, key, value);
     }
 
     fn delete<K: RowField + ?Sized, V: ?Sized>(
@@ -122,7 +128,9 @@ impl Store {
         column: TypedColumn<K, V>,
         key: &K,
     ) {
-        self.engine.delete(batch, column.name, &key.bytes());
+        let (key, column) = (&key.bytes()[..], column.name);
+        batch.changes.push(StateChange::Delete { column, key });
+        self.engine.delete(&mut batch.rows, column, key);
     }
 
     fn get<K, V>(&self, column: TypedColumn<K, V>, key: &K) -> Result<Option<V::Owned>, StoreError>

@@ -30,12 +30,13 @@ pub use crate::entity::StartError;
 use crate::entity::{Entity, EntityOpening, Role, WriterParts};
 use crate::keys::sector_secrets::SectorSecretStore;
 use crate::keys::{
-    AuditSecret, IdentityKeys, IdentitySecret, IndexKey, SectorRootKey, StoreKey, StoreSecret,
-    UtiSource,
+    AuditSecret, IdentityKeys, IdentitySecret, IndexKey, JournalSecret, SectorRootKey, StoreKey,
+    StoreSecret, UtiSource,
 };
 use crate::refusal::Refusal;
 use crate::register::Register;
 use crate::seal::chunk::ChunkCipher;
+use crate::seal::journal::JournalCipher;
 use crate::store::index::Index;
 use crate::store::{Store, StoreError};
 use crate::system::lock::{intact, unpoisoned};
@@ -57,6 +58,8 @@ pub struct VaultSecrets {
     pub audit: AuditSecret,
     /// Versions of the storage secret.
     pub store: Vec<(u32, StoreSecret)>,
+    /// Versions of the journal secret.
+    pub journal: Vec<(u32, JournalSecret)>,
     /// Keeps the versions of the sector secret, and makes new ones.
     pub sector: Box<dyn SectorSecretStore>,
     /// Signs segments; authority nodes pin its public half.
@@ -169,6 +172,7 @@ impl Vault {
             identity,
             audit,
             store: storage,
+            journal,
             sector: sector_secrets,
             segment,
             log,
@@ -197,6 +201,7 @@ impl Vault {
         let writer = WriterParts {
             index: index.clone(),
             cipher: Some(cipher.clone()),
+            journal: JournalCipher::new(&journal),
             small,
             clock: clock.clone(),
             poisoned,

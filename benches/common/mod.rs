@@ -7,7 +7,7 @@ use cloison::access::{self, TokenizePermit};
 use cloison::clock::SystemClock;
 use cloison::keys::file::FileError;
 use cloison::keys::sector_secrets::SectorSecretStore;
-use cloison::keys::{AuditSecret, IdentitySecret, Key, SectorSecret, StoreSecret};
+use cloison::keys::{AuditSecret, IdentitySecret, JournalSecret, Key, SectorSecret, StoreSecret};
 use cloison::register::{self, SpkiDigest};
 use cloison::tokenize::{self, TokenizeOptions, TokenizedBatch};
 use cloison::vault::{Vault, VaultHome, VaultSecrets};
@@ -46,6 +46,7 @@ impl Bench {
             identity: IdentitySecret(Key::take(&mut [1; 32])),
             audit: AuditSecret(Key::take(&mut [3; 32])),
             store: vec![(1, StoreSecret(Key::take(&mut [4; 32])))],
+            journal: vec![(1, JournalSecret(Key::take(&mut [7; 32])))],
             sector: Box::new(Memory),
             segment: ed25519_dalek::SigningKey::from_bytes(&[5; 32]),
             log: cloison::audit::log::LogParts::new(ed25519_dalek::SigningKey::from_bytes(

@@ -83,6 +83,8 @@ pub enum AuditEvent {
         /// The Merkle root over them, hex.
         kept_root: String,
     },
+    /// State changed in a commit that describes no request; the member `journal` names the record.
+    Journal,
     /// The second place was empty although checkpoints of this log were published, and the log
     /// continues.
     SecondLost {
@@ -282,6 +284,7 @@ impl AuditEvent {
         "suspension",
         "continue",
         "resume",
+        "journal",
         "second-lost",
         "clock-lower",
         "acknowledge-resume",

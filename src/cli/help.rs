@@ -26,6 +26,7 @@ const GROUPS: &[(&str, &[&str])] = &[
             "restore",
             "statement",
             "clock",
+            "store",
             "bench",
         ],
     ),

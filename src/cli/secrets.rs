@@ -50,7 +50,7 @@ pub enum SecretsCommand {
 #[command(after_long_help = "Examples:\n  \
     cloison secrets new audit file:audit.secret\n  \
     cloison secrets new authority token:court-2027.secret --id court-2027 --config node.toml\n\n\
-    Kinds: identity, sector, store, audit, authority, segment, checkpoint. A place is file:PATH, passphrase:PATH or token:PATH; \
+    Kinds: identity, sector, store, audit, journal, authority, segment, checkpoint. A place is file:PATH, passphrase:PATH or token:PATH; \
     --config says where the passphrase comes from and which token it is. Nothing is overwritten.")]
 pub struct SecretsNewArgs {
     /// What the secret is for

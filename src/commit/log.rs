@@ -12,6 +12,7 @@ use crate::audit::{AuditEntry, AuditEvent, Domain, TokenizeDetails};
 use crate::code::Code;
 use crate::pseudonym::Pseudonym;
 use crate::register::Id;
+use crate::seal::journal::record_digest;
 use crate::store::{ItemTag, RowBatch, Store};
 
 /// The entries of the commit under way.
@@ -101,6 +102,19 @@ impl GroupLog {
         self.first
     }
 
+    /// How many entries there are.
+    pub(super) fn len(&self) -> u64 {
+        self.drafts.len() as u64
+    }
+
+    /// Adds an entry that only names the commit's side record.
+    pub(super) fn name_record(&mut self, time: Timestamp) {
+        self.push(EntryDraft::Entry(
+            AuditEntry::new(time, AuditEvent::Journal),
+            vec![],
+        ));
+    }
+
     /// Adds the first entry of a shard, before any other.
     pub(super) fn begin(&mut self, time: Timestamp, event: AuditEvent) {
         self.push(EntryDraft::Entry(AuditEntry::new(time, event), vec![]));
@@ -174,11 +188,18 @@ impl GroupLog {
         self.drafts.len() - 1
     }
 
-    /// Puts all entries into the batch. Returns their bytes, in order.
-    pub(super) fn write(self, store: &Store, batch: &mut RowBatch) -> Vec<Vec<u8>> {
+    /// Puts all entries into the batch; the last one names the sealed side `record`. Returns their
+    /// bytes, in order.
+    pub(super) fn write(
+        self,
+        store: &Store,
+        batch: &mut RowBatch,
+        record: Option<&[u8]>,
+    ) -> Vec<Vec<u8>> {
         let mut entries = Vec::with_capacity(self.drafts.len());
+        let last = self.first + self.drafts.len() as u64;
         for (index, draft) in (self.first..).zip(self.drafts) {
-            let (entry, salt, tags) = match draft {
+            let (mut entry, salt, tags) = match draft {
                 EntryDraft::Entry(entry, tags) => (entry, None, tags),
                 EntryDraft::Tokenized {
                     time,
@@ -194,6 +215,10 @@ impl GroupLog {
                     )
                 }
             };
+            if let Some(sealed) = record.filter(|_| index + 1 == last) {
+                entry.journal = Some(data_encoding::HEXLOWER.encode(&record_digest(sealed)));
+                store.put_journal(batch, index, sealed);
+            }
             let bytes = entry.to_bytes();
             store.put_audit(
                 batch,

@@ -71,6 +71,7 @@ impl VaultConfig {
             NamedFile::SigningKey(secrets.checkpoint.clone(), SecretKind::Checkpoint),
             NamedFile::Versions(&secrets.sector, SecretKind::Sector),
             NamedFile::Versions(&secrets.store, SecretKind::Store),
+            NamedFile::Versions(&secrets.journal, SecretKind::Journal),
         ]);
         files.extend(of_openers(&self.openers));
         files.extend(of_log(&self.log, &self.store));
@@ -86,6 +87,7 @@ impl NodeConfig {
         files.extend([
             NamedFile::Secret(&self.audit, SecretKind::Audit),
             NamedFile::SigningKey(self.checkpoint.clone(), SecretKind::Checkpoint),
+            NamedFile::Versions(&self.journal, SecretKind::Journal),
         ]);
         files.extend(self.keys.iter().map(|key| match &key.place {
             KeyPlace::Own(deposit) => NamedFile::Secret(deposit, SecretKind::Authority),

@@ -39,6 +39,8 @@ pub struct NodeConfig {
     pub audit: Deposit,
     /// The Ed25519 key that signs the checkpoints of the audit log.
     pub checkpoint: Deposit,
+    /// Journal secrets: a folder with `<version>.secret`, or credentials `<name>-<version>`.
+    pub journal: Deposit,
     /// `[audit]`: who watches the log.
     pub log: LogConfig,
     /// `[backup]`: where backups of the store go.
@@ -57,6 +59,13 @@ pub struct NodeConfig {
     pub vault: ClientConfig,
     /// Limits of the listener.
     pub limits: LimitConfig,
+}
+
+/// `[secrets]` of a node.
+struct NodeSecretPlaces {
+    audit: Deposit,
+    checkpoint: Deposit,
+    journal: Deposit,
 }
 
 /// `[[key]]` of a node: a private key of its authority.
@@ -100,7 +109,13 @@ impl NodeConfig {
                 let mut places = SecretsSection::read(table, folder, faults)?;
                 let audit = places.required("audit", table, faults);
                 let checkpoint = places.required("checkpoint", table, faults);
-                Some(((audit?, checkpoint?), places))
+                let journal = places.required("journal", table, faults);
+                let own = NodeSecretPlaces {
+                    audit: audit?,
+                    checkpoint: checkpoint?,
+                    journal: journal?,
+                };
+                Some((own, places))
             });
             let (own, mut places) = secrets.unzip();
             let log = audit::read(root, folder, faults);
@@ -122,6 +137,7 @@ impl NodeConfig {
                 client(table, folder, faults)
             });
             let limits = limits(root, faults);
+            let own = own?;
             Some(NodeConfig {
                 deployment: deployment?.value,
                 authority: authority?.value,
@@ -130,8 +146,9 @@ impl NodeConfig {
                 tls: tls?,
                 reserve: store.as_ref()?.1,
                 store: store?.0,
-                audit: own.clone()?.0,
-                checkpoint: own?.1,
+                audit: own.audit,
+                checkpoint: own.checkpoint,
+                journal: own.journal,
                 log: log?,
                 backup: backup?,
                 keys,

@@ -29,6 +29,7 @@ segment = "secrets/vault/segment.pem"
 checkpoint = "secrets/vault/checkpoint.pem"
 sector = "secrets/vault/sector"
 store = "secrets/vault/store"
+journal = "secrets/vault/journal"
 
 [register]
 file = "register.toml"
@@ -66,6 +67,7 @@ path = "data/node"
 [secrets]
 audit = "secrets/authority/audit.secret"
 checkpoint = "secrets/authority/checkpoint.pem"
+journal = "secrets/authority/journal"
 [[key]]
 id = "court-2026"
 file = "secrets/authority/court-2026.secret"
@@ -167,7 +169,7 @@ fn every_fault_is_reported_with_its_line() {
         .map(|fault| (fault.line, fault.what))
         .collect();
     let lines: Vec<usize> = found.iter().map(|(line, _)| *line).collect();
-    assert_eq!(lines, [8, 10, 11, 15, 28], "{found:?}");
+    assert_eq!(lines, [8, 10, 11, 15, 29], "{found:?}");
     let unknown = faults(&text)
         .into_iter()
         .find(|fault| fault.line == 11)

@@ -108,6 +108,7 @@ segment = {segment:?}
 checkpoint = {checkpoint:?}
 sector = "{VAULT_SECRETS}/sector" # one file for each version: 1.secret, 2.secret, …
 store = "{VAULT_SECRETS}/store"
+journal = "{VAULT_SECRETS}/journal"
 
 [audit]                         # the last checkpoint, kept beside the store: put it on another disk or machine
 second = "data/vault.checkpoint"
@@ -152,6 +153,7 @@ path = "data/node"
 [secrets]
 audit = "secrets/authority/audit.secret"
 checkpoint = "secrets/authority/checkpoint.pem"
+journal = "secrets/authority/journal" # one file for each version
 
 [audit]                         # the last checkpoint, kept beside the store: put it on another disk or machine
 second = "data/node.checkpoint"

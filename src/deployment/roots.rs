@@ -66,6 +66,8 @@ impl Roots {
         keys.secret(&vault_secret(SecretKind::Store, "1"), SecretKind::Store)?;
         keys.secret(&vault_secret(SecretKind::Audit, ""), SecretKind::Audit)?;
         keys.secret("secrets/authority/audit.secret", SecretKind::Audit)?;
+        keys.secret(&vault_secret(SecretKind::Journal, "1"), SecretKind::Journal)?;
+        keys.secret("secrets/authority/journal/1.secret", SecretKind::Journal)?;
         let (authority, custodians) = match plan.custodians {
             None => {
                 let scalar = keys.secret(

@@ -19,10 +19,11 @@ use crate::clock::Clock;
 use crate::code::Code;
 use crate::commit::orders::OrderGate;
 use crate::commit::small::SmallChunks;
-use crate::commit::{Committer, PoisonHandler};
+use crate::commit::{Committer, PoisonHandler, WriterSeals};
 use crate::keys::{AuditKey, AuditSecret};
 use crate::register::Register;
 use crate::seal::chunk::ChunkCipher;
+use crate::seal::journal::JournalCipher;
 use crate::store::index::Index;
 use crate::store::{DiskSpace, Store, StoreError};
 
@@ -46,6 +47,8 @@ pub(crate) struct WriterParts {
     pub(crate) index: Arc<Index>,
     /// Wraps chunks; a node has none.
     pub(crate) cipher: Option<Arc<ChunkCipher>>,
+    /// Seals the log's side records.
+    pub(crate) journal: JournalCipher,
     /// The small chunks that are stored already.
     pub(crate) small: SmallChunks,
     pub(crate) clock: Arc<dyn Clock>,
@@ -106,6 +109,7 @@ impl EntityOpening {
         let WriterParts {
             index,
             cipher,
+            journal,
             small,
             clock,
             poisoned,
@@ -117,7 +121,10 @@ impl EntityOpening {
             store.clone(),
             appender,
             index.clone(),
-            cipher,
+            WriterSeals {
+                chunks: cipher,
+                journal,
+            },
             small,
             clock.clone(),
             poisoned,

@@ -8,7 +8,8 @@ use zeroize::{Zeroize, ZeroizeOnDrop};
 
 use super::mac::ShortMac;
 use super::{
-    AuditSecret, AuthoritySecret, IdentitySecret, KEY_LEN, Key, SectorSecret, StoreSecret, lp,
+    AuditSecret, AuthoritySecret, IdentitySecret, JournalSecret, KEY_LEN, Key, SectorSecret,
+    StoreSecret, lp,
 };
 use crate::pseudonym::Pseudonym;
 use crate::register::Suite;
@@ -297,6 +298,24 @@ impl StoreKey {
         Self(expand(
             &extract("cloison/v1/extract/store", &secret.0),
             b"cloison/v1/store",
+        ))
+    }
+
+    pub(crate) fn expose(&self) -> &[u8; KEY_LEN] {
+        self.0.expose()
+    }
+}
+
+/// `K_journal`: the key that seals the log's side records, one version.
+pub struct JournalKey(Key);
+
+impl JournalKey {
+    /// `K_journal = HKDF-Expand(HKDF-Extract("cloison/v1/extract/journal", journal_secret),
+    /// "cloison/v1/journal", 32)`.
+    pub fn new(secret: &JournalSecret) -> Self {
+        Self(expand(
+            &extract("cloison/v1/extract/journal", &secret.0),
+            b"cloison/v1/journal",
         ))
     }
 

@@ -116,6 +116,8 @@ pub enum SecretKind {
     Store,
     /// The `audit_secret` of a vault or a node.
     Audit,
+    /// One version of the secret behind the key that seals a log's side records.
+    Journal,
     /// The scalar behind an authority's private key.
     Authority,
     /// The seed of the Ed25519 key that signs segments (RFC 8032, section 5.1.5).
@@ -129,11 +131,12 @@ pub enum SecretKind {
 
 impl SecretKind {
     /// All of them.
-    pub const ALL: [SecretKind; 8] = [
+    pub const ALL: [SecretKind; 9] = [
         Self::Identity,
         Self::Sector,
         Self::Store,
         Self::Audit,
+        Self::Journal,
         Self::Authority,
         Self::Segment,
         Self::Checkpoint,
@@ -152,6 +155,7 @@ impl SecretKind {
             Self::Sector => "sector",
             Self::Store => "store",
             Self::Audit => "audit",
+            Self::Journal => "journal",
             Self::Authority => "authority",
             Self::Segment => "segment",
             Self::Checkpoint => "checkpoint",

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::custody::{Deposit, Keyring};
 use super::file::{FileError, SecretKind};
-use super::{Key, SectorSecret};
+use super::{JournalSecret, Key, SectorSecret};
 
 /// The store of the sector secret's versions.
 pub trait SectorSecretStore: Send + Sync {
@@ -76,6 +76,21 @@ impl SectorSecretStore for SectorSecretDeposit {
     fn destroy(&self, version: u32) -> Result<(), FileError> {
         self.keyring.destroy(&self.deposit.version(version))
     }
+}
+
+/// All versions of a journal secret, by number; never none.
+///
+/// # Errors
+/// When one cannot be read, or there is none.
+pub fn read_journal(
+    keyring: &Keyring,
+    deposit: &Deposit,
+) -> Result<Vec<(u32, JournalSecret)>, FileError> {
+    let found = keyring.read_versions(deposit, SecretKind::Journal)?;
+    let found = found.into_iter();
+    Ok(found
+        .map(|(version, key)| (version, JournalSecret(key)))
+        .collect())
 }
 
 /// All versions of a secret in a folder of plain files, by number; never none.

@@ -19,7 +19,7 @@ use zeroize::Zeroizing;
 use super::mapping::RecordView;
 use super::segment::SegmentId;
 use super::{SealError, SealReader};
-use crate::keys::{DomainScope, StoreKey, lp};
+use crate::keys::{DomainScope, KEY_LEN, StoreKey, lp};
 use crate::pseudonym::Pseudonym;
 
 const FORMAT: u8 = 1;
@@ -60,7 +60,12 @@ impl ChunkCipher {
         row[0] = FORMAT;
         row[1..5].copy_from_slice(&self.current.to_be_bytes());
         row[5..HEAD].copy_from_slice(&nonce);
-        let tag = x_seal(&self.keys[&self.current], &nonce, row_key, &mut row[HEAD..]);
+        let tag = x_seal(
+            self.keys[&self.current].expose(),
+            &nonce,
+            row_key,
+            &mut row[HEAD..],
+        );
         row.extend_from_slice(&tag);
         row
     }
@@ -103,15 +108,20 @@ impl ChunkCipher {
 /// XChaCha20-Poly1305 (draft-irtf-cfrg-xchacha-03, section 2.3) by the faster of our two libraries,
 /// which does not offer it by name: ChaCha20-Poly1305 under the key that HChaCha20 makes of the
 /// nonce's first 16 bytes. The other library unwraps.
-fn x_seal(key: &StoreKey, nonce: &[u8; 24], aad: &[u8], message: &mut [u8]) -> [u8; TAG] {
+pub(super) fn x_seal(
+    key: &[u8; KEY_LEN],
+    nonce: &[u8; 24],
+    aad: &[u8],
+    message: &mut [u8],
+) -> [u8; TAG] {
     let (first, last) = nonce.split_first_chunk::<16>().expect("16 of 24");
-    let subkey = Zeroizing::new(hchacha::<R20>(key.expose().into(), first.into()));
+    let subkey = Zeroizing::new(hchacha::<R20>(key.into(), first.into()));
     let mut rest = [0; 12];
     rest[4..].copy_from_slice(last);
     let tag =
         LessSafeKey::new(UnboundKey::new(&CHACHA20_POLY1305, &subkey).expect("32 bytes are a key"))
             .seal_in_place_separate_tag(Nonce::assume_unique_for_key(rest), Aad::from(aad), message)
-            .expect("a chunk is far below the cipher's limit");
+            .expect("a message is far below the cipher's limit");
     tag.as_ref().try_into().expect("a tag has 16 bytes")
 }
 

@@ -23,6 +23,12 @@ use super::tags::TagPlace;
 pub struct ColumnName(&'static str);
 
 impl ColumnName {
+    /// Whether its rows are state: they must not roll back at a restore, so every change of them is
+    /// in a side record of the log.
+    pub const fn is_state(self) -> bool {
+        matches!(self.0.as_bytes(), [b's', b't', b'a', b't', b'e', b'-', ..])
+    }
+
     /// The name as text.
     pub const fn as_str(self) -> &'static str {
         self.0
@@ -88,6 +94,8 @@ columns! {
     AUDIT_TILE = "audit-tile": (Shard, u8, u64) => [u8];
     /// The last checkpoint of a shard's tree (signed note).
     AUDIT_CHECKPOINT = "audit-checkpoint": Shard => [u8];
+    /// Number of an audit entry → the sealed side record that it names; prunable.
+    JOURNAL = "journal": u64 => [u8];
     /// Sector → its number.
     SECTOR = "state-sector": Uuid => u32;
     /// Sector and epoch → [`EpochRow`].

@@ -12,7 +12,7 @@ use super::columns::{
 };
 use super::fields::{NameField, RowField as _};
 use super::orders::OrderKey;
-use super::rows::{RowEngine as _, ScanRange, ScanStep};
+use super::rows::{ScanRange, ScanStep};
 use super::{RowBatch, Store, StoreError};
 
 /// Prefix of the notes of erasures that no scrub has followed yet; the erasure's id follows it.
@@ -150,8 +150,7 @@ impl Store {
             (NameField::of(officer), 0_u32),
             (NameField::of(officer), day),
         );
-        self.engine
-            .delete_range(batch, LOOK_UPS.name, &first.bytes(), &today.bytes());
+        self.delete_range(batch, LOOK_UPS.name, &first.bytes(), &today.bytes());
         self.put(batch, LOOK_UPS, &today, &count);
     }
 

@@ -214,7 +214,7 @@ impl Store {
         partition: PartitionId,
     ) {
         self.put(batch, RETIRED, &(sector, epoch), &time);
-        self.engine.delete_partition(batch, partition);
+        self.engine.delete_partition(&mut batch.rows, partition);
     }
 }
 

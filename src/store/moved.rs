@@ -131,7 +131,7 @@ impl Store {
         let mut batch = RowBatch::default();
         for column in [INDEX.name, INDEX_MARK.name] {
             self.engine
-                .delete_partition_of(&mut batch, column, partition);
+                .delete_partition_of(&mut batch.rows, column, partition);
         }
         self.commit(batch)
     }

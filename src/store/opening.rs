@@ -65,7 +65,7 @@ impl Store {
     }
 
     /// A store over an open engine. Without a place to watch it takes no writes.
-    fn over(engine: RocksEngine, path: &Path, place: Option<StorePlace>) -> Self {
+    pub(super) fn over(engine: RocksEngine, path: &Path, place: Option<StorePlace>) -> Self {
         Self {
             engine,
             path: path.to_owned(),

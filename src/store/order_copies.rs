@@ -6,7 +6,7 @@ use std::borrow::Cow;
 use super::columns::{META, ORDER_COPIES, ORDER_COPY};
 use super::fields::RowField;
 use super::orders::OrderKey;
-use super::rows::{RowEngine as _, ScanRange, ScanStep};
+use super::rows::{ScanRange, ScanStep};
 use super::{RowBatch, Store, StoreError};
 use crate::clock::random;
 
@@ -108,8 +108,7 @@ impl Store {
         let from = order.bytes();
         // Behind the last tag there can be.
         let until = [&from[..], &[0xff; 17]].concat();
-        self.engine
-            .delete_range(batch, ORDER_COPY.name, &from, &until);
+        self.delete_range(batch, ORDER_COPY.name, &from, &until);
         self.delete(batch, ORDER_COPIES, order);
         let due: [u8; 16] = random();
         self.put(batch, META, &[CLEAR_DUE, &due].concat()[..], &[]);

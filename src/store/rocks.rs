@@ -16,6 +16,7 @@ use rocksdb::{
     SstFileWriter, WriteBatch, WriteOptions,
 };
 
+use self::lock::StoreLock;
 use super::StoreError;
 use super::columns::{CHUNK, ColumnName};
 use super::rows::{RawRow, RowEngine, ScanRange, ScanStep};
@@ -33,13 +34,16 @@ pub struct RocksEngine {
     path: PathBuf,
     /// The bounded cache of the column `index`. All other columns use RocksDB's own.
     cache: Cache,
+    /// Keeps other processes out of a store that is open for reading only, where that was asked
+    /// for. RocksDB does so itself where it writes.
+    _alone: Option<StoreLock>,
 }
 
 /// Rows that RocksDB will write together or not at all.
 #[derive(Default)]
-pub struct RowBatch(WriteBatch);
+pub struct RocksBatch(WriteBatch);
 
-impl RowBatch {
+impl RocksBatch {
     /// Whether there is nothing to write.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
@@ -52,11 +56,14 @@ impl RowBatch {
 }
 
 impl RowEngine for RocksEngine {
-    type Batch = RowBatch;
+    type Batch = RocksBatch;
 
     fn read(&self, column: ColumnName, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+        let Some(column) = self.column_if_there(column) else {
+            return Ok(None);
+        };
         self.db
-            .get_cf(self.column(column), key)
+            .get_cf(column, key)
             .map_err(|source| self.failed(source))
     }
 
@@ -97,7 +104,10 @@ impl RowEngine for RocksEngine {
         if range.once && column == CHUNK.name {
             options.set_readahead_size(AHEAD);
         }
-        let mut rows = self.db.raw_iterator_cf_opt(self.column(column), options);
+        let Some(column) = self.column_if_there(column) else {
+            return Ok(());
+        };
+        let mut rows = self.db.raw_iterator_cf_opt(column, options);
         rows.seek(range.from);
         while let Some((key, value)) = rows.item().filter(|(key, _)| key.starts_with(range.prefix))
         {
@@ -110,19 +120,19 @@ impl RowEngine for RocksEngine {
         Ok(rows.status().map_err(|source| self.failed(source))?)
     }
 
-    fn put(&self, batch: &mut RowBatch, column: ColumnName, key: &[u8], value: &[u8]) {
+    fn put(&self, batch: &mut RocksBatch, column: ColumnName, key: &[u8], value: &[u8]) {
         batch.0.put_cf(self.column(column), key, value);
     }
 
-    fn delete(&self, batch: &mut RowBatch, column: ColumnName, key: &[u8]) {
+    fn delete(&self, batch: &mut RocksBatch, column: ColumnName, key: &[u8]) {
         batch.0.delete_cf(self.column(column), key);
     }
 
-    fn delete_range(&self, batch: &mut RowBatch, column: ColumnName, from: &[u8], until: &[u8]) {
+    fn delete_range(&self, batch: &mut RocksBatch, column: ColumnName, from: &[u8], until: &[u8]) {
         batch.0.delete_range_cf(self.column(column), from, until);
     }
 
-    fn commit(&self, batch: RowBatch) -> Result<(), StoreError> {
+    fn commit(&self, batch: RocksBatch) -> Result<(), StoreError> {
         let mut durable = WriteOptions::default();
         durable.set_sync(true);
         self.db
@@ -162,6 +172,12 @@ impl RocksEngine {
         self.db
             .cf_handle(column.as_str())
             .expect("every column is opened with the store")
+    }
+
+    /// A column, unless an earlier version made the store and it is open for reading only: then a
+    /// column that it lacks has no rows.
+    fn column_if_there(&self, column: ColumnName) -> Option<&ColumnFamily> {
+        self.db.cf_handle(column.as_str())
     }
 
     fn failed(&self, source: rocksdb::Error) -> StoreError {

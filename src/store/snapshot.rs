@@ -84,14 +84,6 @@ impl Store {
     pub fn put_backup_repository(&self, batch: &mut RowBatch, repository: &[u8; 16]) {
         self.put(batch, META, BACKUPS, &repository[..]);
     }
-
-    /// The format of its rows.
-    ///
-    /// # Errors
-    /// [`StoreError::Engine`], [`StoreError::Corrupt`].
-    pub fn format(&self) -> Result<u32, StoreError> {
-        self.meta::<u32>(b"format")?.ok_or(META.corrupt())
-    }
 }
 
 /// Removes what a process that was killed has left of a snapshot. Call it while no other process has

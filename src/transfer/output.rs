@@ -14,7 +14,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::input::InputMark;
 use super::resume::{FilePlace, TransferJob, TransferProgress};
-use crate::files::{create_new, put_in_place, sync_folder};
+use crate::files::{create_new, name_new, put_in_place, sync_folder};
 
 /// The mode of all three files: what is in them is about persons.
 const MODE: u32 = 0o600;
@@ -400,17 +400,6 @@ fn digest_of(file: &mut File, bytes: u64) -> io::Result<(InputMark, Sha256)> {
         digest: digest.clone().finalize().into(),
     };
     Ok((mark, digest))
-}
-
-/// Gives a file a name that must be free. Where the file system has no hard links, a file that
-/// comes there in the same moment would be replaced.
-fn name_new(from: &Path, to: &Path) -> io::Result<()> {
-    match fs::hard_link(from, to) {
-        Ok(()) => fs::remove_file(from),
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Err(error),
-        Err(_) if fs::symlink_metadata(to).is_ok() => Err(io::ErrorKind::AlreadyExists.into()),
-        Err(_) => fs::rename(from, to),
-    }
 }
 
 fn remove(path: &Path) -> Result<(), OutputError> {

@@ -55,7 +55,8 @@ impl Terms {
         [separate, period, form, u8::from(self.reversible)]
     }
 
-    fn from_bytes(bytes: [u8; 4]) -> Option<Self> {
+    /// Reads the terms of an [`EpochRow`]; `None` where they are not terms.
+    pub fn from_bytes(bytes: [u8; 4]) -> Option<Self> {
         let period = match bytes[1] {
             0 => None,
             1 => Some(PeriodLength::Year),

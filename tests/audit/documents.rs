@@ -85,7 +85,7 @@ fn every_event_is_described_with_an_example() {
             .as_object()
             .unwrap()
             .keys()
-            .filter(|member| !["event", "time"].contains(&member.as_str()))
+            .filter(|member| !["event", "time", "journal"].contains(&member.as_str()))
         {
             assert!(
                 section.contains(&format!("`{member}`")),
@@ -105,7 +105,7 @@ pub fn describe(entries: &[Value]) {
             .as_object()
             .unwrap()
             .keys()
-            .filter(|member| !["event", "time"].contains(&member.as_str()))
+            .filter(|member| !["event", "time", "journal"].contains(&member.as_str()))
         {
             assert!(
                 section.contains(&format!("`{member}`")),

@@ -508,7 +508,7 @@ fn only_auditors_read_the_log_and_only_what_a_checkpoint_covers() {
             first["entries"][0]["index"].as_u64(),
             first["next"].as_u64()
         ),
-        (Some(1), Some(2))
+        (Some(2), Some(3))
     );
     assert_eq!(first["entries"][0]["entry"]["event"], "tokenize");
 

@@ -13,8 +13,10 @@ use cloison::audit::source::StoreSource;
 use cloison::audit::verify::{self, LogExpectations, LogsReport};
 use cloison::clock::{Clock, FixedClock};
 use cloison::code::Code;
-use cloison::commit::Committer;
 use cloison::commit::small::SmallChunks;
+use cloison::commit::{Committer, WriterSeals};
+use cloison::keys::{JournalSecret, Key};
+use cloison::seal::journal::JournalCipher;
 use cloison::store::index::Index;
 use cloison::store::{EntryKeys, RowBatch, Shard, Store};
 use cloison::tlog::checkpoint_file::CheckpointFile;
@@ -86,7 +88,10 @@ fn open_parts(
         store,
         appender,
         Arc::new(Index::default()),
-        None,
+        WriterSeals {
+            chunks: None,
+            journal: JournalCipher::new(&[(1, JournalSecret(Key::take(&mut [7; 32])))]),
+        },
         SmallChunks::default(),
         clock.clone(),
         Box::new(move |error| match poisoned.lock().unwrap().take() {

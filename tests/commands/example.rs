@@ -149,6 +149,7 @@ fn one_published_key_among_fresh_ones_is_enough_to_be_refused() {
         "secrets/vault/segment.pem",
         "secrets/vault/sector/1.secret",
         "secrets/vault/store/1.secret",
+        "secrets/vault/journal/1.secret",
     ]
     .into_iter()
     .enumerate()

@@ -31,7 +31,11 @@ fn key(number: u8) -> SigningKey {
 
 /// The register with two rights officers for the sector `health`.
 pub fn register() -> Register {
-    let mut register = world::register();
+    with_officers(world::register())
+}
+
+/// A register, and two rights officers for the sector `health`.
+pub fn with_officers(mut register: Register) -> Register {
     for number in [201, 202] {
         let officer = RightsOfficer {
             id: id(&format!("rights-{number}")),

@@ -19,7 +19,9 @@ use cloison::inspection::decision::InspectionDecision;
 use cloison::jws;
 use cloison::keys::file::FileError;
 use cloison::keys::sector_secrets::SectorSecretStore;
-use cloison::keys::{AuditSecret, AuthoritySecret, IdentitySecret, Key, SectorSecret, StoreSecret};
+use cloison::keys::{
+    AuditSecret, AuthoritySecret, IdentitySecret, JournalSecret, Key, SectorSecret, StoreSecret,
+};
 use cloison::order::act::{ActKind, ActPayload};
 use cloison::order::book::Book;
 use cloison::order::{self, LegalBasis, OrderPayload, PseudonymScope, RequestPayload};
@@ -103,6 +105,7 @@ fn write(path: &Path) -> Vec<u8> {
         identity: IdentitySecret(secret(1)),
         audit: AuditSecret(secret(2)),
         store: vec![(1, StoreSecret(secret(5)))],
+        journal: vec![(1, JournalSecret(secret(9)))],
         sector: Box::new(Shelf),
         segment: SigningKey::from_bytes(&[7; 32]),
         log: LogParts::new(SigningKey::from_bytes(&[8; 32])),
@@ -450,13 +453,14 @@ fn every_column_byte_for_byte() {
 
     check_tree(&one("audit-tree").2, &one("audit-checkpoint").2, &rows);
 
+    let records = check_journal(&rows);
     let mut text =
         String::from("# column key value; `tests/durable/format.rs` says what this is.\n");
     for (column, key, value) in &rows {
         let value = match column.as_str() {
             // The tree's root and the signature over it follow from what is random.
             "segment" | "segment-proof" | "chunk" | "state-order-copy" | "audit-tree"
-            | "audit-checkpoint" => {
+            | "audit-checkpoint" | "journal" => {
                 format!("<{} bytes>", value.len())
             }
             _ => shown(value),
@@ -469,6 +473,9 @@ fn every_column_byte_for_byte() {
         let line = [&segment.1[..], &salt.2, &digest, &root, salts[0], salts[1]]
             .iter()
             .fold(line, |line, random| mask(&line, random));
+        let line = records
+            .iter()
+            .fold(line, |line, digest| mask(&line, digest));
         writeln!(text, "{line}").unwrap();
     }
     let pinned = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/durable/format.txt");
@@ -492,6 +499,39 @@ fn every_column_byte_for_byte() {
             "column {column} has no row here"
         );
     }
+}
+
+/// Each side record opens at the entry that names it, and begins with a change. The digests of all.
+fn check_journal(rows: &[Row]) -> Vec<[u8; 32]> {
+    let hkdf = Hkdf::<Sha256>::new(Some(b"cloison/v1/extract/journal"), &[9; 32]);
+    let mut key = [0; 32];
+    hkdf.expand(b"cloison/v1/journal", &mut key).unwrap();
+    let cipher = XChaCha20Poly1305::new(&CipherKey::from(key));
+    let (origin, mut digests) = ("cloison/format/vault/2026", vec![]);
+    for (_, entry, row) in rows.iter().filter(|row| row.0 == "journal") {
+        let digest: [u8; 32] = Sha256::digest(row).into();
+        let names = format!("\"journal\":\"{}\"", HEXLOWER.encode(&digest));
+        let naming = rows.iter().find(|row| row.0 == "audit" && row.1 == *entry);
+        assert!(
+            std::str::from_utf8(&naming.unwrap().2)
+                .unwrap()
+                .contains(&names)
+        );
+        let mut r = &row[..];
+        assert_eq!(take(&mut r, 5), [1, 0, 0, 0, 1]);
+        let nonce = XNonce::try_from(take(&mut r, 24)).unwrap();
+        let mut aad = b"cloison/v1/journal\0\x19".to_vec();
+        aad.extend_from_slice(origin.as_bytes());
+        aad.extend_from_slice(entry);
+        let sealed = Sealed { msg: r, aad: &aad };
+        let changes = cipher.decrypt(&nonce, sealed).unwrap();
+        let mut r = &changes[..];
+        let length = usize::from(take(&mut r, 2)[1]);
+        assert!(take(&mut r, length).starts_with(b"state-"));
+        digests.push(digest);
+    }
+    assert!(digests.len() > 4, "{}", digests.len());
+    digests
 }
 
 /// Gives rows of orders the keys that they had in format 1: those of which `is_old` says so, as a
@@ -632,6 +672,7 @@ fn tiles_byte_for_byte() {
         identity: IdentitySecret(secret(1)),
         audit: AuditSecret(secret(2)),
         store: vec![(1, StoreSecret(secret(5)))],
+        journal: vec![(1, JournalSecret(secret(9)))],
         sector: Box::new(BothVersions),
         segment: SigningKey::from_bytes(&[7; 32]),
         log: LogParts::new(SigningKey::from_bytes(&[8; 32])),

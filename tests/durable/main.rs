@@ -14,6 +14,7 @@ mod concurrent;
 mod copies;
 mod damage;
 mod erase;
+mod export;
 mod faults;
 mod format;
 mod kill;

@@ -18,7 +18,7 @@ use super::world::{
 };
 
 /// The world's register, in which the health fund may retire epochs.
-fn register() -> Register {
+pub fn register() -> Register {
     let text = std::fs::read_to_string(deployment().join("register.toml")).unwrap();
     let text = text.replace(
         "operations = [\"tokenize\"]",
@@ -48,7 +48,7 @@ fn store(vault: &Vault, persons: std::ops::Range<u32>) -> Vec<String> {
         .collect()
 }
 
-fn retire_first(vault: &Vault) -> u64 {
+pub fn retire_first(vault: &Vault) -> u64 {
     let peer = client_key(vault.register(), "cnss-health");
     let permit = access::in_sector(vault, peer, "health", Operation::RetireEpoch).unwrap();
     let dry = retire(

@@ -22,7 +22,9 @@ use cloison::execution::step::{self, ActExchange};
 use cloison::jws;
 use cloison::keys::file::{SecretKind, read_secret, read_signing_key};
 use cloison::keys::sector_secrets::{SectorSecretDeposit, read_versions};
-use cloison::keys::{AuditSecret, AuthoritySecret, IdentitySecret, StoreKey, StoreSecret};
+use cloison::keys::{
+    AuditSecret, AuthoritySecret, IdentitySecret, JournalSecret, StoreKey, StoreSecret,
+};
 use cloison::link::{PostedQuestion, VaultLink, VaultQuestion as _};
 use cloison::node::{Node, NodeParts};
 use cloison::order::book::Book;
@@ -43,6 +45,15 @@ use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tempfile::TempDir;
+
+/// The versions of a journal secret in a folder.
+fn journal_secrets(folder: &Path) -> Vec<(u32, JournalSecret)> {
+    let found = read_versions(folder, SecretKind::Journal).unwrap();
+    let secrets = found.into_iter();
+    secrets
+        .map(|(version, key)| (version, JournalSecret(key)))
+        .collect()
+}
 
 const AMPLE: (u64, u64) = (1_000_000_000, 1_000_000_000_000);
 
@@ -319,6 +330,7 @@ impl World {
                 .into_iter()
                 .map(|(version, key)| (version, StoreSecret(key)))
                 .collect(),
+            journal: journal_secrets(&files.journal.at),
             sector: Box::new(SectorSecretDeposit::folder(self.home.path().join("sector"))),
             segment: read_signing_key(&files.segment.at).unwrap(),
             log: LogParts::new(read_signing_key(&files.checkpoint.at).unwrap()),
@@ -371,6 +383,7 @@ impl World {
             times: Default::default(),
             segment_keys: config.segment_keys,
             audit: AuditSecret(read_secret(&config.audit.at, SecretKind::Audit).unwrap()),
+            journal: journal_secrets(&config.journal.at),
             log: LogParts::new(read_signing_key(&config.checkpoint.at).unwrap()),
         };
         Node::open(

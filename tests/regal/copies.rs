@@ -16,7 +16,7 @@ use super::renew::{list_beside, list_without_first, renew, renewed};
 
 const OFFICER: [&str; 2] = ["--client", "clients/officer.toml"];
 
-fn world() -> World {
+pub(super) fn world() -> World {
     let mut world = World::with(Setup {
         log: "info",
         start: false,
@@ -32,7 +32,7 @@ fn world() -> World {
 }
 
 #[track_caller]
-fn run(world: &World, arguments: &[&str]) -> Value {
+pub(super) fn run(world: &World, arguments: &[&str]) -> Value {
     let output = world.cloison(arguments);
     assert!(
         output.status.success(),
@@ -43,7 +43,7 @@ fn run(world: &World, arguments: &[&str]) -> Value {
 }
 
 /// Lodges an order's file, as an officer at the node.
-fn lodge(world: &World, file: &str, order: &str) -> Value {
+pub(super) fn lodge(world: &World, file: &str, order: &str) -> Value {
     world.write(file, order);
     run(
         world,
@@ -52,7 +52,7 @@ fn lodge(world: &World, file: &str, order: &str) -> Value {
 }
 
 /// Two rights officers have a pseudonym erased at both sides; the two answers.
-fn erase(world: &World, file: &str, pseudonym: &str) -> [Value; 2] {
+pub(super) fn erase(world: &World, file: &str, pseudonym: &str) -> [Value; 2] {
     let by = |id: &str| {
         [
             format!("--key=secrets/people/{id}.pem"),

@@ -11,6 +11,7 @@ mod believed;
 mod copies;
 mod delivery;
 mod join;
+mod journal;
 mod kill;
 mod life;
 mod migrate;

@@ -49,6 +49,7 @@ fn the_vaults_secrets_open_no_mapping_but_guess_every_pseudonym() {
         ("audit.secret", SecretKind::Audit),
         ("sector/1.secret", SecretKind::Sector),
         ("store/1.secret", SecretKind::Store),
+        ("journal/1.secret", SecretKind::Journal),
     ];
     let mut tried = 0;
     for (_, _, record) in rows(&loot.path("data/vault"))

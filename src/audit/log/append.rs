@@ -11,6 +11,7 @@ use jiff::tz::TimeZone;
 use super::Log;
 use crate::audit::origin;
 use crate::audit::{AuditEvent, AuditReceipt};
+use crate::seal::journal::NamingEntry;
 use crate::store::{RowBatch, Shard, TreeRow};
 use crate::tlog::checkpoint::Checkpoint;
 use crate::tlog::tree::{Hash, MerkleTree, leaf_hash, tile_bytes};
@@ -51,6 +52,14 @@ impl Appender {
     /// The number that the next entry gets in the store.
     pub fn next(&self) -> u64 {
         self.first + self.tree.size()
+    }
+
+    /// The place in the shard of the entry that gets the number `number` in the store.
+    pub fn place_of(&self, number: u64) -> NamingEntry<'_> {
+        NamingEntry {
+            origin: &self.origin,
+            index: number - self.first,
+        }
     }
 
     /// Ends the shard if its year is over. Returns the entry that must be appended before any

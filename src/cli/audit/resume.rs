@@ -2,7 +2,7 @@
 //! place is lost.
 
 use std::fmt::Display;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -15,11 +15,13 @@ use crate::audit::seen::Onlooker;
 use crate::cli::assent::{Assent, Irreversible};
 use crate::cli::check;
 use crate::clock::{Clock as _, SystemClock};
-use crate::commit::Committer;
 use crate::commit::small::SmallChunks;
+use crate::commit::{Committer, WriterSeals};
 use crate::config::{ClientConfig, LogConfig, NodeConfig, VaultConfig};
 use crate::keys::custody::{Deposit, Keyring};
 use crate::keys::file::SecretKind;
+use crate::keys::sector_secrets::read_journal;
+use crate::seal::journal::JournalCipher;
 use crate::serve::onlookers;
 use crate::store::index::Index;
 use crate::store::{Store, StoreError};
@@ -76,15 +78,57 @@ pub fn run(args: &AuditResumeArgs) -> Result<(), CommandError> {
     }
 }
 
-/// A log that did not go on: its store, whose it is, and the keys that open it.
-struct ResumePlace {
-    store: Arc<Store>,
+/// A log that a configuration names: where it lies, whose it is, what opens it, and who has seen it.
+struct NamedLog {
+    store: PathBuf,
     owner: String,
     key: Deposit,
+    journal: Deposit,
     keyring: Keyring,
     log: LogConfig,
     /// At a node: the vault.
     vault: Option<ClientConfig>,
+}
+
+impl NamedLog {
+    fn load(config: &Path) -> Result<Self, CommandError> {
+        let invalid = |error| CommandError::new(error, "correct the file and try again");
+        Ok(if check::is_node(&read_text(config)?) {
+            Self::of_node(NodeConfig::load(config).map_err(invalid)?)
+        } else {
+            Self::of_vault(VaultConfig::load(config).map_err(invalid)?)
+        })
+    }
+
+    fn of_node(node: NodeConfig) -> Self {
+        Self {
+            owner: format!("{}/node/{}", node.deployment, node.authority),
+            store: node.store,
+            key: node.checkpoint,
+            journal: node.journal,
+            keyring: node.openers.keyring(),
+            log: node.log,
+            vault: Some(node.vault),
+        }
+    }
+
+    fn of_vault(vault: VaultConfig) -> Self {
+        Self {
+            owner: format!("{}/vault", vault.deployment),
+            store: vault.store,
+            key: vault.secrets.checkpoint,
+            journal: vault.secrets.journal,
+            keyring: vault.openers.keyring(),
+            log: vault.log,
+            vault: None,
+        }
+    }
+}
+
+/// A log that did not go on, with its open store.
+struct ResumePlace {
+    store: Arc<Store>,
+    named: NamedLog,
     /// A checkpoint that somebody handed over, and its file's name.
     seen: Option<(PathBuf, String)>,
 }
@@ -92,72 +136,69 @@ struct ResumePlace {
 impl ResumePlace {
     /// Opens the store that a configuration names; that fails while the process runs.
     fn read(args: &AuditResumeArgs) -> Result<Self, CommandError> {
-        let config = &args.config;
         let seen = args.seen.as_ref();
         let seen = seen.map(|file| Ok::<_, CommandError>((file.clone(), read_text(file)?)));
         let seen = seen.transpose()?;
-        let invalid = |error| CommandError::new(error, "correct the file and try again");
-        let (store, owner, key, openers, log, vault) = if check::is_node(&read_text(config)?) {
-            let node = NodeConfig::load(config).map_err(invalid)?;
-            let owner = format!("{}/node/{}", node.deployment, node.authority);
-            let dialled = Some(node.vault);
-            (
-                node.store,
-                owner,
-                node.checkpoint,
-                node.openers,
-                node.log,
-                dialled,
-            )
-        } else {
-            let vault = VaultConfig::load(config).map_err(invalid)?;
-            let owner = format!("{}/vault", vault.deployment);
-            let key = vault.secrets.checkpoint;
-            (vault.store, owner, key, vault.openers, vault.log, None)
-        };
-        let nobody = log.witnesses.is_empty() && vault.is_none() && seen.is_none();
-        if log.second.is_none() && nobody {
+        let named = NamedLog::load(&args.config)?;
+        let nobody = named.log.witnesses.is_empty() && named.vault.is_none() && seen.is_none();
+        if named.log.second.is_none() && nobody {
             return Err(CommandError::new(
                 "the configuration names no second place (`[audit] second`) and no witness, so nothing is known to be lost",
                 "start the process: it goes on where the store ends",
             ));
         }
-        if !Store::is_there(&store) {
+        if !Store::is_there(&named.store) {
             return Err(CommandError::new(
-                format_args!("there is no store at {}", store.display()),
+                format_args!("there is no store at {}", named.store.display()),
                 "mount its disk, or put the backup there first (docs/operations.md#backups)",
             ));
         }
+        let store = Store::open(&named.store, &named.owner).map_err(failed)?;
         Ok(Self {
-            store: Arc::new(Store::open(&store, &owner).map_err(failed)?),
-            owner,
-            key,
-            keyring: openers.keyring(),
-            log,
-            vault,
+            store: Arc::new(store),
+            named,
             seen,
         })
     }
 
     /// Opens the log as a start does, accepting only the loss `known`.
     fn open(&self, known: Option<KnownLoss>) -> Result<OpenedLog, CommandError> {
-        let key = self
+        let named = &self.named;
+        let key = named
             .keyring
-            .read_signing_key(&self.key, SecretKind::Checkpoint)
+            .read_signing_key(&named.key, SecretKind::Checkpoint)
             .map_err(failed)?;
-        let mut onlookers = onlookers(&self.log, self.vault.as_ref())?;
+        let mut onlookers = onlookers(&named.log, named.vault.as_ref())?;
         onlookers.extend(self.seen.clone().map(|(file, note)| Onlooker {
             name: file.display().to_string(),
             link: Box::new(HandedCheckpoint(note)),
         }));
         let parts = LogParts {
-            second: self.log.second.clone().map(CheckpointFile::new),
+            second: named.log.second.clone().map(CheckpointFile::new),
             onlookers,
             resume: known,
             ..LogParts::new(key)
         };
         let (store, now) = (self.store.clone(), SystemClock.now());
-        Ok(Log::open(store, &self.owner, parts, now))
+        Ok(Log::open(store, &named.owner, parts, now))
+    }
+
+    /// The writer of the log, for the one entry that is to be written.
+    fn writer(&self, log: &Log, appender: Appender) -> Result<Committer, CommandError> {
+        let poisoned =
+            Box::new(|error: &StoreError| tracing::error!(%error, "the entry cannot be written"));
+        let (index, small, clock) = (
+            Arc::new(Index::default()),
+            SmallChunks::default(),
+            Arc::new(SystemClock),
+        );
+        let journal = read_journal(&self.named.keyring, &self.named.journal).map_err(failed)?;
+        let seals = WriterSeals {
+            chunks: None,
+            journal: JournalCipher::new(&journal),
+        };
+        let store = log.store().clone();
+        Committer::start(store, appender, index, seals, small, clock, poisoned).map_err(failed)
     }
 }
 
@@ -207,7 +248,7 @@ fn go_on_after_restore(args: &AuditResumeArgs, place: &ResumePlace) -> Result<()
     let (log, appender) = place.open(Some(KnownLoss::AfterRestore))?.map_err(failed)?;
     let before = log.latest().map(|published| published.tree.shard);
     // The writer writes the entry about the loss before anything else.
-    let writer = writer(&log, appender).map_err(failed)?;
+    let writer = place.writer(&log, appender)?;
     let started = Instant::now();
     let resumed = loop {
         let latest = log.latest();
@@ -255,7 +296,7 @@ fn go_on_without_second(args: &AuditResumeArgs, place: &ResumePlace) -> Result<(
     let (log, appender) = place.open(Some(KnownLoss::SecondLost))?.map_err(failed)?;
     let last = log.latest();
     let last = last.ok_or_else(|| failed("the store has no checkpoint"))?;
-    let writer = writer(&log, appender).map_err(failed)?;
+    let writer = place.writer(&log, appender)?;
     let event = AuditEvent::SecondLost {
         checkpoint: last.note.clone(),
     };
@@ -280,24 +321,4 @@ fn go_on_without_second(args: &AuditResumeArgs, place: &ResumePlace) -> Result<(
 /// Why an entry was not written: the log's own fault, or else `late`.
 fn trouble(log: &Log, late: &str) -> String {
     log.trouble().unwrap_or_else(|| late.to_owned())
-}
-
-/// The writer of a log, for the one entry that is to be written.
-fn writer(log: &Log, appender: Appender) -> Result<Committer, StoreError> {
-    let poisoned =
-        Box::new(|error: &StoreError| tracing::error!(%error, "the entry cannot be written"));
-    let (index, small, clock) = (
-        Arc::new(Index::default()),
-        SmallChunks::default(),
-        Arc::new(SystemClock),
-    );
-    Committer::start(
-        log.store().clone(),
-        appender,
-        index,
-        None,
-        small,
-        clock,
-        poisoned,
-    )
 }

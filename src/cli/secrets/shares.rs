@@ -102,6 +102,7 @@ fn roots(config: &Path) -> Result<Vec<RootSecret>, CommandError> {
         for (kind, place) in [
             (SecretKind::Sector, &places.sector),
             (SecretKind::Store, &places.store),
+            (SecretKind::Journal, &places.journal),
         ] {
             let versions = keyring.read_versions(place, kind)?;
             roots.extend(

@@ -47,6 +47,7 @@ impl RocksEngine {
             db,
             path: path.to_owned(),
             cache,
+            _alone: None,
         };
         engine.check_tables()?;
         Ok(engine)
@@ -75,6 +76,7 @@ impl RocksEngine {
             db,
             path: path.to_owned(),
             cache,
+            _alone: None,
         })
     }
 
@@ -91,6 +93,21 @@ impl RocksEngine {
             path: path.to_owned(),
             found,
         })
+    }
+
+    /// The same of one that no process has open, and keeps every process out until it is dropped.
+    ///
+    /// # Errors
+    /// As [`RocksEngine::open_for_reading`]; [`StoreError::InUse`]; what a damaged store says.
+    pub(in crate::store) fn open_alone_for_reading(path: &Path) -> Result<Self, StoreError> {
+        let alone = StoreLock::take(path)?;
+        check_logs(path)?;
+        let engine = Self {
+            _alone: Some(alone),
+            ..Self::open_for_reading(path)?
+        };
+        engine.check_tables()?;
+        Ok(engine)
     }
 
     /// Finds tables that are gone or cut. With a bound on open files, RocksDB opens only the first
@@ -130,12 +147,7 @@ fn look_before_opening(path: &Path, owner: &str) -> Result<(), StoreError> {
         };
     }
     let _alone = StoreLock::take(path)?;
-    for log in files_ending(path, &["log"]) {
-        // RocksDB reports a log that cannot be read.
-        if wal::has_damaged_tail(&log).unwrap_or(false) {
-            return Err(StoreError::Log(log));
-        }
-    }
+    check_logs(path)?;
     RocksEngine::check_columns(path)?;
     if default_is_empty(path)? {
         return Ok(());
@@ -145,6 +157,17 @@ fn look_before_opening(path: &Path, owner: &str) -> Result<(), StoreError> {
         found: "another program".to_owned(),
         wanted: owner.to_owned(),
     })
+}
+
+/// Finds a write-ahead log that RocksDB would read to its damaged record and no further.
+fn check_logs(path: &Path) -> Result<(), StoreError> {
+    for log in files_ending(path, &["log"]) {
+        // RocksDB reports a log that cannot be read.
+        if wal::has_damaged_tail(&log).unwrap_or(false) {
+            return Err(StoreError::Log(log));
+        }
+    }
+    Ok(())
 }
 
 /// Whether the folder has files that only a store has: tables, or RocksDB's write-ahead logs

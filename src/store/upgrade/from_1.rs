@@ -46,8 +46,8 @@ pub(super) fn key_orders_by_authority(store: &Store) -> Result<(), StoreError> {
                     .get(&id(key, at))
                     .ok_or(StoreError::Corrupt(column.as_str()))?;
                 let moved = [&key[..at], &NameField::of(authority).bytes(), &key[at..]].concat();
-                store.engine.delete(&mut batch, column, key);
-                store.engine.put(&mut batch, column, &moved, value);
+                store.engine.delete(&mut batch.rows, column, key);
+                store.engine.put(&mut batch.rows, column, &moved, value);
                 if batch.size() >= COMMIT {
                     store.commit(std::mem::take(&mut batch))?;
                 }

@@ -13,17 +13,19 @@ use super::{done, refused};
 use crate::common::{Door, QUORUM, Side, World, swap};
 
 /// The vault's root secrets: kind, file, and the line of vault.toml up to the path.
-const VAULT: [(&str, &str); 6] = [
+const VAULT: [(&str, &str); 7] = [
     ("identity", "secrets/vault/identity.secret"),
     ("audit", "secrets/vault/audit.secret"),
     ("segment", "secrets/vault/segment.pem"),
     ("checkpoint", "secrets/vault/checkpoint.pem"),
     ("sector", "secrets/vault/sector/1.secret"),
     ("store", "secrets/vault/store/1.secret"),
+    ("journal", "secrets/vault/journal/1.secret"),
 ];
 
-const NODE: [(&str, &str); 2] = [
+const NODE: [(&str, &str); 3] = [
     ("audit", "secrets/authority/audit.secret"),
+    ("journal", "secrets/authority/journal/1.secret"),
     ("authority", "secrets/authority/court-2026.secret"),
 ];
 
@@ -46,10 +48,10 @@ pub fn convert(world: &World, custody: &str, secrets: &str, more: &str) {
         // A table in place of each path; folders lose their file names.
         for (kind, old) in all {
             let (old, new) = match *kind {
-                "sector" | "store" => (
-                    format!("secrets/vault/{kind}"),
-                    moved(custody, &format!("secrets/vault/{kind}")),
-                ),
+                "sector" | "store" | "journal" => {
+                    let folder = old.strip_suffix("/1.secret").unwrap();
+                    (folder.to_owned(), moved(custody, folder))
+                }
                 _ => ((*old).to_owned(), moved(custody, old)),
             };
             let new = match *kind {
@@ -175,6 +177,7 @@ fn credentials_of_systemd() {
             ("secrets/vault/checkpoint.pem", "checkpoint.pem"),
             ("secrets/vault/sector/1.secret", "sector-1"),
             ("secrets/vault/store/1.secret", "store-1"),
+            ("secrets/vault/journal/1.secret", "journal-1"),
             ("secrets/authority/court-2026.secret", "court-2026.secret"),
         ] {
             fs::copy(world.path(old), folder.join(name)).unwrap();
@@ -182,7 +185,8 @@ fn credentials_of_systemd() {
         }
         convert(world, "credential", "", "");
         refuses(world, Side::Vault, "there is no $CREDENTIALS_DIRECTORY");
-        // Both sides look into one folder here; their audit secrets may be one for this test.
+        // Both sides look into one folder here; their audit and journal secrets may be one for
+        // this test.
         world
             .env
             .push(("CREDENTIALS_DIRECTORY".into(), folder.display().to_string()));

@@ -1,0 +1,43 @@
+//! The side records of the log: for each commit that changed state, what changed, sealed by the
+//! entity that wrote it. The commit's last entry names the record.
+
+use super::columns::JOURNAL;
+use super::fields::RowField as _;
+use super::rows::{ScanRange, ScanStep};
+use super::{RowBatch, Store, StoreError};
+
+impl Store {
+    /// Keeps the sealed record that entry number `entry` names.
+    pub fn put_journal(&self, batch: &mut RowBatch, entry: u64, sealed: &[u8]) {
+        self.put(batch, JOURNAL, &entry, sealed);
+    }
+
+    /// The sealed record that an entry names, unless it was pruned.
+    ///
+    /// # Errors
+    /// [`StoreError::Engine`].
+    pub fn journal(&self, entry: u64) -> Result<Option<Vec<u8>>, StoreError> {
+        self.get(JOURNAL, &entry)
+    }
+
+    /// Hands `each` the records from entry number `from` on, with their numbers, in order.
+    ///
+    /// # Errors
+    /// The first error of the engine or of `each`.
+    pub fn each_journal<E: From<StoreError>>(
+        &self,
+        from: u64,
+        mut each: impl FnMut(u64, &[u8]) -> Result<ScanStep, E>,
+    ) -> Result<(), E> {
+        self.each(
+            JOURNAL,
+            ScanRange::from(&from.to_be_bytes()).once(),
+            |entry, sealed| each(entry, sealed),
+        )
+    }
+
+    /// Deletes the records of the entries before number `entry`.
+    pub fn prune_journal(&self, batch: &mut RowBatch, entry: u64) {
+        self.delete_range(batch, JOURNAL.name, &0_u64.bytes(), &entry.bytes());
+    }
+}
