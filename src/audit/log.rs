@@ -23,10 +23,11 @@ use super::resume::{self, LostCheckpoint, OwnLog};
 use super::seen::{self, Onlooker, SeenCheckpoint};
 use super::shard_reader::ShardReader;
 use crate::audit::origin::{self, TrustedLogKey, owner_and_shard};
+use crate::journal::place::{JournalPlace, PlaceSource};
 use crate::jws::{self, JwsError};
 use crate::store::{Shard, Store, StoreError, TreeRow};
 use crate::tlog::checkpoint::Checkpoint;
-use crate::tlog::checkpoint_file::{CheckpointFile, CheckpointFileError};
+use crate::tlog::checkpoint_file::CheckpointFileError;
 use crate::tlog::tree::MerkleTree;
 use crate::tlog::witness::Witness;
 pub use append::Appender;
@@ -38,9 +39,9 @@ use startup::{rebuild, stored_checkpoint};
 pub struct LogParts {
     /// Signs the checkpoints.
     pub key: SigningKey,
-    /// The second place: keeps the last checkpoint outside the store, as
-    /// [`checkpoint_file`](crate::tlog::checkpoint_file) explains.
-    pub second: Option<CheckpointFile>,
+    /// The second place: holds the log and its last checkpoint outside the store, as
+    /// [`journal`](crate::journal) explains.
+    pub second: Option<JournalPlace>,
     /// Those who are asked, when the log is opened, what they have seen of it.
     pub onlookers: Vec<Onlooker>,
     /// A loss after which the log may continue; without it, opening a log with a loss fails.
@@ -95,7 +96,7 @@ impl LogParts {
         own: OwnLog<'_>,
         state: &mut LogState,
     ) -> Result<Option<LostCheckpoint>, LogError> {
-        let Some(second) = &self.second else {
+        let Some(second) = self.second.as_ref().map(JournalPlace::checkpoint) else {
             return Ok(None);
         };
         state.second = second.load()?;
@@ -112,6 +113,53 @@ impl LogParts {
             });
         }
         Ok(lost)
+    }
+
+    /// As much of the present shard (`row`) as the checkpoint in the second place covers; `None`
+    /// where that is of an earlier shard, or of entries that are lost.
+    fn covered_by_second(
+        &self,
+        owner: &str,
+        row: &TreeRow,
+        state: &LogState,
+        lost: bool,
+    ) -> Option<TreeRow> {
+        let Some(note) = &state.second else {
+            let published = state.published.get(&row.shard);
+            return published.map(|published| published.tree);
+        };
+        let (held, _) = Checkpoint::read(note).ok()?;
+        let is_present = !lost && held.origin == origin::origin(owner, row.shard);
+        is_present.then(|| TreeRow {
+            size: held.size,
+            root: held.root,
+            ..*row
+        })
+    }
+
+    /// Makes the second place hold what the store has: the present shard as far as `present` says,
+    /// and all others.
+    fn complete_second(
+        &self,
+        store: &Store,
+        owner: &str,
+        present: Option<TreeRow>,
+    ) -> Result<(), LogError> {
+        let Some(second) = &self.second else {
+            return Ok(());
+        };
+        let mut older = store.trees()?;
+        older.retain(|tree| present.is_none_or(|present| present.shard != tree.shard));
+        Ok(second.complete(place_source(store, owner), &older, present)?)
+    }
+}
+
+/// What is written to the second place: a log in its store.
+fn place_source<'s>(store: &'s Store, owner: &'s str) -> PlaceSource<'s> {
+    PlaceSource {
+        store,
+        owner,
+        tree_at: |store, row, size| ShardReader::new(store, row, size).tree(),
     }
 }
 
@@ -224,7 +272,7 @@ pub struct Log {
     store: Arc<Store>,
     owner: String,
     key: SigningKey,
-    second: Option<CheckpointFile>,
+    second: Option<JournalPlace>,
     /// Held while the second place is changed and its new content noted.
     publishing: Mutex<()>,
     state: Mutex<LogState>,
@@ -273,10 +321,13 @@ impl Log {
         let trees = store.trees()?;
         let (row, tree) = last_tree(&store, trees.last(), now)?;
         let mut state = LogState::default();
-        for tree in trees {
-            if let Some(published) = stored_checkpoint(&store, tree)? {
+        for tree in &trees {
+            if let Some(published) = stored_checkpoint(&store, *tree)? {
                 state.published.insert(tree.shard, Arc::new(published));
             }
+        }
+        if let Some(second) = &parts.second {
+            second.take_over()?;
         }
         let own = OwnLog {
             store: &store,
@@ -284,6 +335,8 @@ impl Log {
             key: &parts.key.verifying_key(),
         };
         let lost = parts.compare_seen(own, (row.shard, year_of(now)), &mut state)?;
+        let present = parts.covered_by_second(owner, &row, &state, lost.is_some());
+        parts.complete_second(&store, owner, present)?;
         let LogParts { key, second, .. } = parts;
         let (work, news) = (Condvar::new(), Condvar::new());
         let (state, publishing) = (Mutex::new(state), Mutex::new(()));
@@ -445,7 +498,7 @@ impl Log {
     /// # Errors
     /// [`StoreError::SecondDisplaced`]
     pub fn look_at_second(&self) -> Result<(), StoreError> {
-        let Some(second) = &self.second else {
+        let Some(second) = self.second.as_ref().map(JournalPlace::checkpoint) else {
             return Ok(());
         };
         // While it is being changed, the change itself compares.

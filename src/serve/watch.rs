@@ -21,13 +21,13 @@ use crate::config::{ClientConfig, LogConfig, NodeConfig, VaultConfig, WatcherCon
 use crate::entity::{EntityInForce, EntrySuspension, InForce, Role};
 use crate::http::Readiness;
 use crate::http::cosign::CosignDoor;
+use crate::journal::place::JournalPlace;
 use crate::metrics::{Gauge, Registry};
 use crate::node::Node;
 use crate::register::{Id, Register};
 use crate::rights::erase::scrub;
 use crate::store::{Store, StoreError};
 use crate::terminal::CommandError;
-use crate::tlog::checkpoint_file::CheckpointFile;
 use crate::tlog::note::{SignatureKind, Verifier};
 use crate::tlog::witness::Witness;
 use crate::vault::Vault;
@@ -79,7 +79,7 @@ pub fn onlookers(
 /// The parts that a log is opened with, but for its onlookers.
 pub(super) fn log_parts(key: SigningKey, config: &LogConfig) -> LogParts {
     LogParts {
-        second: config.second.clone().map(CheckpointFile::new),
+        second: config.second.clone().map(JournalPlace::new),
         ..LogParts::new(key)
     }
 }
