@@ -111,10 +111,10 @@ enum CloisonCommand {
     #[command(subcommand)]
     Secrets(secrets::SecretsCommand),
     #[command(subcommand)]
+    Store(store::StoreCommand),
+    #[command(subcommand)]
     Backup(backup::BackupCommand),
     Restore(restore::RestoreArgs),
-    #[command(subcommand)]
-    Store(store::StoreCommand),
     #[command(subcommand)]
     Audit(audit::AuditCommand),
     #[command(subcommand)]
@@ -214,9 +214,9 @@ fn run(command: CloisonCommand) -> Result<(), CommandError> {
         CloisonCommand::Register(command) => register::run(command),
         CloisonCommand::Rights(command) => rights::run(command),
         CloisonCommand::Secrets(command) => secrets::run(command),
+        CloisonCommand::Store(command) => store::run(command),
         CloisonCommand::Backup(command) => backup::run(command),
         CloisonCommand::Restore(args) => restore::run(&args),
-        CloisonCommand::Store(command) => store::run(command),
         CloisonCommand::Audit(command) => audit::run(command),
         CloisonCommand::Witness(command) => witness::run(command),
         CloisonCommand::Doctor(args) => doctor::run(args),

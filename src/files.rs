@@ -129,6 +129,21 @@ pub fn sync_folder(path: &Path) -> io::Result<()> {
     File::open(folder)?.sync_all()
 }
 
+/// Makes a folder's name durable, and those of the folders that it lies in: each may have just been
+/// made with it. It ends at a folder that may not be opened, which is another's.
+///
+/// # Errors
+/// Those of the operating system.
+pub fn sync_folders_above(folder: &Path) -> io::Result<()> {
+    for path in std::path::absolute(folder)?.ancestors() {
+        match sync_folder(path) {
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => return Ok(()),
+            synced => synced?,
+        }
+    }
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
     use std::os::unix::fs::symlink;

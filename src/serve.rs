@@ -116,7 +116,7 @@ async fn serve_vault(
         }
     });
     let vault = open_vault(&config, register, secrets, advance, &readiness).await?;
-    first_start::end(first)?;
+    first_start::end(first, &config.store)?;
     prepare_copies(vault.get()).await?;
     vault
         .get()
@@ -492,7 +492,7 @@ async fn serve_node(
         .await
         .map_err(|_| CommandError::new("the node failed while it started", "see the log above"))?
         .map_err(start_error)?;
-    first_start::end(first)?;
+    first_start::end(first, &config.store)?;
     let node = InForce::new(node);
     let WatchingSide {
         vault: peer,

@@ -8,6 +8,7 @@
 mod append;
 mod publish;
 mod startup;
+mod year;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -34,6 +35,7 @@ pub use append::Appender;
 use append::{end_of, year_of};
 pub use publish::EVERY;
 use startup::{rebuild, stored_checkpoint};
+use year::YearEnd;
 
 /// What a log needs beside its store.
 pub struct LogParts {
@@ -356,13 +358,19 @@ impl Log {
                 .name("checkpoints".into())
                 .spawn(move || log.publish_until_the_end())
         };
+        let doubted_since = log.store.year_doubted()?;
+        let marked = Timestamp::from_millisecond(log.store.clock_mark()?).unwrap_or(now);
+        let last = if row.size > 0 { marked } else { now };
+        let ends = end_of(row.shard.year);
         let mut appender = Appender {
             origin: origin::origin(owner, row.shard).into(),
             log: log.clone(),
             shard: row.shard,
             first: row.first,
             tree,
-            ends: end_of(row.shard.year),
+            ends,
+            year_end: YearEnd::new(ends, last, doubted_since),
+            stored_doubt: doubted_since,
             head: row,
             opening: None,
             publisher: Some(publisher.map_err(LogError::Thread)?),

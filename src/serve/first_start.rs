@@ -9,6 +9,7 @@ use std::path::Path;
 
 use crate::config::LogConfig;
 use crate::deployment::WITNESS_NOTE;
+use crate::files::sync_folders_above;
 use crate::journal::place::JournalPlace;
 use crate::keys::file::write_public;
 use crate::store::{FirstStart, Store};
@@ -43,11 +44,13 @@ pub(super) fn permit(
 }
 
 /// Takes the permission back once the store is durable, so that a later start that does not find
-/// the store refuses.
+/// the store refuses. The store makes durable what is in its folder; the folder's name, and those of
+/// the folders that it lies in, are made durable here: a first start may have made them.
 ///
 /// # Errors
-/// When the note cannot be removed.
-pub(super) fn end(first: FirstStart) -> Result<(), CommandError> {
+/// When a folder cannot be synced, or the note cannot be removed.
+pub(super) fn end(first: FirstStart, store: &Path) -> Result<(), CommandError> {
+    sync_folders_above(store).map_err(|error| CommandError::file(store, &error))?;
     first.end().map_err(|error| {
         let message =
             format_args!("the note of a first start, beside the store, cannot be removed: {error}");
@@ -82,8 +85,9 @@ pub(super) fn witness_folder(folder: &Path, is_asked_for: bool) -> Result<(), Co
         )));
     }
     let made = DirBuilder::new().mode(0o700).recursive(true).create(folder);
-    made.map_err(|error: io::Error| CommandError::file(folder, &error))?;
     let (name, text) = WITNESS_NOTE;
+    made.and_then(|()| sync_folders_above(folder))
+        .map_err(|error: io::Error| CommandError::file(folder, &error))?;
     write_public(&folder.join(name), text.as_bytes())
         .map_err(|error| CommandError::new(error, "check the disk"))
 }

@@ -2,12 +2,13 @@
 //! searched, proven.
 
 use std::fs;
-use std::process::{Command, Output};
+use std::process::Output;
 
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 
+use super::common::shim::shim;
 use super::common::{Door, QUORUM, Side, World};
 
 fn text(output: &Output) -> String {
@@ -331,19 +332,12 @@ struct Skewed<'w>(&'w World);
 impl Skewed<'_> {
     /// Puts the vault, when it starts, under that clock.
     fn prepare(world: &mut World) {
-        let (source, shim) = (
-            concat!(env!("CARGO_MANIFEST_DIR"), "/ops/skew.c"),
-            world.path("skew.so"),
-        );
-        let made = Command::new("cc")
-            .args(["-shared", "-fPIC", "-O2", source, "-o"])
-            .arg(&shim)
-            .status()
-            .unwrap();
-        assert!(made.success());
-        world.env = [("LD_PRELOAD", shim), ("SKEWFILE", world.path("skew"))]
-            .map(|(name, path)| (name.to_owned(), path.to_str().unwrap().to_owned()))
-            .to_vec();
+        world.env = [
+            ("LD_PRELOAD", shim("skew")),
+            ("SKEWFILE", world.path("skew")),
+        ]
+        .map(|(name, path)| (name.to_owned(), path.to_str().unwrap().to_owned()))
+        .to_vec();
     }
 
     /// Sets it, at once and for all calls.

@@ -5,8 +5,9 @@ use std::fs;
 
 use cloison::tlog::checkpoint::Checkpoint;
 
+use super::common::witness::WitnessPlace;
 use super::common::{Door, QUORUM, Side, World, plain_get};
-use super::witnesses::{copy, eventually, serve_witness, shown, watched_by_cndp};
+use super::witnesses::{copy, eventually, shown};
 
 /// Everything that a side keeps on its disks, beside its configuration.
 const VAULT: [&str; 3] = ["data/vault", "data/vault.place", "data/vault.cosigned"];
@@ -120,8 +121,8 @@ fn a_node_of_yesterday_does_not_start() {
 #[test]
 fn both_sides_of_yesterday_are_told_by_a_witness() {
     let mut world = World::asleep();
-    watched_by_cndp(&world, "");
-    let witness = serve_witness(&world.path(""), &["--first-start"]);
+    let place = WitnessPlace::prepare(&world);
+    let witness = place.start(&world, &["--first-start"]).unwrap();
     world.start(Side::Vault, &[]);
     world.start(Side::Node, &[]);
     cosigned_by_both(&world);
@@ -155,7 +156,7 @@ fn both_sides_of_yesterday_are_told_by_a_witness() {
     // While the witness is away nobody tells; when it comes back, the vault ends.
     drop(witness);
     world.start(Side::Vault, &[]);
-    let _witness = serve_witness(&world.path(""), &[]);
+    let _witness = place.start(&world, &[]).unwrap();
     assert_eq!(world.ended(Side::Vault).code(), Some(71));
 }
 

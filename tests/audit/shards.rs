@@ -207,8 +207,14 @@ fn a_year_ends_and_the_next_one_begins_with_its_last_checkpoint() {
         300
     );
     drop(writing);
-    // Years without an entry have no shard; a year may end while nothing runs.
+    // Years without an entry have no shard. Years that end while nothing runs look like a clock that
+    // jumps: it is believed after a month.
     let writing = open(&store, "2030-06-01T00:00:00Z", None, false).unwrap();
+    assert_eq!(writing.write(5), Shard::of(2027));
+    drop(writing);
+    let writing = open(&store, "2030-06-20T00:00:00Z", None, false).unwrap();
+    assert_eq!(writing.write(5), Shard::of(2027));
+    writing.clock.set(at("2030-07-02T00:00:00Z"));
     assert_eq!(writing.write(5), Shard::of(2030));
     drop(writing);
     let report = good(&store);
@@ -223,7 +229,7 @@ fn a_year_ends_and_the_next_one_begins_with_its_last_checkpoint() {
             ("cloison/test/vault/2026", 300, None),
             (
                 "cloison/test/vault/2027",
-                12,
+                22,
                 Some("cloison/test/vault/2026")
             ),
             (
@@ -234,6 +240,34 @@ fn a_year_ends_and_the_next_one_begins_with_its_last_checkpoint() {
         ]
     );
     assert_eq!(report.logs[1].events["continue"], 1);
+}
+
+/// A clock that is in 2031 for one start, and for a while of another, ends no year: shards only
+/// follow one another, so that all entries until 2031 would lie in that year's.
+#[test]
+fn a_clock_that_was_years_ahead_does_not_put_the_log_into_a_far_year() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = folder.path().join("store");
+    drop(open(&store, "2026-11-22T12:00:00Z", None, false).map(|writing| writing.write(3)));
+    for jump in ["2031-03-01T00:00:00Z", "2031-03-01T00:05:00Z"] {
+        let writing = open(&store, jump, None, false).unwrap();
+        assert_eq!(writing.write(3), Shard::of(2026));
+        drop(writing);
+        let writing = open(&store, "2026-11-22T13:00:00Z", None, false).unwrap();
+        assert_eq!(writing.write(3), Shard::of(2026));
+        writing.clock.set(at("2031-03-01T00:00:00Z"));
+        assert_eq!(writing.write(3), Shard::of(2026));
+        // And years back.
+        writing.clock.set(at("2019-03-01T00:00:00Z"));
+        assert_eq!(writing.write(3), Shard::of(2026));
+    }
+    let writing = open(&store, "2026-12-31T23:59:59Z", None, false).unwrap();
+    assert_eq!(writing.write(3), Shard::of(2026));
+    writing.clock.set(at("2027-01-01T00:00:00Z"));
+    assert_eq!(writing.write(3), Shard::of(2027));
+    drop(writing);
+    let report = good(&store);
+    assert_eq!(report.logs.len(), 2);
 }
 
 #[test]

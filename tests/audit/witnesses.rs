@@ -1,10 +1,8 @@
 //! Who watches whom: a witness that is shown growth, forks and old checkpoints; vault and node;
 //! cosignatures that are required.
-#![expect(unsafe_code, reason = "a signal to a child")]
 
 use std::fs;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use cloison::audit::origin::TrustedLogKey;
@@ -19,6 +17,7 @@ use ed25519_dalek::SigningKey;
 use jiff::Timestamp;
 use serde_json::Value;
 
+use super::common::witness::WitnessPlace;
 use super::common::{Door, QUORUM, Side, World, plain_get};
 use super::forge::{Log, ORIGIN, entries, entry, key, write};
 
@@ -577,81 +576,19 @@ pub fn copy(from: &Path, to: &Path) {
     }
 }
 
-/// A witness process; ended by its id.
-pub struct Running(Child);
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
-fn free_port() -> u16 {
-    std::net::TcpListener::bind("127.0.0.1:0")
-        .unwrap()
-        .local_addr()
-        .unwrap()
-        .port()
-}
-
-/// Writes the configuration of a witness `cndp` that watches the vault, and names it to the vault;
-/// `audit` are lines of the vault's `[audit]`.
-pub fn watched_by_cndp(world: &World, audit: &str) {
-    let key = SigningKey::from_bytes(&[9; 32]);
-    cloison::keys::file::write_signing_key(&world.path("secrets/witness.pem"), &key).unwrap();
-    let (listen, health) = (free_port(), free_port());
-    let public = |key: &ed25519_dalek::VerifyingKey| cloison::keys::file::public_key_text(key);
-    let log = world.register().vault_checkpoint_key.unwrap();
-    let caller = cloison::http::tls::spki_digest_of_file(&world.certificate("vault")).unwrap();
-    world.write(
-        "witness.toml",
-        &format!(
-            "name = \"cndp\"\n[control]\nlisten = \"127.0.0.1:{listen}\"\n[health]\nlisten = \"127.0.0.1:{health}\"\n\
-             [tls]\ncertificate = \"tls/node.pem\"\nkey = \"secrets/tls/node.key\"\n\
-             [state]\npath = \"data/witness\"\n[secrets]\nkey = \"secrets/witness.pem\"\n\
-             [[log]]\nowner = \"test/vault\"\npublic = \"{}\"\n\
-             [[caller]]\ncertificate = \"{caller:?}\"\n",
-            public(&log)
-        ),
-    );
-    world.replace(
-        "vault.toml",
-        "[audit]",
-        &format!(
-            "[[audit.witness]]\nname = \"cndp\"\npublic = \"{}\"\nurl = \"https://127.0.0.1:{listen}\"\nserver = [\"tls/node.pem\"]\n\
-             certificate = \"tls/vault.pem\"\nkey = \"secrets/tls/vault.key\"\n\n[audit]\n{audit}",
-            public(&key.verifying_key())
-        ),
-    );
-}
-
-/// Starts that witness.
-pub fn serve_witness(deployment: &Path, more: &[&str]) -> Running {
-    let log = fs::File::options()
-        .create(true)
-        .append(true)
-        .open(deployment.join("logs/witness.log"))
-        .unwrap();
-    let child = Command::new(env!("CARGO_BIN_EXE_cloison"))
-        .args(["witness", "serve", "--config"])
-        .arg(deployment.join("witness.toml"))
-        .args(more)
-        .stdout(Stdio::null())
-        .stderr(log)
-        .spawn();
-    Running(child.unwrap())
-}
-
 #[test]
 fn a_vault_can_require_a_witness_and_says_when_it_lacks_it() {
     let mut world = World::asleep();
-    watched_by_cndp(&world, "required = 1\nwithin-seconds = 5");
-    let folder = world.path("");
-    let serve = |more: &[&str]| serve_witness(&folder, more);
+    let place = WitnessPlace::prepare(&world);
+    world.replace(
+        "vault.toml",
+        "[audit]",
+        "[audit]\nrequired = 1\nwithin-seconds = 5",
+    );
     // What it remembers is never begun anew but on purpose.
-    assert_eq!(serve(&[]).0.wait().unwrap().code(), Some(75));
-    let witness = serve(&["--first-start"]);
+    let refused = place.start(&world, &[]).err().unwrap();
+    assert_eq!(refused.code, Some(75));
+    let witness = place.start(&world, &["--first-start"]).unwrap();
     world.start(Side::Vault, &[]);
     world.health_pseudonyms(&["AB1"]);
     eventually("the witness cosigns", || {
@@ -680,11 +617,7 @@ fn a_vault_can_require_a_witness_and_says_when_it_lacks_it() {
         (&true.into(), &"cndp".into())
     );
 
-    // SAFETY: the child was not waited for yet, so the id is its own.
-    assert_eq!(
-        unsafe { libc::kill(witness.0.id() as libc::pid_t, libc::SIGHUP) },
-        0
-    );
+    witness.signal(libc::SIGHUP);
     let said = || fs::read_to_string(world.path("logs/witness.log")).unwrap();
     eventually("a hangup ends no witness", || {
         said().contains("SIGHUP: reading again")
@@ -695,7 +628,7 @@ fn a_vault_can_require_a_witness_and_says_when_it_lacks_it() {
     eventually("the vault says what it lacks", || {
         ready().contains("0 of 1 required cosignatures within 5 s")
     });
-    let _witness = serve(&[]);
+    let _witness = place.start(&world, &[]).unwrap();
     eventually("the vault is ready again", || {
         ready().contains("\"ready\":true")
     });

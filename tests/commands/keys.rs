@@ -2,7 +2,7 @@
 //! place says of it.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Command, Output};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -14,6 +14,7 @@ use jiff::tz::TimeZone;
 use jiff::{Timestamp, ToSpan as _};
 use serde_json::json;
 
+use crate::common::shim::shim;
 use crate::common::{Door, Reply, Setup, Side, World, batch_path, plain_get, request, swap};
 
 fn said(output: &Output) -> String {
@@ -74,16 +75,8 @@ struct Clock {
 
 impl Clock {
     fn of(world: &mut World) -> Self {
-        let shim = Path::new(env!("CARGO_TARGET_TMPDIR"))
-            .join(format!("keys-skew-{}.so", std::process::id()));
-        let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("ops/skew.c");
-        let built = Command::new("cc")
-            .args(["-shared", "-fPIC", "-O2", "-o"])
-            .args([&shim, &source])
-            .status();
-        assert!(built.unwrap().success());
         world.env = vec![
-            ("LD_PRELOAD".into(), shim.display().to_string()),
+            ("LD_PRELOAD".into(), shim("skew").display().to_string()),
             ("SKEWFILE".into(), world.path("skew").display().to_string()),
         ];
         let already = std::env::var("SKEW")

@@ -22,7 +22,10 @@
 mod people;
 pub mod process;
 mod records;
+pub mod seeded;
+pub mod shim;
 mod wire;
+pub mod witness;
 
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -328,6 +331,15 @@ impl World {
     /// SIGKILL: no chance to write anything.
     pub fn kill(&mut self, side: Side) {
         self.slot(side).take().expect("it runs").kill();
+    }
+
+    /// A signal to one that runs.
+    pub fn signal(&self, side: Side, signal: i32) {
+        let process = match side {
+            Side::Vault => &self.vault,
+            Side::Node => &self.node,
+        };
+        process.as_ref().expect("it runs").signal(signal);
     }
 
     /// Stops both and starts both.

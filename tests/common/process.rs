@@ -89,9 +89,13 @@ impl Process {
         }
     }
 
+    pub fn signal(&self, number: libc::c_int) {
+        signal(self.id(), number);
+    }
+
     /// Asks it to end and waits until it has.
     pub fn stop(self) -> ExitStatus {
-        signal(self.id(), libc::SIGTERM);
+        self.signal(libc::SIGTERM);
         self.wait()
     }
 

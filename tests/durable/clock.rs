@@ -1,8 +1,6 @@
 //! A clock that was set back or had run ahead, and counts of orders.
 
-use std::path::{Path, PathBuf};
-use std::process::Command;
-use std::sync::{Barrier, OnceLock};
+use std::sync::Barrier;
 use std::time::{Duration, Instant};
 
 use cloison::audit::StatementNote;
@@ -20,6 +18,7 @@ use super::world::{
     CALLERS, Link, World, advance, asked, card, dawn, id, order_at_most, order_for, register,
     release_of, reveal, tokenize, tokenize_with,
 };
+use crate::common::shim::shim;
 use crate::common::{Setup, Side, plain_get, swap};
 use cloison::access;
 use cloison::deployment::register_text::{AUTHORITY, OFFICER, OPERATORS};
@@ -380,23 +379,6 @@ fn a_statement_lowers_one_mark_once_whatever_the_clock_shows() {
     );
 }
 
-/// The shim that moves the clock of a process by the seconds in a file, built once.
-fn skew_shim() -> &'static Path {
-    static MADE: OnceLock<PathBuf> = OnceLock::new();
-    MADE.get_or_init(|| {
-        let shim =
-            Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("skew-{}.so", std::process::id()));
-        let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("ops/skew.c");
-        let built = Command::new("cc")
-            .args(["-shared", "-fPIC", "-O2", "-o"])
-            .arg(&shim)
-            .arg(source)
-            .status();
-        assert!(built.unwrap().success());
-        shim
-    })
-}
-
 /// A real vault whose clock ran ahead by ten minutes and is right again: `/readyz`, `/metrics`, the
 /// log and the refusals say so and until when; sectors without periods go on; and when two
 /// operators have had the mark lowered, everything does.
@@ -422,7 +404,7 @@ fn a_process_whose_clock_is_behind_says_so_and_until_when() {
         .unwrap_or(0);
     world.write("skew", &(already + 600).to_string());
     world.env = vec![
-        ("LD_PRELOAD".into(), skew_shim().display().to_string()),
+        ("LD_PRELOAD".into(), shim("skew").display().to_string()),
         ("SKEWFILE".into(), world.path("skew").display().to_string()),
     ];
     world.start(Side::Vault, &[]);

@@ -51,6 +51,19 @@ impl Acknowledged {
         self.items += persons.len() as u64;
     }
 
+    /// Adds what was acknowledged later.
+    pub fn absorb(&mut self, later: Self) {
+        for (place, known) in later.pseudonyms {
+            let all = self.pseudonyms.entry(place).or_default();
+            for (person, pseudonym) in known {
+                let first = all.entry(person).or_insert_with(|| pseudonym.clone());
+                assert_eq!(*first, pseudonym, "the same before and after");
+            }
+        }
+        self.requests += later.requests;
+        self.items += later.items;
+    }
+
     pub fn mappings(&self) -> usize {
         self.pseudonyms.values().map(BTreeMap::len).sum()
     }

@@ -6,15 +6,20 @@
 
 #[path = "../common/mod.rs"]
 mod common;
+#[path = "../regal/people.rs"]
+#[allow(dead_code)]
+mod people;
 
 mod backup;
 mod bound;
 mod clock;
 mod concurrent;
 mod copies;
+mod crash_state;
 mod damage;
 mod erase;
 mod export;
+mod failing_calls;
 mod faults;
 mod format;
 mod kill;
@@ -22,6 +27,7 @@ mod load;
 mod merge;
 mod model;
 mod overload;
+mod powerloss;
 mod restore;
 mod retire;
 mod rights;

@@ -80,21 +80,6 @@ impl RocksEngine {
         })
     }
 
-    /// Refuses a database with columns that only a later version knows.
-    pub(in crate::store) fn check_columns(path: &Path) -> Result<(), StoreError> {
-        let mut found =
-            DB::list_cf(&Options::default(), path).map_err(|source| failed(path, source))?;
-        found
-            .retain(|name| COLUMNS.iter().all(|column| column.as_str() != name) && name != DEFAULT);
-        if found.is_empty() {
-            return Ok(());
-        }
-        Err(StoreError::Columns {
-            path: path.to_owned(),
-            found,
-        })
-    }
-
     /// The same of one that no process has open, and keeps every process out until it is dropped.
     ///
     /// # Errors
@@ -108,6 +93,21 @@ impl RocksEngine {
         };
         engine.check_tables()?;
         Ok(engine)
+    }
+
+    /// Refuses a database with columns that only a later version knows.
+    pub(in crate::store) fn check_columns(path: &Path) -> Result<(), StoreError> {
+        let mut found =
+            DB::list_cf(&Options::default(), path).map_err(|source| failed(path, source))?;
+        found
+            .retain(|name| COLUMNS.iter().all(|column| column.as_str() != name) && name != DEFAULT);
+        if found.is_empty() {
+            return Ok(());
+        }
+        Err(StoreError::Columns {
+            path: path.to_owned(),
+            found,
+        })
     }
 
     /// Finds tables that are gone or cut. With a bound on open files, RocksDB opens only the first
