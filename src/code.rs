@@ -222,6 +222,8 @@ codes! {
     Overloaded = "overloaded",
     /// No entry can be logged, so nothing is done.
     AuditUnavailable = "audit-unavailable",
+    /// Too few places off this machine hold the act yet.
+    JournalUnavailable = "journal-unavailable",
     /// The other entity (vault or node) does not answer, or gave no valid answer.
     PeerUnavailable = "peer-unavailable",
     /// The vault's proof that it logged the release does not hold, or its log is not the one that

@@ -44,6 +44,9 @@ pub struct LogParts {
     /// The second place: holds the log and its last checkpoint outside the store, as
     /// [`journal`](crate::journal) explains.
     pub second: Option<JournalPlace>,
+    /// How many places off this machine must hold an act before it counts as safe: 0, or 1 where
+    /// the second place is one.
+    pub places: usize,
     /// Those who are asked, when the log is opened, what they have seen of it.
     pub onlookers: Vec<Onlooker>,
     /// A loss after which the log may continue; without it, opening a log with a loss fails.
@@ -66,6 +69,7 @@ impl LogParts {
         Self {
             key,
             second: None,
+            places: 0,
             onlookers: vec![],
             resume: None,
         }
@@ -275,6 +279,7 @@ pub struct Log {
     owner: String,
     key: SigningKey,
     second: Option<JournalPlace>,
+    places: usize,
     /// Held while the second place is changed and its new content noted.
     publishing: Mutex<()>,
     state: Mutex<LogState>,
@@ -286,6 +291,10 @@ pub struct Log {
 
 #[derive(Default)]
 struct LogState {
+    /// The tree of the last commit, once there was one.
+    durable: Option<TreeRow>,
+    /// Since when there are entries that no checkpoint covers.
+    behind: Option<Instant>,
     /// Durable trees that no checkpoint covers yet, at most one a shard, older shards first.
     heads: Vec<TreeRow>,
     /// By shard: the last checkpoint.
@@ -339,7 +348,12 @@ impl Log {
         let lost = parts.compare_seen(own, (row.shard, year_of(now)), &mut state)?;
         let present = parts.covered_by_second(owner, &row, &state, lost.is_some());
         parts.complete_second(&store, owner, present)?;
-        let LogParts { key, second, .. } = parts;
+        let LogParts {
+            key,
+            second,
+            places,
+            ..
+        } = parts;
         let (work, news) = (Condvar::new(), Condvar::new());
         let (state, publishing) = (Mutex::new(state), Mutex::new(()));
         let log = Arc::new(Self {
@@ -347,6 +361,7 @@ impl Log {
             owner: owner.to_owned(),
             key,
             second,
+            places,
             publishing,
             state,
             work,
@@ -454,13 +469,38 @@ impl Log {
         receipt: &AuditReceipt,
         patience: Duration,
     ) -> Option<Arc<PublishedCheckpoint>> {
+        self.published_with(receipt.shard, receipt.index + 1, patience)
+    }
+
+    /// Waits until enough places hold all that is durable now. Always, where none is asked for.
+    pub fn is_held(&self, patience: Duration) -> bool {
+        let Some(head) = self.state().durable.filter(|_| self.places > 0) else {
+            return true;
+        };
+        // What is published lies in the second place.
+        self.published_with(head.shard, head.size, patience)
+            .is_some()
+    }
+
+    /// For how long there has been an entry that no place holds.
+    pub fn behind(&self) -> Option<Duration> {
+        self.state().behind.map(|since| since.elapsed())
+    }
+
+    /// Waits for a checkpoint of a shard over at least `size` entries.
+    fn published_with(
+        &self,
+        shard: Shard,
+        size: u64,
+        patience: Duration,
+    ) -> Option<Arc<PublishedCheckpoint>> {
         let end = Instant::now() + patience;
         let mut state = self.state();
         loop {
             let found = state
                 .published
-                .get(&receipt.shard)
-                .filter(|p| p.checkpoint.size > receipt.index);
+                .get(&shard)
+                .filter(|published| published.checkpoint.size >= size);
             if let Some(published) = found {
                 return Some(published.clone());
             }

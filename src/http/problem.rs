@@ -262,6 +262,7 @@ problems! {
 
     Overloaded            503 "Too much work is waiting",
     AuditUnavailable      503 "Nothing can be logged now, so the request was not carried out",
+    JournalUnavailable    503 "Too few places off this machine hold the act yet",
     PeerUnavailable       502 "The other entity gave no valid answer",
     ProofInvalid          502 "The other entity did not prove that it logged this",
     CosignatureMissing    503 "The other entity has not cosigned the log recently",

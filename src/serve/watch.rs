@@ -80,9 +80,13 @@ pub fn onlookers(
 pub(super) fn log_parts(key: SigningKey, config: &LogConfig) -> LogParts {
     LogParts {
         second: config.second.clone().map(JournalPlace::new),
+        places: config.places,
         ..LogParts::new(key)
     }
 }
+
+/// How far the second place may be behind before that is said.
+const BEHIND: Duration = Duration::from_secs(60);
 
 /// Shows on `/readyz` what keeps the log from being published or cosigned.
 fn show_log(log: &Log, cosigners: &Cosigners, readiness: &Readiness) {
@@ -90,6 +94,11 @@ fn show_log(log: &Log, cosigners: &Cosigners, readiness: &Readiness) {
         Some(why) => readiness.set("audit", format!("no checkpoint can be published: {why}")),
         None => readiness.clear("audit"),
     }
+    let behind = log.behind().filter(|behind| *behind > BEHIND);
+    readiness.notice(
+        "journal",
+        behind.map(|behind| format!("the second place is {} s behind", behind.as_secs())),
+    );
     match cosigners.missing_quorum() {
         Some(why) => readiness.set("witnesses", why),
         None => readiness.clear("witnesses"),

@@ -347,7 +347,7 @@ fn a_restored_store_notices_and_goes_on_only_when_told() {
     };
     let why = refused.to_string();
     assert!(
-        why.contains("covers 350 entries of cloison/test/vault/2026, and this store has only 300"),
+        why.contains("over 350 entries of cloison/test/vault/2026, and this store has only 300"),
         "{why}"
     );
     // It does not either with 350 other entries.

@@ -81,6 +81,11 @@ impl Log {
         let mut state = self.state();
         state.second = Some(published.note.clone().into_bytes());
         state.trouble = None;
+        if state.durable.is_none_or(|durable| durable == tree) {
+            state.behind = None;
+        } else {
+            state.behind = Some(Instant::now());
+        }
         state.unstored.insert(tree.shard, published.clone());
         state.published.insert(tree.shard, published);
         self.news.notify_all();
