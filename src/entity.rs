@@ -107,6 +107,18 @@ impl Entity {
         &self.core.committer
     }
 
+    /// What stops the process because of an error that another thread found. It does not keep this
+    /// side alive: the writer ends, and writes down what it has only counted, when the last owner
+    /// drops it.
+    pub(crate) fn stopper(&self) -> Box<dyn Fn(&StoreError) + Send + Sync> {
+        let core = Arc::downgrade(&self.core);
+        Box::new(move |error| {
+            if let Some(core) = core.upgrade() {
+                core.committer.poison(error);
+            }
+        })
+    }
+
     /// The time.
     pub fn now(&self) -> Timestamp {
         self.core.clock.now()

@@ -26,7 +26,7 @@ use crate::metrics::{Gauge, Registry};
 use crate::node::Node;
 use crate::register::{Id, Register};
 use crate::rights::erase::scrub;
-use crate::store::{Store, StoreError};
+use crate::store::Store;
 use crate::terminal::CommandError;
 use crate::tlog::note::{SignatureKind, Verifier};
 use crate::tlog::witness::Witness;
@@ -140,10 +140,8 @@ fn cosigners(
     if quorum.required > 0 {
         log.prefer_cosigned();
     }
-    let writing = in_force.clone();
-    let rolled_back = move |error: &StoreError| writing.get().committer().poison(error);
     let clock = Arc::new(SystemClock);
-    let cosigners = Cosigners::new(watchers, quorum, clock, Box::new(rolled_back));
+    let cosigners = Cosigners::new(watchers, quorum, clock, entity.stopper());
     let asking = cosigners
         .start(log.clone())
         .map_err(|error| CommandError::new(error, "check the limits on threads"))?;
