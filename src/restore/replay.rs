@@ -103,7 +103,7 @@ impl GrowingShard {
 
 /// What the first entry of a shard says of the end of the one before.
 #[derive(Deserialize)]
-struct ShardOpening {
+struct ShardBeginning {
     event: String,
     checkpoint: Option<String>,
 }
@@ -193,7 +193,7 @@ impl<'r> ReplayWriter<'r> {
             },
         });
         // The shard before has ended: its last checkpoint stands in this entry.
-        let opening = serde_json::from_slice::<ShardOpening>(entry.entry).ok();
+        let opening = serde_json::from_slice::<ShardBeginning>(entry.entry).ok();
         let closed = opening
             .filter(|opening| opening.event == "continue" && known.is_none())
             .and_then(|opening| opening.checkpoint);
