@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use super::common::{QUORUM, Side, World};
 use super::copies::{erase, world};
 use super::journal::{Rows, live, state};
-use super::people::{act, to_node, to_vault};
+use super::people::{act, to_vault};
 
 /// Gives both sides a repository; the node's server takes its backups by itself.
 fn back_up(world: &mut World) {
