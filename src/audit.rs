@@ -49,6 +49,7 @@ pub mod verify;
 
 pub use details::*;
 pub use event::AuditEvent;
+pub(crate) use indexed::keys_of as index_keys;
 
 /// One audit entry.
 #[derive(Debug, Clone, Serialize)]

@@ -30,8 +30,8 @@
 //! | [`reidentify`], [`migrate`], [`unseal`], [`renewal`] | use cases again: the two uses of an order, and the node's keys |
 //! | [`resumption`] | acknowledging at the node that the vault's log lost entries at a restore |
 //! | [`backup`] | backups of a store: taken while it runs, signed, verified, pruned |
-//! | [`restore`] | restores a store from a backup: whole, or not at all |
 //! | [`inspection`], [`rights`] | use cases: those who watch, and the persons concerned |
+//! | [`restore`] | restores a store from a backup, and brings it to the end of its log |
 //! | [`export`] | a stopped vault's store as one flat file that other programs read |
 //! | [`status`] | what a caller may know of a server, by their role |
 //! | [`config`] | configuration files |

@@ -2,16 +2,32 @@
 //!
 //! The files go into the store's own folder, which must be empty. A mark in it, durable before the
 //! first file, keeps servers out until the restore is whole ([`RestoreFolder`]); a restore that was
-//! killed begins anew. `CURRENT`, without which RocksDB has no store, comes last.
+//! killed begins anew. `CURRENT`, without which RocksDB has no store, comes last ([`lay_down`]).
+//!
+//! Then the log after the backup comes from the place that has most of it ([`places`], [`replay`]),
+//! and what was destroyed since goes again ([`clear`]). What that interval had acknowledged is
+//! counted ([`report`]).
+
+pub mod clear;
+pub mod places;
+pub mod replay;
+pub mod report;
 
 use std::fs::DirBuilder;
 use std::io;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::Path;
 
-use crate::backup::manifest::BackupManifest;
+use clear::{ClearedRows, ClearingKeys, ErasureState};
+use replay::ReplayedLog;
+use report::LostInterval;
+
+use crate::backup::manifest::{BackupLogHead, BackupManifest};
 use crate::backup::repository::BackupRepository;
 use crate::backup::{BackupProgress, RepositoryError};
+use crate::journal::read::{PlaceFault, PlaceLog};
+use crate::seal::SealError;
+use crate::seal::journal::JournalCipher;
 use crate::store::{RestoreFolder, Store, StoreError};
 
 /// The file that makes a folder a store.
@@ -26,6 +42,51 @@ pub enum RestoreError {
     /// The folder, or the store in it.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// A place that holds the log.
+    #[error(transparent)]
+    Place(#[from] PlaceFault),
+    /// Two logs that went different ways.
+    #[error(
+        "the log went two ways: {origin} with {size} entries is not part of {other} with {other_size}; people have to \
+         decide which of the two counts"
+    )]
+    Diverging {
+        /// One log.
+        origin: String,
+        /// Its entries.
+        size: u64,
+        /// The longest one.
+        other: String,
+        /// Its entries.
+        other_size: u64,
+    },
+    /// A place begins after the end of the backup.
+    #[error("the place lacks entries of {origin} before number {size}: it begins after the backup")]
+    Gap {
+        /// The log.
+        origin: String,
+        /// Where the backup ends, or the place goes on.
+        size: u64,
+    },
+    /// A side record that does not open.
+    #[error("the side record of entry {index} of {origin} does not open: {error}")]
+    Record {
+        /// The log.
+        origin: String,
+        /// The entry.
+        index: u64,
+        /// Why.
+        error: SealError,
+    },
+    /// A chunk that does not open.
+    #[error("a chunk of the backup does not open: {error}")]
+    Chunk {
+        /// Why.
+        error: SealError,
+    },
+    /// The entries whose salts an erasure destroyed were not found.
+    #[error("the log in the restored store cannot be searched for destroyed salts")]
+    Salts,
     /// The operating system; the folder is still marked.
     #[error("the restore cannot be finished: {0}")]
     Unfinished(io::Error),
@@ -84,4 +145,49 @@ pub fn make_parent(store: &Path) -> io::Result<()> {
         Some(parent) => DirBuilder::new().mode(0o700).recursive(true).create(parent),
         None => Ok(()),
     }
+}
+
+/// What a restore brought beyond the backup.
+#[derive(Debug, Default)]
+pub struct RestoredLog {
+    /// The log after the backup.
+    pub replayed: ReplayedLog,
+    /// What was destroyed again.
+    pub cleared: ClearedRows,
+}
+
+/// Brings a store that was laid down to the end of the log, from the place that has most of it, and
+/// destroys what was destroyed since the backup. Does nothing where no place has more than the backup.
+///
+/// # Errors
+/// [`RestoreError`]; the store is of no use then, and the folder is marked still.
+pub fn bring(
+    store: &Store,
+    manifest: &BackupManifest,
+    places: &[PlaceLog],
+    journal: &JournalCipher,
+    keys: &ClearingKeys<'_>,
+) -> Result<RestoredLog, RestoreError> {
+    let Some(place) = places::longest(places, store, &manifest.log)? else {
+        return Ok(RestoredLog::default());
+    };
+    let before = ErasureState::of(store)?;
+    let replayed = replay::replay(store, place, journal)?;
+    let cleared = clear::clear(store, &before, &replayed, keys)?;
+    Ok(RestoredLog { replayed, cleared })
+}
+
+/// What the log after a backup had acknowledged, without restoring anything.
+///
+/// # Errors
+/// [`PlaceFault`]: the place is damaged.
+pub fn lost_since(place: &PlaceLog, head: &BackupLogHead) -> Result<LostInterval, PlaceFault> {
+    let (end, mut lost) = (head.position(), LostInterval::default());
+    place.each::<PlaceFault>(|entry| {
+        if Some((entry.shard, entry.naming.index)) >= end {
+            lost.count(entry.entry);
+        }
+        Ok(())
+    })?;
+    Ok(lost)
 }

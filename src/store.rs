@@ -27,6 +27,7 @@ mod orders;
 mod place;
 mod reclaim;
 mod registers;
+mod restored;
 mod restoring;
 mod rocks;
 pub mod rows;

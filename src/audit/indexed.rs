@@ -21,7 +21,7 @@ impl AuditEvent {
 }
 
 /// The same keys, read from a stored entry.
-pub(super) fn keys_of(entry: &[u8]) -> EntryKeys {
+pub(crate) fn keys_of(entry: &[u8]) -> EntryKeys {
     #[derive(Deserialize)]
     struct KeyMembers<'a> {
         #[serde(borrow)]

@@ -57,13 +57,13 @@ pub struct PruneBackups {
     pub dry_run: bool,
 }
 
-/// Seconds since the last backup and since the last one that was verified was taken.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct BackupAges {
-    /// Of the last backup; since 1970 where there is none.
-    pub last: i64,
-    /// Of the last one that was found good; since 1970 where there is none.
-    pub verified: i64,
+/// When the last backups were taken.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct BackupTimes {
+    /// The last one.
+    pub last: Option<Timestamp>,
+    /// The last one that was found good.
+    pub verified: Option<Timestamp>,
 }
 
 /// Takes, lists, verifies and prunes a server's backups.
@@ -148,10 +148,15 @@ impl BackupKeeper {
             }
         }
         let every = SignedDuration::try_from(every).unwrap_or(SignedDuration::MAX);
-        let last = self.last().ok().flatten();
-        let is_due = last.is_none_or(|last| now.duration_since(last).abs() >= every);
         let again = SignedDuration::from_secs(AGAIN).min(every);
-        unpoisoned(self.jobs.lock()).not_before = now.checked_add(again).ok();
+        let wait = match self.last() {
+            // A clock that was set back, or had run ahead, makes a backup due too.
+            Ok(Some(last)) => every - now.duration_since(last).abs(),
+            _ => SignedDuration::ZERO,
+        };
+        let is_due = !wait.is_positive();
+        let next = if is_due { again } else { wait.min(again) };
+        unpoisoned(self.jobs.lock()).not_before = now.checked_add(next).ok();
         if is_due && let Err(refusal) = self.create_for(BY_TIMER.to_owned(), false, true) {
             tracing::error!(code = %refusal.code(), why = %refusal, "no backup was taken");
         }
@@ -273,18 +278,11 @@ impl BackupKeeper {
         found
     }
 
-    /// How old the last backup is, and the last one that was verified.
-    pub fn ages(&self, now: Timestamp) -> BackupAges {
-        let age = |time: Option<Timestamp>| {
-            now.duration_since(time.unwrap_or(Timestamp::UNIX_EPOCH))
-                .as_secs()
-        };
+    /// When the last backup was taken, and the last one that was found good. Reads the manifests.
+    pub fn times(&self) -> BackupTimes {
         let key = self.entity.get().log().key();
         let Ok(repository) = self.open() else {
-            return BackupAges {
-                last: age(None),
-                verified: age(None),
-            };
+            return BackupTimes::default();
         };
         let listing = repository.manifests().unwrap_or_default();
         let read = |(id, text): (BackupId, Result<String, RepositoryError>)| {
@@ -297,10 +295,18 @@ impl BackupKeeper {
             Some(last) if is_verified(last) => Some(last.taken),
             _ => backups.find(is_verified).map(|backup| backup.taken),
         };
-        BackupAges {
-            last: age(last.map(|backup| backup.taken)),
-            verified: age(verified),
+        BackupTimes {
+            last: last.map(|backup| backup.taken),
+            verified,
         }
+    }
+
+    /// The number of the work that ended last.
+    pub fn ended(&self) -> Option<u64> {
+        unpoisoned(self.jobs.lock())
+            .ended
+            .as_ref()
+            .map(|job| job.job)
     }
 
     /// Stops the work under way and waits until it has ended.

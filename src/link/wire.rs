@@ -59,7 +59,6 @@ mod tests {
     fn what_is_too_far_apart_is_refused_and_says_which_side_to_upgrade() {
         check("vault", Some(WIRE.to_string().as_bytes())).unwrap();
         check("vault", Some(OLDEST_WIRE.to_string().as_bytes())).unwrap();
-        assert!(WIRE - OLDEST_WIRE <= 1);
         let later = (WIRE + 1).to_string();
         for (stated, remedy) in [
             (None, "upgrade the vault"),

@@ -43,6 +43,7 @@ use crate::register::{Id, Register, Sector};
 use crate::statement::Signed;
 use crate::store::{RowBatch, Store};
 use crate::vault::Vault;
+pub(crate) use chunks::{MappingDomain, salts};
 
 /// A request to erase, as a caller sends it.
 #[derive(Debug, Serialize, Deserialize, utoipa::ToSchema)]
@@ -201,7 +202,7 @@ pub fn at_vault(
     let named: Vec<ParsedPseudonym> = wanted.into_iter().map(|(parsed, _)| parsed).collect();
     // The long scan of the log runs before others have to wait for the lock …
     let domains = chunks::domains(vault, &chunks::read(vault, &state, &named)?)?;
-    let (mut salts, end) = chunks::salts(vault, &sector.name, &domains, None)?;
+    let (mut salts, end) = chunks::salts(vault.store(), &sector.name, &domains, None)?;
     let side = TraceSide::of(vault);
     let pairs = side.pairs(&tags)?;
     // … and a short one covers what came since, under the lock and after the writer has settled.
@@ -213,10 +214,10 @@ pub fn at_vault(
         return Err(Refusal::unavailable(Code::AuditUnavailable));
     }
     let found = chunks::read(vault, &state, &named)?;
-    salts.extend(chunks::salts(vault, &sector.name, &domains, Some(end))?.0);
+    salts.extend(chunks::salts(vault.store(), &sector.name, &domains, Some(end))?.0);
     // For a mapping that came since, the log was not scanned yet.
     let late = chunks::beyond(chunks::domains(vault, &found)?, &domains);
-    salts.extend(chunks::salts(vault, &sector.name, &late, None)?.0);
+    salts.extend(chunks::salts(vault.store(), &sector.name, &late, None)?.0);
     let traces = side.traces(&tags, pairs)?;
     let (index, cipher, written) = (vault.shared_index(), vault.shared_cipher(), erasure.clone());
     let (tell, told) = channel();

@@ -3,16 +3,18 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use jiff::Timestamp;
+
 use crate::backup::BackupPlan;
-use crate::backup::keeper::BackupKeeper;
+use crate::backup::keeper::{BackupKeeper, BackupTimes};
 use crate::clock::{Clock as _, SystemClock};
 use crate::entity::EntityInForce;
 use crate::metrics::Registry;
 
 /// How often a task looks whether a backup is due.
 const EVERY: Duration = Duration::from_secs(1);
-/// Looks between two times that the ages are shown: they read every manifest.
-const SHOWN_EVERY: u64 = 10;
+/// Looks between two times that the manifests are read, where no work ended meanwhile.
+const READ_EVERY: u64 = 60;
 
 /// What keeps a server's backups, where its configuration has `[backup]`.
 pub(super) fn keeper(
@@ -39,18 +41,28 @@ pub(super) async fn keep(keeper: Option<Arc<BackupKeeper>>, registry: Arc<Regist
         "Seconds since the last backup that was found good was taken; since 1970 if there is none",
         None,
     );
-    let mut looks = 0_u64;
+    let (mut looks, mut seen, mut times) = (0_u64, None, BackupTimes::default());
     loop {
-        let (keeper, is_shown) = (keeper.clone(), looks.is_multiple_of(SHOWN_EVERY));
-        let look = move || {
-            let now = SystemClock.now();
-            keeper.tick(now);
-            is_shown.then(|| keeper.ages(now))
+        let look = {
+            let keeper = keeper.clone();
+            move || {
+                keeper.tick(SystemClock.now());
+                keeper.ended()
+            }
         };
-        if let Ok(Some(ages)) = tokio::task::spawn_blocking(look).await {
-            age.set(ages.last);
-            verified.set(ages.verified);
+        let ended = tokio::task::spawn_blocking(look).await.unwrap_or(seen);
+        if looks.is_multiple_of(READ_EVERY) || ended != seen {
+            seen = ended;
+            let keeper = keeper.clone();
+            let read = tokio::task::spawn_blocking(move || keeper.times()).await;
+            times = read.unwrap_or(times);
         }
+        let since = |time: Option<Timestamp>| {
+            let time = time.unwrap_or(Timestamp::UNIX_EPOCH);
+            SystemClock.now().duration_since(time).as_secs()
+        };
+        age.set(since(times.last));
+        verified.set(since(times.verified));
         looks += 1;
         tokio::time::sleep(EVERY).await;
     }

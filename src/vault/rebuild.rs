@@ -143,6 +143,10 @@ fn read(
         }
         Ok(())
     })?;
+    for (id, floor) in store.sequence_floors()? {
+        let partition = work.index.partition(id);
+        partition.set_sequence(partition.sequence().max(floor));
+    }
     work.hand_out(&sender, &mut portion)?;
     work.drain();
     if work.index.is_over() {

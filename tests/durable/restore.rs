@@ -103,7 +103,12 @@ fn what_is_no_good_backup_of_this_side_restores_nothing() {
         !store.exists() || fs::read_dir(store).unwrap().next().is_none()
     };
     let without = ["restore", "backup", "--config", "vault.toml"];
-    refused(&world.cloison(&without), "no place is named");
+    fs::rename(world.path("data/vault.place"), world.path("data/away")).unwrap();
+    refused(
+        &world.cloison(&without),
+        "no place is there that holds the log after the backup",
+    );
+    fs::rename(world.path("data/away"), world.path("data/vault.place")).unwrap();
     let other = [
         "restore",
         "backup",

@@ -94,10 +94,10 @@ fn every_column_is_state_or_says_why_it_is_not() {
     }
 }
 
-type Rows = BTreeMap<(String, Vec<u8>), Vec<u8>>;
+pub type Rows = BTreeMap<(String, Vec<u8>), Vec<u8>>;
 
 /// Every row of state but those about the store's own files.
-fn state(path: &Path) -> Rows {
+pub fn state(path: &Path) -> Rows {
     let columns = DB::list_cf(&Options::default(), path).unwrap();
     let mut options = Options::default();
     options.set_track_and_verify_wals_in_manifest(true);
@@ -174,7 +174,7 @@ fn rebuilt(world: &World, records: &[StateChanges]) -> Rows {
 }
 
 /// A life that writes nearly every kind of state.
-fn live(world: &mut World) {
+pub fn live(world: &mut World) {
     let cards = ["AB000001", "AB000002", "AB000003", "AB000004"];
     let asked = world.health_pseudonyms(&cards);
     // An order with copies, used, and one that is revoked.

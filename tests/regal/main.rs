@@ -21,6 +21,7 @@ mod proxy;
 mod rate;
 mod reload;
 mod renew;
+mod restore;
 mod review;
 mod rows;
 mod second;

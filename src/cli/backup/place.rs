@@ -72,6 +72,8 @@ pub(crate) struct BackupSide {
     pub(crate) config: SideConfig,
     /// `[store] path`.
     pub(crate) store: PathBuf,
+    /// `[audit] second`.
+    pub(crate) second: Option<PathBuf>,
     pub(crate) role: Role,
     pub(crate) register: Register,
     pub(crate) plan: Option<BackupPlan>,
@@ -162,6 +164,7 @@ impl BackupSide {
             let config = NodeConfig::load(config)?;
             return Ok(Self {
                 store: config.store.clone(),
+                second: config.log.second.clone(),
                 role: Role::Node(config.authority.clone()),
                 register: open_register(&config.register)?,
                 plan: config.backup.clone(),
@@ -180,6 +183,7 @@ impl BackupSide {
             .map(|(version, secret)| (version, StoreKey::new(&StoreSecret(secret))));
         Ok(Self {
             store: config.store.clone(),
+            second: config.log.second.clone(),
             role: Role::Vault,
             register: open_register(&config.register)?,
             plan: config.backup.clone(),

@@ -58,10 +58,10 @@ pub(super) fn read(
 }
 
 /// The domain of a mapping, and the earliest time at which it can have been stored.
-pub(super) struct MappingDomain {
-    epoch: u32,
-    scope: DomainScope,
-    opened: Timestamp,
+pub(crate) struct MappingDomain {
+    pub(crate) epoch: u32,
+    pub(crate) scope: DomainScope,
+    pub(crate) opened: Timestamp,
 }
 
 /// The domains of the chunks.
@@ -112,13 +112,12 @@ struct TokenizeEntry {
 /// The entries that still have their salt and whose salted digests may cover one of the mappings;
 /// and where the log ended. The search begins at entry `from`, or when the first of the mappings'
 /// segments was opened.
-pub(super) fn salts(
-    vault: &Vault,
+pub(crate) fn salts(
+    store: &Store,
     sector: &str,
     domains: &[MappingDomain],
     from: Option<u64>,
 ) -> Result<(Vec<u64>, u64), Refusal> {
-    let store = vault.store();
     let end = store
         .last_audit()
         .map_err(fault(FAILED))?

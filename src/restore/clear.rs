@@ -1,0 +1,298 @@
+//! What a backup has and the end of the log has not: chunks of retired epochs, erased mappings with
+//! their salts and tags, pairs that were acknowledged. It goes before a server opens the store.
+//!
+//! | what | how it is found |
+//! |---|---|
+//! | chunks of retired epochs | the rows of retired epochs, which the side records brought |
+//! | erased mappings | tombstones that the backup has not: one walk over the chunks of their sectors |
+//! | salts over them | by sector, domain and time, as an erasure does |
+//! | tags of their entries | noted as due, and destroyed as far as they are old enough |
+//! | acknowledged pairs | counted in the log: a sector system takes its pages in order |
+//!
+//! Copies of orders are rows of state, so the side records have brought them to the present. Sequences
+//! of chunks begin above all that were ever given out, because migrations remember them.
+
+use std::collections::{BTreeSet, HashMap};
+
+use uuid::Uuid;
+
+use super::RestoreError;
+use super::replay::ReplayedLog;
+use crate::keys::AuditKey;
+use crate::pseudonym::Pseudonym;
+use crate::register::Register;
+use crate::rights::erase::{MappingDomain, salts};
+use crate::seal::chunk::{Chunk, ChunkBuilder, ChunkCipher};
+use crate::seal::segment;
+use crate::store::{ChunkKey, RowBatch, Store, StoreError};
+
+/// Rows in one commit.
+const TOGETHER: usize = 256;
+/// How far sequences begin above those that may have been given out.
+const MARGIN: u64 = 1 << 16;
+
+/// What is needed to find what was destroyed.
+pub struct ClearingKeys<'c> {
+    /// Makes tags and tombstones.
+    pub audit: &'c AuditKey,
+    /// Opens and wraps chunks; a node has none.
+    pub chunks: Option<&'c ChunkCipher>,
+    /// The register in force, for the names of sectors.
+    pub register: &'c Register,
+}
+
+/// What the backup has that an erasure may have destroyed since.
+pub struct ErasureState {
+    tombstones: BTreeSet<(Uuid, [u8; 16])>,
+    due: BTreeSet<[u8; 16]>,
+}
+
+/// What was destroyed again.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct ClearedRows {
+    /// Retired epochs with chunks.
+    pub epochs: u64,
+    /// Erased mappings.
+    pub mappings: u64,
+    /// Salts of entries.
+    pub salts: u64,
+    /// Pages of pairs that were acknowledged.
+    pub pages: u64,
+}
+
+impl ErasureState {
+    /// Reads it. Call it before the log is brought.
+    ///
+    /// # Errors
+    /// [`StoreError`]
+    pub fn of(store: &Store) -> Result<Self, StoreError> {
+        Ok(Self {
+            tombstones: store.all_tombstones()?,
+            due: store.tags_due()?,
+        })
+    }
+}
+
+/// Destroys what was destroyed after the backup, and sets the floors of sequences.
+///
+/// # Errors
+/// [`RestoreError`]; the store is of no use then.
+pub fn clear(
+    store: &Store,
+    before: &ErasureState,
+    replayed: &ReplayedLog,
+    keys: &ClearingKeys<'_>,
+) -> Result<ClearedRows, RestoreError> {
+    let mut cleared = ClearedRows {
+        epochs: retired(store)?,
+        ..ClearedRows::default()
+    };
+    if let Some(cipher) = keys.chunks {
+        let since: Vec<_> = store
+            .all_tombstones()?
+            .difference(&before.tombstones)
+            .copied()
+            .collect();
+        let mut sectors: HashMap<Uuid, BTreeSet<[u8; 16]>> = HashMap::new();
+        for (sector, tombstone) in since {
+            sectors.entry(sector).or_default().insert(tombstone);
+        }
+        for (sector, tombstones) in &sectors {
+            let walk = ErasureWalk {
+                store,
+                cipher,
+                keys,
+                sector: *sector,
+                tombstones,
+            };
+            let (mappings, salts) = walk.run()?;
+            cleared.mappings += mappings;
+            cleared.salts += salts;
+        }
+    }
+    cleared.pages = acknowledged(store, replayed)?;
+    let mut batch = RowBatch::default();
+    // Tags that were destroyed since the backup are there again; those that still wait have their
+    // own day.
+    for tag in before.due.difference(&store.tags_due()?) {
+        store.put_erasure_due(&mut batch, 0, tag);
+    }
+    floors(store, &mut batch, replayed)?;
+    store.put_scrub_due(&mut batch, crate::clock::random_uuid());
+    store.commit(batch)?;
+    Ok(cleared)
+}
+
+/// Deletes the rows of epochs that were retired.
+fn retired(store: &Store) -> Result<u64, StoreError> {
+    let numbers: HashMap<Uuid, u32> = store.sector_numbers()?.into_iter().collect();
+    let (mut batch, mut epochs) = (RowBatch::default(), 0);
+    for (sector, epoch, time) in store.retired_epochs()? {
+        let Some(number) = numbers.get(&sector) else {
+            continue;
+        };
+        if store.has_chunks(*number, epoch)? {
+            epochs += 1;
+            store.retire_epoch(&mut batch, sector, epoch, time, (*number, epoch));
+        }
+    }
+    store.commit(batch)?;
+    Ok(epochs)
+}
+
+/// Sequences of each partition begin above those of chunks that are lost: there were at most twice as
+/// many as identifiers, since small chunks are merged into others.
+fn floors(store: &Store, batch: &mut RowBatch, replayed: &ReplayedLog) -> Result<(), StoreError> {
+    let lost = replayed.lost.total().identifiers;
+    let above = lost.saturating_mul(2).saturating_add(MARGIN);
+    for (sector, number) in store.sector_numbers()? {
+        for row in store.epochs(sector)? {
+            let partition = (number, row.epoch);
+            let last = u64::from(store.last_sequence(partition)?);
+            // A migration has read so far.
+            let read = store.migrations()?.into_iter();
+            let read = read
+                .filter(|migration| (migration.sector, migration.from) == (sector, row.epoch))
+                .map(|migration| u64::from(migration.next))
+                .max();
+            let floor = last.max(read.unwrap_or(0)).saturating_add(above);
+            let floor = u32::try_from(floor).unwrap_or(u32::MAX / 2);
+            store.put_sequence_floor(batch, partition, floor);
+        }
+    }
+    Ok(())
+}
+
+/// Deletes the pages of pairs that their sector systems acknowledged.
+fn acknowledged(store: &Store, replayed: &ReplayedLog) -> Result<u64, StoreError> {
+    let (mut batch, mut gone) = (RowBatch::default(), 0);
+    for ((client, order), count) in &replayed.acknowledged {
+        let orders = store.pairs_orders(client)?.into_iter();
+        let named: Vec<_> = orders.filter(|key| key.id.to_string() == *order).collect();
+        // Two authorities may use one id; then nobody knows whose pages these were.
+        let [key] = named.as_slice() else { continue };
+        let mut pages = vec![];
+        store.each_pairs(client, Some((key, 0)), |_, page, _| {
+            pages.push(page);
+            (pages.len() as u64) < *count
+        })?;
+        gone += pages.len() as u64;
+        pages
+            .iter()
+            .for_each(|page| store.delete_pairs(&mut batch, client, key, *page));
+    }
+    store.commit(batch)?;
+    Ok(gone)
+}
+
+/// One walk over the chunks of a sector.
+struct ErasureWalk<'w> {
+    store: &'w Store,
+    cipher: &'w ChunkCipher,
+    keys: &'w ClearingKeys<'w>,
+    sector: Uuid,
+    tombstones: &'w BTreeSet<[u8; 16]>,
+}
+
+impl ErasureWalk<'_> {
+    /// Removes the erased mappings; returns how many, and how many salts went with them.
+    fn run(&self) -> Result<(u64, u64), RestoreError> {
+        let numbers = self.store.sector_numbers()?;
+        let Some((_, number)) = numbers.iter().find(|(uuid, _)| *uuid == self.sector) else {
+            return Ok((0, 0));
+        };
+        let (mut mappings, mut domains, mut tags) = (0, vec![], vec![]);
+        for row in self.store.epochs(self.sector)? {
+            let first = ChunkKey {
+                sector: *number,
+                epoch: row.epoch,
+                sequence: 0,
+            };
+            let mut affected = vec![];
+            self.store.chunks_from::<RestoreError>(first, |key, row| {
+                let chunk = self.open(key, row)?;
+                let erased = self.erased(&chunk);
+                if !erased.is_empty() {
+                    affected.push((key, chunk, erased));
+                }
+                Ok(true)
+            })?;
+            for part in affected.chunks(TOGETHER) {
+                let mut batch = RowBatch::default();
+                for (key, chunk, erased) in part {
+                    mappings += erased.len() as u64;
+                    domains.push(self.domain(*key, chunk)?);
+                    let tag = |pseudonym| self.keys.audit.tag(self.sector, pseudonym);
+                    tags.extend(erased.iter().map(tag));
+                    self.rewrite(&mut batch, *key, chunk, erased);
+                }
+                self.store.commit(batch)?;
+            }
+        }
+        if mappings == 0 {
+            return Ok((0, 0));
+        }
+        let name = self.keys.register.sectors.values();
+        let name = name.into_iter().find(|sector| sector.uuid == self.sector);
+        let salts = match name {
+            Some(sector) => {
+                let found = salts(self.store, &sector.name, &domains, None);
+                found.map_err(|_| RestoreError::Salts)?.0
+            }
+            None => vec![],
+        };
+        let mut batch = RowBatch::default();
+        salts
+            .iter()
+            .for_each(|entry| self.store.delete_salt(&mut batch, *entry));
+        tags.iter()
+            .for_each(|tag| self.store.put_erasure_due(&mut batch, 0, tag));
+        // Moved entries name pseudonyms that are gone.
+        self.store.forget_index(&mut batch);
+        self.store.commit(batch)?;
+        Ok((mappings, salts.len() as u64))
+    }
+
+    fn open(&self, key: ChunkKey, row: Vec<u8>) -> Result<Chunk, RestoreError> {
+        let opened = self.cipher.unwrap(&key.to_bytes(), row);
+        opened.map_err(|error| RestoreError::Chunk { error })
+    }
+
+    fn erased(&self, chunk: &Chunk) -> Vec<Pseudonym> {
+        let is_erased = |pseudonym: &Pseudonym| {
+            let tombstone = self.keys.audit.tombstone(self.sector, pseudonym);
+            self.tombstones.contains(&tombstone)
+        };
+        let records = chunk.records().filter_map(Result::ok);
+        let pseudonyms = records.map(|record| record.pseudonym);
+        pseudonyms.filter(is_erased).collect()
+    }
+
+    fn domain(&self, key: ChunkKey, chunk: &Chunk) -> Result<MappingDomain, RestoreError> {
+        let record = self.store.segment(chunk.segment())?.unwrap_or_default();
+        let opened = segment::opened_at(&record);
+        Ok(MappingDomain {
+            epoch: key.epoch,
+            scope: chunk.scope().clone(),
+            opened: opened.map_err(|error| RestoreError::Chunk { error })?,
+        })
+    }
+
+    /// Writes a chunk anew without the erased mappings, under its own key.
+    fn rewrite(&self, batch: &mut RowBatch, key: ChunkKey, chunk: &Chunk, erased: &[Pseudonym]) {
+        let records = chunk.records().filter_map(Result::ok);
+        let kept: Vec<_> = records
+            .filter(|record| !erased.contains(&record.pseudonym))
+            .map(|record| (record.pseudonym, record.to_bytes()))
+            .collect();
+        if kept.is_empty() {
+            return self.store.delete_chunk(batch, key);
+        }
+        let size = kept.iter().map(|(_, bytes)| bytes.len()).sum();
+        let mut plain = ChunkBuilder::new(chunk.segment(), chunk.scope(), kept.len(), size);
+        kept.iter()
+            .for_each(|(pseudonym, bytes)| plain.push(*pseudonym, bytes));
+        let row = self.cipher.wrap(&key.to_bytes(), plain);
+        self.store.put_chunk(batch, key, &row);
+    }
+}
