@@ -140,6 +140,8 @@ codes! {
     LimitReached = "limit-reached",
     /// Vault and node hold different registers.
     RegisterMismatch = "register-mismatch",
+    /// Vault and node are of versions that do not understand one another.
+    WireVersion = "wire-version",
     /// The order was revoked.
     OrderRevoked = "order-revoked",
     /// The order is suspended.

@@ -237,11 +237,10 @@ impl Entity {
         lasting.cloned().collect()
     }
 
-    /// Whether an entry is suspended.
-    pub fn suspended(&self, entry: &str) -> bool {
+    /// Whether the entry of that id and key is suspended, or was under another id.
+    pub fn suspended(&self, entry: &str, key: SpkiDigest) -> bool {
         let all = self.core.suspensions.all();
-        all.iter()
-            .any(|row| row.lifted.is_none() && row.entry.as_str() == entry)
+        all.iter().any(|row| row.shuts_out(entry, key))
     }
 
     /// Refuses what persons signed whose entry is suspended, or has ended by the latest time that
@@ -250,7 +249,9 @@ impl Entity {
     /// # Errors
     /// [`Code::Suspended`], [`Code::KeyEnded`].
     pub(crate) fn refuse_shut_out(&self, signers: &[Id]) -> Result<(), Refusal> {
-        if signers.iter().any(|signer| self.suspended(signer.as_str())) {
+        let suspended =
+            |(id, key): (&Id, SpkiDigest)| signers.contains(id) && self.suspended(id.as_str(), key);
+        if self.register.callers().any(suspended) {
             let why = "the register's entry of a signer is suspended";
             return Err(Refusal::new(Code::Suspended, why));
         }

@@ -35,7 +35,7 @@ mod value;
 
 pub use crate::id::Id;
 pub use crate::pseudonym::TextForm;
-pub use difference::RegisterChange;
+pub use difference::{RegisterChange, WrittenRegister};
 pub use frozen::FrozenFact;
 pub use sign::{PinnedKey, RegisterOpenError, RegisterPins, RegisterSignatureFault, open};
 pub use suite::Suite;

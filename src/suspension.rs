@@ -3,11 +3,16 @@
 //! lifts that.
 //!
 //! It is in force on open connections too from the moment that it is durable, and before the answer.
-//! The decision about each request is [`crate::access::admitted`]. A register in force that no longer
-//! names the entry ends the suspension: the entry is gone.
+//! The decision about each request is [`crate::access::admitted`]. A register in force that has neither
+//! the entry nor a key that it had ends the suspension: the entry is gone.
+//!
+//! One register key must not lock a deployment out, so the last operator and the last auditor who are
+//! let in are not suspended: they can bring the statement that lifts the others. A statement lifts
+//! only what was signed no later than itself, so that one kept back lifts nothing later.
 
 use std::collections::BTreeSet;
 
+use data_encoding::HEXLOWER;
 use ed25519_dalek::VerifyingKey;
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
@@ -21,8 +26,8 @@ use crate::commit::Change;
 use crate::entity::{Entity, EntrySuspension, IN_FORCE};
 use crate::json::JsonObject;
 use crate::refusal::{Refusal, fault, not_logged};
-use crate::register::{Id, LEAST_BODIES, Register};
-use crate::statement::{Signed, Statement, StatementFault, UnverifiedStatement};
+use crate::register::{Id, LEAST_BODIES, Register, SpkiDigest};
+use crate::statement::{self, Signed, Statement, StatementFault, UnverifiedStatement};
 
 /// How many suspensions one key may sign in a day (UTC): a thief of one key shuts out no more.
 pub const MOST_A_DAY: usize = 10;
@@ -131,14 +136,21 @@ pub struct SuspensionAnswer {
 ///
 /// # Errors
 /// [`Code::StatementInvalid`], [`Code::RequestReplayed`], [`Code::ActRate`],
-/// [`Code::ClockBehind`], [`Code::AuditUnavailable`]; [`Code::JournalUnavailable`]: it is in force
-/// then.
+/// [`Code::ClockBehind`] for a lift, [`Code::AuditUnavailable`]; [`Code::JournalUnavailable`]: it is
+/// in force then.
 pub fn bring(
     entity: &Entity,
     permit: &SuspensionPermit,
     text: &str,
 ) -> Result<SuspensionAnswer, Refusal> {
-    let now = entity.steady_time()?;
+    let now = match UnverifiedStatement::<SuspensionPayload>::read(text)?
+        .says()
+        .act
+    {
+        // What only restricts does not wait for a clock that is behind.
+        SuspensionAct::Suspend => entity.latest_time(),
+        SuspensionAct::Lift => entity.steady_time()?,
+    };
     let signed = check(text, entity.register(), now)?;
     let _one_at_a_time = entity.lock_suspensions();
     let (says, all) = (&signed.says, entity.suspensions_ever());
@@ -151,9 +163,10 @@ pub fn bring(
     let changed = match says.act {
         SuspensionAct::Suspend => {
             check_rate(&all, &signed.persons, now)?;
-            vec![taken(&signed, now)]
+            check_way_back(entity, &says.entry, now)?;
+            vec![taken(&signed, entity.register(), now)]
         }
-        SuspensionAct::Lift => lifted(&all, &says.entry, now)?,
+        SuspensionAct::Lift => lifted(&all, entity.register(), says, now)?,
     };
     let (rows, id) = (changed.clone(), says.id);
     let write: Change = Box::new(move |store, batch| {
@@ -168,9 +181,16 @@ pub fn bring(
         .map_err(not_logged("nothing is done"))?;
     entity.put_suspensions(changed);
     entity.wait_for_places(IN_FORCE)?;
-    Ok(SuspensionAnswer {
-        suspended: entity.suspensions(),
-    })
+    Ok(lasting(entity))
+}
+
+/// The suspensions that last, as they are answered.
+pub(crate) fn lasting(entity: &Entity) -> SuspensionAnswer {
+    let mut suspended = entity.suspensions();
+    for row in &mut suspended {
+        row.keys.clear();
+    }
+    SuspensionAnswer { suspended }
 }
 
 fn event(signed: &Signed<SuspensionPayload, Id>, permit: &SuspensionPermit) -> AuditEvent {
@@ -185,14 +205,25 @@ fn event(signed: &Signed<SuspensionPayload, Id>, permit: &SuspensionPermit) -> A
     }
 }
 
-/// The suspensions of an entry, as they end now.
+/// The suspensions of an entry that were signed no later than the statement which lifts them, as they
+/// end now.
 fn lifted(
     all: &[EntrySuspension],
-    entry: &Id,
+    register: &Register,
+    says: &SuspensionPayload,
     now: Timestamp,
 ) -> Result<Vec<EntrySuspension>, Refusal> {
-    let lifted: Vec<_> = (all.iter())
-        .filter(|known| known.entry == *entry && known.lifted.is_none())
+    let keys = keys_of(register, &says.entry);
+    let of_entry = |row: &&EntrySuspension| {
+        let by_key = keys.iter().any(|key| row.has_key(*key));
+        row.lifted.is_none() && (row.entry == says.entry || by_key)
+    };
+    let mut lasting = all.iter().filter(of_entry).peekable();
+    if lasting.peek().is_none() {
+        return Err(SuspensionPayload::refuse("this entry is not suspended"));
+    }
+    let lifted: Vec<_> = lasting
+        .filter(|row| written(row) <= says.time)
         .cloned()
         .map(|known| EntrySuspension {
             lifted: Some(now),
@@ -200,12 +231,60 @@ fn lifted(
         })
         .collect();
     if lifted.is_empty() {
-        return Err(SuspensionPayload::refuse("this entry is not suspended"));
+        return Err(SuspensionPayload::refuse(
+            "the entry was suspended by a statement that is later than this one; write a new one to lift it",
+        ));
     }
     Ok(lifted)
 }
 
-fn taken(signed: &Signed<SuspensionPayload, Id>, now: Timestamp) -> EntrySuspension {
+/// When a suspension's statement was written.
+fn written(row: &EntrySuspension) -> Timestamp {
+    statement::read_unverified::<SuspensionPayload>(&row.text)
+        .map_or(row.received, |says| says.time)
+}
+
+/// The certificates' keys of an entry.
+fn keys_of(register: &Register, entry: &Id) -> Vec<SpkiDigest> {
+    let own = register.callers().filter(|(id, _)| *id == entry);
+    own.map(|(_, key)| key).collect()
+}
+
+/// Refuses to suspend the last operator or the last auditor who is let in: nobody could bring the
+/// statement that lifts what one register key suspended.
+fn check_way_back(entity: &Entity, entry: &Id, now: Timestamp) -> Result<(), Refusal> {
+    let register = entity.register();
+    let operators = register
+        .operators
+        .iter()
+        .map(|(key, known)| (&known.id, *key));
+    let auditors = register.auditors.iter().map(|(key, id)| (id, *key));
+    let is_last = |mut kind: Vec<(&Id, SpkiDigest)>| {
+        kind.retain(|(id, key)| {
+            register.ended(*key, now).is_none() && !entity.suspended(id.as_str(), *key)
+        });
+        kind.iter().all(|(id, _)| *id == entry) && !kind.is_empty()
+    };
+    for (kind, last) in [
+        ("operator", is_last(operators.collect())),
+        ("auditor", is_last(auditors.collect())),
+    ] {
+        if last {
+            return Err(SuspensionPayload::refuse(format!(
+                "`{entry}` is the last {kind} who is let in, who could bring the statement that lifts a suspension: \
+                 give the {kind} another key by a register"
+            )));
+        }
+    }
+    Ok(())
+}
+
+fn taken(
+    signed: &Signed<SuspensionPayload, Id>,
+    register: &Register,
+    now: Timestamp,
+) -> EntrySuspension {
+    let keys = keys_of(register, &signed.says.entry);
     EntrySuspension {
         id: signed.says.id,
         entry: signed.says.entry.clone(),
@@ -213,6 +292,7 @@ fn taken(signed: &Signed<SuspensionPayload, Id>, now: Timestamp) -> EntrySuspens
         signers: signed.persons.clone(),
         received: now,
         text: signed.text.clone(),
+        keys: keys.iter().map(|key| HEXLOWER.encode(&key.0)).collect(),
         lifted: None,
     }
 }

@@ -187,7 +187,7 @@ pub fn standing(
 /// [`KeyRefusal`]
 pub fn admitted(entity: &Entity, peer: SpkiDigest) -> Result<CallerStanding, KeyRefusal> {
     let standing = standing(entity.register(), peer, entity.latest_time())?;
-    if !entity.suspends_nobody() && entity.suspended(&actor(entity.register(), peer)) {
+    if !entity.suspends_nobody() && entity.suspended(&actor(entity.register(), peer), peer) {
         return Err(KeyRefusal::Suspended);
     }
     Ok(standing)

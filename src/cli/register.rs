@@ -17,11 +17,13 @@ use super::assent::Assent;
 use super::check::summary;
 use super::inputs::{list_faults, parse_id};
 use super::signed_file::SignedFile;
-use crate::config::{ConfigError, NodeConfig, VaultConfig};
+use crate::config::{ConfigError, NodeConfig, RegisterFiles, VaultConfig};
 use crate::jws;
 use crate::keys::file::{read_signing_key, write_public};
 use crate::register::sign::{self, RegisterSignError, TYP};
-use crate::register::{self, Id, PinnedKey, Register, RegisterOpenError, RegisterPins};
+use crate::register::{
+    self, Id, PinnedKey, Register, RegisterOpenError, RegisterPins, WrittenRegister,
+};
 use crate::terminal::{CommandError, print, print_json};
 
 /// Sign, verify or show the register
@@ -91,6 +93,10 @@ pub struct RegisterSignArgs {
     /// before signing
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
+    /// The register that is in force, against which to show what changed [default: the newest one beside it
+    /// that was signed by enough]
+    #[arg(long, value_name = "FILE")]
+    since: Option<PathBuf>,
     #[command(flatten)]
     assent: Assent,
 }
@@ -217,26 +223,31 @@ fn show(args: &RegisterShowArgs) -> Result<(), CommandError> {
 fn sign(args: &RegisterSignArgs) -> Result<(), CommandError> {
     let (file, signatures) = (args.files.register(), args.files.signatures());
     let text = read(&file)?;
-    let register = register::parse(&text).map_err(|faults| faulty(&file, &faults))?;
+    let written = WrittenRegister::parse(text.clone()).map_err(|faults| faulty(&file, &faults))?;
+    let register = &written.register;
     let key = read_signing_key(&args.key).map_err(|error| {
         CommandError::new(
             error,
             "name the private register key: PKCS#8 PEM, mode 0600, owned by you",
         )
     })?;
-    let pins = match &args.config {
-        Some(config) => Some(pinned_by(config)?.pins),
-        None => None,
-    };
-    if let Some(pins) = &pins {
+    let config = args.config.as_deref().map(pinned_by).transpose()?;
+    let pins = config.as_ref().map(|config| &config.pins);
+    if let Some(pins) = pins {
         pinned(&args.kid, &key, pins)?;
     }
     let digest = HEXLOWER.encode(&register.digest);
-    let difference = difference(&args.files, &register)?;
+    refuse_reused_version(&args.files, register)?;
+    // Each signer sees it, whoever signed before, also where nobody is asked.
+    let _ = writeln!(
+        io::stderr(),
+        "{}",
+        difference(args, &written, config.as_ref())?
+    );
     args.assent.obtain_at_terminal(&format!(
-        "{}: {}\nsha256 {digest}\n{difference}Sign this?",
+        "{}: {}\nsha256 {digest}\nSign this?",
         file.display(),
-        summary(&register)
+        summary(register)
     ))?;
     // The lock lasts from reading to replacing, so that no other signature is lost.
     let held = match fs::exists(&signatures) {
@@ -275,7 +286,7 @@ fn sign(args: &RegisterSignArgs) -> Result<(), CommandError> {
         })?,
     }
     change::keep(&file, &text, register.version)?;
-    let missing = pins.map(|pins| missing(&pins, &signers(&signed)));
+    let missing = pins.map(|pins| missing(pins, &signers(&signed)));
     print(format_args!(
         "{}: signed by {}{}",
         signatures.display(),
@@ -284,16 +295,16 @@ fn sign(args: &RegisterSignArgs) -> Result<(), CommandError> {
     ))
 }
 
-/// What changed since the text that was signed before, for people. Refuses another text under a
-/// version that was signed.
-fn difference(files: &RegisterFileArgs, register: &Register) -> Result<String, CommandError> {
+/// Refuses another text under a version that was signed.
+fn refuse_reused_version(
+    files: &RegisterFileArgs,
+    register: &Register,
+) -> Result<(), CommandError> {
     let Some(before) = files.signed() else {
-        return Ok(String::new());
+        return Ok(());
     };
-    if before.digest == register.digest {
-        return Ok(String::new());
-    }
-    if before.deployment == register.deployment && register.version <= before.version {
+    let other = before.digest != register.digest && before.deployment == register.deployment;
+    if other && register.version <= before.version {
         let next = before.version + 1;
         return Err(CommandError::new(
             format_args!(
@@ -304,11 +315,37 @@ fn difference(files: &RegisterFileArgs, register: &Register) -> Result<String, C
             format_args!("write version = {next} into it"),
         ));
     }
-    let kept = change::signed_before(&files.register(), before.version, &before.digest);
-    Ok(kept.map_or_else(String::new, |kept| {
-        let changes = kept.difference(register);
-        format!("{}\n", change::words(&kept, register, &changes))
-    }))
+    Ok(())
+}
+
+/// What changes of the register that was last in force, for the person who signs.
+fn difference(
+    args: &RegisterSignArgs,
+    written: &WrittenRegister,
+    config: Option<&RegisterFiles>,
+) -> Result<String, CommandError> {
+    let base = match &args.since {
+        Some(file) => {
+            let known = WrittenRegister::parse(read(file)?);
+            let known = known.map_err(|faults| faulty(file, &faults))?;
+            let from = format!("version {}, {}", known.register.version, file.display());
+            Some(change::RegisterBase {
+                written: known,
+                from,
+            })
+        }
+        None => change::base_of(&args.files, &written.register, config),
+    };
+    Ok(match base {
+        Some(base) => {
+            let changes = base.written.difference(written);
+            let words = change::words(&base.written.register, &written.register, &changes);
+            format!("changes since {}:\n{words}", base.from)
+        }
+        None => "no earlier register is beside it to say what changed: `cloison register show` says what it is; \
+                 name the one in force with --since FILE"
+            .to_owned(),
+    })
 }
 
 /// Who of the pinned keys did not sign yet, and whether enough did.
@@ -460,7 +497,7 @@ fn verify(args: &RegisterVerifyArgs) -> Result<(), CommandError> {
 }
 
 /// The `[register]` section of a vault's or a node's configuration.
-fn pinned_by(config: &Path) -> Result<crate::config::RegisterFiles, CommandError> {
+fn pinned_by(config: &Path) -> Result<RegisterFiles, CommandError> {
     let wrong = |error: ConfigError| {
         CommandError::new(error, "`cloison check` lists every fault of the file")
     };

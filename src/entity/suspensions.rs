@@ -3,12 +3,13 @@
 
 use std::sync::{Arc, RwLock};
 
+use data_encoding::HEXLOWER;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::id::Id;
-use crate::register::Register;
+use crate::register::{Register, SpkiDigest};
 use crate::store::{Store, StoreError};
 use crate::system::lock::unpoisoned;
 
@@ -33,6 +34,12 @@ pub struct EntrySuspension {
     pub received: Timestamp,
     /// The statement as it was signed.
     pub text: String,
+    /// The certificates' keys that the entry had then (SHA-256 of the SubjectPublicKeyInfo, hex), so
+    /// that they stay out under another id too. In the store only, and not in its rows of earlier
+    /// versions.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schema(ignore)]
+    pub keys: Vec<String>,
     /// When it ended here, RFC 3339; absent while it lasts.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>)]
@@ -40,6 +47,22 @@ pub struct EntrySuspension {
 }
 
 impl EntrySuspension {
+    /// Whether it lasts and shuts out this entry: by its id, or by a key that the entry had.
+    pub(crate) fn shuts_out(&self, entry: &str, key: SpkiDigest) -> bool {
+        self.lifted.is_none() && (self.entry.as_str() == entry || self.has_key(key))
+    }
+
+    /// Whether the entry had this key when it was suspended.
+    pub(crate) fn has_key(&self, key: SpkiDigest) -> bool {
+        !self.keys.is_empty() && self.keys.contains(&HEXLOWER.encode(&key.0))
+    }
+
+    /// Whether a register has an entry of its id, or one with a key that it shuts out.
+    fn concerns(&self, register: &Register) -> bool {
+        let mut callers = register.callers();
+        callers.any(|(id, key)| *id == self.entry || self.has_key(key))
+    }
+
     /// The row's value.
     pub(crate) fn to_bytes(&self) -> Vec<u8> {
         serde_json::to_vec(self).expect("texts and times are JSON")
@@ -60,12 +83,12 @@ impl EntrySuspensions {
         Ok(Self(RwLock::new(Arc::new(all))))
     }
 
-    /// Those that end because a register no longer names the entry.
+    /// Those that end because a register has neither the entry nor a key that it had.
     pub(super) fn ended_by(&self, register: &Register, now: Timestamp) -> Vec<EntrySuspension> {
         let all = self.all();
         let ended = all
             .iter()
-            .filter(|row| row.lifted.is_none() && !register.has_caller(&row.entry));
+            .filter(|row| row.lifted.is_none() && !row.concerns(register));
         ended
             .cloned()
             .map(|row| EntrySuspension {

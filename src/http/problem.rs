@@ -226,6 +226,7 @@ problems! {
     RegisterRefused       409 "The register that lies there cannot come into force",
     UnknownRegister       404 "No such register was in force here, or it was not kept",
     RegisterMismatch      409 "Vault and node hold different registers",
+    WireVersion           409 "Vault and node are of versions that do not understand one another",
     OrderRevoked          403 "The order was revoked",
     OrderSuspended        403 "The order is suspended",
     UnknownOrder          404 "No order of that id was seen here",

@@ -39,11 +39,7 @@ pub(super) async fn list(State(entity): State<Arc<Entity>>, peer: Peer) -> HttpA
         peer,
         operations::SUSPENSION_LIST,
         permit,
-        move |_| {
-            Ok::<_, Refusal>(SuspensionAnswer {
-                suspended: entity.suspensions(),
-            })
-        },
+        move |_| Ok::<_, Refusal>(suspension::lasting(&entity)),
     )
     .await
 }

@@ -59,6 +59,9 @@ pub(super) fn advice(code: Code) -> &'static str {
         C::RegisterMismatch => {
             "vault and node hold different registers: give both the same signed one"
         }
+        C::WireVersion => {
+            "upgrade the side that the detail names: the vault first, then the nodes (docs/install.md#upgrade)"
+        }
         C::Sealed => "have the custodians unseal it: `cloison authority unseal`",
         C::ShareInvalid => {
             "bring the share file that was made for you, with your own client file, and check that it is not damaged"

@@ -32,6 +32,8 @@ mod restore;
 mod retire;
 mod rights;
 mod slow;
+mod soak;
 mod start;
 mod store_contract;
+mod stores;
 mod world;

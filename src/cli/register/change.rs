@@ -6,9 +6,12 @@ use std::path::{Path, PathBuf};
 use super::{RegisterFileArgs, RegisterSignArgs, faulty, read};
 use crate::cli::assent::Assent;
 use crate::cli::inputs::parse_id;
+use crate::config::RegisterFiles;
 use crate::http::tls::spki_digest_of_file;
 use crate::joining::{self, JoiningFault, fingerprint};
-use crate::register::{self, Id, Register, RegisterChange};
+use crate::register::{
+    self, Id, LEAST_BODIES, Register, RegisterChange, RegisterPins, WrittenRegister,
+};
 use crate::terminal::files::{read_text, replace_file};
 use crate::terminal::{CommandError, print, print_json};
 
@@ -75,8 +78,11 @@ pub(super) fn add(args: &RegisterAddArgs) -> Result<(), CommandError> {
         JoiningFault::Register(faults) => faulty(&args.register, &faults),
         fault => CommandError::new(fault, "correct the block; nothing was written"),
     })?;
-    let changes = merged.before.difference(&merged.register);
-    let shown = words(&merged.before, &merged.register, &changes);
+    let faults = |faults: Vec<register::Fault>| faulty(&args.register, &faults);
+    let was = WrittenRegister::parse(text.clone()).map_err(faults)?;
+    let will_be = WrittenRegister::parse(merged.text.clone()).map_err(faults)?;
+    let changes = was.difference(&will_be);
+    let shown = words(&was.register, &will_be.register, &changes);
     args.assent.obtain_at_terminal(&format!(
         "{shown}\nWrite this to {}?",
         args.register.display()
@@ -110,6 +116,7 @@ pub(super) fn add(args: &RegisterAddArgs) -> Result<(), CommandError> {
             file: Some(args.register.clone()),
             signatures: None,
         },
+        since: None,
         kid: kid.clone(),
         key: key.clone(),
         config: args.config.clone(),
@@ -120,17 +127,17 @@ pub(super) fn add(args: &RegisterAddArgs) -> Result<(), CommandError> {
 /// Says what changed from one register to another.
 pub(super) fn diff(args: &RegisterDiffArgs) -> Result<(), CommandError> {
     let parsed =
-        |file: &Path| register::parse(&read(file)?).map_err(|faults| faulty(file, &faults));
+        |file: &Path| WrittenRegister::parse(read(file)?).map_err(|faults| faulty(file, &faults));
     let (before, after) = (parsed(&args.before)?, parsed(&args.after)?);
     let changes = before.difference(&after);
     if args.json {
         return print_json(&serde_json::json!({
-            "before": before.version,
-            "after": after.version,
+            "before": before.register.version,
+            "after": after.register.version,
             "changes": changes,
         }));
     }
-    print(words(&before, &after, &changes))
+    print(words(&before.register, &after.register, &changes))
 }
 
 /// Prints the digest by which the register names a key.
@@ -158,8 +165,11 @@ pub(super) fn words(before: &Register, after: &Register, changes: &[RegisterChan
     if changes.is_empty() {
         text += "\n  nothing that a server reads changed";
     }
-    for RegisterChange { what, means } in changes {
+    for RegisterChange { what, says, means } in changes {
         let _ = write!(text, "\n  {what}");
+        for line in says {
+            let _ = write!(text, "\n      {line}");
+        }
         if let Some(means) = means {
             let _ = write!(text, "\n      {means}");
         }
@@ -182,12 +192,91 @@ pub(super) fn keep(register: &Path, text: &str, version: u64) -> Result<(), Comm
     replace_file(&kept, text.as_bytes())
 }
 
-/// The register whose text these signatures are over, if it was kept beside the register.
-pub(super) fn signed_before(register: &Path, version: u64, digest: &[u8; 32]) -> Option<Register> {
-    let text = read(&kept_path(register, version)).ok()?;
-    register::parse(&text)
-        .ok()
-        .filter(|register| register.digest == *digest)
+/// The register against which a signer is shown what changed.
+pub(super) struct RegisterBase {
+    /// What it said.
+    pub(super) written: WrittenRegister,
+    /// Where it was found, and whether it was signed by enough.
+    pub(super) from: String,
+}
+
+/// The newest earlier register that was signed by enough, among those kept beside this one and the one
+/// that a configuration names; else the newest earlier one at all. Without a configuration, two
+/// signatures are taken for enough.
+pub(super) fn base_of(
+    files: &RegisterFileArgs,
+    register: &Register,
+    config: Option<&RegisterFiles>,
+) -> Option<RegisterBase> {
+    let (file, signatures) = (files.register(), files.signatures());
+    let mut candidates = beside(&file, "toml");
+    candidates.extend(config.map(|config| config.file.clone()));
+    let mut signed = beside(&signatures, "");
+    signed.push(signatures);
+    signed.extend(config.map(|config| config.signatures.clone()));
+    let signed: Vec<_> = signed.iter().filter_map(|path| read(path).ok()).collect();
+    let mut known: Vec<(bool, RegisterBase)> = candidates
+        .into_iter()
+        .filter_map(|path| {
+            let written = WrittenRegister::parse(read(&path).ok()?).ok()?;
+            let earlier = written.register.deployment == register.deployment
+                && written.register.version < register.version;
+            if !earlier {
+                return None;
+            }
+            let pins = config.map(|config| &config.pins);
+            let whole = signed.iter().any(|jws| is_whole(&written, jws, pins));
+            let lack = if whole {
+                ""
+            } else {
+                ", which is not signed by enough: name the one in force with --since"
+            };
+            let from = format!(
+                "version {}, {}{lack}",
+                written.register.version,
+                path.display()
+            );
+            Some((whole, RegisterBase { written, from }))
+        })
+        .collect();
+    known.sort_by_key(|(whole, base)| (*whole, base.written.register.version));
+    known.pop().map(|(_, base)| base)
+}
+
+fn is_whole(written: &WrittenRegister, signatures: &str, pins: Option<&RegisterPins>) -> bool {
+    let text = written.text.as_bytes();
+    match pins {
+        Some(pins) => register::sign::verify(text, signatures, pins).is_ok(),
+        None => {
+            let stated = register::sign::stated(signatures);
+            stated.is_some_and(|stated| stated.digest == written.register.digest)
+                && super::signers(signatures).len() >= LEAST_BODIES
+        }
+    }
+}
+
+/// The files beside this one whose names begin with its stem (or, for no ending, its name).
+fn beside(file: &Path, ending: &str) -> Vec<PathBuf> {
+    let folder = file
+        .parent()
+        .filter(|folder| !folder.as_os_str().is_empty());
+    let name = if ending.is_empty() {
+        file.file_name()
+    } else {
+        file.file_stem()
+    };
+    let start = format!("{}.", name.unwrap_or_default().to_string_lossy());
+    let listed = std::fs::read_dir(folder.unwrap_or(Path::new(".")));
+    let fits = |path: &PathBuf| {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        name.starts_with(&start) && name.ends_with(ending)
+    };
+    let paths = listed
+        .into_iter()
+        .flatten()
+        .flatten()
+        .map(|entry| entry.path());
+    paths.filter(fits).collect()
 }
 
 impl RegisterFileArgs {
