@@ -136,7 +136,7 @@ impl LogParts {
         };
         let (held, _) = Checkpoint::read(note).ok()?;
         let is_present = !lost && held.origin == origin::origin(owner, row.shard);
-        is_present.then_some( TreeRow {
+        is_present.then_some(TreeRow {
             size: held.size,
             root: held.root,
             ..*row
