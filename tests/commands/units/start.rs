@@ -213,21 +213,13 @@ fn a_store_is_made_only_at_a_first_start_that_was_prepared() {
             );
         }
         // The second place's disk away, too.
-        std::fs::rename(
-            data.join(format!("{name}.checkpoint")),
-            world.path("checkpoint"),
-        )
-        .unwrap();
+        std::fs::rename(data.join(format!("{name}.place")), world.path("checkpoint")).unwrap();
         assert_eq!(world.try_start(side, &[]).unwrap_err().code, Some(75));
         std::fs::remove_dir(data.join(name)).unwrap();
         std::fs::rename(&away, data.join(name)).unwrap();
         let failed = world.try_start(side, &[]).unwrap_err();
         assert_eq!(failed.code, Some(75), "the second place alone: {failed}");
-        std::fs::rename(
-            world.path("checkpoint"),
-            data.join(format!("{name}.checkpoint")),
-        )
-        .unwrap();
+        std::fs::rename(world.path("checkpoint"), data.join(format!("{name}.place"))).unwrap();
         // A note that is left beside a store goes; the option is for one start.
         std::fs::write(&note, "").unwrap();
         world.start(side, &[]);
