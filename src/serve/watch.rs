@@ -90,7 +90,10 @@ fn show_log(log: &Log, cosigners: &Cosigners, readiness: &Readiness) {
         Some(why) => readiness.set("audit", format!("no checkpoint can be published: {why}")),
         None => readiness.clear("audit"),
     }
-    match cosigners.missing_quorum() {
+    let missing = cosigners.missing_quorum();
+    let silent = cosigners.silent_witnesses();
+    readiness.notice("witnesses", silent.filter(|_| missing.is_none()));
+    match missing {
         Some(why) => readiness.set("witnesses", why),
         None => readiness.clear("witnesses"),
     }
@@ -423,7 +426,7 @@ fn show_suspensions(suspended: &[EntrySuspension], readiness: &Readiness) {
         .iter()
         .map(|row| format!("{} ({})", row.entry, row.reason))
         .collect();
-    let what = (!said.is_empty()).then(|| format!("suspended: {}", said.join(", ")));
+    let what = (!said.is_empty()).then(|| said.join(", "));
     readiness.notice("suspended", what);
 }
 
