@@ -29,7 +29,7 @@ use jiff::civil::Date;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use ureq::Body;
-use ureq::http::Response;
+use ureq::http::{HeaderValue, Response};
 
 use agent::PinnedAgent;
 use entry_end::EntryEnd;
@@ -41,6 +41,8 @@ use crate::code::Code;
 use crate::config::ClientConfig;
 use crate::http::problem::ProblemBody;
 use crate::http::tls::TlsError;
+use crate::link::wire::{self, WIRE, WIRE_HEADER};
+use crate::refusal::Refusal;
 use crate::register::SpkiDigest;
 use crate::vault::QuotaLeft;
 
@@ -160,6 +162,9 @@ pub enum ClientError {
         /// The HTTP status.
         status: u16,
     },
+    /// The vault is of a version that this node would misread.
+    #[error("{0}")]
+    Wire(Refusal),
     /// The request could not be written as JSON: a bug of cloison.
     #[error("the request has no JSON form")]
     Request,
@@ -282,6 +287,25 @@ impl Client {
             .post(format!("{}{path}", self.base()))
             .content_type(content_type);
         self.finish(own, request.send(body), reply)
+    }
+
+    /// Posts a node's question, in JSON, and states the version of what is said to the vault, as the
+    /// answer has to.
+    ///
+    /// # Errors
+    /// All but [`ClientError::Setup`].
+    fn ask_as_node(&self, path: &str, body: &[u8], reply: &mut Vec<u8>) -> Result<(), ClientError> {
+        let PinnedAgent { agent, own, .. } = &*self.agent();
+        let request = agent
+            .post(format!("{}{path}", self.base()))
+            .header(WIRE_HEADER, WIRE.to_string())
+            .content_type(JSON);
+        let sent = request.send(body);
+        if let Ok(response) = &sent {
+            let stated = response.headers().get(WIRE_HEADER);
+            wire::check("vault", stated.map(HeaderValue::as_bytes)).map_err(ClientError::Wire)?;
+        }
+        self.finish(own, sent, reply)
     }
 
     /// As [`Client::post`], but any status is an answer and comes back.

@@ -140,6 +140,8 @@ codes! {
     LimitReached = "limit-reached",
     /// Vault and node hold different registers.
     RegisterMismatch = "register-mismatch",
+    /// Vault and node are of versions that do not understand one another.
+    WireVersion = "wire-version",
     /// The order was revoked.
     OrderRevoked = "order-revoked",
     /// The order is suspended.
@@ -222,6 +224,8 @@ codes! {
     Overloaded = "overloaded",
     /// No entry can be logged, so nothing is done.
     AuditUnavailable = "audit-unavailable",
+    /// Too few places off this machine hold the act yet.
+    JournalUnavailable = "journal-unavailable",
     /// The other entity (vault or node) does not answer, or gave no valid answer.
     PeerUnavailable = "peer-unavailable",
     /// The vault's proof that it logged the release does not hold, or its log is not the one that

@@ -14,6 +14,7 @@ mod suspensions;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, TryLockError};
+use std::time::Duration;
 
 use ed25519_dalek::VerifyingKey;
 use jiff::Timestamp;
@@ -37,6 +38,12 @@ pub use role::Role;
 pub(crate) use start::{EntityOpening, WriterParts};
 pub use suspensions::EntrySuspension;
 pub(crate) use suspensions::EntrySuspensions;
+
+/// How long an act waits for places.
+const PLACES: Duration = Duration::from_secs(5);
+
+/// What stands of an act that restricts while too few places hold it.
+pub(crate) const IN_FORCE: &str = "the act is in force here, and could be lost with this machine; ask again, or see to the places";
 
 /// One side of a deployment, serving under one register.
 ///
@@ -100,6 +107,18 @@ impl Entity {
         &self.core.committer
     }
 
+    /// What stops the process because of an error that another thread found. It does not keep this
+    /// side alive: the writer ends, and writes down what it has only counted, when the last owner
+    /// drops it.
+    pub(crate) fn stopper(&self) -> Box<dyn Fn(&StoreError) + Send + Sync> {
+        let core = Arc::downgrade(&self.core);
+        Box::new(move |error| {
+            if let Some(core) = core.upgrade() {
+                core.committer.poison(error);
+            }
+        })
+    }
+
     /// The time.
     pub fn now(&self) -> Timestamp {
         self.core.clock.now()
@@ -143,6 +162,18 @@ impl Entity {
     /// second.
     pub fn watch_space(&self, reserve: u64) {
         self.core.space.watch(&self.core.store, reserve);
+    }
+
+    /// Waits until enough places off this machine hold all that is durable here.
+    ///
+    /// # Errors
+    /// [`Code::JournalUnavailable`], with what `stands` until then.
+    pub(crate) fn wait_for_places(&self, stands: &'static str) -> Result<(), Refusal> {
+        if self.log().is_held(PLACES) {
+            return Ok(());
+        }
+        let why = format!("too few places off this machine hold the log so far: {stands}");
+        Err(Refusal::new(Code::JournalUnavailable, why).come_back_in(5))
     }
 
     /// How many mappings of a sector are stored, in all its epochs. `None` if there is no such

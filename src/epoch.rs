@@ -15,7 +15,7 @@ use crate::code::Code;
 use crate::commit::Change;
 use crate::keys::SectorRootKey;
 use crate::refusal::{Refusal, fault, not_logged};
-use crate::vault::{Epoch, SectorState, Terms, Vault, sector as epochs};
+use crate::vault::{Epoch, PendingAct, SectorState, Terms, Vault, sector as epochs};
 
 /// The context of an internal error in the log.
 const FAILED: &str = "epochs and their secrets";
@@ -86,7 +86,8 @@ pub struct AdvanceEpochRequest {
 /// # Errors
 /// [`Code::UnknownSector`]; [`Code::EpochNotCurrent`], [`Code::EpochOverlaps`];
 /// [`Code::ClockBehind`]; those of a statement, if it takes one; [`Code::Internal`] if a new secret
-/// cannot be stored; [`Code::AuditUnavailable`].
+/// cannot be stored; [`Code::AuditUnavailable`]; [`Code::JournalUnavailable`]: the epoch is stored
+/// then, and opens once the same call finds enough places.
 pub fn advance(
     vault: &Vault,
     permit: &OperatorPermit,
@@ -132,8 +133,19 @@ pub fn advance(
             .chain(mandate.as_ref().map(Mandate::change))
             .collect(),
     )?;
-    state.advance(epoch);
+    vault.take_effect(PendingAct {
+        what: advance_name(sector, how.from),
+        effect: Box::new({
+            let state = state.clone();
+            move |_| state.advance(epoch)
+        }),
+    })?;
     Ok(views(state, now))
+}
+
+/// The name of an advance among the acts that wait for places.
+fn advance_name(sector: &str, from: u32) -> String {
+    format!("epoch-advance {sector} {from}")
 }
 
 /// Whether this same call was carried out before: an answer can get lost, and a second advance

@@ -18,6 +18,7 @@
 //! | [`identifier`], [`pseudonym`], [`register`] | what the domain is: types that cannot be wrong |
 //! | [`keys`], [`seal`] | root secrets and the key schedule; the two envelopes |
 //! | [`store`] | rows behind one interface; the only room that knows RocksDB; sees sealed bytes, never a key |
+//! | [`journal`] | places that hold the log and its side records off the machine: writing one, reading one |
 //! | [`audit`], [`commit`] | audit entries, and the logs that they stand in; the one writer that makes effect and entry durable together |
 //! | [`entity`] | what vault and node both are: register, store, log, writer, clock, cosigners, the order lock; how it starts |
 //! | [`vault`], [`access`] | the vault's state; the authoriser, who alone makes permits |
@@ -67,6 +68,7 @@ pub mod id;
 pub mod identifier;
 pub mod inspection;
 pub mod joining;
+pub mod journal;
 pub mod json;
 pub mod jws;
 pub mod keys;

@@ -5,6 +5,8 @@
 //! the path and the answer ([`VaultQuestion`]). A trait with a method for each question would have
 //! to know the types of every use case.
 
+pub mod wire;
+
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use zeroize::Zeroizing;

@@ -149,6 +149,9 @@ impl<T: UnderRegister> RegisterReload<T> {
             .committer()
             .record(entity.now(), event, vec![], vec![rows.change()])
             .map_err(not_logged("the register before stays in force"))?;
+        entity.wait_for_places(
+            "the register before stays in force until the same call finds enough",
+        )?;
         // First the register, so that nobody is let in whom only the one before names.
         self.in_force.swap(next);
         entity.put_suspensions(lifted);

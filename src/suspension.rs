@@ -23,7 +23,7 @@ use crate::audit::AuditEvent;
 use crate::clock::day_of;
 use crate::code::Code;
 use crate::commit::Change;
-use crate::entity::{Entity, EntrySuspension};
+use crate::entity::{Entity, EntrySuspension, IN_FORCE};
 use crate::json::JsonObject;
 use crate::refusal::{Refusal, fault, not_logged};
 use crate::register::{Id, LEAST_BODIES, Register, SpkiDigest};
@@ -136,7 +136,8 @@ pub struct SuspensionAnswer {
 ///
 /// # Errors
 /// [`Code::StatementInvalid`], [`Code::RequestReplayed`], [`Code::ActRate`],
-/// [`Code::ClockBehind`] for a lift, [`Code::AuditUnavailable`].
+/// [`Code::ClockBehind`] for a lift, [`Code::AuditUnavailable`]; [`Code::JournalUnavailable`]: it is
+/// in force then.
 pub fn bring(
     entity: &Entity,
     permit: &SuspensionPermit,
@@ -179,6 +180,7 @@ pub fn bring(
         .record(now, event(&signed, permit), vec![], vec![write])
         .map_err(not_logged("nothing is done"))?;
     entity.put_suspensions(changed);
+    entity.wait_for_places(IN_FORCE)?;
     Ok(lasting(entity))
 }
 

@@ -8,6 +8,7 @@ mod blinding;
 mod counts;
 mod frozen;
 mod keeper;
+mod pending;
 mod quota;
 mod rebuild;
 pub(crate) mod sector;
@@ -46,6 +47,7 @@ use frozen::FrozenFacts;
 pub use keeper::KeeperCounts;
 pub(crate) use keeper::PauseGuard;
 use keeper::{Keeper, KeeperParts};
+pub(crate) use pending::PendingAct;
 pub use quota::{QuotaLeft, Quotas};
 pub use sector::{Epoch, SectorAdvance, SectorState, Terms};
 use sector::{SectorLoader, Sectors};
@@ -134,6 +136,8 @@ struct VaultCore {
     look_ups: Mutex<()>,
     epoch_changes: Mutex<()>,
     segment_changes: Mutex<()>,
+    /// What waits for places, under the lock of the epochs.
+    pending: Mutex<Option<PendingAct>>,
     former_segment_keys: OnceLock<Vec<VerifyingKey>>,
 }
 
@@ -230,6 +234,7 @@ impl Vault {
             look_ups: Mutex::default(),
             epoch_changes: Mutex::default(),
             segment_changes: Mutex::default(),
+            pending: Mutex::default(),
             former_segment_keys: OnceLock::new(),
         };
         Ok(Self {
@@ -282,11 +287,23 @@ impl Vault {
     }
 
     /// Taken for a change of epochs or secrets. A change of the register takes it too, because it
-    /// opens epochs.
+    /// opens epochs. An act that waits for places takes effect first.
     ///
     /// # Errors
-    /// [`Code::Overloaded`] when another register has come into force since this request began.
+    /// [`Code::Overloaded`] when another register has come into force since this request began;
+    /// [`Code::JournalUnavailable`].
     pub(crate) fn lock_epochs(&self) -> Result<MutexGuard<'_, ()>, Refusal> {
+        self.lock_and_settle().map(|(guard, _)| guard)
+    }
+
+    /// The same, and the name of the act that took effect.
+    pub(crate) fn lock_and_settle(&self) -> Result<(MutexGuard<'_, ()>, Option<String>), Refusal> {
+        let guard = self.lock_in_force()?;
+        let settled = self.settle()?;
+        Ok((guard, settled))
+    }
+
+    fn lock_in_force(&self) -> Result<MutexGuard<'_, ()>, Refusal> {
         let guard = intact(self.core.epoch_changes.lock());
         if self.is_in_force() {
             Ok(guard)

@@ -8,6 +8,7 @@
 mod append;
 mod publish;
 mod startup;
+mod year;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -23,24 +24,29 @@ use super::resume::{self, LostCheckpoint, OwnLog};
 use super::seen::{self, Onlooker, SeenCheckpoint};
 use super::shard_reader::ShardReader;
 use crate::audit::origin::{self, TrustedLogKey, owner_and_shard};
+use crate::journal::place::{JournalPlace, PlaceSource};
 use crate::jws::{self, JwsError};
 use crate::store::{Shard, Store, StoreError, TreeRow};
 use crate::tlog::checkpoint::Checkpoint;
-use crate::tlog::checkpoint_file::{CheckpointFile, CheckpointFileError};
+use crate::tlog::checkpoint_file::CheckpointFileError;
 use crate::tlog::tree::MerkleTree;
 use crate::tlog::witness::Witness;
 pub use append::Appender;
 use append::{end_of, year_of};
 pub use publish::EVERY;
 use startup::{rebuild, stored_checkpoint};
+use year::YearEnd;
 
 /// What a log needs beside its store.
 pub struct LogParts {
     /// Signs the checkpoints.
     pub key: SigningKey,
-    /// The second place: keeps the last checkpoint outside the store, as
-    /// [`checkpoint_file`](crate::tlog::checkpoint_file) explains.
-    pub second: Option<CheckpointFile>,
+    /// The second place: holds the log and its last checkpoint outside the store, as
+    /// [`journal`](crate::journal) explains.
+    pub second: Option<JournalPlace>,
+    /// How many places off this machine must hold an act before it counts as safe: 0, or 1 where
+    /// the second place is one.
+    pub places: usize,
     /// Those who are asked, when the log is opened, what they have seen of it.
     pub onlookers: Vec<Onlooker>,
     /// A loss after which the log may continue; without it, opening a log with a loss fails.
@@ -63,6 +69,7 @@ impl LogParts {
         Self {
             key,
             second: None,
+            places: 0,
             onlookers: vec![],
             resume: None,
         }
@@ -95,7 +102,7 @@ impl LogParts {
         own: OwnLog<'_>,
         state: &mut LogState,
     ) -> Result<Option<LostCheckpoint>, LogError> {
-        let Some(second) = &self.second else {
+        let Some(second) = self.second.as_ref().map(JournalPlace::checkpoint) else {
             return Ok(None);
         };
         state.second = second.load()?;
@@ -112,6 +119,53 @@ impl LogParts {
             });
         }
         Ok(lost)
+    }
+
+    /// As much of the present shard (`row`) as the checkpoint in the second place covers; `None`
+    /// where that is of an earlier shard, or of entries that are lost.
+    fn covered_by_second(
+        &self,
+        owner: &str,
+        row: &TreeRow,
+        state: &LogState,
+        lost: bool,
+    ) -> Option<TreeRow> {
+        let Some(note) = &state.second else {
+            let published = state.published.get(&row.shard);
+            return published.map(|published| published.tree);
+        };
+        let (held, _) = Checkpoint::read(note).ok()?;
+        let is_present = !lost && held.origin == origin::origin(owner, row.shard);
+        is_present.then(|| TreeRow {
+            size: held.size,
+            root: held.root,
+            ..*row
+        })
+    }
+
+    /// Makes the second place hold what the store has: the present shard as far as `present` says,
+    /// and all others.
+    fn complete_second(
+        &self,
+        store: &Store,
+        owner: &str,
+        present: Option<TreeRow>,
+    ) -> Result<(), LogError> {
+        let Some(second) = &self.second else {
+            return Ok(());
+        };
+        let mut older = store.trees()?;
+        older.retain(|tree| present.is_none_or(|present| present.shard != tree.shard));
+        Ok(second.complete(place_source(store, owner), &older, present)?)
+    }
+}
+
+/// What is written to the second place: a log in its store.
+fn place_source<'s>(store: &'s Store, owner: &'s str) -> PlaceSource<'s> {
+    PlaceSource {
+        store,
+        owner,
+        tree_at: |store, row, size| ShardReader::new(store, row, size).tree(),
     }
 }
 
@@ -224,7 +278,8 @@ pub struct Log {
     store: Arc<Store>,
     owner: String,
     key: SigningKey,
-    second: Option<CheckpointFile>,
+    second: Option<JournalPlace>,
+    places: usize,
     /// Held while the second place is changed and its new content noted.
     publishing: Mutex<()>,
     state: Mutex<LogState>,
@@ -236,6 +291,10 @@ pub struct Log {
 
 #[derive(Default)]
 struct LogState {
+    /// The tree of the last commit, once there was one.
+    durable: Option<TreeRow>,
+    /// Since when there are entries that no checkpoint covers.
+    behind: Option<Instant>,
     /// Durable trees that no checkpoint covers yet, at most one a shard, older shards first.
     heads: Vec<TreeRow>,
     /// By shard: the last checkpoint.
@@ -273,10 +332,13 @@ impl Log {
         let trees = store.trees()?;
         let (row, tree) = last_tree(&store, trees.last(), now)?;
         let mut state = LogState::default();
-        for tree in trees {
-            if let Some(published) = stored_checkpoint(&store, tree)? {
+        for tree in &trees {
+            if let Some(published) = stored_checkpoint(&store, *tree)? {
                 state.published.insert(tree.shard, Arc::new(published));
             }
+        }
+        if let Some(second) = &parts.second {
+            second.take_over()?;
         }
         let own = OwnLog {
             store: &store,
@@ -284,7 +346,14 @@ impl Log {
             key: &parts.key.verifying_key(),
         };
         let lost = parts.compare_seen(own, (row.shard, year_of(now)), &mut state)?;
-        let LogParts { key, second, .. } = parts;
+        let present = parts.covered_by_second(owner, &row, &state, lost.is_some());
+        parts.complete_second(&store, owner, present)?;
+        let LogParts {
+            key,
+            second,
+            places,
+            ..
+        } = parts;
         let (work, news) = (Condvar::new(), Condvar::new());
         let (state, publishing) = (Mutex::new(state), Mutex::new(()));
         let log = Arc::new(Self {
@@ -292,6 +361,7 @@ impl Log {
             owner: owner.to_owned(),
             key,
             second,
+            places,
             publishing,
             state,
             work,
@@ -303,13 +373,19 @@ impl Log {
                 .name("checkpoints".into())
                 .spawn(move || log.publish_until_the_end())
         };
+        let doubted_since = log.store.year_doubted()?;
+        let marked = Timestamp::from_millisecond(log.store.clock_mark()?).unwrap_or(now);
+        let last = if row.size > 0 { marked } else { now };
+        let ends = end_of(row.shard.year);
         let mut appender = Appender {
             origin: origin::origin(owner, row.shard).into(),
             log: log.clone(),
             shard: row.shard,
             first: row.first,
             tree,
-            ends: end_of(row.shard.year),
+            ends,
+            year_end: YearEnd::new(ends, last, doubted_since),
+            stored_doubt: doubted_since,
             head: row,
             opening: None,
             publisher: Some(publisher.map_err(LogError::Thread)?),
@@ -393,13 +469,38 @@ impl Log {
         receipt: &AuditReceipt,
         patience: Duration,
     ) -> Option<Arc<PublishedCheckpoint>> {
+        self.published_with(receipt.shard, receipt.index + 1, patience)
+    }
+
+    /// Waits until enough places hold all that is durable now. Always, where none is asked for.
+    pub fn is_held(&self, patience: Duration) -> bool {
+        let Some(head) = self.state().durable.filter(|_| self.places > 0) else {
+            return true;
+        };
+        // What is published lies in the second place.
+        self.published_with(head.shard, head.size, patience)
+            .is_some()
+    }
+
+    /// For how long there has been an entry that no place holds.
+    pub fn behind(&self) -> Option<Duration> {
+        self.state().behind.map(|since| since.elapsed())
+    }
+
+    /// Waits for a checkpoint of a shard over at least `size` entries.
+    fn published_with(
+        &self,
+        shard: Shard,
+        size: u64,
+        patience: Duration,
+    ) -> Option<Arc<PublishedCheckpoint>> {
         let end = Instant::now() + patience;
         let mut state = self.state();
         loop {
             let found = state
                 .published
-                .get(&receipt.shard)
-                .filter(|p| p.checkpoint.size > receipt.index);
+                .get(&shard)
+                .filter(|published| published.checkpoint.size >= size);
             if let Some(published) = found {
                 return Some(published.clone());
             }
@@ -445,7 +546,7 @@ impl Log {
     /// # Errors
     /// [`StoreError::SecondDisplaced`]
     pub fn look_at_second(&self) -> Result<(), StoreError> {
-        let Some(second) = &self.second else {
+        let Some(second) = self.second.as_ref().map(JournalPlace::checkpoint) else {
             return Ok(());
         };
         // While it is being changed, the change itself compares.

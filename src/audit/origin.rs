@@ -4,6 +4,7 @@ use ed25519_dalek::VerifyingKey;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
+pub use crate::journal::origin::{origin, owner_and_shard};
 use crate::store::Shard;
 use crate::tlog::note::Verifier;
 use crate::tlog::witness::KnownLogs;
@@ -13,22 +14,10 @@ const FIRST_YEAR: i32 = 2020;
 /// The most parts that a year's log may have: one, and one more for each restore.
 const MOST_PARTS: u16 = 64;
 
-/// The origin of a shard that an owner (`<deployment>/vault`, `<deployment>/node/<authority>`)
-/// writes.
-pub fn origin(owner: &str, shard: Shard) -> String {
-    format!("cloison/{owner}/{shard}")
-}
-
 /// The name under which an owner cosigns the other side's checkpoints. It signs with the key of its
 /// own checkpoints, but over another text.
 pub fn cosigner_name(owner: &str) -> String {
     format!("cloison/{owner}")
-}
-
-/// The owner and the shard that an origin of ours names.
-pub fn owner_and_shard(origin: &str) -> Option<(&str, Shard)> {
-    let (owner, shard) = origin.strip_prefix("cloison/")?.rsplit_once('/')?;
-    Some((owner, Shard::parse(shard)?))
 }
 
 /// A key that verifies a log's checkpoints.

@@ -130,7 +130,8 @@ pub(super) fn compare(
     let shard = own.shard(&checkpoint.origin);
     let shard =
         shard.ok_or_else(|| unusable(format!("it holds a checkpoint of {}", checkpoint.origin)))?;
-    let by = format!("the second place {}", place.path().display());
+    let folder = place.path().parent().unwrap_or(place.path());
+    let by = format!("the second place {}", folder.display());
     Ok(own.compare(by, (checkpoint, note), shard)?)
 }
 

@@ -12,7 +12,7 @@ use super::check::{Survey, is_node, open};
 use crate::certificates::TlsInspection;
 use crate::client::health;
 use crate::clock::{Clock as _, SystemClock};
-use crate::config::{NodeConfig, VaultConfig};
+use crate::config::{LogConfig, NodeConfig, VaultConfig};
 use crate::keys::memory;
 use crate::terminal::files::read_text;
 use crate::terminal::{CommandError, print, print_json};
@@ -272,16 +272,16 @@ fn of_config(path: &Path, findings: &mut Vec<DoctorFinding>) -> Result<(), Comma
     let text = read_text(path)?;
     let load = |error| CommandError::new(error, "correct the file: `cloison check`");
     let now = SystemClock.now();
-    let (health, survey) = if is_node(&text) {
+    let (health, log, survey) = if is_node(&text) {
         let config = NodeConfig::load(path).map_err(load)?;
         let register = open(&config.register).ok();
         let survey = Survey::of(&config.named_files(), register.as_ref(), now);
-        (config.health, survey)
+        (config.health, config.log, survey)
     } else {
         let config = VaultConfig::load(path).map_err(load)?;
         let register = open(&config.register).ok();
         let survey = Survey::of(&config.named_files(), register.as_ref(), now);
-        (config.health, survey)
+        (config.health, config.log, survey)
     };
     let called = path.display();
     let (files, secrets) = (
@@ -295,6 +295,7 @@ fn of_config(path: &Path, findings: &mut Vec<DoctorFinding>) -> Result<(), Comma
             .map(|fault| DoctorFinding::bad(files(), fault, "put it right: `cloison check`")),
     );
     certificate_findings(&called, &survey.tls, findings);
+    findings.push(place_finding(&called, &log));
     findings.extend(
         survey
             .custody
@@ -331,6 +332,19 @@ fn of_config(path: &Path, findings: &mut Vec<DoctorFinding>) -> Result<(), Comma
         ),
     });
     Ok(())
+}
+
+/// Whether places off this machine hold the log.
+fn place_finding(called: &impl Display, log: &LogConfig) -> DoctorFinding {
+    let what = format!("{called}: places");
+    match log.places {
+        0 => DoctorFinding::bad(
+            what,
+            "no place off this machine is waited for: what was acknowledged since the last backup, revocations too, is lost with it",
+            "put `[audit] second` on another machine and say so: `second-elsewhere = true`",
+        ),
+        places => DoctorFinding::good(what, format!("{places} must hold an act before it counts")),
+    }
 }
 
 /// The level that a running process says it has reached.

@@ -1,6 +1,6 @@
 //! The authority node's questions to the vault, over this client.
 
-use super::{Client, ClientError, JSON};
+use super::{Client, ClientError};
 use crate::link::{PostedQuestion, away, no_answer};
 use crate::refusal::Refusal;
 
@@ -8,7 +8,7 @@ impl Client {
     /// Posts a question of the node's; the JSON of the answer comes back.
     pub(super) fn post_question(&self, question: PostedQuestion<'_>) -> Result<Vec<u8>, Refusal> {
         let mut answer = Vec::new();
-        self.post(question.path, JSON, question.body, &mut answer)
+        self.ask_as_node(question.path, question.body, &mut answer)
             .map_err(|error| refusal(&error))?;
         Ok(answer)
     }
@@ -23,6 +23,7 @@ fn refusal(error: &ClientError) -> Refusal {
                 .retry_after
                 .map_or(refusal.clone(), |seconds| refusal.come_back_in(seconds))
         }
+        (ClientError::Wire(refusal), _) => refusal.clone(),
         (ClientError::Connection { .. }, _) => {
             tracing::debug!(%error, "the vault does not answer");
             away()

@@ -8,13 +8,18 @@ use ed25519_dalek::VerifyingKey;
 use super::value::{Count, Place};
 use super::witness::LogName;
 use super::{ClientConfig, client, optional_section};
-use crate::register::read::{Faults, TomlTable};
+use crate::register::read::{At, Faults, TomlTable};
 
 /// `[audit]` of a vault or a node.
 #[derive(Debug, Clone)]
 pub struct LogConfig {
-    /// A file on another disk than the store's that always holds the last checkpoint.
+    /// A folder on another disk than the store's that holds the log and its last checkpoint.
     pub second: Option<PathBuf>,
+    /// Whether that folder lies on another machine, so that it counts among `places`.
+    pub second_elsewhere: bool,
+    /// How many places off this machine must hold an act before it counts as safe. Default 1, or 0
+    /// where none could.
+    pub places: usize,
     /// Folder in which the last cosigned checkpoints of the other side's log are remembered; beside
     /// the store unless named.
     pub cosigned: Option<PathBuf>,
@@ -41,6 +46,8 @@ impl Default for LogConfig {
     fn default() -> Self {
         Self {
             second: None,
+            second_elsewhere: false,
+            places: 0,
             cosigned: None,
             required: 0,
             within: Duration::from_secs(60),
@@ -63,6 +70,8 @@ pub(super) fn read(
 
 fn log(table: &mut TomlTable<'_, '_>, folder: &Path, faults: &mut Faults) -> Option<LogConfig> {
     let second = table.optional::<Place>("second", faults);
+    let elsewhere = table.or("second-elsewhere", false, faults);
+    let places = places(table, second.is_some(), elsewhere.as_ref(), faults);
     let cosigned = table.optional::<Place>("cosigned", faults);
     let required = table.optional::<Count>("required", faults);
     let within = table.or("within-seconds", Count(60), faults);
@@ -104,9 +113,40 @@ fn log(table: &mut TomlTable<'_, '_>, folder: &Path, faults: &mut Faults) -> Opt
     }
     Some(LogConfig {
         second: second.map(|place| place.within(folder)),
+        second_elsewhere: elsewhere?.value,
+        places: places?,
         cosigned: cosigned.map(|place| place.within(folder)),
         required: required.map_or(0, |required| required.value.0),
         within: Duration::from_secs(within?.value.0 as u64),
         witnesses,
     })
+}
+
+/// `places`: no more than could hold the log.
+fn places(
+    table: &mut TomlTable<'_, '_>,
+    has_second: bool,
+    elsewhere: Option<&At<bool>>,
+    faults: &mut Faults,
+) -> Option<usize> {
+    let stated = table.optional::<Count>("places", faults);
+    let elsewhere = elsewhere?;
+    if elsewhere.value && !has_second {
+        let what = "`second-elsewhere` says where `second` lies, and there is no `second`";
+        faults.push(elsewhere.line, what, "second = \"FOLDER\"");
+        return None;
+    }
+    let able = usize::from(elsewhere.value);
+    let Some(stated) = stated else {
+        return Some(able.min(1));
+    };
+    if stated.value.0 > able {
+        let what = format!(
+            "`places` is {}, and {able} could hold the log off this machine",
+            stated.value.0
+        );
+        let instead = "`second-elsewhere = true` where `second` lies on another machine, or fewer";
+        faults.push(stated.line, what, instead);
+    }
+    Some(stated.value.0)
 }

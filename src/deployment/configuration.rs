@@ -110,8 +110,8 @@ sector = "{VAULT_SECRETS}/sector" # one file for each version: 1.secret, 2.secre
 store = "{VAULT_SECRETS}/store"
 journal = "{VAULT_SECRETS}/journal"
 
-[audit]                         # the last checkpoint, kept beside the store: put it on another disk or machine
-second = "data/vault.checkpoint"
+[audit]                         # the log once more, with what a restore needs: put it on another disk or machine
+second = "data/vault.place"
 {witness}
 [register]                      # believed only when `quorum` of these keys signed it, the commission's among them
 file = "register.toml"
@@ -155,8 +155,8 @@ audit = "secrets/authority/audit.secret"
 checkpoint = "secrets/authority/checkpoint.pem"
 journal = "secrets/authority/journal" # one file for each version
 
-[audit]                         # the last checkpoint, kept beside the store: put it on another disk or machine
-second = "data/node.checkpoint"
+[audit]                         # the log once more, with what a restore needs: put it on another disk or machine
+second = "data/node.place"
 {witness}
 [vault]                         # where releases come from
 url = {vault:?}

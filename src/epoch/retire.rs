@@ -18,6 +18,7 @@ use crate::access::SectorPermit;
 use crate::audit::AuditEvent;
 use crate::code::Code;
 use crate::commit::Change;
+use crate::entity::IN_FORCE;
 use crate::refusal::{Refusal, fault};
 use crate::store::{ChunkKey, MigrationRow, StoreError};
 use crate::vault::{SectorState, Vault};
@@ -102,6 +103,7 @@ pub fn retire(
     commit_retirement(vault, permit, &retired, &mandate, now)?;
     let _ = epoch.retired.set(now.as_second());
     vault.committer().small().forget(id);
+    vault.wait_for_places(IN_FORCE)?;
     Ok(retired)
 }
 

@@ -27,7 +27,7 @@ use crate::keys::SectorRootKey;
 use crate::keys::file::FileFault;
 use crate::refusal::{Refusal, fault};
 use crate::store::{EpochRow, StoreError};
-use crate::vault::{Vault, sector as epochs};
+use crate::vault::{PendingAct, Vault, sector as epochs};
 
 /// The versions of the sector secret.
 #[derive(Debug, Serialize, Deserialize, utoipa::ToSchema)]
@@ -110,12 +110,19 @@ pub fn list(vault: &Vault, _permit: &OperatorPermit) -> Result<Vec<SecretView>, 
     views(vault).map_err(fault(FAILED))
 }
 
+/// The name of a rotation among the acts that wait for places.
+const ROTATE: &str = "secret-rotate";
+
 /// Makes a new version for the next epochs, durably and logged.
 ///
 /// # Errors
 /// [`Code::SecretReadOnly`]; [`Code::AuditUnavailable`]; [`Code::Internal`].
 pub fn rotate(vault: &Vault, permit: &OperatorPermit) -> Result<Vec<SecretView>, Refusal> {
-    let _one_at_a_time = vault.lock_epochs()?;
+    let (_one_at_a_time, settled) = vault.lock_and_settle()?;
+    // The same call, asked again after it waited for places.
+    if settled.as_deref() == Some(ROTATE) {
+        return views(vault).map_err(fault(FAILED));
+    }
     let used = vault.store().all_epochs().map_err(fault(FAILED))?;
     let highest = highest(vault, &used).map_err(fault(FAILED))?;
     let read_only = || {
@@ -140,11 +147,14 @@ pub fn rotate(vault: &Vault, permit: &OperatorPermit) -> Result<Vec<SecretView>,
         },
         vec![],
     )?;
-    vault
-        .roots()
-        .write()
-        .expect("no panic under this lock")
-        .insert(version, SectorRootKey::new(&secret));
+    let root = SectorRootKey::new(&secret);
+    vault.take_effect(PendingAct {
+        what: ROTATE.to_owned(),
+        effect: Box::new(move |vault| {
+            let mut roots = vault.roots().write().expect("no panic under this lock");
+            roots.insert(version, root);
+        }),
+    })?;
     views(vault).map_err(fault(FAILED))
 }
 
@@ -202,6 +212,9 @@ pub fn retire(
         };
         commit(vault, event, vec![note, mandate.change()])?;
     }
+    vault.wait_for_places(
+        "the version is retired here, and is destroyed once the same call finds enough of them",
+    )?;
     Ok(destroy(vault, version))
 }
 

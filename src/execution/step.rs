@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::check_register;
 use crate::access::{BearerPermit, NodePermit};
 use crate::code::Code;
+use crate::entity::IN_FORCE;
 use crate::id::{from_hex, hex};
 use crate::link::{VaultLink, VaultQuestion};
 use crate::node::Node;
@@ -212,23 +213,22 @@ pub struct ActResponse {
 /// Takes an act at the vault.
 ///
 /// # Errors
-/// Those of [`Book::lodge`].
+/// Those of [`Book::lodge`]; [`Code::JournalUnavailable`]: the act is in force then.
 pub fn lodge_at_vault(
     vault: &Vault,
     permit: &BearerPermit,
     act: &str,
 ) -> Result<ActResponse, Refusal> {
-    Ok(ActResponse {
-        order: Book::from(vault).lodge(act, permit)?,
-        both: false,
-    })
+    let order = Book::from(vault).lodge(act, permit)?;
+    vault.wait_for_places(IN_FORCE)?;
+    Ok(ActResponse { order, both: false })
 }
 
 /// Takes an act at the node and sends it to the vault at once. It is in force at the node even if
 /// the vault does not answer.
 ///
 /// # Errors
-/// Those of [`Book::lodge`].
+/// Those of [`Book::lodge`]; [`Code::JournalUnavailable`]: the act is in force then.
 pub fn lodge_at_node(
     node: &Node,
     permit: &BearerPermit,
@@ -240,6 +240,7 @@ pub fn lodge_at_node(
     if let Err(refusal) = &both {
         tracing::warn!(code = %refusal.code(), "the vault does not have the act yet");
     }
+    node.wait_for_places(IN_FORCE)?;
     Ok(ActResponse {
         order,
         both: both.is_ok(),

@@ -101,7 +101,8 @@ pub(super) fn routes() -> OpenApiRouter<Arc<DataDoor>> {
     ),
     responses(
         (
-            status = 200, description = "The pseudonyms, in the order of the request", body = json::Pseudonyms,
+            status = 200, description = "The pseudonyms, in the order of the request",
+            content((json::Pseudonyms = "application/json"), (String = "text/plain")),
             headers(
                 ("ratelimit-policy" = String, description = "What the register grants the organisation: policy `second`, a bucket \
                     of ten seconds' worth, and policy `day`; `q` items in `w` seconds (draft-ietf-httpapi-ratelimit-headers-10)"),

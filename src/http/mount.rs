@@ -32,7 +32,7 @@ pub struct VaultRouters {
     pub control: Router,
 }
 
-/// Makes the vault's routers. Both serve the description of all operations.
+/// Makes the vault's routers. Each serves the description of its own operations.
 pub fn vault(
     door: Arc<DataDoor>,
     cosigning: Arc<CosignDoor>,
@@ -40,25 +40,21 @@ pub fn vault(
     backups: BackupDoor,
     readiness: Arc<Readiness>,
 ) -> VaultRouters {
-    let (vault, description) = (door.vault().clone(), description(&vault_api()));
-    let told = Router::from(status::routes()).with_state(StatusDoor::vault(&vault, readiness));
-    let pairs = Router::from(migrations::data_routes()).with_state(vault.clone());
-    let data = Router::from(data::routes())
-        .with_state(door)
-        .merge(pairs)
-        .merge(told.clone())
-        .merge(description.clone());
-    let audit = Router::from(entity_routes()).with_state(vault.entity());
-    let control = Router::from(vault_routes())
-        .with_state(vault)
-        .merge(audit)
-        .merge(Router::from(register::reload_routes()).with_state(register))
-        .merge(Router::from(backups::routes()).with_state(backups))
-        .merge(told)
-        .merge(cosign::router(cosigning));
+    let vault = door.vault().clone();
+    let told = StatusDoor::vault(&vault, readiness);
+    let data = DescribedRouter::of(DataInfo::openapi())
+        .with(data::routes(), door)
+        .with(migrations::data_routes(), vault.clone())
+        .with(status::routes(), told.clone());
+    let control = DescribedRouter::of(ControlInfo::openapi())
+        .with(entity_routes(), vault.entity())
+        .with(vault_routes(), vault)
+        .with(register::reload_routes(), register)
+        .with(backups::routes(), backups)
+        .with(status::routes(), told);
     VaultRouters {
-        data,
-        control: control.merge(description),
+        data: data.into_router(),
+        control: control.into_router().merge(cosign::router(cosigning)),
     }
 }
 
@@ -69,15 +65,50 @@ pub fn node(
     backups: BackupDoor,
     readiness: Arc<Readiness>,
 ) -> Router {
-    let told = Router::from(status::routes()).with_state(StatusDoor::node(&routes.node, readiness));
-    let audit = Router::from(entity_routes()).with_state(routes.node.entity());
-    Router::from(node_routes())
-        .with_state(routes)
-        .merge(audit)
-        .merge(Router::from(register::reload_routes()).with_state(register))
-        .merge(Router::from(backups::routes()).with_state(backups))
-        .merge(told)
-        .merge(description(&node_api()))
+    let told = StatusDoor::node(&routes.node, readiness);
+    DescribedRouter::of(NodeInfo::openapi())
+        .with(entity_routes(), routes.node.entity())
+        .with(node_routes(), routes)
+        .with(register::reload_routes(), register)
+        .with(backups::routes(), backups)
+        .with(status::routes(), told)
+        .into_router()
+}
+
+/// The routes of one listener, and their description: neither is there without the other.
+struct DescribedRouter {
+    router: Router,
+    api: utoipa::openapi::OpenApi,
+}
+
+impl DescribedRouter {
+    /// No route yet.
+    fn of(info: utoipa::openapi::OpenApi) -> Self {
+        Self {
+            router: Router::new(),
+            api: info,
+        }
+    }
+
+    /// Adds routes, which share a state.
+    fn with<S>(mut self, routes: OpenApiRouter<S>, state: S) -> Self
+    where
+        S: Clone + Send + Sync + 'static,
+    {
+        let (router, api) = routes.split_for_parts();
+        self.api.merge(api);
+        self.router = self.router.merge(router.with_state(state));
+        self
+    }
+
+    /// Adds the route that serves the description.
+    fn into_router(self) -> Router {
+        let text = Bytes::from(self.api.to_json().expect("the description is plain data"));
+        self.router.route(
+            "/openapi.json",
+            get(async move || body::reply("application/json", text)),
+        )
+    }
 }
 
 /// The routes of the vault's control listener, without [`entity_routes`].
@@ -112,12 +143,22 @@ fn entity_routes() -> OpenApiRouter<EntityInForce> {
 #[derive(OpenApi)]
 #[openapi(
     info(
-        title = "cloison vault",
-        description = "Sector pseudonyms, epochs, releases. TLS 1.3 with client certificates."
+        title = "cloison vault: data",
+        description = "Sector pseudonyms, for sector systems. TLS 1.3 with client certificates."
     ),
     components(schemas(super::problem::ProblemBody<'static>)),
 )]
-struct VaultInfo;
+struct DataInfo;
+
+#[derive(OpenApi)]
+#[openapi(
+    info(
+        title = "cloison vault: control",
+        description = "Epochs, releases, the audit log, for operators, authorities' nodes and auditors. TLS 1.3 with client certificates."
+    ),
+    components(schemas(super::problem::ProblemBody<'static>)),
+)]
+struct ControlInfo;
 
 #[derive(OpenApi)]
 #[openapi(
@@ -128,36 +169,3 @@ struct VaultInfo;
     components(schemas(super::problem::ProblemBody<'static>)),
 )]
 struct NodeInfo;
-
-/// Describes the vault's operations, on the data and control listeners.
-fn vault_api() -> utoipa::openapi::OpenApi {
-    let mut api = VaultInfo::openapi();
-    api.merge(data::routes().into_openapi());
-    api.merge(migrations::data_routes().into_openapi());
-    api.merge(vault_routes().into_openapi());
-    api.merge(register::reload_routes().into_openapi());
-    api.merge(backups::routes().into_openapi());
-    api.merge(entity_routes().into_openapi());
-    api.merge(status::routes().into_openapi());
-    api
-}
-
-/// Describes the authority node's operations.
-fn node_api() -> utoipa::openapi::OpenApi {
-    let mut api = NodeInfo::openapi();
-    api.merge(node_routes().into_openapi());
-    api.merge(register::reload_routes().into_openapi());
-    api.merge(backups::routes().into_openapi());
-    api.merge(entity_routes().into_openapi());
-    api.merge(status::routes().into_openapi());
-    api
-}
-
-/// The route that serves a description.
-fn description(api: &utoipa::openapi::OpenApi) -> Router {
-    let text = Bytes::from(api.to_json().expect("the description is plain data"));
-    Router::new().route(
-        "/openapi.json",
-        get(async move || body::reply("application/json", text)),
-    )
-}

@@ -226,6 +226,7 @@ problems! {
     RegisterRefused       409 "The register that lies there cannot come into force",
     UnknownRegister       404 "No such register was in force here, or it was not kept",
     RegisterMismatch      409 "Vault and node hold different registers",
+    WireVersion           409 "Vault and node are of versions that do not understand one another",
     OrderRevoked          403 "The order was revoked",
     OrderSuspended        403 "The order is suspended",
     UnknownOrder          404 "No order of that id was seen here",
@@ -262,6 +263,7 @@ problems! {
 
     Overloaded            503 "Too much work is waiting",
     AuditUnavailable      503 "Nothing can be logged now, so the request was not carried out",
+    JournalUnavailable    503 "Too few places off this machine hold the act yet",
     PeerUnavailable       502 "The other entity gave no valid answer",
     ProofInvalid          502 "The other entity did not prove that it logged this",
     CosignatureMissing    503 "The other entity has not cosigned the log recently",

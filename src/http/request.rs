@@ -28,6 +28,7 @@ use super::request_body::lend;
 use super::socket::SocketState;
 use crate::code::Code;
 use crate::entity::EntityInForce;
+use crate::link::wire::{self, WIRE, WIRE_HEADER};
 use crate::refusal::Refusal;
 
 /// Answers up to this many bytes are not charged separately.
@@ -107,6 +108,7 @@ pub(super) fn answer(
 ) -> impl Future<Output = Result<Response<Body>, Infallible>> + Send + use<> {
     let under_way = RequestUnderWay::begin(activity);
     let http1 = request.version() <= Version::HTTP_11;
+    let states_wire = request.headers().contains_key(WIRE_HEADER);
     let (request, rest) = lend(request);
     let (handler, caller) = (Arc::clone(handler), caller.clone());
     async move {
@@ -126,6 +128,9 @@ pub(super) fn answer(
         response
             .headers_mut()
             .insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        if states_wire {
+            response.headers_mut().insert(WIRE_HEADER, WIRE.into());
+        }
         handler.counts.count_answer(response.status().as_u16());
         drop(under_way);
         Ok(response)
@@ -150,13 +155,25 @@ async fn handle(
         Ok(standing) => standing,
         Err(refused) => return refuse(handler, caller, Refusal::from(refused).into()).await,
     };
-    let mut response = route(handler, caller, request).await;
+    let mut response = match speaks(request.headers()) {
+        Ok(()) => route(handler, caller, request).await,
+        Err(refused) => refuse(handler, caller, refused.into()).await,
+    };
     if let Some(until) = standing.and_then(|standing| standing.until)
         && let Ok(day) = HeaderValue::try_from(until.to_string())
     {
         response.headers_mut().insert(KEY_UNTIL, day);
     }
     response
+}
+
+/// Refuses a node of a version that this side would misread, or be misread by. Callers who state
+/// nothing are no nodes, or nodes of 0.1, whose questions are refused for their form.
+fn speaks(headers: &HeaderMap) -> Result<(), Refusal> {
+    match headers.get(WIRE_HEADER) {
+        Some(stated) => wire::check("node", Some(stated.as_bytes())),
+        None => Ok(()),
+    }
 }
 
 /// Refuses a request as a whole, and logs that.

@@ -34,6 +34,7 @@ use crate::access::RightsPermit;
 use crate::audit::{AuditEvent, EraseDetails, LogPosition};
 use crate::code::Code;
 use crate::commit::{Change, Committer};
+use crate::entity::IN_FORCE;
 use crate::keys::AuditKey;
 use crate::node::Node;
 use crate::pseudonym::ParsedPseudonym;
@@ -174,7 +175,7 @@ fn commit(
 /// # Errors
 /// [`Code::RightsInvalid`], [`Code::UnknownSector`], [`Code::RequestReplayed`],
 /// [`Code::ClockBehind`]; [`Code::AuditUnavailable`], [`Code::Overloaded`], [`Code::Internal`]:
-/// nothing was erased then.
+/// nothing was erased then. [`Code::JournalUnavailable`]: it was erased.
 pub fn at_vault(
     vault: &Vault,
     permit: &RightsPermit,
@@ -238,6 +239,7 @@ pub fn at_vault(
     told.try_iter()
         .flatten()
         .for_each(|(kind, small)| vault.committer().small().add(&kind, small));
+    vault.wait_for_places(IN_FORCE)?;
     Ok(receipt)
 }
 
@@ -266,5 +268,7 @@ pub fn at_node(node: &Node, permit: &RightsPermit, text: &str) -> Result<Erasure
         note(store, batch, &written);
         traces.destroy(store, batch);
     });
-    commit(node.committer(), change, &erasure, officers, permit, now)
+    let receipt = commit(node.committer(), change, &erasure, officers, permit, now)?;
+    node.wait_for_places(IN_FORCE)?;
+    Ok(receipt)
 }

@@ -10,6 +10,7 @@ use std::path::Path;
 use crate::config::LogConfig;
 use crate::deployment::WITNESS_NOTE;
 use crate::files::sync_folders_above;
+use crate::journal::place::JournalPlace;
 use crate::keys::file::write_public;
 use crate::store::{FirstStart, Store};
 use crate::terminal::CommandError;
@@ -31,11 +32,13 @@ pub(super) fn permit(
     }
     let first = FirstStart::permit(store, is_asked_for).map_err(absent)?;
     match &log.second {
-        Some(second) if !is_there && second.exists() => Err(absent(format_args!(
-            "there is no store at {}, and {} holds the last checkpoint of one that was there",
-            store.display(),
-            second.display()
-        ))),
+        Some(second) if !is_there && JournalPlace::holds_checkpoint(second) => {
+            Err(absent(format_args!(
+                "there is no store at {}, and {} holds the last checkpoint of one that was there",
+                store.display(),
+                second.display()
+            )))
+        }
         _ => Ok(first),
     }
 }

@@ -21,13 +21,13 @@ use crate::config::{ClientConfig, LogConfig, NodeConfig, VaultConfig, WatcherCon
 use crate::entity::{EntityInForce, EntrySuspension, InForce, Role};
 use crate::http::Readiness;
 use crate::http::cosign::CosignDoor;
+use crate::journal::place::JournalPlace;
 use crate::metrics::{Gauge, Registry};
 use crate::node::Node;
 use crate::register::{Id, Register};
 use crate::rights::erase::scrub;
-use crate::store::{Store, StoreError};
+use crate::store::Store;
 use crate::terminal::CommandError;
-use crate::tlog::checkpoint_file::CheckpointFile;
 use crate::tlog::note::{SignatureKind, Verifier};
 use crate::tlog::witness::Witness;
 use crate::vault::Vault;
@@ -79,10 +79,14 @@ pub fn onlookers(
 /// The parts that a log is opened with, but for its onlookers.
 pub(super) fn log_parts(key: SigningKey, config: &LogConfig) -> LogParts {
     LogParts {
-        second: config.second.clone().map(CheckpointFile::new),
+        second: config.second.clone().map(JournalPlace::new),
+        places: config.places,
         ..LogParts::new(key)
     }
 }
+
+/// How far the second place may be behind before that is said.
+const BEHIND: Duration = Duration::from_secs(60);
 
 /// Shows on `/readyz` what keeps the log from being published or cosigned.
 fn show_log(log: &Log, cosigners: &Cosigners, readiness: &Readiness) {
@@ -90,6 +94,11 @@ fn show_log(log: &Log, cosigners: &Cosigners, readiness: &Readiness) {
         Some(why) => readiness.set("audit", format!("no checkpoint can be published: {why}")),
         None => readiness.clear("audit"),
     }
+    let behind = log.behind().filter(|behind| *behind > BEHIND);
+    readiness.notice(
+        "journal",
+        behind.map(|behind| format!("the second place is {} s behind", behind.as_secs())),
+    );
     let missing = cosigners.missing_quorum();
     let silent = cosigners.silent_witnesses();
     readiness.notice("witnesses", silent.filter(|_| missing.is_none()));
@@ -134,10 +143,8 @@ fn cosigners(
     if quorum.required > 0 {
         log.prefer_cosigned();
     }
-    let writing = in_force.clone();
-    let rolled_back = move |error: &StoreError| writing.get().committer().poison(error);
     let clock = Arc::new(SystemClock);
-    let cosigners = Cosigners::new(watchers, quorum, clock, Box::new(rolled_back));
+    let cosigners = Cosigners::new(watchers, quorum, clock, entity.stopper());
     let asking = cosigners
         .start(log.clone())
         .map_err(|error| CommandError::new(error, "check the limits on threads"))?;

@@ -20,8 +20,9 @@ pub(super) fn check(store: &Path, log: &LogConfig) -> Result<(), CommandError> {
     may_fill("[store] path", store)?;
     may_fill("[audit] cosigned", &cosigned(log, store))?;
     match &log.second {
-        // Its folder must exist. Without it the other disk is not mounted, and a new folder would
-        // look like a first start.
+        Some(second) if second.is_dir() => may_write("[audit] second", second),
+        // The folder that it lies in must exist. Without it the other disk is not mounted, and a new
+        // folder would look like a first start.
         Some(second) => may_write("[audit] second", folder_of(second)),
         None => Ok(()),
     }

@@ -32,13 +32,23 @@ pub enum StoreError {
     #[error("the store at {0} is in use by another process; stop that one first")]
     InUse(PathBuf),
     /// Made by another version of cloison.
-    #[error("the store at {path} has format {found}, this cloison reads formats 1 to {FORMAT}")]
+    #[error(
+        "the store at {path} has format {found}, and this cloison ({}) reads formats 1 to {FORMAT}: {}", env!("CARGO_PKG_VERSION"), read_by(reader.as_ref())
+    )]
     Format {
         /// Where the store lies.
         path: PathBuf,
         /// The format it has.
         found: u32,
+        /// The oldest version that reads it, if the store says so.
+        reader: Option<String>,
     },
+    /// An earlier upgrade left its copy where another one would put its own.
+    #[error(
+        "a copy of a store lies at {0}, where the copy belongs that is made before this store is brought to a later format; \
+         delete it if it is no longer needed, or move it away"
+    )]
+    CopyInPlace(PathBuf),
     /// Another deployment's, or another entity's.
     #[error("the store at {path} belongs to {found}, not to {wanted}")]
     Foreign {
@@ -50,12 +60,16 @@ pub enum StoreError {
         wanted: String,
     },
     /// It has columns that this version does not know.
-    #[error("the store at {path} has columns that this cloison does not know ({}): a later version made it", found.join(", "))]
+    #[error(
+        "the store at {path} has columns that this cloison ({}) does not know ({}): {}", env!("CARGO_PKG_VERSION"), found.join(", "), read_by(reader.as_ref())
+    )]
     Columns {
         /// Where the store lies.
         path: PathBuf,
         /// The unknown columns.
         found: Vec<String>,
+        /// The oldest version that reads it, if the store says so.
+        reader: Option<String>,
     },
     /// Data files, but no file that says which of them count.
     #[error("the store at {0} has data files but no CURRENT file; restore it from a backup")]
@@ -140,5 +154,16 @@ impl StoreError {
             self,
             Self::InUse(_) | Self::Absent(_) | Self::Engine { full: true, .. }
         )
+    }
+}
+
+/// Says who reads a store that this version does not.
+fn read_by(reader: Option<&String>) -> String {
+    match reader {
+        Some(version) => format!(
+            "version {version} and later ones read it. Install that, or restore a backup from before it was brought there"
+        ),
+        None => "another version made it. Install that one, or restore a backup of this one's"
+            .to_owned(),
     }
 }

@@ -12,7 +12,7 @@ use super::fields::RowField;
 use super::rocks::RocksEngine;
 use super::rows::{ScanRange, ScanStep};
 use super::upgrade::FORMAT;
-use super::{Store, StoreError};
+use super::{Store, StoreError, restoring};
 
 /// A row of a store that is read whole.
 #[derive(Debug)]
@@ -41,11 +41,17 @@ impl Store {
         if !Self::is_there(path) {
             return Err(StoreError::Absent(path.to_owned()));
         }
+        if restoring::is_restoring(path) {
+            return Err(StoreError::Restoring(path.to_owned()));
+        }
         let store = Self::over(RocksEngine::open_alone_for_reading(path)?, path, None);
         let found = store.format()?;
         if found > FORMAT {
-            let path = path.to_owned();
-            return Err(StoreError::Format { path, found });
+            return Err(StoreError::Format {
+                path: path.to_owned(),
+                found,
+                reader: store.oldest_reader()?,
+            });
         }
         Ok(store)
     }

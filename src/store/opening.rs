@@ -4,10 +4,9 @@ use std::path::Path;
 use std::sync::atomic::AtomicBool;
 
 use super::columns::META;
-use super::fields::RowField as _;
 use super::place::StorePlace;
 use super::rocks::RocksEngine;
-use super::upgrade::{self, FORMAT};
+use super::upgrade;
 use super::{RowBatch, Store, StoreError, restoring, snapshot};
 
 impl Store {
@@ -52,6 +51,13 @@ impl Store {
         let place = StorePlace::of(path).map_err(unusable)?;
         let store = Self::over(engine, path, Some(place));
         store.claim(owner)?;
+        for copy in Self::upgrade_copies(path) {
+            tracing::warn!(
+                copy = %copy.display(),
+                "the copy that was made before the store was brought to a later format is still there, and holds what was erased since: \
+                 delete it when this version has proved itself"
+            );
+        }
         Ok(store)
     }
 
@@ -86,7 +92,7 @@ impl Store {
                 return Err(META.corrupt());
             }
             let mut batch = RowBatch::default();
-            self.put(&mut batch, META, b"format", &FORMAT.bytes());
+            upgrade::put_format(self, &mut batch);
             self.put(&mut batch, META, b"owner", owner.as_bytes());
             return self.commit(batch);
         };

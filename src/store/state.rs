@@ -1,6 +1,7 @@
 //! Single facts that must not roll back: sectors, epochs, frozen facts, quotas, the register, the
 //! clock.
 
+use jiff::Timestamp;
 use uuid::Uuid;
 
 use super::columns::{EPOCH, EpochRow, FROZEN, META, QUOTA, SECTOR};
@@ -116,6 +117,28 @@ impl Store {
     /// [`StoreError::Engine`], [`StoreError::Corrupt`].
     pub fn clock_mark(&self) -> Result<i64, StoreError> {
         Ok(self.meta::<i64>(b"clock")?.unwrap_or(0))
+    }
+
+    /// Since when a clock that jumped shows a time after the year of the log's last shard.
+    ///
+    /// # Errors
+    /// As [`Store::clock_mark`].
+    pub fn year_doubted(&self) -> Result<Option<Timestamp>, StoreError> {
+        let since = self.meta::<i64>(b"year-doubted")?;
+        Ok(since.and_then(|since| Timestamp::from_millisecond(since).ok()))
+    }
+
+    /// Notes that time, or that there is none.
+    pub fn put_year_doubted(&self, batch: &mut RowBatch, since: Option<Timestamp>) {
+        match since {
+            Some(since) => self.put(
+                batch,
+                META,
+                b"year-doubted",
+                &since.as_millisecond().bytes(),
+            ),
+            None => self.delete(batch, META, b"year-doubted"),
+        }
     }
 
     /// Notes the time of a commit (Unix milliseconds).

@@ -29,6 +29,9 @@ pub(super) fn advice(code: Code) -> &'static str {
             "name a purpose with --purpose that the register lists for the sector and this client"
         }
         C::QuotaExceeded | C::Overloaded | C::AuditUnavailable => "try again a little later",
+        C::JournalUnavailable => {
+            "see to the places of the log (`[audit]`; /readyz says `journal`), and make the same call again"
+        }
         C::TooLarge => "send less at once: a smaller --batch",
         C::DomainClosed => "the named epoch or period is over: leave it out to use the present one",
         C::Irreversible => {
@@ -55,6 +58,9 @@ pub(super) fn advice(code: Code) -> &'static str {
         C::UnknownRegister => "`cloison register history` lists those that were in force",
         C::RegisterMismatch => {
             "vault and node hold different registers: give both the same signed one"
+        }
+        C::WireVersion => {
+            "upgrade the side that the detail names: the vault first, then the nodes (docs/install.md#upgrade)"
         }
         C::Sealed => "have the custodians unseal it: `cloison authority unseal`",
         C::ShareInvalid => {

@@ -67,6 +67,7 @@ impl From<ClientError> for CommandError {
             ClientError::Answer { .. } => {
                 "check that `url` in the client file leads to a cloison listener of the right kind"
             }
+            ClientError::Wire(_) => "upgrade the side that it names: docs/install.md#upgrade",
             ClientError::Request => return Self::bug(error),
             ClientError::Problem(problem) => {
                 let known = problem.known();

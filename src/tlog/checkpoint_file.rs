@@ -75,6 +75,20 @@ impl CheckpointFile {
     /// [`CheckpointFileError::Changed`] if the content is not `old`; [`CheckpointFileError::Io`],
     /// also if its disk is not mounted.
     pub fn swap(&self, old: Option<&[u8]>, new: &[u8]) -> Result<(), CheckpointFileError> {
+        self.swap_after(old, new, || Ok(()))
+    }
+
+    /// The same; `before` is done under the lock, once the content is known to be `old`, and before
+    /// it changes.
+    ///
+    /// # Errors
+    /// As [`CheckpointFile::swap`]; an error of `before` is one of [`CheckpointFileError::Io`].
+    pub fn swap_after(
+        &self,
+        old: Option<&[u8]>,
+        new: &[u8],
+        before: impl FnOnce() -> io::Result<()>,
+    ) -> Result<(), CheckpointFileError> {
         // Checked first, so that nothing is created in the folder of an unmounted disk.
         self.held()?;
         let name = |end: &str| {
@@ -97,7 +111,9 @@ impl CheckpointFile {
         if self.held()?.as_deref() != old {
             return Err(CheckpointFileError::Changed(self.path.clone()));
         }
-        put_in_place(&name(".new"), &self.path, new, 0o600).map_err(|error| self.io(error))
+        before()
+            .and_then(|()| put_in_place(&name(".new"), &self.path, new, 0o600))
+            .map_err(|error| self.io(error))
     }
 
     /// Whether the content is `wanted`.

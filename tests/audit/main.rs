@@ -13,6 +13,7 @@ mod forged;
 mod inspection;
 mod large;
 mod live;
+mod places;
 mod rights;
 mod rollback;
 mod seen;

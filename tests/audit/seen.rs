@@ -10,8 +10,8 @@ use super::common::{Door, QUORUM, Side, World, plain_get};
 use super::witnesses::{copy, eventually, shown};
 
 /// Everything that a side keeps on its disks, beside its configuration.
-const VAULT: [&str; 3] = ["data/vault", "data/vault.checkpoint", "data/vault.cosigned"];
-const NODE: [&str; 3] = ["data/node", "data/node.checkpoint", "data/node.cosigned"];
+const VAULT: [&str; 3] = ["data/vault", "data/vault.place", "data/vault.cosigned"];
+const NODE: [&str; 3] = ["data/node", "data/node.place", "data/node.cosigned"];
 
 /// Copies the machine's image of a side into the folder `image`, or brings it back.
 fn image(world: &World, places: [&str; 3], image: &str, bring_back: bool) {

@@ -15,6 +15,7 @@ use cloison::clock::{Clock, FixedClock};
 use cloison::code::Code;
 use cloison::commit::small::SmallChunks;
 use cloison::commit::{Committer, WriterSeals};
+use cloison::journal::place::JournalPlace;
 use cloison::keys::{JournalSecret, Key};
 use cloison::seal::journal::JournalCipher;
 use cloison::store::index::Index;
@@ -23,11 +24,11 @@ use cloison::tlog::checkpoint_file::CheckpointFile;
 use jiff::Timestamp;
 
 use super::forge::{entries, findings, key};
-use super::witnesses::eventually;
+use super::witnesses::{copy, eventually};
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
-struct Writing {
+pub struct Writing {
     log: Arc<Log>,
     committer: Committer,
     clock: Arc<FixedClock>,
@@ -37,7 +38,7 @@ fn at(time: &str) -> Timestamp {
     time.parse().unwrap()
 }
 
-fn open(
+pub fn open(
     store: &Path,
     time: &str,
     second: Option<&Path>,
@@ -53,7 +54,7 @@ fn open_with(
     resume: bool,
     poisoned: Option<Sender<String>>,
 ) -> Result<Writing, LogError> {
-    let second = second.map(|path| CheckpointFile::new(path.to_owned()));
+    let second = second.map(|path| JournalPlace::new(path.to_owned()));
     let resume = resume.then_some(KnownLoss::AfterRestore);
     open_parts(
         store,
@@ -69,7 +70,7 @@ fn open_with(
 
 fn with_second(second: &Path) -> LogParts {
     LogParts {
-        second: Some(CheckpointFile::new(second.to_owned())),
+        second: Some(JournalPlace::new(second.to_owned())),
         ..LogParts::new(key())
     }
 }
@@ -107,7 +108,17 @@ fn open_parts(
 }
 
 impl Writing {
-    fn write(&self, count: u64) -> Shard {
+    /// Writes state, which side records tell of.
+    pub fn write_state(&self, count: u32) {
+        for n in 0..count {
+            let change = move |store: &Store, batch: &mut RowBatch| {
+                store.put_quota_used(batch, "organisation", n, 7);
+            };
+            self.committer.change_unlogged(Box::new(change)).unwrap();
+        }
+    }
+
+    pub fn write(&self, count: u64) -> Shard {
         let mut last = None;
         for n in 0..count {
             let event = AuditEvent::Refuse {
@@ -196,8 +207,14 @@ fn a_year_ends_and_the_next_one_begins_with_its_last_checkpoint() {
         300
     );
     drop(writing);
-    // Years without an entry have no shard; a year may end while nothing runs.
+    // Years without an entry have no shard. Years that end while nothing runs look like a clock that
+    // jumps: it is believed after a month.
     let writing = open(&store, "2030-06-01T00:00:00Z", None, false).unwrap();
+    assert_eq!(writing.write(5), Shard::of(2027));
+    drop(writing);
+    let writing = open(&store, "2030-06-20T00:00:00Z", None, false).unwrap();
+    assert_eq!(writing.write(5), Shard::of(2027));
+    writing.clock.set(at("2030-07-02T00:00:00Z"));
     assert_eq!(writing.write(5), Shard::of(2030));
     drop(writing);
     let report = good(&store);
@@ -212,7 +229,7 @@ fn a_year_ends_and_the_next_one_begins_with_its_last_checkpoint() {
             ("cloison/test/vault/2026", 300, None),
             (
                 "cloison/test/vault/2027",
-                12,
+                22,
                 Some("cloison/test/vault/2026")
             ),
             (
@@ -223,6 +240,34 @@ fn a_year_ends_and_the_next_one_begins_with_its_last_checkpoint() {
         ]
     );
     assert_eq!(report.logs[1].events["continue"], 1);
+}
+
+/// A clock that is in 2031 for one start, and for a while of another, ends no year: shards only
+/// follow one another, so that all entries until 2031 would lie in that year's.
+#[test]
+fn a_clock_that_was_years_ahead_does_not_put_the_log_into_a_far_year() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = folder.path().join("store");
+    drop(open(&store, "2026-11-22T12:00:00Z", None, false).map(|writing| writing.write(3)));
+    for jump in ["2031-03-01T00:00:00Z", "2031-03-01T00:05:00Z"] {
+        let writing = open(&store, jump, None, false).unwrap();
+        assert_eq!(writing.write(3), Shard::of(2026));
+        drop(writing);
+        let writing = open(&store, "2026-11-22T13:00:00Z", None, false).unwrap();
+        assert_eq!(writing.write(3), Shard::of(2026));
+        writing.clock.set(at("2031-03-01T00:00:00Z"));
+        assert_eq!(writing.write(3), Shard::of(2026));
+        // And years back.
+        writing.clock.set(at("2019-03-01T00:00:00Z"));
+        assert_eq!(writing.write(3), Shard::of(2026));
+    }
+    let writing = open(&store, "2026-12-31T23:59:59Z", None, false).unwrap();
+    assert_eq!(writing.write(3), Shard::of(2026));
+    writing.clock.set(at("2027-01-01T00:00:00Z"));
+    assert_eq!(writing.write(3), Shard::of(2027));
+    drop(writing);
+    let report = good(&store);
+    assert_eq!(report.logs.len(), 2);
 }
 
 #[test]
@@ -277,14 +322,6 @@ fn a_damaged_tree_is_refused_at_start() {
     );
 }
 
-fn copy(from: &Path, to: &Path) {
-    std::fs::create_dir_all(to).unwrap();
-    for entry in from.read_dir().unwrap() {
-        let entry = entry.unwrap();
-        std::fs::copy(entry.path(), to.join(entry.file_name())).unwrap();
-    }
-}
-
 #[test]
 fn a_restored_store_notices_and_goes_on_only_when_told() {
     let folder = tempfile::tempdir().unwrap();
@@ -297,7 +334,7 @@ fn a_restored_store_notices_and_goes_on_only_when_told() {
     open(&store, time, Some(&second), false).unwrap().write(300);
     copy(&store, &backup);
     open(&store, time, Some(&second), false).unwrap().write(50);
-    let published = String::from_utf8(std::fs::read(&second).unwrap()).unwrap();
+    let published = String::from_utf8(std::fs::read(second.join("checkpoint")).unwrap()).unwrap();
     assert!(
         published.starts_with("cloison/test/vault/2026\n350\n"),
         "{published}"
@@ -310,7 +347,7 @@ fn a_restored_store_notices_and_goes_on_only_when_told() {
     };
     let why = refused.to_string();
     assert!(
-        why.contains("covers 350 entries of cloison/test/vault/2026, and this store has only 300"),
+        why.contains("over 350 entries of cloison/test/vault/2026, and this store has only 300"),
         "{why}"
     );
     // It does not either with 350 other entries.
@@ -376,7 +413,7 @@ fn a_lost_second_place_is_not_taken_for_a_first_use() {
     let (store, second) = (folder.path().join("store"), folder.path().join("second"));
     let time = "2026-11-22T12:00:00Z";
     open(&store, time, Some(&second), false).unwrap().write(30);
-    std::fs::remove_file(&second).unwrap();
+    std::fs::remove_dir_all(&second).unwrap();
     let Err(refused) = open(&store, time, Some(&second), false) else {
         panic!("it opened")
     };
@@ -423,8 +460,8 @@ fn a_second_place_that_is_gone_or_holds_another_checkpoint_is_noticed_without_tr
     let folder = tempfile::tempdir().unwrap();
     let (store, place) = (folder.path().join("store"), folder.path().join("elsewhere"));
     std::fs::create_dir(&place).unwrap();
+    let writing = open(&store, "2026-11-22T12:00:00Z", Some(&place), false).unwrap();
     let second = place.join("checkpoint");
-    let writing = open(&store, "2026-11-22T12:00:00Z", Some(&second), false).unwrap();
     writing.log.look_at_second().unwrap();
     writing.write(2);
     writing.log.look_at_second().unwrap();
@@ -578,10 +615,11 @@ fn two_writers_of_one_log_are_noticed() {
     let (sender, receiver) = channel();
     let first = open_with(&one, time, Some(&second), false, Some(sender)).unwrap();
     first.write(1);
+    let second = second.join("checkpoint");
     let last = std::fs::read(&second).unwrap();
     // A clone that is one entry behind is stopped at its start; one that began before runs into the
     // other's checkpoint.
-    assert!(open(&two, time, Some(&second), false).is_err());
+    assert!(open(&two, time, second.parent(), false).is_err());
     CheckpointFile::new(second)
         .swap(Some(&last), b"another writer's")
         .unwrap();

@@ -319,7 +319,7 @@ fn a_vault_that_lost_entries_is_noticed_by_the_node_which_opens_again_when_that_
             .contains("is not the one that was published"),
         "{failed}"
     );
-    let second = world.path("data/vault.checkpoint");
+    let second = world.path("data/vault.place/checkpoint");
     let remembered = fs::read(&second).unwrap();
     fs::remove_file(&second).unwrap();
     let failed = world.try_start(Side::Vault, &[]).unwrap_err();
@@ -567,7 +567,12 @@ pub fn copy(from: &Path, to: &Path) {
     fs::create_dir_all(to).unwrap();
     for entry in from.read_dir().unwrap() {
         let entry = entry.unwrap();
-        fs::copy(entry.path(), to.join(entry.file_name())).unwrap();
+        let (from, to) = (entry.path(), to.join(entry.file_name()));
+        if from.is_dir() {
+            copy(&from, &to);
+        } else {
+            fs::copy(from, to).unwrap();
+        }
     }
 }
 

@@ -1,10 +1,12 @@
-//! Web pages of other origins, in a browser that holds somebody's certificate and shows it to
-//! whatever asks.
+//! Headers that decide before a request is read: those of web pages of other origins, in a browser that
+//! holds somebody's certificate and shows it to whatever asks; and the version that a node states.
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 
 use serde_json::json;
+
+use cloison::link::wire::{OLDEST_WIRE, WIRE, WIRE_HEADER};
 
 use crate::common::{Door, Side, World, batch_path, request};
 
@@ -99,4 +101,43 @@ fn a_page_in_a_browser_does_nothing_and_is_in_the_log() {
             "{who}"
         );
     }
+}
+
+#[test]
+fn a_node_of_a_version_too_far_apart_is_refused_by_name_and_told_ours() {
+    let mut world = World::new();
+    let ask = |wire: &[(&str, &str)]| {
+        let headers = [&[("content-type", "application/json")], wire].concat();
+        let bytes = request("POST", "/v1/releases", &headers, b"{}");
+        let reply = world.send("node", Door::Control, &bytes);
+        let told = reply.headers.iter().find(|(name, _)| name == WIRE_HEADER);
+        let told = told.map(|(_, value)| value.clone());
+        (
+            reply.status,
+            reply.code(),
+            told,
+            reply.json()["detail"].to_string(),
+        )
+    };
+    let ours = Some(WIRE.to_string());
+    let later = (WIRE + 1).to_string();
+    for (stated, remedy) in [
+        ("1", "upgrade the node"),
+        (&later, "upgrade this side"),
+        ("", "is no version"),
+        ("2, 2", "is no version"),
+    ] {
+        let (status, code, told, detail) = ask(&[(WIRE_HEADER, stated)]);
+        assert_eq!((status, code.as_str()), (409, "wire-version"), "{stated}");
+        assert_eq!(told, ours);
+        assert!(detail.contains(remedy), "{stated}: {detail}");
+    }
+    // Ours, and the oldest that we speak too, go on to the question.
+    for stated in [WIRE, OLDEST_WIRE] {
+        let (_, code, told, _) = ask(&[(WIRE_HEADER, &stated.to_string())]);
+        assert_eq!((code.as_str(), told), ("malformed-body", ours.clone()));
+    }
+    assert_eq!(ask(&[]).2, None, "those who state nothing are told nothing");
+    world.stop();
+    assert!(world.refusals(Side::Vault, "court", "request", "wire-version") > 0);
 }

@@ -161,11 +161,7 @@ fn check_reads_what_it_opens() {
         fs::Permissions::from_mode(0o644),
     )
     .unwrap();
-    world.replace(
-        "vault.toml",
-        "data/vault.checkpoint",
-        "nowhere/vault.checkpoint",
-    );
+    world.replace("vault.toml", "data/vault.place", "nowhere/vault.place");
     let (_, faults, exit) = check(&world, &["vault.toml"]);
     assert_eq!(exit, Some(1));
     for fault in [
@@ -174,7 +170,7 @@ fn check_reads_what_it_opens() {
         "checkpoint.pem: is not an Ed25519 private key in PKCS#8 PEM",
         "vault.key: is not the key of the certificate ",
         "store/1.secret: has mode 0644 and must have 0600",
-        "nowhere/vault.checkpoint: there is no folder ",
+        "nowhere/vault.place: there is no folder ",
     ] {
         assert!(faults.contains(fault), "{fault:?} is not in:\n{faults}");
     }

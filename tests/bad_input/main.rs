@@ -6,6 +6,8 @@
 //! Real processes, real TLS, the real store; what is left is read from the stores when the
 //! processes have ended.
 
+#[path = "../common/actors.rs"]
+mod actors;
 #[path = "../common/mod.rs"]
 mod common;
 
@@ -14,6 +16,7 @@ mod browsers;
 mod certificates;
 mod checks;
 mod command_line;
+mod described;
 mod domains;
 mod fairness;
 mod items;

@@ -103,7 +103,7 @@ fn cloison(arguments: &[&Path]) -> Output {
 }
 
 /// Exports the store and says what the command printed.
-fn export(store: &Path, out: &Path) -> Value {
+pub fn export(store: &Path, out: &Path) -> Value {
     let output = cloison(&["--store".as_ref(), store, "--out".as_ref(), out]);
     assert!(
         output.status.success(),
@@ -128,30 +128,50 @@ fn interpreter() -> PathBuf {
     PathBuf::from(String::from_utf8(made.stdout).unwrap().trim())
 }
 
-/// Runs the independent reader.
+/// What the independent reader is given beside the export.
+pub struct ReaderKeys {
+    pub sector: String,
+    pub store_secrets: PathBuf,
+    pub authority_secret: PathBuf,
+    pub audit_secret: PathBuf,
+    /// Public, in hexadecimal digits.
+    pub segment_key: String,
+}
+
+impl ReaderKeys {
+    /// Runs the independent reader.
+    pub fn open(&self, export: &Path, texts: &[&str]) -> Output {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+        Command::new(interpreter())
+            .env("PYTHONDONTWRITEBYTECODE", "1")
+            .arg(root.join("tests/independent/open_export.py"))
+            .arg(export)
+            .args(["--sector", &self.sector, "--segment-key", &self.segment_key])
+            .arg("--store-secrets")
+            .arg(&self.store_secrets)
+            .arg("--authority-secret")
+            .arg(&self.authority_secret)
+            .arg("--audit-secret")
+            .arg(&self.audit_secret)
+            .args(texts)
+            .output()
+            .unwrap()
+    }
+}
+
 fn open_export(export: &Path, sector: &str, texts: &[&str]) -> Output {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let secrets = VaultConfig::load(&deployment().join("vault.toml"))
         .unwrap()
         .secrets;
     let segment_key = read_signing_key(&secrets.segment.at).unwrap();
-    let sector = register().sector(sector).unwrap().uuid.to_string();
-    Command::new(interpreter())
-        .env("PYTHONDONTWRITEBYTECODE", "1")
-        .arg(root.join("tests/independent/open_export.py"))
-        .arg(export)
-        .args(["--sector", &sector])
-        .arg("--store-secrets")
-        .arg(&secrets.store.at)
-        .arg("--authority-secret")
-        .arg(authority_secret())
-        .arg("--audit-secret")
-        .arg(&secrets.audit.at)
-        .arg("--segment-key")
-        .arg(HEXLOWER.encode(segment_key.verifying_key().as_bytes()))
-        .args(texts)
-        .output()
-        .unwrap()
+    let keys = ReaderKeys {
+        sector: register().sector(sector).unwrap().uuid.to_string(),
+        store_secrets: secrets.store.at,
+        authority_secret: authority_secret(),
+        audit_secret: secrets.audit.at,
+        segment_key: HEXLOWER.encode(segment_key.verifying_key().as_bytes()),
+    };
+    keys.open(export, texts)
 }
 
 fn authority_secret() -> PathBuf {
@@ -162,7 +182,7 @@ fn authority_secret() -> PathBuf {
     deposit.at.clone()
 }
 
-fn results(output: &Output) -> Vec<Value> {
+pub fn results(output: &Output) -> Vec<Value> {
     let text = std::str::from_utf8(&output.stdout).unwrap();
     let results: Vec<_> = text
         .lines()

@@ -48,20 +48,21 @@ use sha2::{Digest, Sha256};
 
 use super::world::id;
 
-fn secret(byte: u8) -> Key {
+pub fn secret(byte: u8) -> Key {
     Key::take(&mut [byte; 32])
 }
 
-/// The sector secrets of this test: the first is there, more are counted up.
-struct Shelf;
+/// The sector secrets of this test: so many are there, more are counted up.
+struct Shelf(u8);
 
 impl SectorSecretStore for Shelf {
     fn load(&self) -> Result<Vec<(u32, SectorSecret)>, FileError> {
-        Ok(vec![(1, SectorSecret(secret(3)))])
+        let all = (1..=self.0).map(|version| (version.into(), SectorSecret(secret(2 + version))));
+        Ok(all.collect())
     }
 
     fn create(&self, used: u32) -> Result<(u32, SectorSecret), FileError> {
-        Ok((used + 1, SectorSecret(secret(4))))
+        Ok((used + 1, SectorSecret(secret(3 + used as u8))))
     }
 
     fn destroy(&self, _: u32) -> Result<(), FileError> {
@@ -69,15 +70,15 @@ impl SectorSecretStore for Shelf {
     }
 }
 
-fn now() -> Timestamp {
+pub fn now() -> Timestamp {
     "2026-11-22T12:00:00Z".parse().unwrap()
 }
 
-fn person(name: &str) -> SigningKey {
+pub fn person(name: &str) -> SigningKey {
     SigningKey::from_bytes(&Sha256::digest(format!("cloison order vectors: {name}")).into())
 }
 
-fn fixed_register() -> Register {
+pub fn fixed_register(version: u64) -> Register {
     let public =
         AuthorityPrivateKey::derive(&AuthoritySecret(secret(6)), "court-2026", Suite::X25519)
             .public()
@@ -86,7 +87,8 @@ fn fixed_register() -> Register {
     let text = include_str!("register.toml").replace("@AUTHORITY@", &HEXLOWER.encode(&public));
     let text = text
         .replace("@FATIMA@", &public_of("fatima"))
-        .replace("@GHITA@", &public_of("ghita"));
+        .replace("@GHITA@", &public_of("ghita"))
+        .replace("\nversion = 7\n", &format!("\nversion = {version}\n"));
     let mut register = register::parse(&text).unwrap_or_else(|faults| panic!("{faults:#?}"));
     register.commission = vec![PinnedKey {
         id: id("cndp"),
@@ -98,15 +100,14 @@ fn fixed_register() -> Register {
 
 const ORDER: &str = "7f4df9b1-77f5-4fb6-9a4e-0f2a8a5b6c3d";
 
-/// A store with at least one row in every column: what the vault writes when it does each thing
-/// once.
-fn write(path: &Path) -> Vec<u8> {
+/// Opens a store of this test with so many sector secrets.
+pub fn open(path: &Path, versions: u8, register: Register) -> Vault {
     let secrets = VaultSecrets {
         identity: IdentitySecret(secret(1)),
         audit: AuditSecret(secret(2)),
         store: vec![(1, StoreSecret(secret(5)))],
         journal: vec![(1, JournalSecret(secret(9)))],
-        sector: Box::new(Shelf),
+        sector: Box::new(Shelf(versions)),
         segment: SigningKey::from_bytes(&[7; 32]),
         log: LogParts::new(SigningKey::from_bytes(&[8; 32])),
     };
@@ -118,14 +119,20 @@ fn write(path: &Path) -> Vec<u8> {
     let clock = Arc::new(FixedClock::at(now()));
     let open = Vault::open(
         &home,
-        fixed_register(),
+        register,
         secrets,
         &[],
         clock,
         &|_| {},
         Box::new(|_| {}),
     );
-    let vault = open.unwrap();
+    open.unwrap_or_else(|error| panic!("{error}"))
+}
+
+/// A store with at least one row in every column: what the vault writes when it does each thing
+/// once.
+pub fn write(path: &Path) -> Vec<u8> {
+    let vault = open(path, 1, fixed_register(7));
 
     let permit = access::tokenize(
         &vault,
@@ -583,6 +590,8 @@ fn a_store_of_format_1_gets_its_orders_keyed_by_authority_also_after_a_kill_half
         back_to_format_1(&path, is_old);
         assert_ne!(rows(&path), expected);
         drop(Store::open(&path, "format/vault").unwrap());
+        // Each round is an upgrade of its own, and makes its copy.
+        std::fs::remove_dir_all(folder.path().join("store.format-1")).unwrap();
         assert!(
             rows(&path) == expected,
             "every row is where format 2 has it"
@@ -668,26 +677,7 @@ fn tiles_byte_for_byte() {
     write(&path);
     let rows_before = rows(&path);
     assert!(rows_before.iter().all(|row| row.0 != "audit-tile"));
-    let secrets = VaultSecrets {
-        identity: IdentitySecret(secret(1)),
-        audit: AuditSecret(secret(2)),
-        store: vec![(1, StoreSecret(secret(5)))],
-        journal: vec![(1, JournalSecret(secret(9)))],
-        sector: Box::new(BothVersions),
-        segment: SigningKey::from_bytes(&[7; 32]),
-        log: LogParts::new(SigningKey::from_bytes(&[8; 32])),
-    };
-    let clock = Arc::new(FixedClock::at(now()));
-    let vault = Vault::open(
-        &VaultHome::unbounded(&path),
-        fixed_register(),
-        secrets,
-        &[],
-        clock,
-        &|_| {},
-        Box::new(|_| {}),
-    )
-    .unwrap();
+    let vault = open(&path, 2, fixed_register(7));
     for n in 0..256 {
         let event = AuditEvent::Refuse {
             actor: n.to_string(),
@@ -720,26 +710,6 @@ fn tiles_byte_for_byte() {
         })
         .collect();
     assert_eq!(tiles[0].2, leaves);
-}
-
-/// After an epoch with a secret of its own there are two.
-struct BothVersions;
-
-impl SectorSecretStore for BothVersions {
-    fn load(&self) -> Result<Vec<(u32, SectorSecret)>, FileError> {
-        Ok(vec![
-            (1, SectorSecret(secret(3))),
-            (2, SectorSecret(secret(4))),
-        ])
-    }
-
-    fn create(&self, _: u32) -> Result<(u32, SectorSecret), FileError> {
-        unreachable!("no epoch is opened")
-    }
-
-    fn destroy(&self, _: u32) -> Result<(), FileError> {
-        unreachable!("no version is retired")
-    }
 }
 
 /// Reads off the front.

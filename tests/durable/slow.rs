@@ -278,11 +278,7 @@ fn a_second_place_that_cannot_be_written() {
         ..Setup::default()
     });
     fs::create_dir(world.path("elsewhere")).unwrap();
-    world.replace(
-        "vault.toml",
-        "data/vault.checkpoint",
-        "elsewhere/vault.checkpoint",
-    );
+    world.replace("vault.toml", "data/vault.place", "elsewhere/vault.place");
     world.start(Side::Vault, &[]);
     world.start(Side::Node, &[]);
     let health = world.health_pseudonyms(&["AB1"]);
@@ -303,7 +299,7 @@ fn a_second_place_that_cannot_be_written() {
     fs::rename(world.path("gone"), world.path("elsewhere")).unwrap();
     world.reidentify(&order, "health", &health).ok();
     world.stop();
-    let kept = world.read("elsewhere/vault.checkpoint");
+    let kept = world.read("elsewhere/vault.place/checkpoint");
     assert_eq!(
         kept.lines().nth(1).unwrap(),
         world.entries(Side::Vault).len().to_string(),

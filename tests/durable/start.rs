@@ -58,9 +58,22 @@ fn another_format_is_refused_and_left_alone() {
             format.to_be_bytes(),
         )
         .unwrap();
+        db.put_cf(
+            db.cf_handle("state-meta").unwrap(),
+            b"oldest-reader",
+            "9.8.7",
+        )
+        .unwrap();
         drop(db);
         match Store::open(&path, "durable/vault") {
-            Err(StoreError::Format { found, .. }) => assert_eq!(found, format),
+            Err(error @ StoreError::Format { found, .. }) => {
+                assert_eq!(found, format);
+                let said = error.to_string();
+                assert!(
+                    said.contains("version 9.8.7 and later ones read it"),
+                    "{said}"
+                );
+            }
             _ => panic!("another format was opened"),
         }
         let db = raw(&path);
@@ -80,9 +93,18 @@ fn unknown_columns_are_refused() {
     drop(Store::open(&path, "durable/vault").unwrap());
     let mut db = raw(&path);
     db.create_cf("state-links", &Options::default()).unwrap();
+    db.put_cf(
+        db.cf_handle("state-meta").unwrap(),
+        b"oldest-reader",
+        "9.8.7",
+    )
+    .unwrap();
     drop(db);
     match Store::open(&path, "durable/vault") {
-        Err(StoreError::Columns { found, .. }) => assert_eq!(found, ["state-links"]),
+        Err(StoreError::Columns { found, reader, .. }) => {
+            assert_eq!(found, ["state-links"]);
+            assert_eq!(reader.as_deref(), Some("9.8.7"));
+        }
         Err(error) => panic!("{error}"),
         Ok(_) => panic!("a store with unknown columns was opened"),
     }

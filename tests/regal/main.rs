@@ -16,6 +16,7 @@ mod kill;
 mod life;
 mod migrate;
 mod people;
+mod places;
 mod proxy;
 mod rate;
 mod reload;

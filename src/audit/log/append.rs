@@ -3,12 +3,14 @@
 
 use std::sync::Arc;
 use std::thread::JoinHandle;
+use std::time::Instant;
 
 use jiff::Timestamp;
 use jiff::civil::date;
 use jiff::tz::TimeZone;
 
 use super::Log;
+use super::year::YearEnd;
 use crate::audit::origin;
 use crate::audit::{AuditEvent, AuditReceipt};
 use crate::seal::journal::NamingEntry;
@@ -41,8 +43,12 @@ pub struct Appender {
     pub(super) first: u64,
     pub(super) tree: MerkleTree,
     pub(super) ends: Timestamp,
+    /// Whether the clock is believed when it shows a time after `ends`.
+    pub(super) year_end: YearEnd,
     /// The tree after the last commit.
     pub(super) head: TreeRow,
+    /// Since when the store says that the clock is doubted.
+    pub(super) stored_doubt: Option<Timestamp>,
     /// The entry that the shard must begin with.
     pub(super) opening: Option<AuditEvent>,
     pub(super) publisher: Option<JoinHandle<()>>,
@@ -62,10 +68,10 @@ impl Appender {
         }
     }
 
-    /// Ends the shard if its year is over. Returns the entry that must be appended before any
-    /// other.
+    /// Ends the shard if its year is over by a clock that is believed ([`YearEnd`]). Returns the entry
+    /// that must be appended before any other.
     pub fn turn(&mut self, now: Timestamp) -> Option<AuditEvent> {
-        if now >= self.ends {
+        if self.year_end.is_over(self.ends, now) {
             // A shard without entries has no checkpoint to hand on, and nobody can tell it from a
             // shard that never existed.
             let closed = (self.tree.size() > 0).then(|| {
@@ -95,6 +101,7 @@ impl Appender {
         self.shard = shard;
         self.origin = origin::origin(&self.log.owner, shard).into();
         self.ends = end_of(shard.year);
+        self.year_end.begin();
         self.head = self.row();
     }
 
@@ -119,6 +126,10 @@ impl Appender {
                 store.put_tile(batch, self.shard, id.level, id.index, &tile_bytes(hashes));
             });
         }
+        if self.stored_doubt != self.year_end.doubted_since() {
+            self.stored_doubt = self.year_end.doubted_since();
+            store.put_year_doubted(batch, self.stored_doubt);
+        }
         if !entries.is_empty() {
             self.head = self.row();
             store.put_tree(batch, self.head);
@@ -130,6 +141,8 @@ impl Appender {
     pub fn durable(&self) {
         let head = self.head;
         let mut state = self.log.state();
+        state.durable = Some(head);
+        state.behind.get_or_insert_with(Instant::now);
         match state.heads.last_mut() {
             Some(last) if last.shard == head.shard => *last = head,
             _ if head.size > 0 => state.heads.push(head),

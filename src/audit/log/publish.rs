@@ -1,10 +1,10 @@
-//! The thread that signs checkpoints over durable entries. A checkpoint is in the second place
-//! before it is published.
+//! The thread that signs checkpoints over durable entries. A checkpoint is in the second place, with
+//! all that it covers, before it is published.
 
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::{Log, PublishedCheckpoint};
+use super::{Log, PublishedCheckpoint, place_source};
 use crate::audit::origin;
 use crate::store::TreeRow;
 use crate::tlog::checkpoint::Checkpoint;
@@ -67,8 +67,11 @@ impl Log {
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
         if let Some(second) = &self.second {
-            let old = self.state().second.clone();
-            second.swap(old.as_deref(), note.as_bytes())?;
+            let (old, source) = (
+                self.state().second.clone(),
+                place_source(&self.store, &self.owner),
+            );
+            second.publish(source, &tree, (old.as_deref(), note.as_bytes()))?;
         }
         let published = Arc::new(PublishedCheckpoint {
             checkpoint,
@@ -78,6 +81,11 @@ impl Log {
         let mut state = self.state();
         state.second = Some(published.note.clone().into_bytes());
         state.trouble = None;
+        if state.durable.is_none_or(|durable| durable == tree) {
+            state.behind = None;
+        } else {
+            state.behind = Some(Instant::now());
+        }
         state.unstored.insert(tree.shard, published.clone());
         state.published.insert(tree.shard, published);
         self.news.notify_all();

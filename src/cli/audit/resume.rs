@@ -18,6 +18,7 @@ use crate::clock::{Clock as _, SystemClock};
 use crate::commit::small::SmallChunks;
 use crate::commit::{Committer, WriterSeals};
 use crate::config::{ClientConfig, LogConfig, NodeConfig, VaultConfig};
+use crate::journal::place::JournalPlace;
 use crate::keys::custody::{Deposit, Keyring};
 use crate::keys::file::SecretKind;
 use crate::keys::sector_secrets::read_journal;
@@ -27,7 +28,6 @@ use crate::store::index::Index;
 use crate::store::{Store, StoreError};
 use crate::terminal::files::read_text;
 use crate::terminal::{CommandError, print, print_json};
-use crate::tlog::checkpoint_file::CheckpointFile;
 use crate::tlog::witness::CheckpointSubmission;
 
 /// How long writing the entry may take.
@@ -174,7 +174,7 @@ impl ResumePlace {
             link: Box::new(HandedCheckpoint(note)),
         }));
         let parts = LogParts {
-            second: named.log.second.clone().map(CheckpointFile::new),
+            second: named.log.second.clone().map(JournalPlace::new),
             onlookers,
             resume: known,
             ..LogParts::new(key)

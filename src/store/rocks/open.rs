@@ -7,7 +7,8 @@ use rocksdb::{Cache, ColumnFamilyDescriptor, DB, ErrorKind, IteratorMode, Option
 use super::lock::StoreLock;
 use super::{RocksEngine, direct, failed, options, wal};
 use crate::store::StoreError;
-use crate::store::columns::{AUDIT_TREE, COLUMNS};
+use crate::store::columns::{AUDIT_TREE, COLUMNS, META};
+use crate::store::upgrade::{READER_ROW, version_name};
 
 /// The column that every RocksDB has.
 const DEFAULT: &str = "default";
@@ -107,6 +108,7 @@ impl RocksEngine {
         Err(StoreError::Columns {
             path: path.to_owned(),
             found,
+            reader: oldest_reader(path),
         })
     }
 
@@ -186,6 +188,16 @@ fn files_ending(folder: &Path, ends: &[&str]) -> impl Iterator<Item = PathBuf> {
         file.extension()
             .is_some_and(|end| ends.iter().any(|known| end == *known))
     })
+}
+
+/// The oldest version that reads a store with columns that this one does not know, if it says so.
+fn oldest_reader(path: &Path) -> Option<String> {
+    let mut options = options::of_reading();
+    options.create_if_missing(false);
+    let columns = [DEFAULT, META.name.as_str()];
+    let db = DB::open_cf_for_read_only(&options, path, columns, false).ok()?;
+    let value = db.get_cf(db.cf_handle(META.name.as_str())?, READER_ROW);
+    version_name(&value.ok()??)
 }
 
 /// Whether RocksDB's default column is empty, as in every store of ours: our rows lie in columns of

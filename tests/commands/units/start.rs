@@ -164,11 +164,7 @@ fn a_file_that_cannot_be_opened_is_no_lost_write() {
 #[test]
 fn a_second_place_whose_folder_is_away_may_come_back() {
     let mut world = World::asleep();
-    world.replace(
-        "vault.toml",
-        "data/vault.checkpoint",
-        "other-disk/vault.checkpoint",
-    );
+    world.replace("vault.toml", "data/vault.place", "other-disk/vault.place");
     let failed = world.try_start(Side::Vault, &[]).unwrap_err();
     assert_eq!(failed.code, Some(75), "{failed}");
     assert!(

@@ -1,0 +1,59 @@
+//! Places that hold the log off its machine: entries and side records, under the log's last
+//! checkpoint, so that a store that is restored from a backup can be brought to the present.
+//!
+//! | module | what it does |
+//! |---|---|
+//! | [`origin`] | the names of cloison's logs |
+//! | `segment` | the files of a place: their bytes |
+//! | [`place`] | writing a place, before a checkpoint over its entries leaves |
+//! | [`read`] | reading a place, as far as its checkpoint goes, and checking all of it |
+//!
+//! ```text
+//! PLACE/checkpoint                        the last checkpoint; changes by compare-and-swap only
+//! PLACE/2026/00000000000000000000.journal the entries of a shard from that index on
+//! ```
+
+pub mod origin;
+pub mod place;
+pub mod read;
+mod segment;
+
+use std::path::{Path, PathBuf};
+
+use crate::store::Shard;
+
+/// The name of a place's checkpoint.
+const CHECKPOINT: &str = "checkpoint";
+/// The ending of a segment's name.
+const ENDING: &str = ".journal";
+
+/// The folder of a shard's segments.
+fn shard_folder(place: &Path, shard: Shard) -> PathBuf {
+    place.join(shard.to_string())
+}
+
+/// The segment of a shard that begins with that entry.
+fn segment_path(folder: &Path, base: u64) -> PathBuf {
+    folder.join(format!("{base:020}{ENDING}"))
+}
+
+/// The segments in a shard's folder, by the index that they begin with. None if there is no folder.
+fn segments(folder: &Path) -> std::io::Result<Vec<(u64, PathBuf)>> {
+    let entries = match folder.read_dir() {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(vec![]),
+        Err(error) => return Err(error),
+    };
+    let mut found = vec![];
+    for entry in entries {
+        let path = entry?.path();
+        let name = path.file_name().and_then(|name| name.to_str());
+        let base = name
+            .and_then(|name| name.strip_suffix(ENDING))
+            .and_then(|digits| digits.parse().ok())
+            .filter(|base| path == segment_path(folder, *base));
+        found.extend(base.map(|base| (base, path)));
+    }
+    found.sort_unstable();
+    Ok(found)
+}

@@ -1,0 +1,15 @@
+//! The names of cloison's logs.
+
+use crate::store::Shard;
+
+/// The origin of a shard that an owner (`<deployment>/vault`, `<deployment>/node/<authority>`)
+/// writes.
+pub fn origin(owner: &str, shard: Shard) -> String {
+    format!("cloison/{owner}/{shard}")
+}
+
+/// The owner and the shard that an origin of ours names.
+pub fn owner_and_shard(origin: &str) -> Option<(&str, Shard)> {
+    let (owner, shard) = origin.strip_prefix("cloison/")?.rsplit_once('/')?;
+    Some((owner, Shard::parse(shard)?))
+}

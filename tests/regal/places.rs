@@ -1,0 +1,124 @@
+//! What is acknowledged survives the machine: acts wait for a place on another one.
+
+use std::fs;
+use std::thread;
+
+use cloison::order::act::ActKind;
+use serde_json::json;
+
+use super::common::{Door, QUORUM, Reply, Setup, Side, World};
+use super::people::{act, at_vault, to_vault};
+
+/// The vault's second place is said to lie on another machine.
+fn world() -> World {
+    let mut world = World::with(Setup {
+        log: "info",
+        start: false,
+        ..Setup::default()
+    });
+    fs::create_dir(world.path("elsewhere")).unwrap();
+    world.replace(
+        "vault.toml",
+        "second = \"data/vault.place\"",
+        "second = \"elsewhere/place\"\nsecond-elsewhere = true",
+    );
+    world.start(Side::Vault, &[]);
+    world.start(Side::Node, &[]);
+    world
+}
+
+fn away(world: &World, is_away: bool) {
+    let (here, there) = (world.path("elsewhere"), world.path("gone"));
+    let (from, to) = if is_away {
+        (here, there)
+    } else {
+        (there, here)
+    };
+    fs::rename(from, to).unwrap();
+}
+
+fn unavailable(reply: &Reply) {
+    assert_eq!(
+        (reply.status, reply.code()),
+        (503, "journal-unavailable".into())
+    );
+}
+
+fn current(world: &World) -> u64 {
+    let listed = world
+        .get("operator", Door::Control, "/v1/sectors/health/epochs")
+        .ok();
+    let epochs = listed["epochs"].as_array().unwrap().clone();
+    let current = epochs.iter().find(|epoch| epoch["state"] == "current");
+    current.unwrap()["epoch"].as_u64().unwrap()
+}
+
+#[test]
+fn a_revocation_is_in_force_at_once_and_an_epoch_only_when_a_place_has_it() {
+    let mut world = world();
+    let asked = world.health_pseudonyms(&["AB1"]);
+    let order = world.order("health", &asked);
+    let signed = world.sign(&order, QUORUM);
+    world.reidentify(&signed, "health", &asked).ok();
+    away(&world, true);
+    let (revoke, advance) = (act(&world, &order, ActKind::Revoke, &["judge-1"]), || {
+        let how = json!({"from": 1});
+        world.post_json("operator", Door::Control, "/v1/sectors/health/epochs", &how)
+    });
+    thread::scope(|scope| {
+        let advanced = scope.spawn(advance);
+        unavailable(&to_vault(&world, &revoke));
+        unavailable(&advanced.join().unwrap());
+    });
+    assert_eq!(at_vault(&world, &order).unwrap()["state"], "revoked");
+    assert_eq!(current(&world), 1);
+    assert_eq!(
+        world.health_pseudonyms(&["AB1"]),
+        asked,
+        "batches wait for no place"
+    );
+    away(&world, false);
+    // The same calls again.
+    assert_eq!(to_vault(&world, &revoke).ok()["order"]["state"], "revoked");
+    advance().ok();
+    assert_eq!(current(&world), 2);
+    assert_ne!(world.health_pseudonyms(&["AB1"]), asked);
+    advance().ok();
+    assert_eq!(current(&world), 2, "asked again, nothing changes");
+    world.stop();
+    let entries = world.entries(Side::Vault);
+    let of = |event: &str| entries.iter().filter(|e| e["event"] == event).count();
+    assert_eq!((of("epoch-advance"), of("order-act")), (1, 1));
+}
+
+#[test]
+fn a_new_secret_and_a_register_wait_for_a_place() {
+    let mut world = world();
+    let rotate = || world.post_json("operator", Door::Control, "/v1/secrets", &json!({}));
+    let reload = || world.post_json("operator", Door::Control, "/v1/register/reload", &json!({}));
+    let versions = || {
+        let listed = world.get("operator", Door::Control, "/v1/secrets").ok();
+        listed["versions"].as_array().unwrap().len()
+    };
+    let in_force = || {
+        let status = world.get("operator", Door::Control, "/v1/status").ok();
+        status["register"]["version"].as_u64().unwrap()
+    };
+    assert_eq!(versions(), 1);
+    away(&world, true);
+    unavailable(&rotate());
+    away(&world, false);
+    rotate().ok();
+    assert_eq!(versions(), 2, "asked again, no further one is made");
+    let certificate = world.certify("auditor-2", 2000, 4000);
+    world.edit_register(|text| {
+        text + &format!("\n[[auditor]]\nid = \"auditor-2\"\ncertificate = \"{certificate}\"\n")
+    });
+    away(&world, true);
+    unavailable(&reload());
+    assert_eq!(in_force(), 1, "the register before is in force");
+    away(&world, false);
+    assert_eq!(reload().ok()["changed"], true);
+    assert_eq!(in_force(), 2);
+    world.stop();
+}
