@@ -111,6 +111,8 @@ struct CosignerTimes {
 struct CosignerTrouble {
     why: String,
     lasting: LastingTrouble,
+    /// Whether it has lasted long enough to be told.
+    told: bool,
 }
 
 /// Whether a time lies further in the future than clocks may differ. It does if this side's clock
@@ -281,6 +283,17 @@ impl Cosigners {
         ))
     }
 
+    /// The witnesses that have not cosigned for a while, by name, and why. `None` if there are none.
+    /// Also where enough others cosign, since nobody else would notice.
+    pub fn silent_witnesses(&self) -> Option<String> {
+        let seen = self.seen();
+        let told = seen.trouble.iter().filter(|(_, trouble)| trouble.told);
+        let silent: Vec<_> = told
+            .map(|(name, trouble)| format!("{name} does not cosign ({})", trouble.why))
+            .collect();
+        (!silent.is_empty()).then(|| silent.join("; "))
+    }
+
     /// Takes the line with which the cosigner `name` signed one of our checkpoints; returns whether
     /// `lines` has one. Lines of others are ignored: a cosignature shows that its cosigner is
     /// running, so only that cosigner may bring it. A cosigner's time never goes back: a line older
@@ -401,6 +414,7 @@ impl Cosigners {
                     let trouble = seen.trouble.entry(name.to_owned()).or_default();
                     trouble.why.clone_from(&why);
                     if trouble.lasting.note(Instant::now()) {
+                        trouble.told = true;
                         tracing::warn!(witness = name, why, "a witness does not cosign");
                     }
                 }

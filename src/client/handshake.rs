@@ -73,7 +73,7 @@ impl fmt::Display for FaultAt<'_> {
         match fault {
             HandshakeFault::UnknownKey(own) => write!(
                 f,
-                "your key is not in the register of {base}: the digest of {own} is {}",
+                "your key is not in the register of {base} (of a witness: not in a [[caller]] of its configuration): the digest of {own} is {}",
                 own.digest_text()
             ),
             HandshakeFault::EndedEntry(own) => write!(

@@ -99,7 +99,10 @@ fn show_log(log: &Log, cosigners: &Cosigners, readiness: &Readiness) {
         "journal",
         behind.map(|behind| format!("the second place is {} s behind", behind.as_secs())),
     );
-    match cosigners.missing_quorum() {
+    let missing = cosigners.missing_quorum();
+    let silent = cosigners.silent_witnesses();
+    readiness.notice("witnesses", silent.filter(|_| missing.is_none()));
+    match missing {
         Some(why) => readiness.set("witnesses", why),
         None => readiness.clear("witnesses"),
     }
@@ -430,7 +433,7 @@ fn show_suspensions(suspended: &[EntrySuspension], readiness: &Readiness) {
         .iter()
         .map(|row| format!("{} ({})", row.entry, row.reason))
         .collect();
-    let what = (!said.is_empty()).then(|| format!("suspended: {}", said.join(", ")));
+    let what = (!said.is_empty()).then(|| said.join(", "));
     readiness.notice("suspended", what);
 }
 

@@ -107,7 +107,7 @@ pub(super) fn advice(code: Code) -> &'static str {
             "`cloison statement new` makes one; operators sign it, and --statement brings it"
         }
         C::StatementInvalid => {
-            "`cloison statement check` says what is wrong; each allows one act, for seven days"
+            "write and sign a new one: a statement for operators allows one act, for seven days (`cloison statement check`), one that suspends or lifts is brought within 24 hours"
         }
         C::NoDeliveryKey => "have a `sealing-key` (age1…) entered for the officer in the register",
         C::InspectionInvalid => "`cloison audit inspection new --help` says who signs what",

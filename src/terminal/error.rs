@@ -134,6 +134,16 @@ impl CommandError {
         Self::new(format_args!("{}: {error}", path.display()), hint)
     }
 
+    /// The exit code.
+    pub fn exit(&self) -> u8 {
+        self.exit
+    }
+
+    /// The code by which a server refused.
+    pub fn code(&self) -> Option<&str> {
+        self.code.as_deref()
+    }
+
     /// What is wrong.
     pub fn message(&self) -> &str {
         &self.message

@@ -27,7 +27,9 @@ pub enum TableError {
     Empty,
     /// The header lacks the column. It is not repeated, because a file without a header has
     /// identifiers there.
-    #[error("its first line has no column `{column}`")]
+    #[error(
+        "its first line has no column `{column}` (in a file of another encoding than UTF-8, name the column by its number)"
+    )]
     NoColumn {
         /// The column.
         column: String,

@@ -147,9 +147,18 @@ impl TableReader {
             Some(delimiter) => vec![delimiter],
             None => USUAL.to_vec(),
         };
+        let width = |delimiter: &u8| names(&header, *delimiter).count();
+        let widest = candidates.iter().copied().rev().max_by_key(width);
         candidates.retain(|delimiter| {
-            names(&header, *delimiter).any(|name| name == plan.column.as_bytes())
+            names(&header, *delimiter).any(|name| is_named(&name, &plan.column))
         });
+        // A number names a column where no column has it as a name.
+        let number = plan.column.parse::<usize>().ok();
+        if let (true, Some(number), Some(delimiter)) = (candidates.is_empty(), number, widest)
+            && (1..=width(&delimiter)).contains(&number)
+        {
+            candidates.push(delimiter);
+        }
         let Some(delimiter) = candidates.first().copied() else {
             let column = plan.column.clone();
             return Err(TableError::NoColumn { column }.into());
@@ -201,35 +210,41 @@ impl TableReader {
         suffixes: &[&str],
     ) -> Result<(), TableError> {
         let all: Vec<Vec<u8>> = names(header, self.delimiter).collect();
-        let wanted = plan.column.as_bytes();
-        let mut places = (0..all.len()).filter(|place| all[*place] == wanted);
+        let mut places = (0..all.len()).filter(|place| is_named(&all[*place], &plan.column));
         let (first, second) = (places.next(), places.next());
         let column = plan.column.clone();
-        let Some(first) = first else {
+        let by_number = || {
+            let number = plan.column.parse::<usize>().ok()?;
+            number.checked_sub(1).filter(|place| *place < all.len())
+        };
+        let Some(first) = first.or_else(by_number) else {
             return Err(TableError::NoColumn { column });
         };
         if second.is_some() {
             return Err(TableError::TwoColumns { column });
         }
         (self.column, self.header) = (first, all.len());
-        let name = plan.name.as_ref().unwrap_or(&plan.column);
-        let new: Vec<String> = suffixes
+        let name = plan
+            .name
+            .as_ref()
+            .map_or(&all[first][..], |name| name.as_bytes());
+        let new: Vec<Vec<u8>> = suffixes
             .iter()
-            .map(|suffix| format!("{name}{suffix}"))
+            .map(|suffix| [name, suffix.as_bytes()].concat())
             .collect();
-        let is_taken = |name: &&String| {
-            let same = |(place, old): (usize, &Vec<u8>)| {
-                (plan.keep || place != first) && *old == name.as_bytes()
-            };
+        let is_taken = |name: &&Vec<u8>| {
+            let same =
+                |(place, old): (usize, &Vec<u8>)| (plan.keep || place != first) && old == *name;
             all.iter().enumerate().any(same)
         };
         if let Some(name) = new.iter().find(is_taken) {
-            return Err(TableError::NameTaken { name: name.clone() });
+            let name = String::from_utf8_lossy(name).into_owned();
+            return Err(TableError::NameTaken { name });
         }
         self.line = 1;
         let (start, end) = field_at(header, self.delimiter, first);
         let mut head = header[..start].to_vec();
-        let columns = new.iter().map(String::as_bytes);
+        let columns = new.iter().map(Vec::as_slice);
         write_fields(
             &header[start..end],
             columns,
@@ -428,6 +443,11 @@ pub fn check(
     }
 }
 
+/// Whether a header's name is the one that is asked for, but for spaces around it.
+fn is_named(name: &[u8], wanted: &str) -> bool {
+    name.trim_ascii() == wanted.trim().as_bytes()
+}
+
 /// The names in a header.
 fn names(header: &[u8], delimiter: u8) -> impl Iterator<Item = Vec<u8>> {
     let mut core = core(delimiter);
@@ -545,6 +565,24 @@ mod tests {
     fn lines_are_told_as_an_editor_counts_them() {
         let all = read(EXCEL, &plan("CIN"), 100).unwrap();
         assert_eq!(all[0].lines, [2, 5, 6]);
+    }
+
+    #[test]
+    fn a_column_is_named_by_number_in_another_encoding_and_with_spaces_around_it() {
+        for (input, column) in [
+            (&b"nom;num\xe9ro\nx;1\n"[..], "2"),
+            (b"nom; id \nx;1\n", "id"),
+            (b"2;nom\n1;x\n", "2"),
+        ] {
+            let mut input = input;
+            assert_eq!(
+                check(&mut input, &plan(column), &[""]).unwrap(),
+                1,
+                "{column}"
+            );
+        }
+        let mut input = &b"nom;num\xe9ro\nx;1\n"[..];
+        assert!(check(&mut input, &plan("3"), &[""]).is_err());
     }
 
     #[test]

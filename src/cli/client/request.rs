@@ -104,6 +104,12 @@ pub(super) fn run(args: &ClientRequestArgs) -> Result<(), CommandError> {
             "the last day on which the entry is to be in force, as in 2036-12-31",
         ));
     }
+    if !args.url.starts_with("https://") {
+        return Err(CommandError::usage(
+            "--url does not begin with https://",
+            "the address of the vault's data listener, as in https://vault.example.org:8443",
+        ));
+    }
     crate::http::tls::pin_of_file(&args.server)
         .map_err(|error| CommandError::new(error, "--server names the vault's certificate, PEM"))?;
     let server = read_public(&args.server, 1 << 20)

@@ -2,9 +2,15 @@
 
 use std::path::PathBuf;
 
+use ed25519_dalek::SigningKey;
+
 use crate::cli::assent::{Assent, Irreversible};
+use crate::cli::client_file::at_each;
 use crate::cli::inputs::{parse_id, read_register};
+use crate::client::Client;
 use crate::clock::{Clock as _, SystemClock};
+use crate::code::Code;
+use crate::jws;
 use crate::keys::file::read_signing_key;
 use crate::register::Id;
 use crate::statement::{self, Statement as _};
@@ -12,7 +18,7 @@ use crate::suspension::{
     REASONS, SuspensionAct, SuspensionAnswer, SuspensionPayload, SuspensionText,
 };
 use crate::terminal::files::read_text;
-use crate::terminal::{CommandError, open_client, print, print_json};
+use crate::terminal::{CommandError, print, print_json};
 
 /// Shut out a client, an operator, an officer or any other entry of the register at once
 #[derive(clap::Args)]
@@ -44,12 +50,16 @@ pub struct SuspendArgs {
     /// The key's id: of a register key, or of an approver
     #[arg(long, value_name = "ID", value_parser = parse_id)]
     kid: Id,
-    /// A statement that others signed before: sign it too
+    /// A statement that others signed before: sign it too. One that you signed before is brought as it is
     #[arg(long, value_name = "FILE")]
     statement: Option<PathBuf>,
     /// Write the signed statement to a new file instead of bringing it
     #[arg(long, value_name = "FILE", conflicts_with = "clients")]
     out: Option<PathBuf>,
+    /// Write the statement to a new file before it is brought, to bring the same one again with --statement
+    /// to a server that does not take it now
+    #[arg(long, value_name = "FILE", conflicts_with = "out")]
+    keep: Option<PathBuf>,
     /// The client file with which to bring it: an operator's, an auditor's, an officer's; several for several servers
     #[arg(
         long = "client",
@@ -72,12 +82,7 @@ pub struct SuspendArgs {
 pub(super) fn run(args: &SuspendArgs) -> Result<(), CommandError> {
     let key = read_signing_key(&args.key)
         .map_err(|error| CommandError::new(error, "name your own private key to sign with"))?;
-    let draft = match &args.statement {
-        Some(file) => checked(args, read_text(file)?.trim_end().to_owned())?,
-        None => payload(args)?.draft().map_err(unusable)?,
-    };
-    let signed = statement::sign::<SuspensionPayload>(&draft, args.kid.as_str(), &key);
-    let signed = signed.map_err(unusable)?;
+    let signed = signed(args, &key)?;
     if let Some(out) = &args.out {
         crate::cli::inputs::write_new(out, &signed)?;
         return print(format_args!("{}: signed by {}", out.display(), args.kid));
@@ -91,33 +96,66 @@ pub(super) fn run(args: &SuspendArgs) -> Result<(), CommandError> {
         changes: format!("{} {what}, at {}.", args.id, places(args)),
         lost: "The audit log keeps it.",
     })?;
-    for file in &args.clients {
-        let client = open_client(file)?;
-        let asked = SuspensionText {
-            statement: signed.clone(),
-        };
-        let answer: SuspensionAnswer = client.post_json("/v1/suspensions", &asked)?;
-        if args.json {
-            print_json(&answer)?;
-        } else {
-            let now: Vec<_> = answer
-                .suspended
-                .iter()
-                .map(|row| row.entry.as_str())
-                .collect();
-            let now = if now.is_empty() {
-                "nobody".to_owned()
-            } else {
-                now.join(", ")
-            };
-            print(format_args!(
-                "{}: {} {what}; suspended now: {now}",
-                client.config().url,
-                args.id
-            ))?;
-        }
+    if let Some(keep) = &args.keep {
+        crate::cli::inputs::write_new(keep, &signed)?;
     }
-    Ok(())
+    at_each(&args.clients, |client| bring(args, client, &signed, what))
+}
+
+/// Brings the statement to one server. One that has it already is no failure: so the same command with
+/// the same statement can be given again.
+fn bring(
+    args: &SuspendArgs,
+    client: &Client,
+    signed: &str,
+    what: &str,
+) -> Result<(), CommandError> {
+    let url = &client.config().url;
+    let asked = SuspensionText {
+        statement: signed.to_owned(),
+    };
+    let answer: SuspensionAnswer = match client.post_json("/v1/suspensions", &asked) {
+        Ok(answer) => answer,
+        Err(error) => {
+            let error = CommandError::from(error);
+            return match error.code() {
+                Some(code)
+                    if code == Code::RequestReplayed.as_str() && args.statement.is_some() =>
+                {
+                    print(format_args!("{url}: has this statement already"))
+                }
+                _ => Err(error),
+            };
+        }
+    };
+    if args.json {
+        return print_json(&answer);
+    }
+    let now: Vec<_> = (answer.suspended.iter())
+        .map(|row| row.entry.as_str())
+        .collect();
+    let now = if now.is_empty() {
+        "nobody".to_owned()
+    } else {
+        now.join(", ")
+    };
+    print(format_args!(
+        "{url}: {} {what}; suspended now: {now}",
+        args.id
+    ))
+}
+
+/// The statement with this person's signature; as it is, if they have signed it.
+fn signed(args: &SuspendArgs, key: &SigningKey) -> Result<String, CommandError> {
+    let draft = match &args.statement {
+        Some(file) => checked(args, read_text(file)?.trim_end().to_owned())?,
+        None => payload(args)?.draft().map_err(unusable)?,
+    };
+    let known = jws::parse(&draft, SuspensionPayload::TYP);
+    if known.is_ok_and(|known| known.signers().any(|kid| kid == args.kid.as_str())) {
+        return Ok(draft);
+    }
+    statement::sign::<SuspensionPayload>(&draft, args.kid.as_str(), key).map_err(unusable)
 }
 
 fn places(args: &SuspendArgs) -> String {

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
 
-use crate::cli::client_file::ClientFile;
+use crate::cli::client_file::{ClientFile, at_each};
 use crate::reload::{PastRegister, PastRegisterFiles, RegisterReloaded};
 use crate::terminal::{CommandError, open_client, print, print_json};
 
@@ -38,20 +38,14 @@ pub struct RegisterHistoryArgs {
 
 /// Has the other side read its register again.
 pub(super) fn reload(args: &RegisterReloadArgs) -> Result<(), CommandError> {
-    for file in &args.clients {
-        let client = open_client(file)?;
+    at_each(&args.clients, |client| {
         let reloaded = client.reload_register()?;
         if args.json {
-            print_json(&reloaded)?;
-        } else {
-            print(format_args!(
-                "{}: {}",
-                client.config().url,
-                words(&reloaded)
-            ))?;
+            return print_json(&reloaded);
         }
-    }
-    Ok(())
+        let url = &client.config().url;
+        print(format_args!("{url}: {}", words(&reloaded)))
+    })
 }
 
 fn words(reloaded: &RegisterReloaded) -> String {
