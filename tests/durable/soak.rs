@@ -108,7 +108,8 @@ fn flat(name: &str, samples: &[Held]) {
         &samples[quarter..2 * quarter],
         &samples[samples.len() - quarter..],
     );
-    let measures: [(&str, fn(&Held) -> u64, u64); 3] = [
+    type Measure = fn(&Held) -> u64;
+    let measures: [(&str, Measure, u64); 3] = [
         ("KiB of memory", |held| held.memory, 65_536),
         ("descriptors", |held| held.descriptors, 16),
         ("threads", |held| held.threads, 8),
