@@ -47,7 +47,12 @@ impl WrittenRegister {
     /// What `after` changes of this register.
     pub fn difference(&self, after: &Self) -> Vec<RegisterChange> {
         let mut changes = vec![];
-        compare(&Place::root(), &self.entry(), &after.entry(), &mut changes);
+        compare(
+            &EntryPlace::root(),
+            &self.entry(),
+            &after.entry(),
+            &mut changes,
+        );
         frozen(&self.register, &after.register, &mut changes);
         if changes.is_empty() && facts(&self.register) != facts(&after.register) {
             changes.push(RegisterChange {
@@ -126,14 +131,14 @@ fn shown(value: &Value) -> String {
 }
 
 /// Where an entry stands.
-struct Place {
+struct EntryPlace {
     /// `client`, `approver`; empty for the register itself.
     kind: String,
     /// ` of court`, for an entry within another.
     owner: String,
 }
 
-impl Place {
+impl EntryPlace {
     fn root() -> Self {
         Self {
             kind: String::new(),
@@ -162,7 +167,7 @@ impl Place {
     }
 }
 
-fn compare(place: &Place, before: &Entry, after: &Entry, changes: &mut Vec<RegisterChange>) {
+fn compare(place: &EntryPlace, before: &Entry, after: &Entry, changes: &mut Vec<RegisterChange>) {
     let name = place.of(before);
     for path in union(&before.values, &after.values) {
         let (was, is) = (before.values.get(path), after.values.get(path));
@@ -340,7 +345,12 @@ mod tests {
     fn of(before: &str, after: &str) -> Vec<RegisterChange> {
         let entry = |text: &str| Entry::of(text.parse().unwrap());
         let mut changes = vec![];
-        compare(&Place::root(), &entry(before), &entry(after), &mut changes);
+        compare(
+            &EntryPlace::root(),
+            &entry(before),
+            &entry(after),
+            &mut changes,
+        );
         changes
     }
 
