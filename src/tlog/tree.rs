@@ -126,6 +126,10 @@ impl MerkleTree {
                 hashes = rest;
             }
         }
+        // As appending leaves it: levels that have nothing yet are not there.
+        while edge.last().is_some_and(Vec::is_empty) {
+            edge.pop();
+        }
         Some(Self { size, edge, peaks })
     }
 

@@ -20,8 +20,11 @@ fn read(place: &Path) -> Result<PlaceLog, PlaceFault> {
     PlaceLog::open(place, OWNER, &key().verifying_key())
 }
 
+/// Shard, index, entry, and side record.
+type EntryAndRecord = (Shard, u64, Vec<u8>, Option<Vec<u8>>);
+
 /// Entries and records of a place, in order; all of them checked.
-fn held(place: &Path) -> Vec<(Shard, u64, Vec<u8>, Option<Vec<u8>>)> {
+fn held(place: &Path) -> Vec<EntryAndRecord> {
     let mut all = vec![];
     let log = read(place).unwrap();
     log.each::<PlaceFault>(|entry| {
@@ -39,7 +42,7 @@ fn held(place: &Path) -> Vec<(Shard, u64, Vec<u8>, Option<Vec<u8>>)> {
 }
 
 /// The same of a store.
-fn kept(path: &Path) -> Vec<(Shard, u64, Vec<u8>, Option<Vec<u8>>)> {
+fn kept(path: &Path) -> Vec<EntryAndRecord> {
     let store = Store::open(path, OWNER).unwrap();
     let mut all = vec![];
     for tree in store.trees().unwrap() {
