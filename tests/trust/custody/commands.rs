@@ -138,7 +138,7 @@ fn the_vaults_root_secrets_in_shares() {
     ];
     let said = done(&world.cloison(&with(&split, &more)));
     assert!(
-        said.contains("identity, audit, segment, checkpoint, sector 1, sector 2, store 1 are split into 4 shares"),
+        said.contains("checkpoint, sector 1, sector 2, store 1, journal 1 are split into 4 shares"),
         "{said}"
     );
     let try_shares = |world: &World, verb: &[&str], who: &[&str]| {

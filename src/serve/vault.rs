@@ -1,0 +1,322 @@
+//! The vault: read, check, open, serve, drain.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use tokio::task::AbortHandle;
+
+use super::figures::PersonFigures;
+use super::watch::{EntityWatch, WatchedSide};
+use super::{
+    StartOptions, at_hangup, backup, bind, descriptors, end_process, first_start, health_listener,
+    inspection, keep_tls, limits, open_register, prepare_process, read_tls, refuse_example_keys,
+    register_reload, runtime, show_protection, shutdown_signal, start_error, tidy, watch, writable,
+};
+use crate::clock::SystemClock;
+use crate::config::VaultConfig;
+use crate::entity::InForce;
+use crate::http::backups::BackupDoor;
+use crate::http::data::DataDoor;
+use crate::http::mount::VaultRouters;
+use crate::http::register::RegisterDoor;
+use crate::http::{self, Callers, Limits, Listener, Readiness, mount};
+use crate::keys::example::fingerprint;
+use crate::keys::file::{FileError, SecretKind};
+use crate::keys::memory::Protection;
+use crate::keys::sector_secrets::{SectorSecretDeposit, read_journal};
+use crate::keys::{AuditSecret, IdentitySecret, StoreSecret};
+use crate::metrics::{PERSONS, Registry, coarse};
+use crate::order::book::Book;
+use crate::register::Register;
+use crate::rights::erase::scrub;
+use crate::store::FirstStart;
+use crate::terminal::CommandError;
+use crate::vault::{SectorAdvance, Vault, VaultHome, VaultSecrets};
+
+/// Runs the vault until it is told to stop.
+///
+/// # Errors
+/// When configuration, keys, register or store are not in order, or a port is taken.
+pub fn run_vault(
+    config: &Path,
+    advance: Vec<SectorAdvance>,
+    options: StartOptions,
+) -> Result<(), CommandError> {
+    let protection = prepare_process(false);
+    let config = VaultConfig::load(config)?;
+    let register = open_register(&config.register)?;
+    let (mut secrets, fingerprints) = read_vault_secrets(&config)?;
+    secrets.log.onlookers = watch::onlookers(&config.log, None)?;
+    refuse_example_keys(&config.tls, &fingerprints, options.allow_example_keys)?;
+    descriptors::secure(2, &config.limits)?;
+    let first = first_start::permit(&config.store, &config.log, options.first_start)?;
+    writable::check(&config.store, &config.log)?;
+    runtime()?.block_on(serve_vault(
+        config, register, secrets, advance, first, protection,
+    ))
+}
+
+async fn serve_vault(
+    config: VaultConfig,
+    register: Register,
+    secrets: VaultSecrets,
+    advance: Vec<SectorAdvance>,
+    first: FirstStart,
+    protection: Protection,
+) -> Result<(), CommandError> {
+    let (registry, readiness) = (Arc::new(Registry::new()), Readiness::starting());
+    show_protection(&protection, &registry);
+    let health = health_listener(config.health, &readiness, &registry)?;
+    let tls = read_tls(&config.tls)?;
+    let shutdown = shutdown_signal()?;
+    let memory = watch::memory(&config.log, &config.store)?;
+    // The health listener answers while the index is rebuilt. The others are bound when it is
+    // complete.
+    let serving_health = tokio::spawn({
+        let (readiness, registry) = (readiness.clone(), registry.clone());
+        async move {
+            let never = std::future::pending();
+            http::serve(vec![], Some(health), &readiness, &registry, never).await
+        }
+    });
+    let vault = open_vault(&config, register, secrets, advance, &readiness).await?;
+    first_start::end(first, &config.store)?;
+    prepare_copies(vault.get()).await?;
+    vault
+        .get()
+        .know_former_segment_keys(config.former_segment_keys.clone());
+    let WatchedSide {
+        door: cosigning,
+        asking: _asking,
+        callers,
+    } = watch::vault(&vault, &config, memory)?;
+    let inspect = inspection(config.clone(), VaultConfig::named_files, vault.entity());
+    let keeper = keep_tls(&config.tls, &tls, callers, inspect, &readiness, &registry)?;
+    let watch = EntityWatch::new(
+        vault.entity(),
+        cosigning.cosigners.clone(),
+        config.reserve,
+        readiness.clone(),
+        &registry,
+    );
+    let reload = Arc::new(register_reload(&vault, &config.register));
+    let register = RegisterDoor::new(reload.clone());
+    let backups = backup::keeper(vault.entity(), config.backup.as_ref());
+    let routers = mount::vault(
+        DataDoor::new(vault.clone(), &registry),
+        cosigning,
+        register,
+        BackupDoor::new(vault.entity(), backups.clone()),
+        readiness.clone(),
+    );
+    let callers = Callers::Registered(tls, vault.entity());
+    let listeners = vault_listeners(&config, routers, callers)?;
+    tracing::info!(
+        data = %config.data,
+        control = %config.control,
+        health = %config.health,
+        mappings = coarse(vault.get().index().len(), PERSONS),
+        "the vault serves"
+    );
+    readiness.clear("starting");
+    let counted = vault.get();
+    tokio::task::spawn_blocking(move || warn_of_stranded_segments(&counted));
+    let tasks = [
+        serving_health.abort_handle(),
+        tokio::spawn(tidy::vault(vault.clone())).abort_handle(),
+        tokio::spawn(watch::keep_place(vault.entity(), readiness.clone())).abort_handle(),
+        tokio::spawn(keep_house(vault.clone(), watch, registry.clone())).abort_handle(),
+        tokio::spawn(backup::keep(backups.clone(), registry.clone())).abort_handle(),
+        tokio::spawn(keeper.keep(registry.clone(), vec![at_hangup(reload)])).abort_handle(),
+    ];
+    http::serve(listeners, None, &readiness, &registry, shutdown).await;
+    tasks.iter().for_each(AbortHandle::abort);
+    backups.iter().for_each(|keeper| keeper.end());
+    tracing::info!("the vault has stopped");
+    Ok(())
+}
+
+/// Opens the vault on a thread of its own. `/readyz` says how far it is.
+async fn open_vault(
+    config: &VaultConfig,
+    register: Register,
+    secrets: VaultSecrets,
+    advance: Vec<SectorAdvance>,
+    readiness: &Arc<Readiness>,
+) -> Result<InForce<Vault>, CommandError> {
+    tracing::info!(
+        mib = config.index_memory >> 20,
+        "memory that the index of mappings may take"
+    );
+    let home = VaultHome {
+        store: config.store.clone(),
+        index_memory: config.index_memory,
+    };
+    let readiness = readiness.clone();
+    let open = move || {
+        let progress = move |words: String| readiness.set("starting", words);
+        Vault::open(
+            &home,
+            register,
+            secrets,
+            &advance,
+            Arc::new(SystemClock),
+            &progress,
+            Box::new(end_process),
+        )
+    };
+    tokio::task::spawn_blocking(open)
+        .await
+        .map_err(|_| CommandError::new("the vault failed while it started", "see the log above"))?
+        .map(InForce::new)
+        .map_err(start_error)
+}
+
+fn vault_listeners(
+    config: &VaultConfig,
+    routers: VaultRouters,
+    callers: Callers,
+) -> Result<Vec<Listener>, CommandError> {
+    let control = limits(&config.limits);
+    let data = Limits {
+        batches: config.bodies,
+        ..limits(&config.limits)
+    };
+    Ok(vec![
+        bind("data", config.data, callers.clone(), routers.data, data)?,
+        bind("control", config.control, callers, routers.control, control)?,
+    ])
+}
+
+fn warn_of_stranded_segments(vault: &Vault) {
+    if let Ok(count @ 1..) = crate::renewal::vault::stranded(vault) {
+        let hint = "list the key that they are sealed to again, and `cloison authority renew`";
+        tracing::warn!(
+            count,
+            hint,
+            "segments are sealed to no key that the register lists"
+        );
+    }
+}
+
+/// Makes the copies that live orders still lack. Must end before the first request.
+async fn prepare_copies(vault: Arc<Vault>) -> Result<(), CommandError> {
+    let begun =
+        tokio::task::spawn_blocking(move || crate::reidentify::copies::start::begin(&vault)).await;
+    let begun = begun
+        .map_err(|_| CommandError::new("the vault failed while it started", "see the log above"))?;
+    begun.map_err(|refusal| {
+        CommandError::new(
+            refusal,
+            "see the log above; a copy needs the storage secret that it was made under",
+        )
+    })
+}
+
+/// Once a second: watches the disk, wipes data keys whose time is over, updates the gauges.
+async fn keep_house(vault: InForce<Vault>, mut watch: EntityWatch, registry: Arc<Registry>) {
+    let figures = PersonFigures::new(&registry);
+    let bound = registry.gauge(
+        "cloison_index_bound_bytes",
+        "Memory that the index may take before entries move",
+        None,
+    );
+    bound.set(i64::try_from(vault.get().index().bound()).unwrap_or(i64::MAX));
+    let alarms = registry.counter(
+        "cloison_release_alarms_total",
+        "Unusual rates of releases that were noticed",
+        None,
+    );
+    let reviews = registry.gauge(
+        "cloison_reviews_due",
+        "Orders under force majeure whose review is not closed",
+        None,
+    );
+    let out_of_step = registry.gauge(
+        "cloison_out_of_step",
+        "Authorities whose node does not hold the same acts upon orders",
+        None,
+    );
+    let mut beats = 0_u64;
+    loop {
+        let vault = vault.get();
+        out_of_step.set(watch.look() as i64);
+        vault.sweep();
+        let counted = vault.counts().release_alarms.load(Ordering::Relaxed);
+        alarms.add(counted - alarms.get());
+        if beats.is_multiple_of(3_600) {
+            figures.show(&vault);
+            // Repeats a scrub that did not finish.
+            let store = vault.store().clone();
+            tokio::task::spawn_blocking(move || scrub(&store));
+        }
+        // Once a minute, because it reads every order there ever was.
+        if beats.is_multiple_of(60)
+            && let Ok(due) = Book::of(&vault).reviews_due()
+        {
+            reviews.set(due as i64);
+        }
+        drop(vault);
+        beats += 1;
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+}
+
+/// Reads the vault's secrets and computes their fingerprints.
+pub(super) fn read_vault_secrets(
+    config: &VaultConfig,
+) -> Result<(VaultSecrets, Vec<[u8; 32]>), CommandError> {
+    let read = || {
+        let (places, keyring) = (&config.secrets, Arc::new(config.openers.keyring()));
+        let sector = SectorSecretDeposit::new(places.sector.clone(), keyring.clone());
+        let store = keyring.read_versions(&places.store, SecretKind::Store)?;
+        let secrets = VaultSecrets {
+            identity: IdentitySecret(keyring.read(&places.identity, SecretKind::Identity)?),
+            audit: AuditSecret(keyring.read(&places.audit, SecretKind::Audit)?),
+            segment: keyring.read_signing_key(&places.segment, SecretKind::Segment)?,
+            store: store
+                .into_iter()
+                .map(|(version, key)| (version, StoreSecret(key)))
+                .collect(),
+            journal: read_journal(&keyring, &places.journal)?,
+            sector: Box::new(sector),
+            log: watch::log_parts(
+                keyring.read_signing_key(&places.checkpoint, SecretKind::Checkpoint)?,
+                &config.log,
+            ),
+        };
+        let fingerprints = vault_fingerprints(&secrets)?;
+        Ok((secrets, fingerprints))
+    };
+    read().map_err(|e: FileError| CommandError::new(e, "check [secrets] in the configuration"))
+}
+
+fn vault_fingerprints(secrets: &VaultSecrets) -> Result<Vec<[u8; 32]>, FileError> {
+    let sector = secrets.sector.load()?;
+    let mut fingerprints = vec![
+        fingerprint(secrets.identity.0.expose()),
+        fingerprint(secrets.audit.0.expose()),
+        fingerprint(secrets.segment.as_bytes()),
+        fingerprint(secrets.log.key.as_bytes()),
+    ];
+    fingerprints.extend(
+        secrets
+            .store
+            .iter()
+            .map(|(_, secret)| fingerprint(secret.0.expose())),
+    );
+    fingerprints.extend(
+        secrets
+            .journal
+            .iter()
+            .map(|(_, secret)| fingerprint(secret.0.expose())),
+    );
+    fingerprints.extend(
+        sector
+            .iter()
+            .map(|(_, secret)| fingerprint(secret.0.expose())),
+    );
+    Ok(fingerprints)
+}
