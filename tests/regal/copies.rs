@@ -170,6 +170,8 @@ fn an_order_survives_erasures_and_kills_and_says_nothing_of_itself() {
                 .as_object()
                 .unwrap()
                 .keys()
+                // The digest of a sealed record, which every change of state has.
+                .filter(|member| *member != "journal")
                 .cloned()
                 .collect::<Vec<_>>()
         };

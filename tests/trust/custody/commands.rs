@@ -167,7 +167,7 @@ fn the_vaults_root_secrets_in_shares() {
         said.lines()
             .filter(|line| line.ends_with(" recovered"))
             .count(),
-        7,
+        8,
         "{said}"
     );
     let said = done(&try_shares(
@@ -177,7 +177,7 @@ fn the_vaults_root_secrets_in_shares() {
     ));
     assert_eq!(
         said.matches("recovered; the vault runs on it").count(),
-        7,
+        8,
         "{said}"
     );
     refused(
