@@ -129,13 +129,13 @@ fn a_store_that_is_deleted_or_replaced_ends_its_process() {
         (
             "no longer holds what this log last put there",
             |world, side| {
-                fs::remove_file(world.path(&format!("data/{side}.checkpoint"))).unwrap();
+                fs::remove_file(world.path(&format!("data/{side}.place/checkpoint"))).unwrap();
             },
         ),
         (
             "no longer holds what this log last put there",
             |world, side| {
-                world.write(&format!("data/{side}.checkpoint"), "another log's\n");
+                world.write(&format!("data/{side}.place/checkpoint"), "another log's\n");
             },
         ),
     ];

@@ -231,7 +231,7 @@ fn a_lost_second_place_is_gone_on_without_only_by_a_logged_command() {
             String::from_utf8_lossy(&early.stderr).contains("has what it should have"),
             "{early:?}"
         );
-        fs::remove_file(world.path(&format!("data/{name}.checkpoint"))).unwrap();
+        fs::remove_file(world.path(&format!("data/{name}.place/checkpoint"))).unwrap();
         let failed = world.try_start(side, &[]).unwrap_err();
         assert_eq!(
             failed.code,
