@@ -68,7 +68,7 @@ impl Appender {
         }
     }
 
-    /// Ends the shard if its year is over by a clock that is believed ([`YearEnd`]). Returns the entry
+    /// Ends the shard if its year is over by a clock that is believed (`YearEnd`). Returns the entry
     /// that must be appended before any other.
     pub fn turn(&mut self, now: Timestamp) -> Option<AuditEvent> {
         if self.year_end.is_over(self.ends, now) {
