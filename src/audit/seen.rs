@@ -5,6 +5,8 @@
 //! served then: what the checkpoint covers was in force, and this store does not know it. Those who
 //! saw it cannot make it up, because only our key signs our checkpoints.
 
+use std::collections::BTreeSet;
+
 use super::cosign::WitnessLink;
 use super::origin;
 use super::resume::{LostCheckpoint, OwnLog};
@@ -65,8 +67,7 @@ pub(super) fn furthest_lost(
         part: last.part.saturating_add(1),
         ..last
     };
-    let mut shards = vec![last, resumed, Shard::of(year)];
-    shards.dedup();
+    let shards = BTreeSet::from([last, resumed, Shard::of(year)]);
     let origins: Vec<String> = shards
         .into_iter()
         .map(|shard| origin::origin(own.owner, shard))

@@ -4,13 +4,15 @@
 use std::sync::Arc;
 
 use axum::extract::{Request, State};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 
 use super::answer::{HttpAnswer, answer, answer_to};
 use super::api_routes::{OpenApiRouter, routes, with_tag};
-use super::operations;
+use super::operations::{self, ControlOperation};
 use super::peer::Peer;
 use super::problem::Problem;
-use crate::access;
+use crate::access::{self, BackupPermit};
 use crate::backup::keeper::{BackupKeeper, CreateBackup, PruneBackups, VerifyBackup};
 use crate::backup::prune::PrunedBackups;
 use crate::backup::view::{BackupJobView, BackupList};
@@ -48,6 +50,24 @@ pub(super) fn routes() -> OpenApiRouter<BackupDoor> {
     with_tag("backups", all)
 }
 
+/// Has the keeper do what the body of a request asks for.
+async fn asked_of_keeper<Q, A>(
+    door: BackupDoor,
+    peer: Peer,
+    operation: ControlOperation,
+    request: Request,
+    work: impl FnOnce(&BackupKeeper, &BackupPermit, Q) -> Result<A, Refusal> + Send + 'static,
+) -> HttpAnswer
+where
+    Q: DeserializeOwned + Send + 'static,
+    A: Serialize,
+{
+    let entity = door.entity.get();
+    let permit = access::backup_keeper(&entity, peer.spki);
+    let work = move |permit: &BackupPermit, asked| work(&*door.keeper()?, permit, asked);
+    answer_to(entity, peer, operation, permit, request, work).await
+}
+
 /// Lists the backups and the work on them. Operators may ask for it at the vault, custodians at their
 /// node; so for the other operations on backups.
 #[utoipa::path(
@@ -82,15 +102,12 @@ pub(super) async fn create(
     peer: Peer,
     request: Request,
 ) -> HttpAnswer {
-    let entity = door.entity.get();
-    let permit = access::backup_keeper(&entity, peer.spki);
-    answer_to(
-        entity,
+    asked_of_keeper(
+        door,
         peer,
         operations::BACKUP_CREATE,
-        permit,
         request,
-        move |permit, asked: CreateBackup| door.keeper()?.create(permit, asked),
+        BackupKeeper::create,
     )
     .await
 }
@@ -109,15 +126,12 @@ pub(super) async fn verify(
     peer: Peer,
     request: Request,
 ) -> HttpAnswer {
-    let entity = door.entity.get();
-    let permit = access::backup_keeper(&entity, peer.spki);
-    answer_to(
-        entity,
+    asked_of_keeper(
+        door,
         peer,
         operations::BACKUP_VERIFY,
-        permit,
         request,
-        move |permit, asked: VerifyBackup| door.keeper()?.verify(permit, asked),
+        BackupKeeper::verify,
     )
     .await
 }
@@ -135,15 +149,12 @@ pub(super) async fn prune(
     peer: Peer,
     request: Request,
 ) -> HttpAnswer {
-    let entity = door.entity.get();
-    let permit = access::backup_keeper(&entity, peer.spki);
-    answer_to(
-        entity,
+    asked_of_keeper(
+        door,
         peer,
         operations::BACKUP_PRUNE,
-        permit,
         request,
-        move |permit, asked: PruneBackups| door.keeper()?.prune(permit, asked),
+        BackupKeeper::prune,
     )
     .await
 }
