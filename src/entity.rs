@@ -7,6 +7,7 @@
 
 mod change;
 mod error;
+mod followers;
 mod in_force;
 mod role;
 mod start;
@@ -28,6 +29,7 @@ use crate::commit::orders::OrderGate;
 use crate::keys::AuditKey;
 use crate::refusal::Refusal;
 use crate::register::{Id, Register, SpkiDigest};
+use crate::seal::journal::JournalCipher;
 use crate::store::index::Index;
 use crate::store::{DiskSpace, Store, StoreError};
 use crate::system::lock::unpoisoned;
@@ -67,6 +69,7 @@ struct EntityCore {
     log: Arc<Log>,
     cosigners: OnceLock<Arc<Cosigners>>,
     committer: Committer,
+    journal: Arc<JournalCipher>,
     index: Arc<Index>,
     clock: Arc<dyn Clock>,
     audit_key: AuditKey,
@@ -105,6 +108,11 @@ impl Entity {
     /// The writer.
     pub fn committer(&self) -> &Committer {
         &self.core.committer
+    }
+
+    /// What seals side records, and entries that leave for followers.
+    pub(crate) fn journal(&self) -> &Arc<JournalCipher> {
+        &self.core.journal
     }
 
     /// What stops the process because of an error that another thread found. It does not keep this

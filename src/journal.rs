@@ -4,8 +4,9 @@
 //! | module | what it does |
 //! |---|---|
 //! | [`origin`] | the names of cloison's logs |
-//! | `segment` | the files of a place: their bytes |
-//! | [`place`] | writing a place, before a checkpoint over its entries leaves |
+//! | `segment`, `tail` | the files of a place: their bytes; their end, where entries are added |
+//! | [`place`] | the second place: written by the log's owner before a checkpoint over its entries leaves |
+//! | [`offer`], [`followed`] | what owner and follower say to one another; a place that a follower writes |
 //! | [`read`] | reading a place, as far as its checkpoint goes, and checking all of it |
 //!
 //! ```text
@@ -13,10 +14,13 @@
 //! PLACE/2026/00000000000000000000.journal the entries of a shard from that index on
 //! ```
 
+pub mod followed;
+pub mod offer;
 pub mod origin;
 pub mod place;
 pub mod read;
 mod segment;
+mod tail;
 
 use std::path::{Path, PathBuf};
 

@@ -337,7 +337,7 @@ fn of_config(path: &Path, findings: &mut Vec<DoctorFinding>) -> Result<(), Comma
 /// Whether places off this machine hold the log.
 fn place_finding(called: &impl Display, log: &LogConfig) -> DoctorFinding {
     let what = format!("{called}: places");
-    match log.places {
+    match log.places.needed {
         0 => DoctorFinding::bad(
             what,
             "no place off this machine is waited for: what was acknowledged since the last backup, revocations too, is lost with it",

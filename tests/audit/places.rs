@@ -17,7 +17,7 @@ const TIME: &str = "2026-11-22T12:00:00Z";
 const OWNER: &str = "test/vault";
 
 fn read(place: &Path) -> Result<PlaceLog, PlaceFault> {
-    PlaceLog::open(place, OWNER, &key().verifying_key())
+    PlaceLog::open(place, OWNER, &key().verifying_key(), None)
 }
 
 /// Shard, index, entry, and side record.
@@ -173,12 +173,12 @@ fn a_place_of_another_log_or_key_or_none_is_called_by_its_name() {
     let folder = tempfile::tempdir().unwrap();
     let (_, place) = written(folder.path());
     let other = ed25519_dalek::SigningKey::from_bytes(&[99; 32]).verifying_key();
-    let foreign = PlaceLog::open(&place, OWNER, &other);
+    let foreign = PlaceLog::open(&place, OWNER, &other, None);
     assert!(
         matches!(foreign, Err(PlaceFault::Foreign(..))),
         "{foreign:?}"
     );
-    let foreign = PlaceLog::open(&place, "test/node/court", &key().verifying_key());
+    let foreign = PlaceLog::open(&place, "test/node/court", &key().verifying_key(), None);
     assert!(
         matches!(foreign, Err(PlaceFault::Foreign(..))),
         "{foreign:?}"

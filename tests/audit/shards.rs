@@ -91,7 +91,7 @@ fn open_parts(
         Arc::new(Index::default()),
         WriterSeals {
             chunks: None,
-            journal: JournalCipher::new(&[(1, JournalSecret(Key::take(&mut [7; 32])))]),
+            journal: Arc::new(cipher()),
         },
         SmallChunks::default(),
         clock.clone(),
@@ -105,6 +105,11 @@ fn open_parts(
         committer,
         clock,
     })
+}
+
+/// Seals side records in these tests.
+pub fn cipher() -> JournalCipher {
+    JournalCipher::new(&[(1, JournalSecret(Key::take(&mut [7; 32])))])
 }
 
 impl Writing {

@@ -196,6 +196,7 @@ pub fn write(path: &Path) -> Vec<u8> {
     let question = ReleaseRequest {
         register: HEXLOWER.encode(&vault.register().digest),
         acts,
+        held: None,
         asked,
     };
     release(&vault, &node, &question).unwrap();

@@ -111,6 +111,7 @@ fn released(vault: &Vault, texts: Vec<String>) -> Vec<bool> {
     let question = ReleaseRequest {
         register: HEXLOWER.encode(&vault.register().digest),
         acts: Book::from(vault).digest(&id("court")).unwrap(),
+        held: None,
         asked: ReidentifyRequest {
             order,
             request: order::sign_request(request, &id("driss"), &person("driss")).unwrap(),
