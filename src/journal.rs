@@ -6,7 +6,8 @@
 //! | [`origin`] | the names of cloison's logs |
 //! | `segment`, `tail` | the files of a place: their bytes; their end, where entries are added |
 //! | [`place`] | the second place: written by the log's owner before a checkpoint over its entries leaves |
-//! | [`offer`], [`followed`] | what owner and follower say to one another; a place that a follower writes |
+//! | [`offer`] | what owner and follower say to one another |
+//! | [`followed`], [`followed_logs`] | a place that a follower writes; those that one side keeps for several |
 //! | [`read`] | reading a place, as far as its checkpoint goes, and checking all of it |
 //!
 //! ```text
@@ -15,6 +16,7 @@
 //! ```
 
 pub mod followed;
+pub mod followed_logs;
 pub mod offer;
 pub mod origin;
 pub mod place;

@@ -27,6 +27,7 @@ use super::resume::{self, LostCheckpoint, OwnLog};
 use super::seen::{self, Onlooker, SeenCheckpoint};
 use super::shard_reader::ShardReader;
 use crate::audit::origin::{self, TrustedLogKey, owner_and_shard};
+use crate::journal::followed::FollowerKey;
 use crate::journal::place::{JournalPlace, PlaceSource};
 use crate::jws::{self, JwsError};
 use crate::store::{Shard, Store, StoreError, TreeRow};
@@ -450,6 +451,14 @@ impl Log {
     pub fn witness(&self, logs: Vec<TrustedLogKey>, folder: PathBuf) -> Witness {
         let key = SigningKey::from_bytes(&self.key.to_bytes());
         Witness::new(origin::cosigner_name(&self.owner), key, logs, folder)
+    }
+
+    /// The key by which its owner vouches for others' logs that it follows.
+    pub fn follower_key(&self) -> FollowerKey {
+        FollowerKey {
+            name: origin::cosigner_name(&self.owner),
+            key: SigningKey::from_bytes(&self.key.to_bytes()),
+        }
     }
 
     /// Whose log it is.

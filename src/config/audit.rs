@@ -88,7 +88,13 @@ fn log(
     let second = table.optional::<Place>("second", faults);
     let elsewhere = table.or("second-elsewhere", false, faults);
     let followers = followers(table, owner, faults);
-    let places = places(table, second.is_some(), elsewhere.as_ref(), followers, faults);
+    let places = places(
+        table,
+        second.is_some(),
+        elsewhere.as_ref(),
+        followers,
+        faults,
+    );
     let followed = table.optional::<Place>("followed", faults);
     let cosigned = table.optional::<Place>("cosigned", faults);
     let required = table.optional::<Count>("required", faults);
@@ -158,7 +164,8 @@ fn followers(
             (None, Some(peer)) => owner.peer(&peer, faults).map(FollowerIdentity::Peer),
             _ => {
                 let what = "a follower is the other side or has a key, and this is neither or both";
-                let instead = "peer = \"court\" (an authority; at a node \"vault\"), or public = \"…\"";
+                let instead =
+                    "peer = \"court\" (an authority; at a node \"vault\"), or public = \"…\"";
                 faults.push(name.line, what, instead);
                 None
             }

@@ -127,6 +127,13 @@ impl FollowedPlace {
         Ok(place)
     }
 
+    /// Whose log is followed in a folder; `None` if none is yet.
+    pub fn owner_in(folder: &Path) -> Option<String> {
+        let note = fs::read(folder.join(CHECKPOINT)).ok()?;
+        let (held, _) = Checkpoint::read(&note).ok()?;
+        owner_and_shard(&held.origin).map(|(owner, _)| owner.to_owned())
+    }
+
     /// The folder.
     pub fn folder(&self) -> &Path {
         &self.folder

@@ -94,12 +94,7 @@ impl SegmentTail {
 
     /// The tail to which the next entries are added: this one, or that of another segment behind it
     /// if it is long.
-    pub(super) fn next(
-        self,
-        folder: &Path,
-        origin: &str,
-        form: EntryForm,
-    ) -> io::Result<Self> {
+    pub(super) fn next(self, folder: &Path, origin: &str, form: EntryForm) -> io::Result<Self> {
         if self.end <= LONGEST {
             return Ok(self);
         }

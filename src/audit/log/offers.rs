@@ -39,7 +39,11 @@ impl Log {
         cipher: &JournalCipher,
         held: Option<&Checkpoint>,
     ) -> Result<Option<JournalOffer>, StoreError> {
-        let last = self.state().offered.last_key_value().map(|(_, o)| o.clone());
+        let last = self
+            .state()
+            .offered
+            .last_key_value()
+            .map(|(_, o)| o.clone());
         match last {
             Some(last) => self.offer_until(cipher, held, &last),
             None => Ok(None),
@@ -74,10 +78,12 @@ impl Log {
     /// Waits until something is offered beyond `held`, or the process ends.
     pub fn wait_for_offer(&self, held: Option<&Checkpoint>, patience: Duration) {
         let end = Instant::now() + patience;
+        let held = held.and_then(|held| Some((owner_and_shard(&held.origin)?.1, held.size)));
         let mut state = self.state();
         while !self.offers.borrow().has_ended {
             let last = state.offered.last_key_value();
-            let is_new = last.is_some_and(|(_, last)| Some(&last.checkpoint) != held);
+            let is_new =
+                last.is_some_and(|(shard, last)| held < Some((*shard, last.checkpoint.size)));
             let left = end.checked_duration_since(Instant::now());
             let Some(left) = left.filter(|_| !is_new) else {
                 return;
@@ -185,10 +191,7 @@ impl Log {
 }
 
 /// What comes behind a checkpoint: the rest of its shard, or the next shard.
-fn continuation<'r>(
-    rows: &'r [TreeRow],
-    held: &Checkpoint,
-) -> Option<(&'r TreeRow, JournalOffer)> {
+fn continuation<'r>(rows: &'r [TreeRow], held: &Checkpoint) -> Option<(&'r TreeRow, JournalOffer)> {
     let (_, shard) = owner_and_shard(&held.origin)?;
     let rest = rows
         .iter()

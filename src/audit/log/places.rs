@@ -118,7 +118,11 @@ impl LogState {
             return;
         };
         place.vouched = Some(Instant::now());
-        if place.held.as_ref().is_some_and(|old| reach(old) >= reach(&held)) {
+        if place
+            .held
+            .as_ref()
+            .is_some_and(|old| reach(old) >= reach(&held))
+        {
             return;
         }
         let is_all = durable.is_none_or(|durable| durable == held.tree);
@@ -145,7 +149,11 @@ impl LogState {
         };
         let shard = held.tree.shard;
         // Shards that ended before it are held as well.
-        let ended: Vec<_> = self.offered.range(..shard).map(|(_, o)| o.clone()).collect();
+        let ended: Vec<_> = self
+            .offered
+            .range(..shard)
+            .map(|(_, o)| o.clone())
+            .collect();
         for published in ended.into_iter().chain([held]) {
             let shard = published.tree.shard;
             let is_new = self
@@ -205,7 +213,9 @@ impl Log {
         let Some(row) = row.filter(|row| checkpoint.size <= row.size) else {
             return Ok(None);
         };
-        let root = ShardReader::new(&self.store, &row, checkpoint.size).tree()?.root();
+        let root = ShardReader::new(&self.store, &row, checkpoint.size)
+            .tree()?
+            .root();
         let size = checkpoint.size;
         let signed = (root == checkpoint.root).then(|| self.sign(TreeRow { size, root, ..row }));
         Ok(signed.map(Arc::new))
