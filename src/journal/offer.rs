@@ -1,7 +1,8 @@
 //! What the owner of a log and a follower say to one another.
 //!
 //! ```text
-//! offer = "cloison offer 1\n" ‖ u32be(length) ‖ signed note ‖ u8(begins) ‖ start ‖ frame…
+//! offer = "cloison offer 1\n" ‖ u32be(length) ‖ signed note ‖ kept ‖ u8(begins) ‖ start ‖ frame…
+//! kept  = u16be(year) ‖ u16be(part) ‖ u64be(index)                the first entry that a backup of the owner's needs
 //! start = begins = 0: u64be(index of the first entry)             the follower holds what comes before
 //!         begins = 1: u64be(index of the first entry) ‖ edge      it holds nothing yet (edge: as in a segment)
 //! frame = leaf hash (32 bytes) ‖ u32be(length) ‖ sealed entry ‖ u32be(length) ‖ sealed record
@@ -12,12 +13,15 @@
 //! owner signs a checkpoint over those that it holds. So a checkpoint never travels without the
 //! entries that the follower lacks, and a follower has nothing to remember but what it holds.
 //!
+//! What lies before the first entry that a backup of the owner's needs, a follower may drop.
+//!
 //! In what a follower holds, the note is the owner's checkpoint with the follower's cosignature below
 //! it (C2SP `tlog-cosignature`): it vouches that everything that the checkpoint covers, since the
 //! follower's beginning, is on its disk. A follower without a key has no cosignature there, and does
 //! not count.
 
 use super::segment::{EntryForm, FieldReader, push_sealed_frame, push_tree};
+use crate::store::Shard;
 use crate::tlog::note::MAX_NOTE;
 use crate::tlog::tree::{Hash, MerkleTree};
 
@@ -47,6 +51,8 @@ pub enum OfferError {
 pub struct JournalOffer {
     /// The owner's signed checkpoint over the last entry.
     note: String,
+    /// The first entry that a kept backup of the owner's needs: its shard, and its index there.
+    kept: (Shard, u64),
     /// The index of the first entry in the shard.
     first: u64,
     /// The tree before that entry, for a follower that holds nothing yet.
@@ -62,6 +68,7 @@ impl JournalOffer {
     pub fn after(first: u64) -> Self {
         Self {
             note: String::new(),
+            kept: (Shard { year: 0, part: 0 }, 0),
             first,
             before: None,
             frames: vec![],
@@ -100,6 +107,17 @@ impl JournalOffer {
         Self { note, ..self }
     }
 
+    /// States the first entry that a kept backup of the owner's needs.
+    #[must_use]
+    pub fn keeping(self, kept: (Shard, u64)) -> Self {
+        Self { kept, ..self }
+    }
+
+    /// The first entry that a kept backup of the owner's needs: its shard, and its index there.
+    pub fn kept(&self) -> (Shard, u64) {
+        self.kept
+    }
+
     /// The owner's signed checkpoint.
     pub fn note(&self) -> &str {
         &self.note
@@ -135,6 +153,10 @@ impl JournalOffer {
         let length = u32::try_from(self.note.len()).expect("a note is short");
         bytes.extend_from_slice(&length.to_be_bytes());
         bytes.extend_from_slice(self.note.as_bytes());
+        let (Shard { year, part }, index) = self.kept;
+        bytes.extend_from_slice(&year.to_be_bytes());
+        bytes.extend_from_slice(&part.to_be_bytes());
+        bytes.extend_from_slice(&index.to_be_bytes());
         bytes.push(self.before.is_some().into());
         match &self.before {
             Some(tree) => push_tree(&mut bytes, tree),
@@ -169,6 +191,9 @@ impl JournalOffer {
             return Ok(Some(Err(OfferError::Form)));
         }
         let note = fields.take(length as usize)?;
+        let year = fields.number::<2>()?.unwrap_or_default() as u16;
+        let part = fields.number::<2>()?.unwrap_or_default() as u16;
+        let index = fields.number::<8>()?.unwrap_or_default();
         let (Some(note), Some(begins)) = (note, fields.number::<1>()?) else {
             return Ok(None);
         };
@@ -181,6 +206,7 @@ impl JournalOffer {
             return Ok(Some(Err(OfferError::Form)));
         };
         offer.note = note;
+        offer.kept = (Shard { year, part }, index);
         let start = fields.position() as usize;
         while fields.left() > 0 {
             let Some(frame) = fields.frame(EntryForm::Sealed)? else {
@@ -234,6 +260,14 @@ mod tests {
         };
         offer.push([1; 32], b"sealed", b"");
         offer.push([2; 32], b"sealed too", b"record");
+        let kept = (
+            Shard {
+                year: 2026,
+                part: 1,
+            },
+            5,
+        );
+        let offer = offer.keeping(kept);
         offer.under("origin\n9\nroot\n\n— sig\n".to_owned())
     }
 

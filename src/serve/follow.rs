@@ -35,6 +35,8 @@ const BRINGING: Timeouts = Timeouts {
 };
 /// How long to wait before the next try after an error.
 const AGAIN: Duration = Duration::from_secs(1);
+/// The same where what came was held already.
+const SHORTLY: Duration = Duration::from_millis(20);
 /// How often the vault is told what is new, at least, while there is nothing.
 const IDLE: Duration = Duration::from_secs(20);
 /// The notice of `/readyz` about the other side's log.
@@ -168,6 +170,16 @@ fn vault_key(node: &InForce<Node>) -> Box<dyn Fn() -> Option<VerifyingKey> + Sen
     Box::new(move || node.upgrade()?.get().register().vault_checkpoint_key)
 }
 
+/// How a round of following ended.
+enum RoundEnd {
+    /// Something new is held.
+    Taken,
+    /// What came was held already.
+    Known,
+    /// Nothing came.
+    Nothing,
+}
+
 /// Follows the vault's log.
 struct VaultFollower {
     client: Client,
@@ -182,35 +194,32 @@ impl VaultFollower {
         let mut said = None;
         while !self.has_ended.load(Ordering::Acquire) {
             let begun = Instant::now();
-            let mut pause = AGAIN;
-            let fault = match self.round() {
-                Ok(true) => {
-                    said = None;
-                    continue;
-                }
-                Ok(false) => None,
-                Err(fault) => {
-                    if fault.is_lasting() {
-                        pause = IDLE;
-                    }
-                    Some(fault)
-                }
+            let (pause, fault) = match self.round() {
+                Ok(RoundEnd::Taken) => (Duration::ZERO, None),
+                // A server that is ending answers at once.
+                Ok(RoundEnd::Nothing) => (AGAIN, None),
+                // A release brought it meanwhile.
+                Ok(RoundEnd::Known) => (SHORTLY, None),
+                Err(fault) if fault.is_lasting() => (IDLE, Some(fault)),
+                Err(fault) => (AGAIN, Some(fault)),
             };
             self.show(fault, &mut said);
-            // A server that is ending answers at once.
             std::thread::sleep(pause.saturating_sub(begun.elapsed()));
         }
     }
 
-    /// Says what is held and takes what comes. Returns whether something came.
-    fn round(&self) -> Result<bool, RoundFault> {
+    /// Says what is held and takes what comes.
+    fn round(&self) -> Result<RoundEnd, RoundFault> {
         let held = self.place.vouch(SystemClock.now());
         let Some(offer) = self.client.fetch_offer(&held, WAIT)? else {
-            return Ok(false);
+            return Ok(RoundEnd::Nothing);
         };
         let key = (self.key)().ok_or(RoundFault::NoKey)?;
-        self.place.accept(&offer, &key)?;
-        Ok(true)
+        if self.place.accept(&offer, &key)? {
+            Ok(RoundEnd::Taken)
+        } else {
+            Ok(RoundEnd::Known)
+        }
     }
 
     /// Shows on `/readyz` why the vault's log is not followed. A vault that is away is shown

@@ -21,7 +21,7 @@ fn read(place: &Path) -> Result<PlaceLog, PlaceFault> {
 }
 
 /// Shard, index, entry, and side record.
-type EntryAndRecord = (Shard, u64, Vec<u8>, Option<Vec<u8>>);
+pub type EntryAndRecord = (Shard, u64, Vec<u8>, Option<Vec<u8>>);
 
 /// Entries and records of a place, in order; all of them checked.
 fn held(place: &Path) -> Vec<EntryAndRecord> {
@@ -42,7 +42,7 @@ fn held(place: &Path) -> Vec<EntryAndRecord> {
 }
 
 /// The same of a store.
-fn kept(path: &Path) -> Vec<EntryAndRecord> {
+pub fn kept(path: &Path) -> Vec<EntryAndRecord> {
     let store = Store::open(path, OWNER).unwrap();
     let mut all = vec![];
     for tree in store.trees().unwrap() {

@@ -12,7 +12,7 @@ use crate::audit::shard_reader::ShardReader;
 use crate::journal::offer::JournalOffer;
 use crate::journal::place::{first_needed, records};
 use crate::seal::journal::{JournalCipher, NamingEntry};
-use crate::store::{StoreError, TreeRow};
+use crate::store::{Shard, StoreError, TreeRow};
 use crate::tlog::checkpoint::Checkpoint;
 use crate::tlog::tree::leaf_hash;
 
@@ -136,7 +136,7 @@ impl Log {
         let Some((row, offer)) = start else {
             return Ok(None);
         };
-        let offer = self.filled(cipher, row, offer)?;
+        let offer = self.filled(cipher, row, offer)?.keeping(self.kept(&rows)?);
         let signed = if offer.end() == last.tree.size && row.shard == last.tree.shard {
             last.note.clone()
         } else {
@@ -145,6 +145,15 @@ impl Log {
             self.sign(TreeRow { size, root, ..*row }).note
         };
         Ok(Some(offer.under(signed)))
+    }
+
+    /// The first entry that a kept backup needs.
+    fn kept(&self, rows: &[TreeRow]) -> Result<(Shard, u64), StoreError> {
+        let first = first_needed(&self.store)?;
+        let row = rows.iter().find(|row| first < row.first + row.size);
+        let of = |row: &TreeRow| (row.shard, first.saturating_sub(row.first));
+        let last = rows.last().map(|row| (row.shard, row.size));
+        Ok(row.map(of).or(last).unwrap_or((Shard::of(0), 0)))
     }
 
     /// What a follower begins with that holds nothing: the first entry that a place must hold.
