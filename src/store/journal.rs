@@ -36,8 +36,31 @@ impl Store {
         )
     }
 
-    /// Deletes the records of the entries before number `entry`.
-    pub fn prune_journal(&self, batch: &mut RowBatch, entry: u64) {
-        self.delete_range(batch, JOURNAL.name, &0_u64.bytes(), &entry.bytes());
+    /// The number of the first entry that has a record here.
+    ///
+    /// # Errors
+    /// [`StoreError::Engine`].
+    pub fn first_journal(&self) -> Result<Option<u64>, StoreError> {
+        let mut first = None;
+        self.each_journal::<StoreError>(0, |entry, _| {
+            first = Some(entry);
+            Ok(ScanStep::Stop)
+        })?;
+        Ok(first)
+    }
+
+    /// Deletes the records of the entries from number `from` on and before number `until`: one row
+    /// in the batch, however many they are.
+    pub fn prune_journal(&self, batch: &mut RowBatch, from: u64, until: u64) {
+        self.delete_range(batch, JOURNAL.name, &from.bytes(), &until.bytes());
+    }
+
+    /// Clears the bytes of deleted records out of the files.
+    ///
+    /// # Errors
+    /// [`StoreError::Engine`], [`StoreError::Unscrubbed`]: they may still be there then.
+    pub fn clear_journal(&self) -> Result<(), StoreError> {
+        let _guard = self.wait_for_compactions();
+        self.engine.rewrite(&[JOURNAL.name])
     }
 }
