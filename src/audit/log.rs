@@ -572,14 +572,22 @@ impl Log {
         }
     }
 
-    /// Removes from the second place the segments that lie wholly before `needed`.
+    /// Removes from the second place the segments that lie wholly before `needed`. Waits a little for
+    /// what is durable to be there, so that a segment that was to be begun is.
     ///
     /// # Errors
     /// As [`JournalPlace::prune`].
     pub fn prune_second(&self, needed: LogPlace) -> std::io::Result<PrunedSegments> {
+        let head = self.state().durable;
+        if let Some(head) = head.filter(|_| self.second.is_some()) {
+            let _ = self.published_with(head.shard, head.size, 2 * EVERY);
+        }
         let _publishing = unpoisoned(self.publishing.lock());
         let second = self.second.as_ref();
-        second.map_or_else(|| Ok(PrunedSegments::default()), |second| second.prune(needed))
+        second.map_or_else(
+            || Ok(PrunedSegments::default()),
+            |second| second.prune(needed),
+        )
     }
 
     /// Begins a segment in the second place with the next entries.

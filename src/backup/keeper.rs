@@ -401,7 +401,9 @@ impl BackupKeeper {
         let hours = years.map(|years| i64::from(years) * YEAR_HOURS);
         let store = entity.store();
         let erasure = store.last_erasure()?;
-        let erased = erasure.map(|erasure| place_of(store, erasure)).transpose()?;
+        let erased = erasure
+            .map(|erasure| place_of(store, erasure))
+            .transpose()?;
         Ok(BackupRetention {
             longest: hours.map(SignedDuration::from_hours),
             erased: erased.flatten(),

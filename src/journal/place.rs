@@ -326,17 +326,13 @@ impl From<PlaceError> for io::Error {
     }
 }
 
-/// The number of the first entry that a place must hold: the first that has a side record. Where
-/// none has one, no entry is needed: the next one will be the first.
+/// The number of the first entry that a place must hold: the first that has a side record, or that
+/// follows those whose records were pruned. Where none ever had one, no entry is needed: the next
+/// one will be the first.
 fn first_needed(store: &Store) -> io::Result<u64> {
-    let mut first = None;
-    let found = store.each_journal::<StoreError>(0, |entry, _| {
-        first = Some(entry);
-        Ok(ScanStep::Stop)
-    });
-    found.map_err(io::Error::other)?;
+    let needed = store.journal_needed().map_err(io::Error::other)?;
     let last = store.last_audit().map_err(io::Error::other)?;
-    Ok(first.unwrap_or(last.map_or(0, |(number, _)| number + 1)))
+    Ok(needed.unwrap_or(last.map_or(0, |(number, _)| number + 1)))
 }
 
 /// The side records of the entries from one number on and before another.
