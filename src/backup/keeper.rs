@@ -324,6 +324,16 @@ impl BackupKeeper {
         }
     }
 
+    /// The oldest version of the journal secret that a side record needs; 0 if there is none.
+    pub fn oldest_journal_secret(&self) -> u32 {
+        let needed = self.entity.get().journal_versions();
+        let needed = needed.inspect_err(|error| {
+            tracing::error!(%error, "the versions of the journal secret that are needed are not known");
+        });
+        let oldest = needed.ok().and_then(|versions| versions.first().copied());
+        oldest.unwrap_or(0)
+    }
+
     /// The number of the work that ended last.
     pub fn ended(&self) -> Option<u64> {
         unpoisoned(self.jobs.lock())

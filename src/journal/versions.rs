@@ -6,6 +6,9 @@ use crate::seal::journal::sealed_version;
 use crate::store::rows::ScanStep;
 use crate::store::{Store, StoreError};
 
+/// The metric that tells which versions are needed: this one and later ones.
+pub const OLDEST_JOURNAL_SECRET: &str = "cloison_journal_secret_oldest_needed";
+
 /// The versions under which side records are sealed, as far as they were read. Each record is read
 /// once.
 #[derive(Debug, Default)]
