@@ -9,6 +9,8 @@
 //! | [`offer`] | what owner and follower say to one another |
 //! | [`followed`], [`followed_logs`] | a place that a follower writes; those that one side keeps for several |
 //! | [`read`] | reading a place, as far as its checkpoint goes, and checking all of it |
+//! | [`prune`] | removing from a place what no kept backup needs |
+//! | [`versions`] | which versions of the journal secret side records need |
 //!
 //! ```text
 //! PLACE/checkpoint                        the last checkpoint; changes by compare-and-swap only
@@ -20,9 +22,11 @@ pub mod followed_logs;
 pub mod offer;
 pub mod origin;
 pub mod place;
+pub mod prune;
 pub mod read;
 mod segment;
 mod tail;
+pub mod versions;
 
 use std::path::{Path, PathBuf};
 

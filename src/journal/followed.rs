@@ -2,7 +2,7 @@
 //!
 //! The follower holds no key that opens an entry. It checks that the owner signed the checkpoint, and
 //! that the leaves behind those that it holds make the checkpoint's root. A checkpoint that does not
-//! continue what it holds is refused and kept as evidence: whoever brings it, the first copy stays.
+//! continue what it holds is refused and kept as evidence; the first copy stays.
 
 use std::fs;
 use std::io;
@@ -15,6 +15,7 @@ use jiff::Timestamp;
 
 use super::offer::{JournalHeld, JournalOffer};
 use super::origin::{origin, owner_and_shard};
+use super::prune::{LogPlace, prune_place};
 use super::segment::EntryForm;
 use super::tail::{CoveredEntries, SegmentTail};
 use super::{CHECKPOINT, segments, shard_folder};
@@ -84,6 +85,9 @@ struct FollowedState {
     note: Option<Vec<u8>>,
     /// The same, read.
     held: Option<(Shard, Checkpoint)>,
+    /// The first entry that a backup of the owner's needs, as it last said. When that moves, the next
+    /// entries begin a segment, and what lies wholly before goes.
+    kept: Option<(Shard, u64)>,
     /// Where entries are added, while this is known.
     tail: Option<SegmentTail>,
 }
@@ -121,6 +125,7 @@ impl FollowedPlace {
                 tail: Some(place.tail_of(shard, &held)?),
                 note: Some(note),
                 held: Some((shard, held)),
+                kept: None,
             };
             *place.state() = state;
         }
@@ -205,10 +210,13 @@ impl FollowedPlace {
             _ => None,
         };
         let (old, folder) = (state.note.clone(), shard_folder(&self.folder, shard));
+        let names = (folder.as_path(), checkpoint.origin.as_str());
+        let kept = offer.kept();
+        let turns = state.kept.is_some_and(|before| before < kept);
         self.checkpoint
             .swap_after(old.as_deref(), new.as_bytes(), || {
                 let mut added = match tail.take() {
-                    Some(tail) => tail.next(&folder, &checkpoint.origin, EntryForm::Sealed)?,
+                    Some(tail) => tail.next(names, EntryForm::Sealed, turns)?,
                     None => self.begin(shard, before)?,
                 };
                 let mut adding = added.add()?;
@@ -219,9 +227,13 @@ impl FollowedPlace {
                 tail = Some(added);
                 Ok(())
             })?;
+        if state.kept.is_none_or(|before| before < kept) {
+            self.prune(kept);
+        }
         *state = FollowedState {
             note: Some(new.into_bytes()),
             held: Some((shard, checkpoint)),
+            kept: Some(kept),
             tail,
         };
         Ok(true)
@@ -281,6 +293,14 @@ impl FollowedPlace {
             fs::rename(path, path.with_extension("unpublished"))?;
         }
         SegmentTail::begin(&folder, (shard, &origin), tree, EntryForm::Sealed)
+    }
+
+    /// Removes what no backup of the owner's needs. What cannot be removed is removed later.
+    fn prune(&self, (shard, index): (Shard, u64)) {
+        if let Err(error) = prune_place(&self.folder, LogPlace { shard, index }) {
+            let place = self.folder.display().to_string();
+            tracing::warn!(place, %error, "what no backup needs cannot be removed");
+        }
     }
 
     /// Keeps a checkpoint that does not continue what is held, unless one is kept already.

@@ -6,8 +6,10 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::origin::origin;
+use super::prune::{LogPlace, PrunedSegments, prune_place};
 use super::segment::{EntryForm, push_frame};
 use super::tail::{CoveredEntries, SegmentTail, make_folder};
 use super::{CHECKPOINT, segments, shard_folder};
@@ -25,6 +27,8 @@ pub struct JournalPlace {
     checkpoint: CheckpointFile,
     /// Where the present shard's last segment ends, while this is known.
     tail: Mutex<Option<SegmentTail>>,
+    /// Whether the next entries begin a segment.
+    turn: AtomicBool,
 }
 
 /// What is written to a place: a log in a store.
@@ -45,7 +49,23 @@ impl JournalPlace {
             checkpoint: CheckpointFile::new(folder.join(CHECKPOINT)),
             folder,
             tail: Mutex::default(),
+            turn: AtomicBool::new(false),
         }
+    }
+
+    /// Begins a segment with the next entries, so that the present one can be pruned as soon as no
+    /// backup needs it.
+    pub fn turn(&self) {
+        self.turn.store(true, Ordering::Relaxed);
+    }
+
+    /// Removes the segments that lie wholly before `needed`. Not beside
+    /// [`publish`](Self::publish).
+    ///
+    /// # Errors
+    /// As [`prune_place`].
+    pub fn prune(&self, needed: LogPlace) -> io::Result<PrunedSegments> {
+        prune_place(&self.folder, needed)
     }
 
     /// The file that holds the last checkpoint.
@@ -132,7 +152,8 @@ impl JournalPlace {
         tree: &TreeRow,
     ) -> io::Result<SegmentTail> {
         let (folder, origin) = self.names(source, tree.shard);
-        let mut tail = tail.next(&folder, &origin, EntryForm::Clear)?;
+        let turns = self.turn.swap(false, Ordering::Relaxed);
+        let mut tail = tail.next((&folder, &origin), EntryForm::Clear, turns)?;
         let held = tail.tree.size();
         let (first, count) = (tree.first + held, tree.size.saturating_sub(held));
         let count = usize::try_from(count).unwrap_or(usize::MAX);
@@ -257,19 +278,15 @@ impl From<PlaceError> for io::Error {
     }
 }
 
-/// The number of the first entry that a place must hold: the first that has a side record. Where
-/// none has one, no entry is needed: the next one will be the first.
+/// The number of the first entry that a place must hold: the first that has a side record, or that
+/// follows those whose records were pruned. Where none ever had one, no entry is needed: the next
+/// one will be the first.
 ///
 /// # Errors
 /// [`StoreError`]
 pub fn first_needed(store: &Store) -> Result<u64, StoreError> {
-    let mut first = None;
-    store.each_journal::<StoreError>(0, |entry, _| {
-        first = Some(entry);
-        Ok(ScanStep::Stop)
-    })?;
-    let last = store.last_audit()?;
-    Ok(first.unwrap_or(last.map_or(0, |(number, _)| number + 1)))
+    let (needed, last) = (store.journal_needed()?, store.last_audit()?);
+    Ok(needed.unwrap_or(last.map_or(0, |(number, _)| number + 1)))
 }
 
 /// The side records of the entries from one number on and before another.

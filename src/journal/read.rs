@@ -53,6 +53,8 @@ pub struct PlaceEntry<'p> {
     pub entry: &'p [u8],
     /// The sealed side record that it names.
     pub record: Option<&'p [u8]>,
+    /// Whether it names one that is not here: the owner had pruned it before the follower came to it.
+    pub is_pruned: bool,
 }
 
 /// A part of the log that a place holds.
@@ -186,7 +188,11 @@ impl PlaceLog {
         for shard in &self.shards {
             let tree = self.walk(shard, shard.size, |naming, form, frame| {
                 let entry = self.opened(naming, form, &frame.entry, &frame.leaf)?;
-                check_record(&entry, &frame.record).map_err(|what| {
+                let named = has_record(&entry, &frame.record).and_then(|has_record| {
+                    let may_lack = form == EntryForm::Sealed || has_record;
+                    may_lack.then_some(has_record).ok_or(MISSING)
+                });
+                let has_record = named.map_err(|what| {
                     let (index, origin) = (naming.index, naming.origin);
                     self.damaged(format!("entry {index} of {origin}: {what}"))
                 })?;
@@ -195,6 +201,7 @@ impl PlaceLog {
                     naming,
                     entry: &entry,
                     record: (!frame.record.is_empty()).then_some(&frame.record),
+                    is_pruned: !has_record,
                 })
             })?;
             if tree.root() != shard.root {
@@ -367,15 +374,19 @@ impl PlaceLog {
     }
 }
 
-/// Checks that a record is the one that its entry names.
-fn check_record(entry: &[u8], record: &[u8]) -> Result<(), &'static str> {
+/// What is wrong with an entry whose record is not there.
+const MISSING: &str = "the side record that it names is missing";
+
+/// Checks that a record is the one that its entry names. Returns whether the record that it names, if
+/// any, is there.
+fn has_record(entry: &[u8], record: &[u8]) -> Result<bool, &'static str> {
     let name: RecordName =
         serde_json::from_slice(entry).map_err(|_| "it is not an entry: it is not JSON")?;
     match (name.journal, record.is_empty()) {
-        (None, true) => Ok(()),
+        (None, true) => Ok(true),
         (None, false) => Err("there is a side record, and it names none"),
-        (Some(_), true) => Err("the side record that it names is missing"),
-        (Some(name), false) if name == HEXLOWER.encode(&record_digest(record)) => Ok(()),
+        (Some(_), true) => Ok(false),
+        (Some(name), false) if name == HEXLOWER.encode(&record_digest(record)) => Ok(true),
         (Some(_), false) => Err("the side record is not the one that it names"),
     }
 }

@@ -93,9 +93,14 @@ impl SegmentTail {
     }
 
     /// The tail to which the next entries are added: this one, or that of another segment behind it
-    /// if it is long.
-    pub(super) fn next(self, folder: &Path, origin: &str, form: EntryForm) -> io::Result<Self> {
-        if self.end <= LONGEST {
+    /// if it `turns` or is long.
+    pub(super) fn next(
+        self,
+        (folder, origin): (&Path, &str),
+        form: EntryForm,
+        turns: bool,
+    ) -> io::Result<Self> {
+        if !turns && self.end <= LONGEST {
             return Ok(self);
         }
         self.file.set_len(self.end)?;

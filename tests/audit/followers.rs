@@ -11,6 +11,7 @@ use cloison::audit::log::{FollowerIdentity, KnownFollower, LogParts, PlaceQuorum
 use cloison::journal::followed::{FollowFault, FollowedPlace, FollowerKey};
 use cloison::journal::offer::JournalOffer;
 use cloison::journal::read::{PlaceFault, PlaceLog};
+use cloison::store::RowBatch;
 use cloison::tlog::checkpoint::Checkpoint;
 use cloison::tlog::note::{SignatureKind, SignedNote, Verifier};
 use cloison::tlog::tree::{MerkleTree, leaf_hash};
@@ -207,6 +208,56 @@ fn what_does_not_continue_is_refused_and_kept_as_evidence() {
     fs::write(&segment, &whole[..whole.len() - 1]).unwrap();
     let opened = FollowedPlace::open(place, OWNER.to_owned(), None).err();
     assert!(matches!(opened, Some(FollowFault::Damaged(_))));
+}
+
+#[test]
+fn what_no_backup_needs_goes_from_a_followers_folder_too() {
+    let folder = tempfile::tempdir().unwrap();
+    let (store, place) = (folder.path().join("store"), folder.path().join("place"));
+    let writing = open(&store, TIME, None, false).unwrap();
+    let (following, late) = (follower(&place), follower(&folder.path().join("late")));
+    let mut sizes = vec![];
+    for _ in 0..3 {
+        writing.write_state(2);
+        writing.write(5);
+        follow(&writing, &following);
+        if sizes.is_empty() {
+            follow(&writing, &late);
+        }
+        let size = following.held().unwrap().size;
+        // A backup is taken, and no other one is kept.
+        let store = writing.log().store();
+        let mut batch = RowBatch::default();
+        store.prune_journal(&mut batch, 0, size);
+        store.commit(batch).unwrap();
+        sizes.push(size);
+    }
+    writing.write(1);
+    follow(&writing, &following);
+    let first = |place: &Path| {
+        let log = read(place);
+        assert!(log.each::<PlaceFault>(|_| Ok(())).is_ok());
+        log.shards[0].first
+    };
+    assert_eq!(
+        first(&place),
+        sizes[1],
+        "behind the second backup, where a segment began"
+    );
+    // One that was away holds entries whose records were gone, and says which.
+    follow(&writing, &late);
+    let (mut has, mut lacks) = (0, 0);
+    let walked = read(late.folder()).each::<PlaceFault>(|entry| {
+        has += u32::from(entry.record.is_some());
+        lacks += u32::from(entry.is_pruned);
+        Ok(())
+    });
+    walked.unwrap();
+    assert!(has > 0 && lacks > 0, "{has} {lacks}");
+    // One that begins now begins there.
+    let new = follower(&folder.path().join("new"));
+    follow(&writing, &new);
+    assert_eq!(first(new.folder()), *sizes.last().unwrap());
 }
 
 fn naming(index: u64) -> cloison::seal::journal::NamingEntry<'static> {

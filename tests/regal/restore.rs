@@ -50,7 +50,7 @@ pub fn take_backups(world: &World) {
     );
 }
 
-fn words(output: &Output) -> String {
+pub fn words(output: &Output) -> String {
     let [out, err] = [&output.stdout, &output.stderr].map(|text| String::from_utf8_lossy(text));
     format!("{out}{err}")
 }
@@ -75,7 +75,7 @@ pub fn lose(world: &World, store: &str) {
 
 /// The rows without those that a restore adds: floors of sequences, what is to be scrubbed, and tags
 /// that are looked at again.
-fn comparable(rows: Rows) -> BTreeSet<(String, Vec<u8>, Vec<u8>)> {
+pub fn comparable(rows: Rows) -> BTreeSet<(String, Vec<u8>, Vec<u8>)> {
     rows.into_iter()
         .filter(|((column, key), _)| {
             column != "state-erasure-due" && !key.starts_with(b"sequence-floor/")

@@ -253,8 +253,18 @@ impl Log {
         receipt: &AuditReceipt,
         patience: Duration,
     ) -> Option<Arc<PublishedCheckpoint>> {
-        let of = |state: &LogState| state.offered.get(&receipt.shard).cloned();
-        self.wait_for(receipt.index + 1, patience, of)
+        self.offered_with(receipt.shard, receipt.index + 1, patience)
+    }
+
+    /// Waits for such a checkpoint of a shard over at least `size` entries.
+    pub(super) fn offered_with(
+        &self,
+        shard: Shard,
+        size: u64,
+        patience: Duration,
+    ) -> Option<Arc<PublishedCheckpoint>> {
+        let of = |state: &LogState| state.offered.get(&shard).cloned();
+        self.wait_for(size, patience, of)
     }
 
     /// Waits for a checkpoint of a shard over at least `size` entries.
