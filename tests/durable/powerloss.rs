@@ -13,7 +13,7 @@ use cloison::order::{LegalBasis, OrderPayload, PseudonymScope};
 use super::crash_state::{Disk, Loss};
 use super::load::{Acknowledged, Load, Plan, check};
 use super::people;
-use super::world::{card, copy, long};
+use super::world::{card, copy, rounds};
 use crate::common::seeded::{SeededRandom, seed};
 use crate::common::shim::shim;
 use crate::common::witness::WitnessPlace;
@@ -168,6 +168,12 @@ impl Deeds {
             let mut deeds = deeds.lock().unwrap();
             deeds.revoked.push((order, signed, first));
         }
+    }
+
+    /// Adds what was done later.
+    fn absorb(&mut self, later: Self) {
+        self.used.extend(later.used);
+        self.revoked.extend(later.revoked);
     }
 
     /// A limit that was used up is used up; what was revoked is revoked.
@@ -362,7 +368,8 @@ fn a_power_loss_loses_nothing_that_was_acknowledged() {
     let mut random = SeededRandom::new(seed("power loss"));
     let mut trial = Trial::new();
     let mut acknowledged = Acknowledged::default();
-    let rounds = if long() { 200 } else { 3 };
+    let mut deeds = Deeds::default();
+    let rounds = rounds(3, 200);
     for round in 0..rounds {
         let cosigned = trial.live(&mut random, round);
         let luck = random.number();
@@ -373,13 +380,18 @@ fn a_power_loss_loses_nothing_that_was_acknowledged() {
             "a witness never forgets what it cosigned"
         );
         trial.start(false);
-        let round = std::mem::take(&mut *trial.acknowledged.lock().unwrap());
-        check(&trial.world, &round, usize::MAX);
-        acknowledged.absorb(round);
-        trial.deeds.lock().unwrap().check(&trial.world);
+        let latest = std::mem::take(&mut *trial.acknowledged.lock().unwrap());
+        check(&trial.world, &latest, usize::MAX);
+        acknowledged.absorb(latest);
+        let latest = std::mem::take(&mut *trial.deeds.lock().unwrap());
+        latest.check(&trial.world);
+        deeds.absorb(latest);
+        if round % 20 == 19 {
+            deeds.check(&trial.world);
+        }
     }
     check(&trial.world, &acknowledged, usize::MAX);
-    let deeds = std::mem::take(&mut *trial.deeds.lock().unwrap());
+    deeds.check(&trial.world);
     eprintln!(
         "{rounds} power losses; acknowledged: {} identifiers in {} requests, {} orders used up, {} revoked; lost: 0",
         acknowledged.items,
