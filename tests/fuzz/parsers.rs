@@ -40,10 +40,10 @@ use cloison::seal::mapping::RecordView;
 use cloison::seal::pairs::{self, PairsHead};
 use cloison::seal::record::SegmentRecord;
 use cloison::statement::{Statement, UnverifiedStatement};
-use cloison::suspension::SuspensionPayload;
 use cloison::store::{
     ChunkKey, CopiesRow, CopyRow, MigrationRow, NameField, OrderKey, RowField, Shard, TagPlace,
 };
+use cloison::suspension::SuspensionPayload;
 use cloison::tlog::checkpoint::Checkpoint;
 use cloison::tlog::note::{MAX_NOTE, SignatureKind, SignedNote, Verifier};
 use cloison::tlog::path::LogResource;
@@ -59,9 +59,7 @@ use jiff::Timestamp;
 use rustls::pki_types::CertificateDer;
 use uuid::Uuid;
 
-pub use recovery::{
-    answers, entry, joining, journal, manifest, progress, side_record, table,
-};
+pub use recovery::{answers, entry, joining, journal, manifest, progress, side_record, table};
 
 /// What holds whatever bytes a parser is given; it panics where it does not.
 pub type Property = fn(&[u8]);

@@ -160,7 +160,11 @@ static PLACE: LazyLock<HonestPlace> = LazyLock::new(|| {
         root: tree.root(),
     };
     let memory = PathBuf::from("/dev/shm");
-    let parent = if memory.is_dir() { memory } else { std::env::temp_dir() };
+    let parent = if memory.is_dir() {
+        memory
+    } else {
+        std::env::temp_dir()
+    };
     let folder = parent.join(format!("cloison-fuzz-{}", std::process::id()));
     std::fs::create_dir_all(folder.join("2026")).expect("a folder for what is tried");
     std::fs::write(folder.join("checkpoint"), checkpoint.sign(&SIGNER)).expect("it is written");
