@@ -50,12 +50,12 @@ fn take_backups(world: &World) {
     );
 }
 
-fn words(output: &Output) -> String {
+pub fn words(output: &Output) -> String {
     let [out, err] = [&output.stdout, &output.stderr].map(|text| String::from_utf8_lossy(text));
     format!("{out}{err}")
 }
 
-fn restore(world: &World, side: Side, more: &[&str]) -> Output {
+pub fn restore(world: &World, side: Side, more: &[&str]) -> Output {
     let (repository, config) = match side {
         Side::Vault => ("vault-backup", "vault.toml"),
         Side::Node => ("node-backup", "node.toml"),
@@ -64,18 +64,18 @@ fn restore(world: &World, side: Side, more: &[&str]) -> Output {
     world.cloison(&[&usual[..], more].concat())
 }
 
-fn good(output: &Output) -> Value {
+pub fn good(output: &Output) -> Value {
     assert!(output.status.success(), "{}", words(output));
     serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("{}", words(output)))
 }
 
-fn lose(world: &World, store: &str) {
+pub fn lose(world: &World, store: &str) {
     fs::rename(world.path(store), world.path(&format!("{store}-lost"))).unwrap();
 }
 
 /// The rows without those that a restore adds: floors of sequences, what is to be scrubbed, and tags
 /// that are looked at again.
-fn comparable(rows: Rows) -> BTreeSet<(String, Vec<u8>, Vec<u8>)> {
+pub fn comparable(rows: Rows) -> BTreeSet<(String, Vec<u8>, Vec<u8>)> {
     rows.into_iter()
         .filter(|((column, key), _)| {
             column != "state-erasure-due" && !key.starts_with(b"sequence-floor/")
