@@ -7,6 +7,7 @@ use cloison::order::act::ActKind;
 use cloison::order::{LegalBasis, OrderPayload, PseudonymScope};
 use serde_json::{Value, json};
 
+use super::load::patiently;
 use super::people;
 use crate::common::{QUORUM, World};
 
@@ -80,16 +81,19 @@ impl Deeds {
 
     /// A limit that was used up is used up; what was revoked is revoked.
     pub fn check(&self, world: &World) {
+        let ask = |order: &str, asked: &[String]| {
+            let ask = || world.reidentify(order, "health", asked);
+            patiently(ask, |reply| reply.status == 503)
+        };
         for (order, signed, [first, second]) in &self.used {
             let both = [first.clone(), second.clone()];
-            let answer = world.reidentify(signed, "health", &both).ok();
+            let answer = ask(signed, &both).ok();
             let codes = people::codes(&answer);
             let wanted = [None, Some("limit-reached".to_owned())];
             assert_eq!(codes, wanted, "order {}: {answer}", order.id);
         }
         for (order, signed, first) in &self.revoked {
-            let asked = std::slice::from_ref(first);
-            let refused = world.reidentify(signed, "health", asked);
+            let refused = ask(signed, std::slice::from_ref(first));
             assert_eq!(refused.code(), "order-revoked", "order {}", order.id);
         }
     }
