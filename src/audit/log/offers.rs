@@ -70,6 +70,13 @@ impl Log {
         Ok(whole.map(|offer| (signed, offer)))
     }
 
+    /// The origin of the last checkpoint that is offered.
+    pub fn offered_origin(&self) -> Option<String> {
+        let state = self.state();
+        let (_, last) = state.offered.last_key_value()?;
+        Some(last.checkpoint.origin.clone())
+    }
+
     /// Wakes those who wait for an offer.
     pub fn offer_news(&self) -> watch::Receiver<OfferNews> {
         self.offers.subscribe()
