@@ -144,6 +144,7 @@ pub fn question(
     ReleaseRequest {
         register: HEXLOWER.encode(&vault.register().digest),
         acts: Book::from(vault).digest(&id("court")).unwrap(),
+        held: None,
         asked: ReidentifyRequest {
             order,
             request: order::sign_request(request, &id("driss"), &person("driss")).unwrap(),

@@ -590,6 +590,7 @@ pub fn release_of(vault: &Vault, asked: &ReidentifyRequest) -> Result<Release, R
         &ReleaseRequest {
             register: digest,
             acts,
+            held: None,
             asked: asked.clone(),
         },
     )
