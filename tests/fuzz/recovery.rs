@@ -177,7 +177,7 @@ pub fn journal(bytes: &[u8]) {
     let segment = folder.join("2026/00000000000000000000.journal");
     std::fs::write(&segment, bytes).expect("it is written");
     let mut found = vec![];
-    let read = PlaceLog::open(folder, OWNER, &SIGNER.verifying_key()).and_then(|place| {
+    let read = PlaceLog::open(folder, OWNER, &SIGNER.verifying_key(), None).and_then(|place| {
         place.each(|entry: PlaceEntry<'_>| {
             let record = entry.record.unwrap_or_default().to_vec();
             found.push((entry.entry.to_vec(), record));
