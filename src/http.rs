@@ -35,6 +35,7 @@ pub mod health;
 mod in_force;
 pub mod inspections;
 mod limits;
+mod losses;
 pub mod migrations;
 pub mod mount;
 mod node;

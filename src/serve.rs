@@ -132,6 +132,8 @@ fn start_error(error: StartError) -> CommandError {
         | StartError::Clock(_)
         | StartError::Audit(_) => CommandError::temporary(error, hint),
         StartError::Log(LogError::Behind { .. }) => {
+            let hint = "bring what is missing from a place that holds it: `cloison restore --in-place --config FILE`; else \
+                        docs/operations.md#backups";
             CommandError::new(error, hint).with_exit(ROLLED_BACK)
         }
         _ => CommandError::new(error, hint),

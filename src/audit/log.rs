@@ -61,6 +61,21 @@ pub enum KnownLoss {
     AfterRestore,
     /// The second place is empty.
     SecondLost,
+    /// The store was restored from a backup that no place goes on from: the log continues in a new
+    /// shard, whatever others have seen, and an empty second place begins with it.
+    WithoutPlaces,
+}
+
+impl KnownLoss {
+    /// Whether the log continues in a new shard.
+    fn ends_shard(self) -> bool {
+        matches!(self, Self::AfterRestore | Self::WithoutPlaces)
+    }
+
+    /// Whether the second place may be empty.
+    fn empties_second(self) -> bool {
+        matches!(self, Self::SecondLost | Self::WithoutPlaces)
+    }
 }
 
 impl LogParts {
@@ -90,7 +105,8 @@ impl LogParts {
             .chain(others)
             .max_by_key(LostCheckpoint::reach);
         match lost {
-            Some(lost) if self.resume != Some(KnownLoss::AfterRestore) => Err(lost.refusal()),
+            Some(lost) if !self.resume.is_some_and(KnownLoss::ends_shard) => Err(lost.refusal()),
+            None if self.resume == Some(KnownLoss::WithoutPlaces) => own.end_of(last, &self.key),
             lost => Ok(lost),
         }
     }
@@ -109,7 +125,7 @@ impl LogParts {
         let lost = resume::compare(own, second, state.second.as_deref())?;
         // An empty second place means a first start only if nothing was ever published.
         if let (None, Some((_, last))) = (&state.second, state.published.last_key_value())
-            && self.resume != Some(KnownLoss::SecondLost)
+            && !self.resume.is_some_and(KnownLoss::empties_second)
         {
             let (origin, published) = (last.checkpoint.origin.clone(), last.checkpoint.size);
             return Err(LogError::SecondLost {

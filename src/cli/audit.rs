@@ -5,6 +5,7 @@ mod export;
 mod filter;
 mod halves;
 mod inspection;
+pub(crate) mod offline;
 mod prove;
 mod report;
 mod resume;

@@ -40,7 +40,7 @@ impl<'v> VaultRequest<'v> {
     /// `check_room` finds room for it.
     ///
     /// # Errors
-    /// [`Code::RegisterMismatch`], [`Code::CosignatureMissing`], those of `check_room`,
+    /// [`Code::RegisterMismatch`], [`Code::ErasuresMissing`], [`Code::CosignatureMissing`], those of `check_room`,
     /// [`Code::Overloaded`].
     pub(crate) fn admit(
         vault: &'v Vault,
@@ -49,6 +49,7 @@ impl<'v> VaultRequest<'v> {
         check_room: impl FnOnce(&Vault) -> Result<(), Refusal>,
     ) -> Result<Self, Refusal> {
         check_register(vault, node.register)?;
+        vault.check_erasures()?;
         check_watched(vault, permit)?;
         check_room(vault)?;
         let place = enter(vault.orders(), &permit.authority.id, Duration::ZERO)?;

@@ -18,8 +18,8 @@ use super::node_door::NodeRoutes;
 use super::register::{self, RegisterDoor};
 use super::status::StatusDoor;
 use super::{
-    acts, audit, body, clock, control, inspections, migrations, node, rights, secrets, segments,
-    status, suspensions,
+    acts, audit, body, clock, control, inspections, losses, migrations, node, rights, secrets,
+    segments, status, suspensions,
 };
 use crate::entity::{EntityInForce, InForce};
 use crate::vault::Vault;
@@ -138,6 +138,7 @@ fn entity_routes() -> OpenApiRouter<EntityInForce> {
         .merge(clock::routes())
         .merge(register::routes())
         .merge(suspensions::routes())
+        .merge(losses::routes())
 }
 
 #[derive(OpenApi)]

@@ -43,6 +43,13 @@ pub struct ErasureDue {
     time: i64,
 }
 
+impl ErasureDue {
+    /// When it is or was due (Unix seconds).
+    pub fn time(&self) -> i64 {
+        self.time
+    }
+}
+
 /// The right to decide whether compactions move chunks. Only one holder has it at a time.
 pub(super) struct CompactionGuard<'s>(&'s AtomicBool);
 

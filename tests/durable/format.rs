@@ -165,6 +165,7 @@ pub fn write(path: &Path) -> Vec<u8> {
         not_after: now() + jiff::SignedDuration::from_hours(1),
         officers: vec![id("driss")],
         inform_after: None,
+        issued: None,
     };
     let order = ["amina", "chadia"]
         .iter()

@@ -9,14 +9,7 @@ use super::world::card;
 use crate::common::{Side, World};
 
 fn restore(world: &World, more: &[&str]) -> Output {
-    let usual = [
-        "restore",
-        "backup",
-        "--config",
-        "vault.toml",
-        "--without-places",
-        "--json",
-    ];
+    let usual = ["restore", "backup", "--config", "vault.toml", "--json"];
     world.cloison(&[&usual[..], more].concat())
 }
 
@@ -31,20 +24,9 @@ fn lose_the_store(world: &World) {
     fs::remove_dir_all(world.path("data/vault")).unwrap();
 }
 
-/// The vault has no second place in these tests, so that a restore is not refused for what it lacks.
-fn without_second(world: &World) {
-    let text = world.read("vault.toml");
-    let lines = text.lines().filter(|line| !line.starts_with("second"));
-    let text: Vec<_> = lines.collect();
-    world.write("vault.toml", &(text.join("\n") + "\n"));
-}
-
 #[test]
 fn a_store_comes_back_as_it_was_when_the_backup_was_taken() {
     let mut world = backed_up("");
-    world.stop();
-    without_second(&world);
-    world.start(Side::Vault, &[]);
     let before = pseudonyms(&world, 1, 300);
     let first = create(&world);
     tokenize(&world, 1_000, 100);
@@ -109,13 +91,7 @@ fn what_is_no_good_backup_of_this_side_restores_nothing() {
         "no place is there that holds the log after the backup",
     );
     fs::rename(world.path("data/away"), world.path("data/vault.place")).unwrap();
-    let other = [
-        "restore",
-        "backup",
-        "--config",
-        "node.toml",
-        "--without-places",
-    ];
+    let other = ["restore", "backup", "--config", "node.toml"];
     refused(
         &world.cloison(&other),
         "holds backups of test/vault, not of test/node/court",
@@ -156,19 +132,12 @@ fn killed_while_it_restores_and_run_again() {
     tokenize(&world, 1, 20_000);
     create(&world);
     world.stop();
-    without_second(&world);
     let rounds = if super::world::long() { 50 } else { 6 };
     let mut unfinished = 0;
     for _ in 0..rounds {
         lose_the_store_if_there(&world);
         let mut child = Command::new(env!("CARGO_BIN_EXE_cloison"))
-            .args([
-                "restore",
-                "backup",
-                "--config",
-                "vault.toml",
-                "--without-places",
-            ])
+            .args(["restore", "backup", "--config", "vault.toml"])
             .current_dir(world.path(""))
             .stdout(Stdio::null())
             .stderr(Stdio::null())

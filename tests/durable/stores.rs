@@ -94,6 +94,7 @@ fn released(vault: &Vault, texts: Vec<String>) -> Vec<bool> {
         not_after: now() + jiff::SignedDuration::from_hours(1),
         officers: vec![id("driss")],
         inform_after: None,
+        issued: None,
     };
     let order = ["amina", "chadia"]
         .iter()

@@ -26,3 +26,4 @@ mod review;
 mod rows;
 mod second;
 mod step;
+mod without;

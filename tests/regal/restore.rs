@@ -15,7 +15,7 @@ use super::journal::{Rows, live, state};
 use super::people::{act, to_vault};
 
 /// Gives both sides a repository; the node's server takes its backups by itself.
-fn back_up(world: &mut World) {
+pub(super) fn back_up(world: &mut World) {
     world.stop();
     for (config, folder, every) in [
         ("vault.toml", "vault-backup", ""),
@@ -29,7 +29,7 @@ fn back_up(world: &mut World) {
     world.start(Side::Node, &[]);
 }
 
-fn take_backups(world: &World) {
+pub(super) fn take_backups(world: &World) {
     let usual = ["backup", "create", "--client", "clients/operator.toml"];
     let done = world.cloison(&usual);
     assert!(done.status.success(), "{}", words(&done));
@@ -50,12 +50,12 @@ fn take_backups(world: &World) {
     );
 }
 
-fn words(output: &Output) -> String {
+pub(super) fn words(output: &Output) -> String {
     let [out, err] = [&output.stdout, &output.stderr].map(|text| String::from_utf8_lossy(text));
     format!("{out}{err}")
 }
 
-fn restore(world: &World, side: Side, more: &[&str]) -> Output {
+pub(super) fn restore(world: &World, side: Side, more: &[&str]) -> Output {
     let (repository, config) = match side {
         Side::Vault => ("vault-backup", "vault.toml"),
         Side::Node => ("node-backup", "node.toml"),
@@ -64,12 +64,12 @@ fn restore(world: &World, side: Side, more: &[&str]) -> Output {
     world.cloison(&[&usual[..], more].concat())
 }
 
-fn good(output: &Output) -> Value {
+pub(super) fn good(output: &Output) -> Value {
     assert!(output.status.success(), "{}", words(output));
     serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("{}", words(output)))
 }
 
-fn lose(world: &World, store: &str) {
+pub(super) fn lose(world: &World, store: &str) {
     fs::rename(world.path(store), world.path(&format!("{store}-lost"))).unwrap();
 }
 

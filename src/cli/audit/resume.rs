@@ -1,37 +1,20 @@
 //! `cloison audit resume`: lets a log go on after a restore that lost entries, or when the second
 //! place is lost.
 
-use std::fmt::Display;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use serde_json::json;
 
+use super::offline::{NamedLog, OfflineLog, PATIENCE, failed, trouble};
 use crate::audit::AuditEvent;
-use crate::audit::cosign::{WitnessAnswer, WitnessLink};
-use crate::audit::log::{Appender, KnownLoss, Log, LogError, LogParts};
-use crate::audit::seen::Onlooker;
+use crate::audit::log::{KnownLoss, LogError};
 use crate::cli::assent::{Assent, Irreversible};
-use crate::cli::check;
 use crate::clock::{Clock as _, SystemClock};
-use crate::commit::small::SmallChunks;
-use crate::commit::{Committer, WriterSeals};
-use crate::config::{ClientConfig, LogConfig, NodeConfig, VaultConfig};
-use crate::journal::place::JournalPlace;
-use crate::keys::custody::{Deposit, Keyring};
-use crate::keys::file::SecretKind;
-use crate::keys::sector_secrets::read_journal;
-use crate::seal::journal::JournalCipher;
-use crate::serve::onlookers;
-use crate::store::index::Index;
-use crate::store::{Store, StoreError};
+use crate::store::Store;
 use crate::terminal::files::read_text;
 use crate::terminal::{CommandError, print, print_json};
-use crate::tlog::witness::CheckpointSubmission;
-
-/// How long writing the entry may take.
-const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Let a log go on after its store was restored from a backup, or after its second place was lost
 #[derive(clap::Args)]
@@ -70,7 +53,7 @@ pub struct AuditResumeArgs {
 /// # Errors
 /// When there is nothing to resume, or the log cannot be written.
 pub fn run(args: &AuditResumeArgs) -> Result<(), CommandError> {
-    let place = ResumePlace::read(args)?;
+    let place = read_place(args)?;
     if args.second_lost {
         go_on_without_second(args, &place)
     } else {
@@ -78,154 +61,34 @@ pub fn run(args: &AuditResumeArgs) -> Result<(), CommandError> {
     }
 }
 
-/// A log that a configuration names: where it lies, whose it is, what opens it, and who has seen it.
-struct NamedLog {
-    store: PathBuf,
-    owner: String,
-    key: Deposit,
-    journal: Deposit,
-    keyring: Keyring,
-    log: LogConfig,
-    /// At a node: the vault.
-    vault: Option<ClientConfig>,
-}
-
-impl NamedLog {
-    fn load(config: &Path) -> Result<Self, CommandError> {
-        let invalid = |error| CommandError::new(error, "correct the file and try again");
-        Ok(if check::is_node(&read_text(config)?) {
-            Self::of_node(NodeConfig::load(config).map_err(invalid)?)
-        } else {
-            Self::of_vault(VaultConfig::load(config).map_err(invalid)?)
-        })
-    }
-
-    fn of_node(node: NodeConfig) -> Self {
-        Self {
-            owner: format!("{}/node/{}", node.deployment, node.authority),
-            store: node.store,
-            key: node.checkpoint,
-            journal: node.journal,
-            keyring: node.openers.keyring(),
-            log: node.log,
-            vault: Some(node.vault),
-        }
-    }
-
-    fn of_vault(vault: VaultConfig) -> Self {
-        Self {
-            owner: format!("{}/vault", vault.deployment),
-            store: vault.store,
-            key: vault.secrets.checkpoint,
-            journal: vault.secrets.journal,
-            keyring: vault.openers.keyring(),
-            log: vault.log,
-            vault: None,
-        }
-    }
-}
-
 /// A log that did not go on, with its open store.
-struct ResumePlace {
-    store: Arc<Store>,
-    named: NamedLog,
-    /// A checkpoint that somebody handed over, and its file's name.
-    seen: Option<(PathBuf, String)>,
-}
-
-impl ResumePlace {
-    /// Opens the store that a configuration names; that fails while the process runs.
-    fn read(args: &AuditResumeArgs) -> Result<Self, CommandError> {
-        let seen = args.seen.as_ref();
-        let seen = seen.map(|file| Ok::<_, CommandError>((file.clone(), read_text(file)?)));
-        let seen = seen.transpose()?;
-        let named = NamedLog::load(&args.config)?;
-        let nobody = named.log.witnesses.is_empty() && named.vault.is_none() && seen.is_none();
-        if named.log.second.is_none() && nobody {
-            return Err(CommandError::new(
-                "the configuration names no second place (`[audit] second`) and no witness, so nothing is known to be lost",
-                "start the process: it goes on where the store ends",
-            ));
-        }
-        if !Store::is_there(&named.store) {
-            return Err(CommandError::new(
-                format_args!("there is no store at {}", named.store.display()),
-                "mount its disk, or put the backup there first (docs/operations.md#backups)",
-            ));
-        }
-        let store = Store::open(&named.store, &named.owner).map_err(failed)?;
-        Ok(Self {
-            store: Arc::new(store),
-            named,
-            seen,
-        })
+fn read_place(args: &AuditResumeArgs) -> Result<OfflineLog, CommandError> {
+    let seen = args.seen.as_ref();
+    let seen = seen.map(|file| Ok::<_, CommandError>((file.clone(), read_text(file)?)));
+    let seen = seen.transpose()?;
+    let named = NamedLog::load(&args.config)?;
+    if named.log.second.is_none() && named.asks_nobody() && seen.is_none() {
+        return Err(CommandError::new(
+            "the configuration names no second place (`[audit] second`) and no witness, so nothing is known to be lost",
+            "start the process: it goes on where the store ends",
+        ));
     }
-
-    /// Opens the log as a start does, accepting only the loss `known`.
-    fn open(&self, known: Option<KnownLoss>) -> Result<OpenedLog, CommandError> {
-        let named = &self.named;
-        let key = named
-            .keyring
-            .read_signing_key(&named.key, SecretKind::Checkpoint)
-            .map_err(failed)?;
-        let mut onlookers = onlookers(&named.log, named.vault.as_ref())?;
-        onlookers.extend(self.seen.clone().map(|(file, note)| Onlooker {
-            name: file.display().to_string(),
-            link: Box::new(HandedCheckpoint(note)),
-        }));
-        let parts = LogParts {
-            second: named.log.second.clone().map(JournalPlace::new),
-            onlookers,
-            resume: known,
-            ..LogParts::new(key)
-        };
-        let (store, now) = (self.store.clone(), SystemClock.now());
-        Ok(Log::open(store, &named.owner, parts, now))
+    if !Store::is_there(&named.store) {
+        return Err(CommandError::new(
+            format_args!("there is no store at {}", named.store.display()),
+            "mount its disk, or put the backup there first (docs/operations.md#backups)",
+        ));
     }
-
-    /// The writer of the log, for the one entry that is to be written.
-    fn writer(&self, log: &Log, appender: Appender) -> Result<Committer, CommandError> {
-        let poisoned =
-            Box::new(|error: &StoreError| tracing::error!(%error, "the entry cannot be written"));
-        let (index, small, clock) = (
-            Arc::new(Index::default()),
-            SmallChunks::default(),
-            Arc::new(SystemClock),
-        );
-        let journal = read_journal(&self.named.keyring, &self.named.journal).map_err(failed)?;
-        let seals = WriterSeals {
-            chunks: None,
-            journal: JournalCipher::new(&journal),
-        };
-        let store = log.store().clone();
-        Committer::start(store, appender, index, seals, small, clock, poisoned).map_err(failed)
-    }
-}
-
-/// A checkpoint that somebody saw and handed over as a file.
-struct HandedCheckpoint(String);
-
-impl WitnessLink for HandedCheckpoint {
-    fn ask(&self, _: &CheckpointSubmission) -> Result<WitnessAnswer, String> {
-        Err("a file cosigns nothing".to_owned())
-    }
-
-    fn last(&self, origin: &str) -> Result<Option<Vec<u8>>, String> {
-        let is_of = self.0.lines().next() == Some(origin);
-        Ok(is_of.then(|| self.0.clone().into_bytes()))
-    }
-}
-
-/// A log and what appends to it, or why it does not go on.
-type OpenedLog = Result<(Arc<Log>, Appender), LogError>;
-
-fn failed(error: impl Display) -> CommandError {
-    let hint = "stop the process, and check [store], [secrets] and [audit] in the configuration";
-    CommandError::new(error, hint)
+    let store = Store::open(&named.store, &named.owner).map_err(failed)?;
+    Ok(OfflineLog {
+        store: Arc::new(store),
+        named,
+        seen: seen.into_iter().collect(),
+    })
 }
 
 /// Begins a new shard, whose first entry says what was lost.
-fn go_on_after_restore(args: &AuditResumeArgs, place: &ResumePlace) -> Result<(), CommandError> {
+fn go_on_after_restore(args: &AuditResumeArgs, place: &OfflineLog) -> Result<(), CommandError> {
     let (origin, published, found) = match place.open(None)? {
         Err(LogError::Behind {
             origin,
@@ -273,7 +136,7 @@ fn go_on_after_restore(args: &AuditResumeArgs, place: &ResumePlace) -> Result<()
 }
 
 /// Logs that the second place had nothing, and fills it with the checkpoint over that entry.
-fn go_on_without_second(args: &AuditResumeArgs, place: &ResumePlace) -> Result<(), CommandError> {
+fn go_on_without_second(args: &AuditResumeArgs, place: &OfflineLog) -> Result<(), CommandError> {
     let (origin, published) = match place.open(None)? {
         Err(LogError::SecondLost {
             origin, published, ..
@@ -316,9 +179,4 @@ fn go_on_without_second(args: &AuditResumeArgs, place: &ResumePlace) -> Result<(
              Start the process now."
         ))
     }
-}
-
-/// Why an entry was not written: the log's own fault, or else `late`.
-fn trouble(log: &Log, late: &str) -> String {
-    log.trouble().unwrap_or_else(|| late.to_owned())
 }
