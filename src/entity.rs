@@ -35,7 +35,7 @@ use crate::system::lock::unpoisoned;
 pub(crate) use change::{ChangedRegister, RegisterRows, UnderRegister};
 pub use error::StartError;
 pub use in_force::{EntityInForce, InForce};
-pub use loss::RestoreLoss;
+pub use loss::{RestoreLoss, RestoredBackup};
 pub use role::Role;
 pub(crate) use start::{EntityOpening, WriterParts};
 pub use suspensions::EntrySuspension;

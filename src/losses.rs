@@ -47,11 +47,9 @@ pub struct RestoreState {
 #[derive(Debug, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RestoreLossView {
-    /// The backup's id.
-    pub backup: String,
-    /// When it was taken, RFC 3339.
-    #[schema(value_type = String)]
-    pub taken: Timestamp,
+    /// The backup's id; absent where a copy of the store was brought back by other means.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub backup: Option<String>,
     /// When the store was restored: orders that were not issued later are over.
     #[schema(value_type = String)]
     pub restored: Timestamp,
@@ -87,8 +85,7 @@ fn view(entity: &Entity, loss: &RestoreLoss) -> RestoreLossView {
         least: least(loss, sector.uuid),
     });
     RestoreLossView {
-        backup: loss.backup.clone(),
-        taken: loss.taken,
+        backup: loss.backup.as_ref().map(|backup| backup.id.clone()),
         restored: loss.restored,
         closed: if entity.role().is_vault() {
             closed.collect()

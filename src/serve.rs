@@ -23,7 +23,7 @@ use reload::{AtHangup, TlsKeeper, TlsUser};
 use vault::read_vault_secrets;
 pub use vault::run_vault;
 pub use watch::onlookers;
-pub use witness::run_witness;
+pub use witness::{run_witness, witness_of};
 
 use crate::audit::log::LogError;
 use crate::certificates::{TlsInspection, unused_client_ca};

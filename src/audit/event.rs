@@ -83,19 +83,23 @@ pub enum AuditEvent {
         /// The Merkle root over them, hex.
         kept_root: String,
     },
-    /// The store was restored although no place held the log after its backup.
+    /// The store was restored although no place held the log after its backup, or the log went on from
+    /// a copy of the store that others have seen longer.
     RestoreWithoutPlaces {
-        /// The backup's id.
-        backup: String,
+        /// The backup's id; absent for a copy.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        backup: Option<String>,
         /// When the backup was taken, RFC 3339.
-        taken: String,
-        /// When the store was restored: orders that were not issued later are over.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        taken: Option<String>,
+        /// When that was: orders that were not issued later are over.
         restored: String,
-        /// The reference of the case in which that was decided.
-        case: String,
-        /// The statement that allowed it.
+        /// The reference of the case in which it was decided to restore the backup.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        case: Option<String>,
+        /// The statement that allowed that.
         #[serde(flatten)]
-        statement: StatementNote,
+        statement: Option<StatementNote>,
     },
     /// After such a restore: two operators confirmed a sector's epoch, or that lost erasures were
     /// lodged again.

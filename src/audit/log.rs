@@ -332,6 +332,30 @@ struct LogState {
     forked: bool,
 }
 
+impl LogState {
+    /// Publishes all that a shard has before the log leaves it for another one: a kill may have come
+    /// before its last checkpoint, and others compare what is kept with that.
+    fn publish_kept(&mut self, owner: &str, tree: TreeRow, key: &SigningKey) {
+        let last = self.published.get(&tree.shard);
+        if tree.size == 0 || last.is_some_and(|last| last.checkpoint.size >= tree.size) {
+            return;
+        }
+        let checkpoint = Checkpoint {
+            origin: origin::origin(owner, tree.shard),
+            size: tree.size,
+            root: tree.root,
+        };
+        let note = checkpoint.sign(key);
+        let kept = Arc::new(PublishedCheckpoint {
+            checkpoint,
+            tree,
+            note,
+        });
+        self.published.insert(tree.shard, kept.clone());
+        self.unstored.insert(tree.shard, kept);
+    }
+}
+
 impl Log {
     /// Opens the log of `owner` (such as `demo/vault`) in `store` and starts the thread that signs.
     /// A store that an older version wrote gets its tree and its index here.
@@ -364,6 +388,9 @@ impl Log {
         let lost = parts.compare_seen(own, (row.shard, year_of(now)), &mut state)?;
         let present = parts.covered_by_second(owner, &row, &state, lost.is_some());
         parts.complete_second(&store, owner, present)?;
+        if lost.is_some() {
+            state.publish_kept(owner, row, &parts.key);
+        }
         let LogParts {
             key,
             second,

@@ -1,5 +1,6 @@
-//! What holds at a side that was restored without places: its store lacks what came after the
-//! backup, and no log says what that was.
+//! What holds at a side whose log lost entries for good: it was restored without places, or went on
+//! from a copy of its store (`audit resume --after-restore`). Its store lacks what came later, and no log says
+//! what that was.
 //!
 //! So the side acts as if the worst had come: every order that it may have known as revoked or used
 //! up is over, every sector may have left its epoch, every erasure may be missing. People end each of
@@ -22,14 +23,11 @@ use crate::system::lock::unpoisoned;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RestoreLoss {
-    /// The backup's id.
-    pub backup: String,
-    /// When the backup was taken.
-    pub taken: Timestamp,
+    /// The backup that was restored; absent where a copy of the store was brought back by other means.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub backup: Option<RestoredBackup>,
     /// When the store was restored; whole seconds. Orders that were not issued later are over.
     pub restored: Timestamp,
-    /// The statement that allowed it, as it was signed.
-    pub statement: String,
     /// Sector → the highest epoch that the backup or the other side's log names. No lower one is
     /// confirmed.
     #[serde(default)]
@@ -41,6 +39,18 @@ pub struct RestoreLoss {
     /// Whether lost erasures were lodged again; nothing is released before.
     #[serde(default)]
     pub erased_again: bool,
+}
+
+/// The backup that was restored, and who allowed it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RestoredBackup {
+    /// Its id.
+    pub id: String,
+    /// When it was taken.
+    pub taken: Timestamp,
+    /// The statement that allowed to restore it, as it was signed.
+    pub statement: String,
 }
 
 impl RestoreLoss {
@@ -140,10 +150,12 @@ mod tests {
 
     fn loss() -> RestoreLoss {
         RestoreLoss {
-            backup: "20261128T081500Z-1f3a9c07".to_owned(),
-            taken: "2026-11-28T08:15:00Z".parse().unwrap(),
+            backup: Some(RestoredBackup {
+                id: "20261128T081500Z-1f3a9c07".to_owned(),
+                taken: "2026-11-28T08:15:00Z".parse().unwrap(),
+                statement: "{}".to_owned(),
+            }),
             restored: "2026-11-28T09:00:00Z".parse().unwrap(),
-            statement: String::new(),
             epochs: BTreeMap::new(),
             confirmed: BTreeSet::new(),
             erased_again: false,
@@ -171,6 +183,8 @@ mod tests {
         loss.erased_again = true;
         assert!(loss.check_sector(sector).is_ok() && loss.check_erasures().is_ok());
         assert!(loss.check_sector(Uuid::from_u128(8)).is_err());
+        let written = r#"{"backup":{"id":"20261128T081500Z-1f3a9c07","taken":"2026-11-28T08:15:00Z","statement":"{}"},"restored":"2026-11-28T09:00:00Z","epochs":{},"confirmed":["00000000-0000-0000-0000-000000000007"],"erased_again":true}"#;
+        assert_eq!(String::from_utf8(loss.to_bytes()).unwrap(), written);
         let read: RestoreLoss = serde_json::from_slice(&loss.to_bytes()).unwrap();
         assert_eq!(read, loss);
     }

@@ -40,7 +40,7 @@ impl<'v> VaultRequest<'v> {
     /// `check_room` finds room for it.
     ///
     /// # Errors
-    /// [`Code::RegisterMismatch`], [`Code::ErasuresMissing`], [`Code::CosignatureMissing`], those of `check_room`,
+    /// [`Code::RegisterMismatch`], [`Code::CosignatureMissing`], [`Code::ErasuresMissing`], those of `check_room`,
     /// [`Code::Overloaded`].
     pub(crate) fn admit(
         vault: &'v Vault,
@@ -49,8 +49,8 @@ impl<'v> VaultRequest<'v> {
         check_room: impl FnOnce(&Vault) -> Result<(), Refusal>,
     ) -> Result<Self, Refusal> {
         check_register(vault, node.register)?;
-        vault.check_erasures()?;
         check_watched(vault, permit)?;
+        vault.check_erasures()?;
         check_room(vault)?;
         let place = enter(vault.orders(), &permit.authority.id, Duration::ZERO)?;
         Ok(Self {

@@ -122,7 +122,8 @@ pub fn clear(
     cleared.pages = acknowledged(store, replayed)?;
     cleared.orders = over(store)?;
     let mut batch = RowBatch::default();
-    cleared.tags = tags(store, before, keys, &mut batch)?;
+    let evidence = SignedDuration::from_hours(24 * i64::from(keys.register.evidence_days));
+    cleared.tags = tags(store, before, evidence, &mut batch)?;
     let lost = replayed.lost.total().identifiers;
     // There were at most twice as many chunks as identifiers, since small ones are merged into others.
     floors(
@@ -156,11 +157,10 @@ fn over(store: &Store) -> Result<u64, RestoreError> {
 fn tags(
     store: &Store,
     before: &ErasureState,
-    keys: &ClearingKeys<'_>,
+    evidence: SignedDuration,
     batch: &mut RowBatch,
 ) -> Result<u64, RestoreError> {
     let (waiting, mut gone) = (store.tags_due()?, 0);
-    let evidence = SignedDuration::from_hours(24 * i64::from(keys.register.evidence_days));
     for due in before.due.iter().filter(|due| !waiting.contains(&due.tag)) {
         let day = Timestamp::from_second(due.time()).unwrap_or(Timestamp::UNIX_EPOCH);
         let old = day.checked_sub(evidence).unwrap_or(Timestamp::UNIX_EPOCH);
@@ -349,5 +349,81 @@ impl ErasureWalk<'_> {
             .for_each(|(pseudonym, bytes)| plain.push(*pseudonym, bytes));
         let row = self.cipher.wrap(&key.to_bytes(), plain);
         self.store.put_chunk(batch, key, &row);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::{EntryKeys, ItemTag, OrderKey, PairsRow};
+
+    fn opened() -> (tempfile::TempDir, Store) {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(folder.path(), "test/vault").unwrap();
+        (folder, store)
+    }
+
+    #[test]
+    fn tags_that_were_destroyed_go_again_as_far_as_they_were_old_enough_on_their_day() {
+        let (_folder, store) = opened();
+        let (gone, waits) = ([7; 16], [8; 16]);
+        let day = |text: &str| text.parse::<Timestamp>().unwrap().as_second();
+        let mut batch = RowBatch::default();
+        for (number, time) in [(0, "2020-01-01T00:00:00Z"), (1, "2026-01-01T00:00:00Z")] {
+            let entry = format!(r#"{{"event":"release","time":"{time}"}}"#);
+            let tags = [gone, waits].map(|tag| ItemTag { tag, salt: [1; 16] });
+            let keys = EntryKeys::default();
+            store.put_audit(&mut batch, number, entry.as_bytes(), None, &tags, keys);
+        }
+        store.put_erasure_due(&mut batch, day("2026-06-01T00:00:00Z"), &gone);
+        store.put_erasure_due(&mut batch, day("2036-06-01T00:00:00Z"), &waits);
+        store.commit(batch).unwrap();
+        let before = ErasureState::of(&store).unwrap();
+        let mut batch = RowBatch::default();
+        store.delete_erasure_due(&mut batch, &before.due[0]);
+        store.commit(batch).unwrap();
+
+        let mut batch = RowBatch::default();
+        let year = SignedDuration::from_hours(24 * 365);
+        assert_eq!(tags(&store, &before, year, &mut batch).unwrap(), 1);
+        store.commit(batch).unwrap();
+        let entries = |tag| -> Vec<u64> {
+            let places = store.tag_places(TagKind::Resolution, tag).unwrap();
+            places.iter().map(|place| place.entry).collect()
+        };
+        assert_eq!(entries(&gone), [1], "the young one has its time");
+        assert_eq!(entries(&waits), [0, 1], "its day has not come");
+        assert!(store.tags_due().unwrap().contains(&gone), "looked at again");
+    }
+
+    #[test]
+    fn pages_of_pairs_that_were_acknowledged_go_again_and_no_others() {
+        let (_folder, store) = opened();
+        let order = OrderKey::new("court", uuid::Uuid::from_u128(5));
+        let mut batch = RowBatch::default();
+        for page in 1..=3 {
+            let row = PairsRow {
+                order: order.clone(),
+                page,
+                sealed: b"sealed".to_vec(),
+            };
+            store.put_pairs(&mut batch, "clinic", &row);
+            store.put_pairs(&mut batch, "other", &row);
+        }
+        store.commit(batch).unwrap();
+        let mut replayed = ReplayedLog::default();
+        let of = ("clinic".to_owned(), order.id.to_string());
+        replayed.acknowledged.insert(of, 2);
+        assert_eq!(acknowledged(&store, &replayed).unwrap(), 2);
+        let left = |client: &str| {
+            let mut pages = vec![];
+            let each = |_, page, _: &[u8]| {
+                pages.push(page);
+                true
+            };
+            store.each_pairs(client, None, each).unwrap();
+            pages
+        };
+        assert_eq!((left("clinic"), left("other")), (vec![3], vec![1, 2, 3]));
     }
 }

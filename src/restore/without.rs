@@ -19,7 +19,7 @@ use crate::audit::{AuditEvent, StatementNote};
 use crate::backup::manifest::BackupManifest;
 use crate::clock::day_of;
 use crate::commit::Change;
-use crate::entity::{RestoreLoss, Role};
+use crate::entity::{RestoreLoss, RestoredBackup, Role};
 use crate::epoch::statement::{self, Destruction, DestructionPayload};
 use crate::refusal::Refusal;
 use crate::register::{Id, Register};
@@ -39,11 +39,9 @@ pub const UNKNOWN_CHUNKS: u64 = 1 << 26;
 /// Permission to restore a backup without places. Only [`allow`] makes one.
 #[derive(Debug)]
 pub struct AllowedLoss {
-    text: String,
+    backup: RestoredBackup,
     note: StatementNote,
     case: String,
-    backup: String,
-    taken: Timestamp,
 }
 
 /// Checks that two operators allow to restore this backup of this side without places.
@@ -82,14 +80,16 @@ pub fn allow(
         ));
     }
     Ok(AllowedLoss {
-        text,
+        backup: RestoredBackup {
+            id: backup,
+            taken: manifest.taken,
+            statement: text,
+        },
         note: StatementNote {
             statement: says.id.to_string(),
             signers: persons,
         },
         case,
-        backup,
-        taken: manifest.taken,
     })
 }
 
@@ -186,46 +186,46 @@ fn size_of(source: &dyn LogSource, shard: &str) -> Result<u64, LogSourceError> {
     Ok(Checkpoint::read(&note).map_or(0, |(checkpoint, _)| checkpoint.size))
 }
 
-impl AllowedLoss {
-    /// The entry about the restore, and what its commit changes.
-    ///
-    /// # Errors
-    /// [`StoreError`] of reading the restored store.
-    pub fn record(
-        self,
-        store: &Store,
-        register: &Register,
-        other: &OtherSide,
-        now: Timestamp,
-    ) -> Result<(AuditEvent, Vec<Change>), StoreError> {
-        let restored = Timestamp::from_second(now.as_second()).unwrap_or(now);
-        let loss = RestoreLoss {
-            backup: self.backup.clone(),
-            taken: self.taken,
-            restored,
-            statement: self.text,
-            epochs: least_epochs(store, register, other)?,
-            confirmed: BTreeSet::new(),
-            erased_again: false,
-        };
-        let event = AuditEvent::RestoreWithoutPlaces {
-            backup: self.backup,
-            taken: self.taken.to_string(),
-            restored: restored.to_string(),
-            case: self.case,
-            statement: self.note,
-        };
-        let copied: Vec<_> = store.copied_orders()?.into_iter().collect();
-        let used = used_up(register);
-        let write: Change = Box::new(move |store: &Store, batch: &mut RowBatch| {
-            store.put_restore_loss(batch, &loss.to_bytes());
-            for (order, _) in &copied {
-                store.delete_order_copies(batch, order);
-            }
-            used.put(store, batch, day_of(now));
-        });
-        Ok((event, vec![write]))
-    }
+/// The entry about a loss, and what its commit changes: `allowed` is the backup that was restored, and
+/// nothing where the log goes on from a copy of the store.
+///
+/// # Errors
+/// [`StoreError`] of reading the store.
+pub fn record(
+    allowed: Option<AllowedLoss>,
+    store: &Store,
+    register: &Register,
+    other: &OtherSide,
+    now: Timestamp,
+) -> Result<(AuditEvent, Vec<Change>), StoreError> {
+    let restored = Timestamp::from_second(now.as_second()).unwrap_or(now);
+    let (backup, case, statement) = match allowed {
+        Some(allowed) => (Some(allowed.backup), Some(allowed.case), Some(allowed.note)),
+        None => (None, None, None),
+    };
+    let event = AuditEvent::RestoreWithoutPlaces {
+        backup: backup.as_ref().map(|backup| backup.id.clone()),
+        taken: backup.as_ref().map(|backup| backup.taken.to_string()),
+        restored: restored.to_string(),
+        case,
+        statement,
+    };
+    let loss = RestoreLoss {
+        backup,
+        restored,
+        epochs: least_epochs(store, register, other)?,
+        confirmed: BTreeSet::new(),
+        erased_again: false,
+    };
+    let (copied, used) = (store.copied_orders()?, used_up(register));
+    let write: Change = Box::new(move |store: &Store, batch: &mut RowBatch| {
+        store.put_restore_loss(batch, &loss.to_bytes());
+        for (order, _) in &copied {
+            store.delete_order_copies(batch, order);
+        }
+        used.put(store, batch, day_of(now));
+    });
+    Ok((event, vec![write]))
 }
 
 /// The least epoch of each sector that can be confirmed: what the backup has, or the other side names.

@@ -348,6 +348,8 @@ const OPERATIONS: [(&str, &str, &str, &str); 75] = [
     ("control", "post", "/v1/register/reload", "reload_register"),
     ("control", "get", "/v1/suspensions", "list_suspensions"),
     ("control", "post", "/v1/suspensions", "bring_suspension"),
+    ("control", "get", "/v1/restore", "restore_state"),
+    ("control", "post", "/v1/restore", "confirm_restore"),
     ("node", "get", "/checkpoint", "checkpoint"),
     ("node", "get", "/log/{shard}/{path}", "resource"),
     ("node", "get", "/tile/{path}", "tile"),
@@ -396,6 +398,8 @@ const OPERATIONS: [(&str, &str, &str, &str); 75] = [
     ("node", "post", "/v1/register/reload", "reload_register"),
     ("node", "get", "/v1/suspensions", "list_suspensions"),
     ("node", "post", "/v1/suspensions", "bring_suspension"),
+    ("node", "get", "/v1/restore", "restore_state"),
+    ("node", "post", "/v1/restore", "confirm_restore"),
 ];
 
 #[test]

@@ -8,10 +8,11 @@ use cloison::order::act::ActKind;
 use jiff::SignedDuration;
 use serde_json::{Value, json};
 
+use super::common::backups::{good, words};
 use super::common::{Door, QUORUM, Reply, Side, World};
 use super::copies::{erase, world};
 use super::people::{act, codes, soon, to_vault};
-use super::restore::{back_up, good, lose, restore, take_backups, words};
+use super::restore::back_up;
 
 const OPERATORS: [&str; 2] = ["operator", "operator-2"];
 
@@ -46,11 +47,7 @@ fn code(reply: &Reply) -> (u16, String) {
 }
 
 fn restored(world: &World, side: Side, more: &[&str]) -> Value {
-    good(&restore(
-        world,
-        side,
-        &[&["--without-places", "loss.jws"], more].concat(),
-    ))
+    good(&world.restore(side, &[&["--without-places", "loss.jws"], more].concat()))
 }
 
 fn tokenize(world: &World, card: &str) -> Reply {
@@ -86,7 +83,7 @@ fn remembered(world: &World) -> String {
 }
 
 fn refused(world: &World, side: Side, more: &[&str], why: &str) {
-    let output = restore(world, side, more);
+    let output = world.restore(side, more);
     let said = words(&output);
     assert!(
         !output.status.success() && said.contains(why),
@@ -111,7 +108,7 @@ fn a_vault_without_places_acts_as_if_the_worst_had_come() {
     let mut timeless = world.order("health", &asked);
     timeless.issued = None;
     let timeless = world.sign(&timeless, QUORUM);
-    take_backups(&world);
+    world.back_up();
     let id = backup(&world, "vault-backup");
     // What nobody will know of afterwards, but the node of the erasure.
     to_vault(
@@ -125,8 +122,8 @@ fn a_vault_without_places_acts_as_if_the_worst_had_come() {
     world.reidentify(&late, "health", &asked[1..]).ok();
     world.stop();
     let seen = remembered(&world);
-    lose(&world, "data/vault");
-    lose(&world, "data/vault.place");
+    world.lose("data/vault");
+    world.lose("data/vault.place");
 
     // Nothing is restored without the statement, or with one that allows something else.
     refused(
@@ -211,9 +208,11 @@ fn a_vault_without_places_acts_as_if_the_worst_had_come() {
     assert_eq!(code(&other), (403, "statement-invalid".into()));
     let open = confirm(&world, Door::Control, lodged("vault")).ok();
     assert_eq!(open["loss"]["erasures_missing"], false, "{open}");
-    for order in [&old, &late, &timeless] {
+    for order in [&late, &timeless] {
         assert_eq!(waits(order), (403, "order-before-restore".into()));
     }
+    let known = waits(&old);
+    assert_eq!(known, (403, "order-revoked".into()), "the node brought it");
     let again = order_for(&world, &asked);
     let items = world.reidentify(&again, "health", &asked).ok();
     assert_eq!(
@@ -247,7 +246,7 @@ fn a_vault_without_places_acts_as_if_the_worst_had_come() {
         (429, "quota-exceeded".into())
     );
     soon("the node watches the vault again", || {
-        code(&world.reidentify(&old, "health", &asked[1..])).1 == "order-before-restore"
+        code(&world.reidentify(&old, "health", &asked[1..])).1 == "order-revoked"
     });
     world.stop();
     let entries = world.entries(Side::Vault);
@@ -281,12 +280,12 @@ fn a_node_without_places_opens_nothing_until_erasures_were_lodged_again() {
         .issued
         .map(|time| time - SignedDuration::from_mins(1));
     let old = world.sign(&payload, QUORUM);
-    take_backups(&world);
+    world.back_up();
     let id = backup(&world, "node-backup");
     world.reidentify(&old, "health", &asked).ok();
     world.end(Side::Node);
-    lose(&world, "data/node");
-    lose(&world, "data/node.place");
+    world.lose("data/node");
+    world.lose("data/node.place");
     write_statement(&world, "loss.jws", loss("node/court", &id), &OPERATORS);
     restored(&world, Side::Node, &[]);
     world.start(Side::Node, &[]);

@@ -13,7 +13,7 @@ use crate::cli::check;
 use crate::clock::{Clock as _, SystemClock};
 use crate::commit::small::SmallChunks;
 use crate::commit::{Committer, WriterSeals};
-use crate::config::{ClientConfig, LogConfig, NodeConfig, VaultConfig};
+use crate::config::{ClientConfig, LogConfig, NodeConfig, RegisterFiles, VaultConfig};
 use crate::journal::place::JournalPlace;
 use crate::keys::custody::{Deposit, Keyring};
 use crate::keys::file::SecretKind;
@@ -37,6 +37,7 @@ pub(crate) struct NamedLog {
     journal: Deposit,
     keyring: Keyring,
     pub(crate) log: LogConfig,
+    pub(crate) register: RegisterFiles,
     /// At a node: the vault.
     vault: Option<ClientConfig>,
 }
@@ -68,6 +69,7 @@ impl NamedLog {
             journal: node.journal,
             keyring: node.openers.keyring(),
             log: node.log,
+            register: node.register,
             vault: Some(node.vault),
         }
     }
@@ -80,6 +82,7 @@ impl NamedLog {
             journal: vault.secrets.journal,
             keyring: vault.openers.keyring(),
             log: vault.log,
+            register: vault.register,
             vault: None,
         }
     }

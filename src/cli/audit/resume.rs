@@ -12,6 +12,7 @@ use crate::audit::AuditEvent;
 use crate::audit::log::{KnownLoss, LogError};
 use crate::cli::assent::{Assent, Irreversible};
 use crate::clock::{Clock as _, SystemClock};
+use crate::restore::without::{self, OtherSide};
 use crate::store::Store;
 use crate::terminal::files::read_text;
 use crate::terminal::{CommandError, print, print_json};
@@ -22,7 +23,8 @@ use crate::terminal::{CommandError, print, print_json};
     after_long_help = "Examples:\n  cloison audit resume --after-restore --config vault.toml\n  \
     cloison audit resume --after-restore --seen vault-seen.checkpoint --config vault.toml\n  \
     cloison audit resume --second-lost --config vault.toml\n\n\
-    Stop the process first. After a restore the shard that lost entries is never extended again; the log goes on in a new \
+    Stop the process first. Where a place holds what the store lacks, `cloison restore --in-place` brings it: use this only for \
+    what is lost for good. After a restore the shard that lost entries is never extended again; the log goes on in a new \
     one, whose first entry says what was lost. Before that, see docs/operations.md for what else an older store lacks, and \
     tell the commission. When the second place is empty (lost, or new in the configuration), this machine cannot tell whether \
     the store is the newest one: compare it with what a witness or the other side has cosigned. The log says that it went on."
@@ -106,13 +108,19 @@ fn go_on_after_restore(args: &AuditResumeArgs, place: &OfflineLog) -> Result<(),
     };
     args.assent.obtain(&Irreversible {
         changes: format!("{origin} had {published} published entries, and {found}. The log goes on without them."),
-        lost: "The shard that lost entries is never extended again, and the new one says so for good.",
+        lost: "The shard that lost entries is never extended again, and the new one says so for good. Earlier orders are over, \
+               every sector is closed until its epoch is confirmed, and releases wait until erasures were lodged again.",
     })?;
     let (log, appender) = place.open(Some(KnownLoss::AfterRestore))?.map_err(failed)?;
     let before = log.latest().map(|published| published.tree.shard);
     // The writer writes the entry about the loss before anything else.
     let writer = place.writer(&log, appender)?;
     let started = Instant::now();
+    let register = crate::serve::open_register(&place.named.register)?;
+    let (now, nothing) = (SystemClock.now(), OtherSide::default());
+    let (event, changes) =
+        without::record(None, &place.store, &register, &nothing, now).map_err(failed)?;
+    writer.record(now, event, vec![], changes).map_err(failed)?;
     let resumed = loop {
         let latest = log.latest();
         match latest.filter(|published| Some(published.tree.shard) != before) {
@@ -130,7 +138,8 @@ fn go_on_after_restore(args: &AuditResumeArgs, place: &OfflineLog) -> Result<(),
     } else {
         print(format_args!(
             "{origin} had {published} published entries, and {found}.\n\
-             The log goes on as {new}; its first entry says so. Start the process now."
+             The log goes on as {new}; its first entry says so. Orders that were issued before are over, every sector is closed, \
+             and nothing is released, until people have confirmed what they know: start the process, then `cloison restore state`."
         ))
     }
 }

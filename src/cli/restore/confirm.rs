@@ -64,9 +64,10 @@ fn show(state: &RestoreState) -> Result<(), CommandError> {
     let Some(loss) = &state.loss else {
         return print("This side was never restored without places.");
     };
+    let from = loss.backup.as_deref().unwrap_or("a copy of its store");
     let mut text = format!(
-        "Restored without places at {} from the backup {} of {}.\n  orders       issued before are over",
-        loss.restored, loss.backup, loss.taken
+        "Restored without places at {}, from {from}.\n  orders       issued before are over",
+        loss.restored
     );
     for closed in &loss.closed {
         text += &format!(

@@ -130,7 +130,7 @@ impl AllowedArgs {
         let (log, appender) = opened.map_err(failed)?;
         let writer = offline.writer(&log, appender)?;
         let (now, register) = (SystemClock.now(), &source.side.register);
-        let recorded = self.loss.record(&offline.store, register, &self.other, now);
+        let recorded = without::record(Some(self.loss), &offline.store, register, &self.other, now);
         let (event, changes) = recorded.map_err(failed)?;
         let receipt = writer.record(now, event, vec![], changes).map_err(failed)?;
         if log.covering(&receipt, PATIENCE).is_none() {
