@@ -435,13 +435,14 @@ fn a_vault_that_lost_entries_is_noticed_by_the_node_which_opens_again_when_that_
         command(&["--entry", found["entry"].as_str().unwrap()])["acknowledged"],
         true
     );
-    world.reidentify(&order, "health", &pseudonyms).ok();
+    // The vault is asked again, and waits for what its people know of the lost time.
+    let waits = world.reidentify(&order, "health", &pseudonyms);
+    assert_eq!(waits.code(), "erasures-missing");
     eventually("the node is ready again", || {
         ready().starts_with("HTTP/1.1 200")
     });
     world.end(Side::Node);
     world.start(Side::Node, &[]);
-    // The vault is asked again, and waits for what its people know of the lost time.
     let waits = world.reidentify(&order, "health", &pseudonyms);
     assert_eq!(waits.code(), "erasures-missing");
     world.end(Side::Node);
