@@ -26,6 +26,7 @@ use crate::clock::{Clock, ClockBehind};
 use crate::code::Code;
 use crate::commit::Committer;
 use crate::commit::orders::OrderGate;
+use crate::journal::versions::JournalVersions;
 use crate::keys::AuditKey;
 use crate::refusal::Refusal;
 use crate::register::{Id, Register, SpkiDigest};
@@ -68,6 +69,9 @@ struct EntityCore {
     store: Arc<Store>,
     log: Arc<Log>,
     cosigners: OnceLock<Arc<Cosigners>>,
+    /// For how many days at most a backup holds what was erased; unset where none is taken.
+    backup_days: OnceLock<u32>,
+    journal_versions: Mutex<JournalVersions>,
     committer: Committer,
     index: Arc<Index>,
     clock: Arc<dyn Clock>,
@@ -150,6 +154,25 @@ impl Entity {
     /// side has cosigned it recently.
     pub fn watch(&self, cosigners: Arc<Cosigners>) {
         let _ = self.core.cosigners.set(cosigners);
+    }
+
+    /// Notes that backups are taken, and for how many days at most one holds what was erased.
+    pub fn note_backup_days(&self, days: u32) {
+        let _ = self.core.backup_days.set(days);
+    }
+
+    /// For how many days at most a backup holds what was erased; `None` if this server takes none.
+    pub fn backup_days(&self) -> Option<u32> {
+        self.core.backup_days.get().copied()
+    }
+
+    /// The versions of the journal secret that side records here need, in order. The first call
+    /// reads all of them.
+    ///
+    /// # Errors
+    /// [`StoreError`]
+    pub fn journal_versions(&self) -> Result<Vec<u32>, StoreError> {
+        unpoisoned(self.core.journal_versions.lock()).needed(self.store())
     }
 
     /// Those who cosign this log, once [`Entity::watch`] has named them.

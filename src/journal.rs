@@ -7,6 +7,8 @@
 //! | `segment` | the files of a place: their bytes |
 //! | [`place`] | writing a place, before a checkpoint over its entries leaves |
 //! | [`read`] | reading a place, as far as its checkpoint goes, and checking all of it |
+//! | [`prune`] | removing from a place what no kept backup needs |
+//! | [`versions`] | which versions of the journal secret side records need |
 //!
 //! ```text
 //! PLACE/checkpoint                        the last checkpoint; changes by compare-and-swap only
@@ -15,8 +17,10 @@
 
 pub mod origin;
 pub mod place;
+pub mod prune;
 pub mod read;
 mod segment;
+pub mod versions;
 
 use std::path::{Path, PathBuf};
 

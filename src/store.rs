@@ -46,7 +46,7 @@ pub use audit::{ItemTag, Shard, TreeRow};
 pub use batch::{RowBatch, StateChange, StateChanges};
 pub use columns::{COLUMNS, ChunkKey, ColumnName, EpochRow, PARTITIONED};
 use columns::{META, TypedColumn};
-pub use erase::ErasureDue;
+pub use erase::{ErasureDue, LastErasure};
 pub use error::StoreError;
 pub use fields::{NameField, RowField};
 pub use first_start::FirstStart;

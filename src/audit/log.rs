@@ -25,8 +25,10 @@ use super::seen::{self, Onlooker, SeenCheckpoint};
 use super::shard_reader::ShardReader;
 use crate::audit::origin::{self, TrustedLogKey, owner_and_shard};
 use crate::journal::place::{JournalPlace, PlaceSource};
+use crate::journal::prune::{LogPlace, PrunedSegments};
 use crate::jws::{self, JwsError};
 use crate::store::{Shard, Store, StoreError, TreeRow};
+use crate::system::lock::unpoisoned;
 use crate::tlog::checkpoint::Checkpoint;
 use crate::tlog::checkpoint_file::CheckpointFileError;
 use crate::tlog::tree::MerkleTree;
@@ -611,6 +613,29 @@ impl Log {
             Ok(true) | Err(_) => Ok(()),
             Ok(false) => Err(StoreError::SecondDisplaced(second.path().to_owned())),
         }
+    }
+
+    /// Removes from the second place the segments that lie wholly before `needed`. Waits a little for
+    /// what is durable to be there, so that a segment that was to be begun is.
+    ///
+    /// # Errors
+    /// As [`JournalPlace::prune`].
+    pub fn prune_second(&self, needed: LogPlace) -> std::io::Result<PrunedSegments> {
+        let head = self.state().durable;
+        if let Some(head) = head.filter(|_| self.second.is_some()) {
+            let _ = self.published_with(head.shard, head.size, 2 * EVERY);
+        }
+        let _publishing = unpoisoned(self.publishing.lock());
+        let second = self.second.as_ref();
+        second.map_or_else(
+            || Ok(PrunedSegments::default()),
+            |second| second.prune(needed),
+        )
+    }
+
+    /// Begins a segment in the second place with the next entries.
+    pub fn turn_second(&self) {
+        self.second.iter().for_each(JournalPlace::turn);
     }
 
     /// Whether the second place held a checkpoint that this log did not put there.

@@ -56,6 +56,9 @@ pub enum RepositoryError {
         /// What it says.
         error: io::Error,
     },
+    /// The second place could not be pruned.
+    #[error("the second place: {0}")]
+    Place(io::Error),
     /// A file of the snapshot changed while it was copied.
     #[error("{0} changed while it was copied")]
     Changed(PathBuf),

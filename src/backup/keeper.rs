@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::error::RepositoryError;
 use super::manifest::{BackupId, BackupManifest};
 use super::prune::{PrunedBackups, prune};
+use super::records::{place_of, prune_records};
 use super::repository::{BackupRepository, RepositoryId, RepositoryLock};
 use super::take::{BackupOrder, KnownHashes, take};
 use super::verify::BackupVerifier;
@@ -26,8 +27,12 @@ use crate::system::lock::unpoisoned;
 pub const BY_TIMER: &str = "timer";
 /// Seconds after which a backup that failed is tried again, at the latest.
 const AGAIN: i64 = 60;
-/// Days of a year, as retention counts them.
+/// Hours of a year, as retention counts them.
 const YEAR_HOURS: i64 = 24 * 365;
+/// How often backups are taken at least, until the last one that holds what was erased is gone.
+const AFTER_ERASURE: SignedDuration = SignedDuration::from_hours(24);
+/// How long entries go into one segment of the second place at most, once there are backups.
+const SEGMENT: SignedDuration = SignedDuration::from_hours(12);
 
 /// The body of a request for a backup.
 #[derive(Debug, Clone, Copy, Default, Serialize, Deserialize, utoipa::ToSchema)]
@@ -82,6 +87,8 @@ struct KeeperJobs {
     ended: Option<BackupJobView>,
     /// Before this the timer tries no other one.
     not_before: Option<Timestamp>,
+    /// When the second place last began a segment for a backup.
+    segment: Option<Timestamp>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -112,6 +119,8 @@ struct JobOutcome {
 impl BackupKeeper {
     /// Keeps the backups of a server.
     pub fn new(entity: EntityInForce, plan: BackupPlan) -> Self {
+        let days = plan.retention.longest_days();
+        entity.get().note_backup_days(days);
         Self {
             entity,
             plan,
@@ -140,14 +149,13 @@ impl BackupKeeper {
     /// Takes a backup if one is due, and removes afterwards those that no rule keeps. Call it about
     /// once a second.
     pub fn tick(&self, now: Timestamp) {
-        let Some(every) = self.plan.every else { return };
+        let Some(every) = self.every() else { return };
         {
             let jobs = unpoisoned(self.jobs.lock());
             if jobs.running.is_some() || jobs.not_before.is_some_and(|time| now < time) {
                 return;
             }
         }
-        let every = SignedDuration::try_from(every).unwrap_or(SignedDuration::MAX);
         let again = SignedDuration::from_secs(AGAIN).min(every);
         let wait = match self.last() {
             // A clock that was set back, or had run ahead, makes a backup due too.
@@ -160,6 +168,17 @@ impl BackupKeeper {
         if is_due && let Err(refusal) = self.create_for(BY_TIMER.to_owned(), false, true) {
             tracing::error!(code = %refusal.code(), why = %refusal, "no backup was taken");
         }
+    }
+
+    /// How often a backup is due: as the configuration says, and once a day where older ones hold
+    /// what was erased.
+    fn every(&self) -> Option<SignedDuration> {
+        let erasure = self.entity.get().store().last_erasure();
+        let is_erased = erasure.is_ok_and(|erasure| erasure.is_some());
+        let planned = self.plan.every;
+        let planned = planned.map(|every| every.try_into().unwrap_or(SignedDuration::MAX));
+        let wanted = [planned, is_erased.then_some(AFTER_ERASURE)];
+        wanted.into_iter().flatten().min()
     }
 
     /// When the last backup was taken, by its name.
@@ -184,7 +203,8 @@ impl BackupKeeper {
         let repository = self.open_or_make(&entity, new_repository)?;
         let lock = repository.lock()?;
         let id = BackupId::new(entity.now(), crate::clock::random());
-        let (retention, known) = (self.retention(&entity), self.known.clone());
+        let (retention, known) = (self.retention(&entity)?, self.known.clone());
+        self.turn_segment(&entity);
         self.begin("create", Some(&id.clone()), move |progress| {
             let order = BackupOrder {
                 id,
@@ -246,7 +266,7 @@ impl BackupKeeper {
         self.refuse_while_running()?;
         let (entity, repository) = (self.entity.get(), self.open()?);
         let lock = repository.lock()?;
-        let (key, retention) = (entity.log().key(), self.retention(&entity));
+        let (key, retention) = (entity.log().key(), self.retention(&entity)?);
         let done = prune(
             &repository,
             &lock,
@@ -254,8 +274,11 @@ impl BackupKeeper {
             &retention,
             entity.now(),
             asked.dry_run,
-        );
-        Ok(done?)
+        )?;
+        if !asked.dry_run {
+            prune_records(&entity, &repository)?;
+        }
+        Ok(done)
     }
 
     /// The backups, and the work on them.
@@ -299,6 +322,16 @@ impl BackupKeeper {
             last: last.map(|backup| backup.taken),
             verified,
         }
+    }
+
+    /// The oldest version of the journal secret that a side record needs; 0 if there is none.
+    pub fn oldest_journal_secret(&self) -> u32 {
+        let needed = self.entity.get().journal_versions();
+        let needed = needed.inspect_err(|error| {
+            tracing::error!(%error, "the versions of the journal secret that are needed are not known");
+        });
+        let oldest = needed.ok().and_then(|versions| versions.first().copied());
+        oldest.unwrap_or(0)
     }
 
     /// The number of the work that ended last.
@@ -359,14 +392,33 @@ impl BackupKeeper {
         }
     }
 
-    /// What the configuration keeps; nothing outlives the shortest retention of the register.
-    fn retention(&self, entity: &Entity) -> BackupRetention {
+    /// Has the second place begin a segment before a backup, unless it did so lately: segments go
+    /// whole, once the oldest backup is behind them.
+    fn turn_segment(&self, entity: &Entity) {
+        let now = entity.now();
+        let mut jobs = unpoisoned(self.jobs.lock());
+        let lately = |began: Timestamp| now.duration_since(began).abs() < SEGMENT;
+        if !jobs.segment.is_some_and(lately) {
+            jobs.segment = Some(now);
+            entity.log().turn_second();
+        }
+    }
+
+    /// What the configuration keeps; nothing outlives the shortest retention of the register, and
+    /// what holds the erased nothing but its day.
+    fn retention(&self, entity: &Entity) -> Result<BackupRetention, RepositoryError> {
         let years = entity.register().shortest_retention_years();
         let hours = years.map(|years| i64::from(years) * YEAR_HOURS);
-        BackupRetention {
+        let store = entity.store();
+        let erasure = store.last_erasure()?;
+        let erased = erasure
+            .map(|erasure| place_of(store, erasure))
+            .transpose()?;
+        Ok(BackupRetention {
             longest: hours.map(SignedDuration::from_hours),
+            erased: erased.flatten(),
             ..self.plan.retention
-        }
+        })
     }
 
     fn refuse_while_running(&self) -> Result<(), Refusal> {
@@ -477,6 +529,12 @@ fn prune_after(
             bytes = pruned.bytes,
             "backups that no rule keeps were removed"
         ),
-        Err(error) => tracing::error!(%error, "no backup was removed"),
+        Err(error) => {
+            tracing::error!(%error, "no backup was removed");
+            return;
+        }
+    }
+    if let Err(refusal) = prune_records(entity, repository) {
+        tracing::error!(code = %refusal.code(), why = %refusal, "not every side record that no backup needs was removed");
     }
 }

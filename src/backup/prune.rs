@@ -5,6 +5,8 @@
 //! the rules say, the last good one stays: the last whose files are all there and, if any was ever
 //! verified, the last of those too.
 //!
+//! A backup that is older than the last erasure stays by its day alone, or as the last good one.
+//!
 //! Manifests go first, then the files that none of the others names. A kill between the two leaves
 //! files that the next pruning removes.
 
@@ -20,6 +22,7 @@ use super::error::RepositoryError;
 use super::manifest::{BackupId, BackupManifest};
 use super::repository::{BackupRepository, RepositoryLock, is_ours};
 use crate::id::hex;
+use crate::journal::prune::LogPlace;
 
 /// Which backups are kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,6 +33,9 @@ pub struct BackupRetention {
     pub keep_days: u32,
     /// None that is older than this, whatever the two say.
     pub longest: Option<SignedDuration>,
+    /// The first entry after the last erasure. A backup that ends before it holds what was erased,
+    /// and only its day keeps it.
+    pub erased: Option<LogPlace>,
 }
 
 /// What a pruning removed, or would remove.
@@ -51,6 +57,8 @@ pub struct PrunedBackups {
 struct KeptCandidate {
     id: BackupId,
     taken: Timestamp,
+    /// Where its log ends.
+    end: Option<LogPlace>,
     is_whole: bool,
     is_verified: bool,
 }
@@ -59,8 +67,14 @@ impl BackupRetention {
     /// Which of these backups, oldest first, are kept.
     fn kept(&self, all: &[KeptCandidate], now: Timestamp) -> BTreeSet<BackupId> {
         let day = |time: Timestamp| time.to_zoned(TimeZone::UTC).date();
-        let first_day = SignedDuration::from_hours(24 * (i64::from(self.keep_days) - 1));
-        let first_day = day(now.saturating_sub(first_day).unwrap_or(Timestamp::MIN));
+        let days_ago = |days: u32| {
+            let ago = SignedDuration::from_hours(24 * i64::from(days));
+            day(now.saturating_sub(ago).unwrap_or(Timestamp::MIN))
+        };
+        let first_day = days_ago(self.longest_days() - 1);
+        let is_erased = |backup: &KeptCandidate| {
+            self.erased.is_some() && backup.end <= self.erased && day(backup.taken) < first_day
+        };
         let mut days: HashSet<Date> = HashSet::new();
         let mut kept = BTreeSet::new();
         for (place, backup) in all.iter().rev().enumerate() {
@@ -70,14 +84,20 @@ impl BackupRetention {
             let is_too_old = self
                 .longest
                 .is_some_and(|longest| now.duration_since(backup.taken) > longest);
-            if (place < self.keep_last || of_day) && !is_too_old {
+            if (place < self.keep_last || of_day) && !is_too_old && !is_erased(backup) {
                 kept.insert(backup.id.clone());
             }
         }
-        let last = |good: fn(&KeptCandidate) -> bool| all.iter().rev().find(|b| good(b));
-        let good = [last(|b| b.is_whole), last(|b| b.is_whole && b.is_verified)];
+        let whole = || all.iter().rev().filter(|backup| backup.is_whole);
+        let verified = whole().find(|backup| backup.is_verified && !is_erased(backup));
+        let good = [whole().next(), verified];
         kept.extend(good.into_iter().flatten().map(|backup| backup.id.clone()));
         kept
+    }
+
+    /// For how many days at most an erasure leaves a backup that holds what was erased.
+    pub fn longest_days(&self) -> u32 {
+        self.keep_days.max(1)
     }
 }
 
@@ -137,6 +157,7 @@ fn candidate(repository: &BackupRepository, backup: &BackupManifest) -> KeptCand
     KeptCandidate {
         id: backup.id.clone(),
         taken: backup.taken,
+        end: (backup.log.position()).map(|(shard, index)| LogPlace { shard, index }),
         is_whole: backup.files.iter().all(|file| repository.has(file)),
         is_verified: repository.verified(&backup.id).is_some(),
     }
@@ -145,6 +166,7 @@ fn candidate(repository: &BackupRepository, backup: &BackupManifest) -> KeptCand
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::store::Shard;
 
     fn backups(times: &[&str]) -> Vec<KeptCandidate> {
         let backup = |time: &&str| {
@@ -152,6 +174,7 @@ mod tests {
             KeptCandidate {
                 id: BackupId::new(taken, [0; 4]),
                 taken,
+                end: None,
                 is_whole: true,
                 is_verified: false,
             }
@@ -172,6 +195,7 @@ mod tests {
         keep_last: 2,
         keep_days: 3,
         longest: None,
+        erased: None,
     };
 
     #[test]
@@ -209,5 +233,37 @@ mod tests {
         assert_eq!(kept(short, &all), [1], "a backup that lacks files is none");
         all[0].is_verified = true;
         assert_eq!(kept(short, &all), [0, 1]);
+    }
+
+    #[test]
+    fn what_is_older_than_an_erasure_stays_by_its_day_alone() {
+        let mut all = backups(&[
+            "2026-11-24T10:00:00Z",
+            "2026-11-25T10:00:00Z",
+            "2026-11-26T10:00:00Z",
+            "2026-11-28T10:00:00Z",
+        ]);
+        let place = |index| LogPlace {
+            shard: Shard::of(2026),
+            index,
+        };
+        for (index, backup) in all.iter_mut().enumerate() {
+            backup.end = Some(place(10 * index as u64));
+        }
+        all[0].is_verified = true;
+        let many = BackupRetention {
+            keep_last: 9,
+            ..RULES
+        };
+        let erased = |index| BackupRetention {
+            erased: Some(place(index)),
+            ..many
+        };
+        assert_eq!(kept(many, &all), [0, 1, 2, 3]);
+        assert_eq!(kept(erased(9), &all), [1, 2, 3]);
+        // A backup with as many entries as there were before the erasure is older than it.
+        assert_eq!(kept(erased(10), &all), [2, 3]);
+        assert_eq!(kept(erased(99), &all), [2, 3], "their days keep these");
+        assert_eq!(kept(erased(99), &all[..2]), [1], "the last good one");
     }
 }

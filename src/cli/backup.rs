@@ -247,6 +247,7 @@ fn retention(
             keep_last: last.unwrap_or(0),
             keep_days: days.unwrap_or(0),
             longest: of_config.and_then(|rules| rules.longest),
+            erased: None,
         }),
     }
 }

@@ -5,6 +5,7 @@ use std::fmt::Display;
 use std::fs;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::str::FromStr;
 
 use serde::Serialize;
 
@@ -13,6 +14,8 @@ use crate::certificates::TlsInspection;
 use crate::client::health;
 use crate::clock::{Clock as _, SystemClock};
 use crate::config::{LogConfig, NodeConfig, VaultConfig};
+use crate::journal::versions::OLDEST_JOURNAL_SECRET;
+use crate::keys::custody::{Deposit, Keyring};
 use crate::keys::memory;
 use crate::terminal::files::read_text;
 use crate::terminal::{CommandError, print, print_json};
@@ -272,16 +275,16 @@ fn of_config(path: &Path, findings: &mut Vec<DoctorFinding>) -> Result<(), Comma
     let text = read_text(path)?;
     let load = |error| CommandError::new(error, "correct the file: `cloison check`");
     let now = SystemClock.now();
-    let (health, log, survey) = if is_node(&text) {
+    let (health, log, journal, survey) = if is_node(&text) {
         let config = NodeConfig::load(path).map_err(load)?;
         let register = open(&config.register).ok();
         let survey = Survey::of(&config.named_files(), register.as_ref(), now);
-        (config.health, config.log, survey)
+        (config.health, config.log, config.journal, survey)
     } else {
         let config = VaultConfig::load(path).map_err(load)?;
         let register = open(&config.register).ok();
         let survey = Survey::of(&config.named_files(), register.as_ref(), now);
-        (config.health, config.log, survey)
+        (config.health, config.log, config.secrets.journal, survey)
     };
     let called = path.display();
     let (files, secrets) = (
@@ -296,6 +299,7 @@ fn of_config(path: &Path, findings: &mut Vec<DoctorFinding>) -> Result<(), Comma
     );
     certificate_findings(&called, &survey.tls, findings);
     findings.push(place_finding(&called, &log));
+    findings.extend(journal_finding(&called, health, &journal));
     findings.extend(
         survey
             .custody
@@ -347,11 +351,44 @@ fn place_finding(called: &impl Display, log: &LogConfig) -> DoctorFinding {
     }
 }
 
+/// Which versions of the journal secret side records still need. Nothing is said where there is one
+/// version, or where no backups are taken: then each is needed.
+fn journal_finding(
+    called: &impl Display,
+    health: SocketAddr,
+    deposit: &Deposit,
+) -> Option<DoctorFinding> {
+    let mut versions = Keyring::default().versions(deposit).ok()?;
+    versions.sort_unstable();
+    let newest = *versions.last().filter(|_| versions.len() > 1)?;
+    let oldest = metric(health, OLDEST_JOURNAL_SECRET)?;
+    let what = format!("{called}: journal secrets");
+    let unneeded = versions.iter().filter(|version| **version < oldest);
+    let unneeded: Vec<_> = unneeded.map(u32::to_string).collect();
+    if unneeded.is_empty() {
+        let says = format!("versions {} to {newest} are needed", versions[0]);
+        return Some(DoctorFinding::good(what, says));
+    }
+    Some(DoctorFinding::poor(
+        what,
+        format!(
+            "no side record needs version {} any more; {oldest} and later ones are needed",
+            unneeded.join(", ")
+        ),
+        "destroy it with all its copies, then restart: docs/keys.md",
+    ))
+}
+
 /// The level that a running process says it has reached.
 fn level_of(health: SocketAddr) -> Option<u8> {
+    metric(health, "cloison_memory_protection")
+}
+
+/// A figure of a running process.
+fn metric<T: FromStr>(health: SocketAddr, name: &str) -> Option<T> {
     let metrics = health::get(health, "/metrics")?;
     let line = metrics
         .lines()
-        .find_map(|line| line.strip_prefix("cloison_memory_protection "))?;
+        .find_map(|line| line.strip_prefix(name)?.strip_prefix(' '))?;
     line.trim().parse().ok()
 }

@@ -330,8 +330,14 @@ fn lodge(args: &EraseLodgeArgs) -> Result<(), CommandError> {
     if args.json {
         return print_json(&done);
     }
+    let copies = match (done.backups_until, done.side_records_until) {
+        (Some(backups), Some(records)) => format!(
+            "Backups hold them until {backups} at the latest, side records of the log until {records}."
+        ),
+        _ => "This server takes no backups: it keeps the side records of the log, and copies of the store that others made are theirs to end.".to_owned(),
+    };
     print(format_args!(
-        "Carried out: entry {} of {} says so. The bytes are being cleared from the store's files, but not from backups.",
+        "Carried out: entry {} of {} says so. The bytes are being cleared from the store's files.\n{copies}",
         done.entry.index, done.entry.log
     ))
 }

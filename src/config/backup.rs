@@ -31,6 +31,7 @@ pub(super) fn read(
                 keep_last: number(keep_last?.value) as usize,
                 keep_days: number(keep_days?.value),
                 longest: None,
+                erased: None,
             },
         })
     })

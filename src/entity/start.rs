@@ -138,6 +138,8 @@ impl EntityOpening {
             store,
             log,
             cosigners: OnceLock::new(),
+            backup_days: OnceLock::new(),
+            journal_versions: Mutex::default(),
             committer,
             index,
             clock,

@@ -35,6 +35,10 @@ use crate::vault::{PendingAct, Vault, sector as epochs};
 pub struct SectorSecrets {
     /// By number.
     pub versions: Vec<SecretView>,
+    /// The versions of the journal secret that side records need: those behind the oldest backup
+    /// that is kept, or all where no backups are taken.
+    #[serde(default)]
+    pub journal: Vec<u32>,
 }
 
 /// A version of the sector secret, as operators see it, without the secret itself.
@@ -105,9 +109,11 @@ pub struct RetiredSecret {
 ///
 /// # Errors
 /// [`Code::Internal`].
-pub fn list(vault: &Vault, _permit: &OperatorPermit) -> Result<Vec<SecretView>, Refusal> {
+pub fn list(vault: &Vault, _permit: &OperatorPermit) -> Result<SectorSecrets, Refusal> {
+    let journal = vault.journal_versions().map_err(fault(FAILED))?;
     let _one_at_a_time = vault.lock_epochs()?;
-    views(vault).map_err(fault(FAILED))
+    let versions = views(vault).map_err(fault(FAILED))?;
+    Ok(SectorSecrets { versions, journal })
 }
 
 /// The name of a rotation among the acts that wait for places.
@@ -117,12 +123,17 @@ const ROTATE: &str = "secret-rotate";
 ///
 /// # Errors
 /// [`Code::SecretReadOnly`]; [`Code::AuditUnavailable`]; [`Code::Internal`].
-pub fn rotate(vault: &Vault, permit: &OperatorPermit) -> Result<Vec<SecretView>, Refusal> {
-    let (_one_at_a_time, settled) = vault.lock_and_settle()?;
+pub fn rotate(vault: &Vault, permit: &OperatorPermit) -> Result<SectorSecrets, Refusal> {
+    let (one_at_a_time, settled) = vault.lock_and_settle()?;
     // The same call, asked again after it waited for places.
-    if settled.as_deref() == Some(ROTATE) {
-        return views(vault).map_err(fault(FAILED));
+    if settled.as_deref() != Some(ROTATE) {
+        make_version(vault, permit)?;
     }
+    drop(one_at_a_time);
+    list(vault, permit)
+}
+
+fn make_version(vault: &Vault, permit: &OperatorPermit) -> Result<(), Refusal> {
     let used = vault.store().all_epochs().map_err(fault(FAILED))?;
     let highest = highest(vault, &used).map_err(fault(FAILED))?;
     let read_only = || {
@@ -154,8 +165,7 @@ pub fn rotate(vault: &Vault, permit: &OperatorPermit) -> Result<Vec<SecretView>,
             let mut roots = vault.roots().write().expect("no panic under this lock");
             roots.insert(version, root);
         }),
-    })?;
-    views(vault).map_err(fault(FAILED))
+    })
 }
 
 /// Retires a version that nothing needs: logs it first, then destroys and forgets the secret.

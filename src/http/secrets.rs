@@ -45,7 +45,7 @@ pub(super) async fn list(State(vault): State<Arc<Vault>>, peer: Peer) -> HttpAns
         peer,
         operations::SECRET_LIST,
         permit,
-        move |permit| secrets::list(&vault, permit).map(|versions| SectorSecrets { versions }),
+        move |permit| secrets::list(&vault, permit),
     )
     .await
 }
@@ -68,7 +68,7 @@ pub(super) async fn rotate(State(vault): State<Arc<Vault>>, peer: Peer) -> HttpA
         peer,
         operations::SECRET_ROTATE,
         permit,
-        move |permit| secrets::rotate(&vault, permit).map(|versions| SectorSecrets { versions }),
+        move |permit| secrets::rotate(&vault, permit),
     )
     .await
 }

@@ -7,8 +7,10 @@ use std::io::{self, Seek as _, SeekFrom, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::origin::origin;
+use super::prune::{LogPlace, PrunedSegments, prune_place};
 use super::segment::{self, SegmentReader};
 use super::{CHECKPOINT, segment_path, segments, shard_folder};
 use crate::files::{put_in_place, sync_folder};
@@ -30,6 +32,8 @@ pub struct JournalPlace {
     checkpoint: CheckpointFile,
     /// Where the present shard's last segment ends, while this is known.
     tail: Mutex<Option<SegmentTail>>,
+    /// Whether the next entries begin a segment.
+    turn: AtomicBool,
 }
 
 /// What is written to a place: a log in a store.
@@ -60,7 +64,23 @@ impl JournalPlace {
             checkpoint: CheckpointFile::new(folder.join(CHECKPOINT)),
             folder,
             tail: Mutex::default(),
+            turn: AtomicBool::new(false),
         }
+    }
+
+    /// Begins a segment with the next entries, so that the present one can be pruned as soon as no
+    /// backup needs it.
+    pub fn turn(&self) {
+        self.turn.store(true, Ordering::Relaxed);
+    }
+
+    /// Removes the segments that lie wholly before `needed`. Not beside
+    /// [`publish`](Self::publish).
+    ///
+    /// # Errors
+    /// As [`prune_place`].
+    pub fn prune(&self, needed: LogPlace) -> io::Result<PrunedSegments> {
+        prune_place(&self.folder, needed)
     }
 
     /// The file that holds the last checkpoint.
@@ -146,7 +166,7 @@ impl JournalPlace {
         mut tail: SegmentTail,
         tree: &TreeRow,
     ) -> io::Result<SegmentTail> {
-        if tail.end > LONGEST {
+        if self.turn.swap(false, Ordering::Relaxed) || tail.end > LONGEST {
             tail = self.begin(source, tree.shard, tail.tree)?;
         }
         let SegmentTail {
@@ -306,17 +326,13 @@ impl From<PlaceError> for io::Error {
     }
 }
 
-/// The number of the first entry that a place must hold: the first that has a side record. Where
-/// none has one, no entry is needed: the next one will be the first.
+/// The number of the first entry that a place must hold: the first that has a side record, or that
+/// follows those whose records were pruned. Where none ever had one, no entry is needed: the next
+/// one will be the first.
 fn first_needed(store: &Store) -> io::Result<u64> {
-    let mut first = None;
-    let found = store.each_journal::<StoreError>(0, |entry, _| {
-        first = Some(entry);
-        Ok(ScanStep::Stop)
-    });
-    found.map_err(io::Error::other)?;
+    let needed = store.journal_needed().map_err(io::Error::other)?;
     let last = store.last_audit().map_err(io::Error::other)?;
-    Ok(first.unwrap_or(last.map_or(0, |(number, _)| number + 1)))
+    Ok(needed.unwrap_or(last.map_or(0, |(number, _)| number + 1)))
 }
 
 /// The side records of the entries from one number on and before another.

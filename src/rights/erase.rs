@@ -23,7 +23,9 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::mpsc::channel;
 
-use jiff::Timestamp;
+use jiff::civil::Date;
+use jiff::tz::TimeZone;
+use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
@@ -33,8 +35,8 @@ use super::traces::TraceSide;
 use crate::access::RightsPermit;
 use crate::audit::{AuditEvent, EraseDetails, LogPosition};
 use crate::code::Code;
-use crate::commit::{Change, Committer};
-use crate::entity::IN_FORCE;
+use crate::commit::Change;
+use crate::entity::{Entity, IN_FORCE};
 use crate::keys::AuditKey;
 use crate::node::Node;
 use crate::pseudonym::ParsedPseudonym;
@@ -64,6 +66,16 @@ pub struct ErasureReceipt {
     /// Where this side's entry about it stands in its log, for `cloison audit prove`.
     #[schema(value_type = Object)]
     pub entry: LogPosition,
+    /// The last day (UTC) on which a backup may hold what was erased: `2026-12-28`. Absent where this
+    /// server takes no backups: then its copies are for those to end who made them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    pub backups_until: Option<Date>,
+    /// The last day (UTC) on which a side record that is older may be there, in the store or in the
+    /// second place. Absent where this server takes no backups: side records are kept then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    pub side_records_until: Option<Date>,
 }
 
 /// Reads the pseudonyms of a request.
@@ -137,15 +149,38 @@ pub fn scrub(store: &Store) {
     }
 }
 
-/// What both sides store with an erasure: the request's id, and that the files have to be scrubbed.
-fn note(store: &Store, batch: &mut RowBatch, erasure: &ErasureRequest) {
+/// What both sides store with an erasure: the request's id, that the files have to be scrubbed, and
+/// that backups and side records are older.
+fn note(store: &Store, batch: &mut RowBatch, erasure: &ErasureRequest, now: Timestamp) {
     store.put_carried_out(batch, erasure.until(), erasure.id);
     store.put_scrub_due(batch, erasure.id);
+    // The writer runs this before it numbers the entries of the commit.
+    match store.last_audit() {
+        Ok(last) => {
+            let next = last.map_or(0, |(number, _)| number + 1);
+            store.put_last_erasure(batch, next, now.as_second());
+        }
+        Err(error) => tracing::error!(%error, "it is not noted that backups hold what was erased"),
+    }
+}
+
+/// The last days of backups and of side records that are older than an erasure.
+fn last_days(entity: &Entity, now: Timestamp) -> (Option<Date>, Option<Date>) {
+    let Some(days) = entity.backup_days() else {
+        return (None, None);
+    };
+    let day = |after: u32| {
+        let span = SignedDuration::from_hours(24 * i64::from(after));
+        let time = now.saturating_add(span).unwrap_or(Timestamp::MAX);
+        Some(time.to_zoned(TimeZone::UTC).date())
+    };
+    // Backups go with the first one of the day after, side records with the first one after that.
+    (day(days), day(days.saturating_add(1)))
 }
 
 /// Writes an erasure and its entry, durably.
 fn commit(
-    committer: &Committer,
+    entity: &Entity,
     change: Change,
     erasure: &ErasureRequest,
     officers: Vec<Id>,
@@ -158,16 +193,19 @@ fn commit(
         sector: erasure.sector.clone(),
         bearer: permit.officer.id.clone(),
     };
-    let recorded = committer.record(
+    let recorded = entity.committer().record(
         now,
         AuditEvent::Erase(Box::new(erased)),
         vec![],
         vec![change],
     );
     let receipt = recorded.map_err(not_logged("nothing is erased"))?;
+    let (backups_until, side_records_until) = last_days(entity, now);
     Ok(ErasureReceipt {
         request: erasure.id,
         entry: receipt.position(),
+        backups_until,
+        side_records_until,
     })
 }
 
@@ -228,7 +266,7 @@ pub fn at_vault(
         tombstones.iter().for_each(|tombstone| {
             store.put_tombstone(batch, sector.uuid, tombstone, now.as_second());
         });
-        note(store, batch, &written);
+        note(store, batch, &written, now);
         salts
             .iter()
             .for_each(|entry| store.delete_salt(batch, *entry));
@@ -236,7 +274,7 @@ pub fn at_vault(
         // The request that waits for this may have ended.
         let _ = tell.send(chunks::rewrite(store, batch, &index, &cipher, found));
     });
-    let receipt = commit(vault.committer(), change, &erasure, officers, permit, now)?;
+    let receipt = commit(vault, change, &erasure, officers, permit, now)?;
     told.try_iter()
         .flatten()
         .for_each(|(kind, small)| vault.committer().small().add(&kind, small));
@@ -266,10 +304,10 @@ pub fn at_node(node: &Node, permit: &RightsPermit, text: &str) -> Result<Erasure
     let traces = side.traces(&tags, pairs)?;
     let written = erasure.clone();
     let change: Change = Box::new(move |store, batch| {
-        note(store, batch, &written);
+        note(store, batch, &written, now);
         traces.destroy(store, batch);
     });
-    let receipt = commit(node.committer(), change, &erasure, officers, permit, now)?;
+    let receipt = commit(node, change, &erasure, officers, permit, now)?;
     node.wait_for_places(IN_FORCE)?;
     Ok(receipt)
 }

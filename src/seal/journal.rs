@@ -111,6 +111,12 @@ impl JournalCipher {
     }
 }
 
+/// The version of the journal secret under which a record is sealed; `None` if it is not one.
+pub fn sealed_version(sealed: &[u8]) -> Option<u32> {
+    let mut r = SealReader(sealed);
+    (r.u8().ok()? == FORMAT).then(|| r.u32().ok()).flatten()
+}
+
 /// What an entry names a record by: the SHA-256 of its sealed bytes.
 pub fn record_digest(sealed: &[u8]) -> [u8; 32] {
     Sha256::digest(sealed).into()

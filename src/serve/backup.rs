@@ -9,6 +9,7 @@ use crate::backup::BackupPlan;
 use crate::backup::keeper::{BackupKeeper, BackupTimes};
 use crate::clock::{Clock as _, SystemClock};
 use crate::entity::EntityInForce;
+use crate::journal::versions::OLDEST_JOURNAL_SECRET;
 use crate::metrics::Registry;
 
 /// How often a task looks whether a backup is due.
@@ -41,6 +42,11 @@ pub(super) async fn keep(keeper: Option<Arc<BackupKeeper>>, registry: Arc<Regist
         "Seconds since the last backup that was found good was taken; since 1970 if there is none",
         None,
     );
+    let journal = registry.gauge(
+        OLDEST_JOURNAL_SECRET,
+        "Oldest version of the journal secret that a side record here needs; 0 if there is none",
+        None,
+    );
     let (mut looks, mut seen, mut times) = (0_u64, None, BackupTimes::default());
     loop {
         let look = {
@@ -54,8 +60,11 @@ pub(super) async fn keep(keeper: Option<Arc<BackupKeeper>>, registry: Arc<Regist
         if looks.is_multiple_of(READ_EVERY) || ended != seen {
             seen = ended;
             let keeper = keeper.clone();
-            let read = tokio::task::spawn_blocking(move || keeper.times()).await;
-            times = read.unwrap_or(times);
+            let read = move || (keeper.times(), keeper.oldest_journal_secret());
+            if let Ok((read, oldest)) = tokio::task::spawn_blocking(read).await {
+                times = read;
+                journal.set(i64::from(oldest));
+            }
         }
         let since = |time: Option<Timestamp>| {
             let time = time.unwrap_or(Timestamp::UNIX_EPOCH);

@@ -19,6 +19,8 @@ use super::{RowBatch, Store, StoreError};
 /// Each erasure has its own note, so that a scrub strikes out those that came before it began, and
 /// no later one.
 const SCRUB_DUE: &[u8] = b"scrub-due/";
+/// The note of the last erasure that backups or side records may not have followed.
+const LAST_ERASURE: &[u8] = b"last-erasure";
 /// The columns that erasures destroy rows of.
 const SCRUBBED: [ColumnName; 7] = [
     CHUNK.name,
@@ -48,6 +50,16 @@ impl ErasureDue {
     pub fn time(&self) -> i64 {
         self.time
     }
+}
+
+/// The last erasure, for as long as something outside the live rows is older than it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LastErasure {
+    /// The number of the first entry that was not there before it: what holds fewer entries is
+    /// older.
+    pub entry: u64,
+    /// When it was (Unix seconds).
+    pub time: i64,
 }
 
 /// The right to decide whether compactions move chunks. Only one holder has it at a time.
@@ -167,6 +179,27 @@ impl Store {
         self.put(batch, META, &key[..], &[]);
     }
 
+    /// Notes that what older backups and side records hold was erased: `entry` is the number of
+    /// the next entry, the first that they lack; `time` is in Unix seconds. An earlier note is
+    /// replaced, because what is older than this erasure is older than the one before.
+    pub fn put_last_erasure(&self, batch: &mut RowBatch, entry: u64, time: i64) {
+        self.put(batch, META, LAST_ERASURE, &(entry, time).bytes());
+    }
+
+    /// The last erasure that backups or side records may not have followed yet.
+    ///
+    /// # Errors
+    /// [`StoreError::Engine`], [`StoreError::Corrupt`].
+    pub fn last_erasure(&self) -> Result<Option<LastErasure>, StoreError> {
+        let row = self.meta::<(u64, i64)>(LAST_ERASURE)?;
+        Ok(row.map(|(entry, time)| LastErasure { entry, time }))
+    }
+
+    /// Strikes out the note of an erasure that no backup and no side record is older than.
+    pub fn delete_last_erasure(&self, batch: &mut RowBatch) {
+        self.delete(batch, META, LAST_ERASURE);
+    }
+
     /// Whether there is an erasure that no scrub has followed.
     ///
     /// # Errors
@@ -211,7 +244,7 @@ impl Store {
         taken.ok().map(|_| CompactionGuard(&self.scrubbed))
     }
 
-    fn wait_for_compactions(&self) -> CompactionGuard<'_> {
+    pub(super) fn wait_for_compactions(&self) -> CompactionGuard<'_> {
         loop {
             match self.guard_compactions() {
                 Some(guard) => return guard,

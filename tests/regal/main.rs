@@ -18,6 +18,7 @@ mod migrate;
 mod people;
 mod places;
 mod proxy;
+mod pruned;
 mod rate;
 mod reload;
 mod renew;

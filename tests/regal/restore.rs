@@ -23,7 +23,7 @@ pub(super) fn back_up(world: &mut World) {
 
 /// The rows without those that a restore adds: floors of sequences, what is to be scrubbed, and tags
 /// that are looked at again.
-fn comparable(rows: Rows) -> BTreeSet<(String, Vec<u8>, Vec<u8>)> {
+pub fn comparable(rows: Rows) -> BTreeSet<(String, Vec<u8>, Vec<u8>)> {
     rows.into_iter()
         .filter(|((column, key), _)| {
             column != "state-erasure-due" && !key.starts_with(b"sequence-floor/")

@@ -156,5 +156,12 @@ fn show(at: &SecretsCallArgs, secrets: &SectorSecrets) -> Result<(), CommandErro
         let own = if *own { " (one epoch's own)" } else { "" };
         table += &format!("\n{version:<8} {state:<9} {needs}{own}");
     }
+    if !secrets.journal.is_empty() {
+        let journal: Vec<_> = secrets.journal.iter().map(u32::to_string).collect();
+        table += &format!(
+            "\n\nSide records of the log need these versions of the journal secret: {}",
+            journal.join(", ")
+        );
+    }
     print(table)
 }
