@@ -250,7 +250,7 @@ fn fits(api: &Value, schema: &Value, value: &Value) -> Result<(), String> {
 
 /// Every operation: its listener, method, path and id. Clients are generated from these, so none
 /// changes unnoticed.
-const OPERATIONS: [(&str, &str, &str, &str); 75] = [
+const OPERATIONS: [(&str, &str, &str, &str); 79] = [
     (
         "data",
         "post",
