@@ -34,7 +34,7 @@ fn a_store_comes_back_as_it_was_when_the_backup_was_taken() {
     let last = create(&world);
     // No restore under a running server.
     refused(&restore(&world, &[]), "is not empty");
-    world.kill(Side::Vault);
+    world.end(Side::Vault);
     lose_the_store(&world);
     let done = good(&restore(&world, &["--id", id_of(&first)]));
     assert_eq!(done["backup"], first["backup"]);
@@ -59,7 +59,7 @@ fn a_restored_store_is_backed_up_and_restored_again() {
     create(&world);
     world.advance("health", false);
     for life in 1..=2_u32 {
-        world.kill(Side::Vault);
+        world.end(Side::Vault);
         lose_the_store(&world);
         let done = good(&restore(&world, &[]));
         assert!(done["entries_after"].as_u64() > Some(0), "{done}");
