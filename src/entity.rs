@@ -85,7 +85,7 @@ struct EntityCore {
     suspension_changes: Mutex<()>,
     /// Held while a report is made, because it reads the whole log.
     reports: Mutex<()>,
-    loss: loss::KnownLoss,
+    loss: loss::CurrentLoss,
     /// Held during a change of that, from reading it to committing the new one.
     loss_changes: Mutex<()>,
 }

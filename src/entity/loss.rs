@@ -105,9 +105,9 @@ impl RestoreLoss {
 }
 
 /// That row in memory, for the decision about each request.
-pub(super) struct KnownLoss(RwLock<Option<Arc<RestoreLoss>>>);
+pub(super) struct CurrentLoss(RwLock<Option<Arc<RestoreLoss>>>);
 
-impl KnownLoss {
+impl CurrentLoss {
     /// That of the store.
     pub(super) fn load(store: &Store) -> Result<Self, StoreError> {
         Ok(Self(RwLock::new(RestoreLoss::of(store)?.map(Arc::new))))
