@@ -8,6 +8,7 @@ mod secrets;
 mod without;
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Instant;
 
 use ed25519_dalek::VerifyingKey;
@@ -18,6 +19,7 @@ use crate::cli::backup::{BackupSide, fault, with_bar};
 use crate::journal::read::{PlaceFault, PlaceLog};
 use crate::restore::clear::ClearingKeys;
 use crate::restore::{RestoreError, RestoredLog, bring, lay_down, make_parent};
+use crate::seal::journal::JournalCipher;
 use crate::terminal::{CommandError, print as say, print_json, voice};
 use secrets::RestoreSecrets;
 
@@ -84,6 +86,8 @@ struct RestoreSource {
     repository: BackupRepository,
     manifest: BackupManifest,
     places: Vec<PlaceLog>,
+    /// The second place can be read without them.
+    secrets: Result<RestoreSecrets, CommandError>,
 }
 
 impl RestoreSourceArgs {
@@ -104,9 +108,12 @@ impl RestoreSourceArgs {
         let manifest = repository
             .manifest_of(self.id.as_deref(), &key)
             .map_err(fault)?;
+        let secrets = RestoreSecrets::read(&side.config);
+        let journal = || Some(secrets.as_ref().ok()?.journal.clone());
         Ok(RestoreSource {
             config: self.config.clone(),
-            places: self.open_places(&side, &manifest.owner, &key)?,
+            places: self.open_places(&side, (&manifest.owner, &key), journal)?,
+            secrets,
             side,
             repository,
             manifest,
@@ -115,18 +122,19 @@ impl RestoreSourceArgs {
 }
 
 impl RestoreSourceArgs {
-    /// Opens the second place, where it holds something, and those named.
+    /// Opens the second place, where it holds something, and those named, of the log of `owner`, whose
+    /// checkpoints `key` signs. What followers hold is opened by `journal`.
     fn open_places(
         &self,
         side: &BackupSide,
-        owner: &str,
-        key: &VerifyingKey,
+        (owner, key): (&str, &VerifyingKey),
+        journal: impl Fn() -> Option<Arc<JournalCipher>>,
     ) -> Result<Vec<PlaceLog>, CommandError> {
         let second = side.second.iter();
         let second = second.filter(|folder| folder.join("checkpoint").exists());
         let places: Result<Vec<_>, _> = second
             .chain(&self.places)
-            .map(|folder| PlaceLog::open(folder, owner, key))
+            .map(|folder| PlaceLog::open(folder, owner, key, journal()))
             .collect();
         places.map_err(place_fault)
     }
@@ -145,7 +153,7 @@ pub fn run(args: &RestoreArgs) -> Result<(), CommandError> {
         (None, Some(from)) => {
             let source = from.open()?;
             let loss = args.without.allow(&source)?;
-            restore(&source, loss)
+            restore(source, loss)
         }
         (None, None) => Err(CommandError::usage(
             "no repository is named",
@@ -154,16 +162,18 @@ pub fn run(args: &RestoreArgs) -> Result<(), CommandError> {
     }
 }
 
-fn restore(source: &RestoreSource, loss: Option<without::AllowedArgs>) -> Result<(), CommandError> {
+fn restore(source: RestoreSource, loss: Option<without::AllowedArgs>) -> Result<(), CommandError> {
     let RestoreSource {
+        config,
         side,
         repository,
         manifest,
         places,
-        ..
+        secrets,
     } = source;
     // Before anything is written: a secret that does not open stops everything else.
-    let secrets = RestoreSecrets::read(&side.config)?;
+    let secrets = secrets?;
+    let (side, repository, manifest, places) = (&side, &repository, &manifest, &places);
     let store = &side.store;
     make_parent(store).map_err(|error| CommandError::file(store, &error))?;
     let began = Instant::now();
@@ -176,7 +186,7 @@ fn restore(source: &RestoreSource, loss: Option<without::AllowedArgs>) -> Result
         let opened = folder.open(&manifest.owner);
         let opened = opened.map_err(|error| restore_fault(error.into()))?;
         if let Some(loss) = loss {
-            loss.record(opened, source)?;
+            loss.record(opened, &config, &side.register)?;
             return Ok(RestoredLog::default());
         }
         let keys = ClearingKeys {

@@ -14,7 +14,7 @@ use super::journal::{Rows, live, state};
 use super::people::{act, to_vault};
 
 /// Gives both sides a repository; the node's server takes its backups by itself.
-pub(super) fn back_up(world: &mut World) {
+pub fn back_up(world: &mut World) {
     world.stop();
     world.with_repositories();
     world.start(Side::Vault, &[]);

@@ -114,6 +114,7 @@ impl OfflineLog {
         }));
         let parts = LogParts {
             second: named.log.second.clone().map(JournalPlace::new),
+            places: named.log.places.clone(),
             onlookers,
             resume: known,
             ..LogParts::new(key)
@@ -137,7 +138,7 @@ impl OfflineLog {
         let journal = read_journal(&self.named.keyring, &self.named.journal).map_err(failed)?;
         let seals = WriterSeals {
             chunks: None,
-            journal: JournalCipher::new(&journal),
+            journal: Arc::new(JournalCipher::new(&journal)),
         };
         let store = log.store().clone();
         Committer::start(store, appender, index, seals, small, clock, poisoned).map_err(failed)

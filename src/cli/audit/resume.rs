@@ -3,7 +3,6 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
 use serde_json::json;
 
@@ -112,25 +111,16 @@ fn go_on_after_restore(args: &AuditResumeArgs, place: &OfflineLog) -> Result<(),
                every sector is closed until its epoch is confirmed, and releases wait until erasures were lodged again.",
     })?;
     let (log, appender) = place.open(Some(KnownLoss::AfterRestore))?.map_err(failed)?;
-    let before = log.latest().map(|published| published.tree.shard);
     // The writer writes the entry about the loss before anything else.
     let writer = place.writer(&log, appender)?;
-    let started = Instant::now();
     let register = crate::serve::open_register(&place.named.register)?;
     let (now, nothing) = (SystemClock.now(), OtherSide::default());
-    let (event, changes) =
-        without::record(None, &place.store, &register, &nothing, now).map_err(failed)?;
-    writer.record(now, event, vec![], changes).map_err(failed)?;
-    let resumed = loop {
-        let latest = log.latest();
-        match latest.filter(|published| Some(published.tree.shard) != before) {
-            Some(published) => break published,
-            None if started.elapsed() > PATIENCE => {
-                return Err(failed(trouble(&log, "the entry was not written in time")));
-            }
-            None => std::thread::sleep(Duration::from_millis(20)),
-        }
-    };
+    let recorded = without::record(None, &place.store, &register, &nothing, now);
+    let (event, changes) = recorded.map_err(failed)?;
+    let receipt = writer.record(now, event, vec![], changes).map_err(failed)?;
+    let resumed = log.signed(&receipt, PATIENCE);
+    let resumed =
+        resumed.ok_or_else(|| failed(trouble(&log, "the entry was not written in time")))?;
     drop(writer);
     let new = &resumed.checkpoint.origin;
     if args.json {
@@ -175,7 +165,7 @@ fn go_on_without_second(args: &AuditResumeArgs, place: &OfflineLog) -> Result<()
     let receipt = writer
         .record(SystemClock.now(), event, vec![], vec![])
         .map_err(failed)?;
-    let published = log.covering(&receipt, PATIENCE);
+    let published = log.signed(&receipt, PATIENCE);
     let published =
         published.ok_or_else(|| failed(trouble(&log, "the entry was not published in time")))?;
     drop(writer);

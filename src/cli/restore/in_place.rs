@@ -27,14 +27,15 @@ pub(super) fn run(args: &RestoreSourceArgs) -> Result<(), CommandError> {
             "mount its disk, or restore it from a backup: `cloison restore REPOSITORY`",
         ));
     }
-    let places = args.open_places(&side, &owner, &key)?;
+    let secrets = RestoreSecrets::read(&side.config)?;
+    let journal = || Some(secrets.journal.clone());
+    let places = args.open_places(&side, (&owner, &key), journal)?;
     if places.is_empty() {
         return Err(CommandError::usage(
             "no place is there that holds the log after what the store has",
             "name one with --from PLACE",
         ));
     }
-    let secrets = RestoreSecrets::read(&side.config)?;
     let began = Instant::now();
     let failed = |error: crate::store::StoreError| restore_fault(error.into());
     let exchange = StoreExchange::begin(store, &owner).map_err(failed)?;

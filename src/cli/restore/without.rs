@@ -1,6 +1,6 @@
 //! The part of `cloison restore` that is about a restore without places.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -9,6 +9,7 @@ use crate::audit::log::KnownLoss;
 use crate::audit::source;
 use crate::cli::audit::offline::{NamedLog, OfflineLog, PATIENCE, failed, trouble};
 use crate::clock::{Clock as _, SystemClock};
+use crate::register::Register;
 use crate::restore::clear::floors;
 use crate::restore::without::{self, AllowedLoss, OtherSide, UNKNOWN_CHUNKS};
 use crate::store::{RowBatch, Store};
@@ -117,23 +118,28 @@ impl AllowedArgs {
     ///
     /// # Errors
     /// When the log does not go on or cannot be written.
-    pub(super) fn record(self, store: Store, source: &RestoreSource) -> Result<(), CommandError> {
+    pub(super) fn record(
+        self,
+        store: Store,
+        config: &Path,
+        register: &Register,
+    ) -> Result<(), CommandError> {
         let mut batch = RowBatch::default();
         let put = floors(&store, &mut batch, UNKNOWN_CHUNKS);
         put.and_then(|()| store.commit(batch)).map_err(failed)?;
         let offline = OfflineLog {
             store: Arc::new(store),
-            named: NamedLog::load(&source.config)?,
+            named: NamedLog::load(config)?,
             seen: self.seen,
         };
         let opened = offline.open(Some(KnownLoss::WithoutPlaces))?;
         let (log, appender) = opened.map_err(failed)?;
         let writer = offline.writer(&log, appender)?;
-        let (now, register) = (SystemClock.now(), &source.side.register);
+        let now = SystemClock.now();
         let recorded = without::record(Some(self.loss), &offline.store, register, &self.other, now);
         let (event, changes) = recorded.map_err(failed)?;
         let receipt = writer.record(now, event, vec![], changes).map_err(failed)?;
-        if log.covering(&receipt, PATIENCE).is_none() {
+        if log.signed(&receipt, PATIENCE).is_none() {
             return Err(failed(trouble(&log, "the entry was not published in time")));
         }
         drop((writer, log));
