@@ -24,7 +24,7 @@ use reload::{AtHangup, TlsKeeper, TlsUser};
 use vault::read_vault_secrets;
 pub use vault::run_vault;
 pub use watch::onlookers;
-pub use witness::run_witness;
+pub use witness::{run_witness, witness_of};
 
 use crate::audit::log::LogError;
 use crate::certificates::{TlsInspection, unused_client_ca};
@@ -159,6 +159,8 @@ fn start_error(error: StartError) -> CommandError {
         | StartError::Clock(_)
         | StartError::Audit(_) => CommandError::temporary(error, hint),
         StartError::Log(LogError::Behind { .. }) => {
+            let hint = "bring what is missing from a place that holds it: `cloison restore --in-place --config FILE`; else \
+                        docs/operations.md#backups";
             CommandError::new(error, hint).with_exit(ROLLED_BACK)
         }
         _ => CommandError::new(error, hint),

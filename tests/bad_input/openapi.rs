@@ -252,7 +252,7 @@ fn fits(api: &Value, schema: &Value, value: &Value) -> Result<(), String> {
 
 /// Every operation: its listener, method, path and id. Clients are generated from these, so none
 /// changes unnoticed.
-const OPERATIONS: [(&str, &str, &str, &str); 78] = [
+const OPERATIONS: [(&str, &str, &str, &str); 82] = [
     (
         "data",
         "post",
@@ -350,6 +350,8 @@ const OPERATIONS: [(&str, &str, &str, &str); 78] = [
     ("control", "post", "/v1/register/reload", "reload_register"),
     ("control", "get", "/v1/suspensions", "list_suspensions"),
     ("control", "post", "/v1/suspensions", "bring_suspension"),
+    ("control", "get", "/v1/restore", "restore_state"),
+    ("control", "post", "/v1/restore", "confirm_restore"),
     ("node", "get", "/checkpoint", "checkpoint"),
     ("node", "get", "/log/{shard}/{path}", "resource"),
     ("node", "get", "/tile/{path}", "tile"),
@@ -401,6 +403,8 @@ const OPERATIONS: [(&str, &str, &str, &str); 78] = [
     ("control", "post", "/v1/journal", "follow_log"),
     ("control", "post", "/v1/journal/offers", "bring_log"),
     ("node", "post", "/v1/journal", "follow_log"),
+    ("node", "get", "/v1/restore", "restore_state"),
+    ("node", "post", "/v1/restore", "confirm_restore"),
 ];
 
 #[test]
