@@ -250,7 +250,7 @@ fn fits(api: &Value, schema: &Value, value: &Value) -> Result<(), String> {
 
 /// Every operation: its listener, method, path and id. Clients are generated from these, so none
 /// changes unnoticed.
-const OPERATIONS: [(&str, &str, &str, &str); 75] = [
+const OPERATIONS: [(&str, &str, &str, &str); 76] = [
     (
         "data",
         "post",
@@ -313,6 +313,7 @@ const OPERATIONS: [(&str, &str, &str, &str); 75] = [
     ("control", "post", "/v1/rights/resolutions", "look_up"),
     ("control", "get", "/v1/secrets", "list_secrets"),
     ("control", "post", "/v1/secrets", "rotate_secret"),
+    ("control", "post", "/v1/secrets/confirm", "confirm_secret"),
     ("control", "post", "/v1/secrets/retire", "retire_secret"),
     (
         "control",
@@ -767,6 +768,14 @@ fn the_description_is_valid_and_true() {
         "post",
         "200",
         &post("operator", Door::Control, "/v1/secrets", body).ok(),
+    );
+    let (path, body) = ("/v1/secrets/confirm", serde_json::json!({"version": 2}));
+    check(
+        &control,
+        path,
+        "post",
+        "200",
+        &post("operator", Door::Control, path, body).ok(),
     );
     let (path, body) = (
         "/v1/secrets/retire",
