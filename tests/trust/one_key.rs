@@ -534,6 +534,11 @@ fn one_operator_destroys_nothing() {
     ] {
         let payload = world.statement(wanted.clone());
         let statement = world.sign_statement(&payload, signers);
+        if matches!(wanted, Destruction::OwnSecret { .. }) {
+            let made = call(wanted, Some(&statement));
+            assert_eq!(made.code(), "secret-unconfirmed");
+            confirm_secrets(&world.client(OPERATOR)).unwrap();
+        }
         call(wanted, Some(&statement)).ok();
         call(wanted, Some(&statement)).ok();
         // An id is taken once, whatever is signed under it.
