@@ -1,4 +1,4 @@
-/* A disk that fails, for tests: preloaded, it counts the calls of a process upon files below $FAULT_ROOT, and fails the one that
+/* A disk that fails, for tests: preloaded, it counts the calls of a process upon files below $SHIM_ROOT, and fails the one that
    $FAULT_AT names (from 1), and with FAULT_STAYS=1 every later one of its kind, too.
 
    $FAULT_CALL is the kind of call that is counted: open, read, write, fsync or rename. $FAULT_ERROR is the number that errno gets; 0
@@ -6,36 +6,11 @@
    file gets one byte a call, so that its length says how many there are. `tests/durable/failing_calls.rs` tries one after the other.
 
        cc -shared -fPIC -O2 -o faults.so ops/faults.c
-       LD_PRELOAD=./faults.so FAULT_ROOT=/the/folder FAULT_CALL=write FAULT_AT=7 FAULT_ERROR=28 FAULT_SAID=/elsewhere PROGRAM */
-#define _GNU_SOURCE
-#include <errno.h>
-#include <fcntl.h>
-#include <limits.h>
-#include <stdarg.h>
+       LD_PRELOAD=./faults.so SHIM_ROOT=/the/folder FAULT_CALL=write FAULT_AT=7 FAULT_ERROR=28 FAULT_SAID=/elsewhere PROGRAM */
+#include "shim.h"
 #include <stdatomic.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <sys/syscall.h>
-#include <sys/uio.h>
-#include <unistd.h>
 
 static atomic_long calls;
-
-static int is_below(const char *path) {
-    const char *root = getenv("FAULT_ROOT");
-    size_t length = root == NULL ? 0 : strlen(root);
-    return length > 0 && strncmp(path, root, length) == 0 && (path[length] == '/' || path[length] == 0);
-}
-
-static int path_of(int file, char *path) {
-    char link[32];
-    snprintf(link, sizeof link, "/proc/self/fd/%d", file);
-    long length = syscall(SYS_readlinkat, AT_FDCWD, link, path, PATH_MAX - 1);
-    if (length < 0) return 0;
-    path[length] = 0;
-    return is_below(path);
-}
 
 static void say(const char *text, size_t length) {
     const char *path = getenv("FAULT_SAID");
@@ -81,18 +56,6 @@ static int open_at(int at, const char *name, int flags, mode_t mode) {
     return failed(error == 0 ? EIO : error);
 }
 
-#define MODE(flags) \
-    mode_t mode = 0; \
-    if ((flags) & (O_CREAT | (O_TMPFILE & ~O_DIRECTORY))) { \
-        va_list more; \
-        va_start(more, flags); \
-        mode = va_arg(more, mode_t); \
-        va_end(more); \
-    }
-int open(const char *name, int flags, ...) { MODE(flags) return open_at(AT_FDCWD, name, flags, mode); }
-int open64(const char *name, int flags, ...) { MODE(flags) return open_at(AT_FDCWD, name, flags, mode); }
-int openat(int at, const char *name, int flags, ...) { MODE(flags) return open_at(at, name, flags, mode); }
-int openat64(int at, const char *name, int flags, ...) { MODE(flags) return open_at(at, name, flags, mode); }
 
 /* How much of a call is made, or that it fails. */
 static int is_failed(const char *call, int file, size_t *length) {

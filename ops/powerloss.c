@@ -1,4 +1,4 @@
-/* Power loss, for tests: preloaded, it writes down what a process does to the files below $POWERLOSS_ROOT: each write, new length,
+/* Power loss, for tests: preloaded, it writes down what a process does to the files below $SHIM_ROOT: each write, new length,
    name and fsync, in order, with the bytes, in the file $POWERLOSS_LOG. After a kill, `tests/durable/crash_state.rs` rebuilds the
    folder from a copy of how it was before and this log, as a disk may legally hold it when the power goes: what was not fsynced is
    there, torn or not there. (The idea is ALICE's, OSDI 2014: record system calls, and judge states by what POSIX promises, not by
@@ -13,21 +13,9 @@
    is read; the tests compare what the log leads to with the folder itself.
 
        cc -shared -fPIC -O2 -o powerloss.so ops/powerloss.c
-       LD_PRELOAD=./powerloss.so POWERLOSS_ROOT=/the/folder POWERLOSS_LOG=/elsewhere/log PROGRAM */
-#define _GNU_SOURCE
-#include <errno.h>
-#include <fcntl.h>
-#include <limits.h>
+       LD_PRELOAD=./powerloss.so SHIM_ROOT=/the/folder POWERLOSS_LOG=/elsewhere/log PROGRAM */
+#include "shim.h"
 #include <pthread.h>
-#include <stdarg.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <sys/stat.h>
-#include <sys/syscall.h>
-#include <sys/uio.h>
-#include <unistd.h>
 
 /* One record: this head, two paths without an end, the bytes. All numbers as this machine has them. */
 struct head {
@@ -44,7 +32,7 @@ static int opened(void) {
     if (journal == -2) {
         const char *path = getenv("POWERLOSS_LOG");
         journal = -1;
-        if (path != NULL && getenv("POWERLOSS_ROOT") != NULL) {
+        if (path != NULL && getenv("SHIM_ROOT") != NULL) {
             int file = (int)syscall(SYS_openat, AT_FDCWD, path, O_RDWR | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
             journal = file < 0 ? -1 : fcntl(file, F_DUPFD_CLOEXEC, 800);
             if (file >= 0) syscall(SYS_close, file);
@@ -74,21 +62,6 @@ static long done(long result) {
     pthread_mutex_unlock(&turn);
     errno = kept;
     return result;
-}
-
-static int is_below(const char *path) {
-    const char *root = getenv("POWERLOSS_ROOT");
-    size_t length = strlen(root);
-    return strncmp(path, root, length) == 0 && (path[length] == '/' || path[length] == 0);
-}
-
-static int path_of(int file, char *path) {
-    char link[32];
-    snprintf(link, sizeof link, "/proc/self/fd/%d", file);
-    long length = syscall(SYS_readlinkat, AT_FDCWD, link, path, PATH_MAX - 1);
-    if (length < 0) return 0;
-    path[length] = 0;
-    return is_below(path);
 }
 
 /* The path of a name, its folder without links; false where that is elsewhere. */
@@ -134,18 +107,6 @@ static int open_at(int at, const char *name, int flags, mode_t mode) {
     return (int)done(file);
 }
 
-#define MODE(flags) \
-    mode_t mode = 0; \
-    if ((flags) & (O_CREAT | (O_TMPFILE & ~O_DIRECTORY))) { \
-        va_list more; \
-        va_start(more, flags); \
-        mode = va_arg(more, mode_t); \
-        va_end(more); \
-    }
-int open(const char *name, int flags, ...) { MODE(flags) return open_at(AT_FDCWD, name, flags, mode); }
-int open64(const char *name, int flags, ...) { MODE(flags) return open_at(AT_FDCWD, name, flags, mode); }
-int openat(int at, const char *name, int flags, ...) { MODE(flags) return open_at(at, name, flags, mode); }
-int openat64(int at, const char *name, int flags, ...) { MODE(flags) return open_at(at, name, flags, mode); }
 int creat(const char *name, mode_t mode) { return open_at(AT_FDCWD, name, O_CREAT | O_WRONLY | O_TRUNC, mode); }
 
 /* What was written, by its parts, so that it ends at `end`. */

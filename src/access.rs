@@ -243,6 +243,19 @@ pub fn reader(entity: &Entity, peer: SpkiDigest) -> Result<LogReading, Code> {
     }
 }
 
+/// Authorises those who may follow a log, whose entries leave sealed: its readers ([`reader`]), and
+/// those who may have the store backed up ([`backup_keeper`]).
+///
+/// # Errors
+/// As [`operator`].
+pub fn follower(entity: &Entity, peer: SpkiDigest) -> Result<(), Code> {
+    let is_keeper = backup_keeper(entity, peer).is_ok();
+    if is_keeper {
+        return Ok(());
+    }
+    reader(entity, peer).map(drop)
+}
+
 /// Permission for an authority's node to ask the vault for a release.
 pub struct NodePermit {
     pub(crate) authority: Arc<Authority>,

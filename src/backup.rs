@@ -10,6 +10,7 @@
 pub mod error;
 pub mod keeper;
 pub mod manifest;
+mod pace;
 pub mod prune;
 mod records;
 pub mod repository;

@@ -8,6 +8,7 @@ mod backups;
 mod connector;
 mod entry_end;
 pub mod epochs;
+mod follow;
 pub mod handshake;
 pub mod health;
 mod last_words;

@@ -231,6 +231,8 @@ codes! {
     JournalUnavailable = "journal-unavailable",
     /// The other entity (vault or node) does not answer, or gave no valid answer.
     PeerUnavailable = "peer-unavailable",
+    /// The vault's log shows no entry of that name with which it went on after a restore.
+    UnknownResume = "unknown-resume",
     /// The vault's proof that it logged the release does not hold, or its log is not the one that
     /// was seen before.
     ProofInvalid = "proof-invalid",

@@ -186,7 +186,7 @@ pub struct WriterSeals {
     /// Wraps chunks; an entity without mappings has none.
     pub chunks: Option<Arc<ChunkCipher>>,
     /// Seals the log's side records.
-    pub journal: JournalCipher,
+    pub journal: Arc<JournalCipher>,
 }
 
 /// Waits for a job to be durable.

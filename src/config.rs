@@ -237,7 +237,15 @@ impl VaultConfig {
             let index_memory = index(root, faults);
             let (secrets, places) = vault_secrets(root, folder, faults).unzip();
             let openers = openers(root, folder, places.as_ref(), faults);
-            let log = audit::read(root, folder, faults);
+            let log = audit::read(
+                root,
+                audit::LogOwner {
+                    is_vault: true,
+                    deployment: deployment.as_deref(),
+                },
+                folder,
+                faults,
+            );
             let backup = backup::read(root, folder, faults);
             let former_segment_keys = node::segment_keys(root, faults);
             let register = register_files(root, deployment.as_deref(), folder, faults);

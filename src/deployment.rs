@@ -76,6 +76,16 @@ pub struct ListenPlan {
     health: u16,
 }
 
+impl DeploymentPlan {
+    /// Whether vault and node lie on different machines.
+    fn lies_apart(&self) -> bool {
+        match (self.vault.hosts.first(), self.node.hosts.first()) {
+            (Some(vault), Some(node)) => vault != node,
+            _ => false,
+        }
+    }
+}
+
 impl ListenPlan {
     /// Reached under `hosts` (none: loopback only), with the ports of the data, control and health
     /// listeners.

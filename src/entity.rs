@@ -7,6 +7,7 @@
 
 mod change;
 mod error;
+mod followers;
 mod in_force;
 mod role;
 mod start;
@@ -29,6 +30,7 @@ use crate::journal::versions::JournalVersions;
 use crate::keys::AuditKey;
 use crate::refusal::Refusal;
 use crate::register::{Id, Register, SpkiDigest};
+use crate::seal::journal::JournalCipher;
 use crate::store::index::Index;
 use crate::store::{DiskSpace, Store, StoreError};
 use crate::system::lock::unpoisoned;
@@ -71,6 +73,7 @@ struct EntityCore {
     backup_days: OnceLock<u32>,
     journal_versions: Mutex<JournalVersions>,
     committer: Committer,
+    journal: Arc<JournalCipher>,
     index: Arc<Index>,
     clock: Arc<dyn Clock>,
     audit_key: AuditKey,
@@ -109,6 +112,11 @@ impl Entity {
     /// The writer.
     pub fn committer(&self) -> &Committer {
         &self.core.committer
+    }
+
+    /// What seals side records, and entries that leave for followers.
+    pub(crate) fn journal(&self) -> &Arc<JournalCipher> {
+        &self.core.journal
     }
 
     /// What stops the process because of an error that another thread found. It does not keep this

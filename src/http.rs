@@ -29,6 +29,7 @@ mod control;
 pub mod cosign;
 mod counts;
 pub mod data;
+pub mod follow;
 mod gate;
 mod handshakes;
 pub mod health;

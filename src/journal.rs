@@ -4,8 +4,10 @@
 //! | module | what it does |
 //! |---|---|
 //! | [`origin`] | the names of cloison's logs |
-//! | `segment` | the files of a place: their bytes |
-//! | [`place`] | writing a place, before a checkpoint over its entries leaves |
+//! | `segment`, `tail` | the files of a place: their bytes; their end, where entries are added |
+//! | [`place`] | the second place: written by the log's owner before a checkpoint over its entries leaves |
+//! | [`offer`] | what owner and follower say to one another |
+//! | [`followed`], [`followed_logs`] | a place that a follower writes; those that one side keeps for several |
 //! | [`read`] | reading a place, as far as its checkpoint goes, and checking all of it |
 //! | [`prune`] | removing from a place what no kept backup needs |
 //! | [`versions`] | which versions of the journal secret side records need |
@@ -15,11 +17,15 @@
 //! PLACE/2026/00000000000000000000.journal the entries of a shard from that index on
 //! ```
 
+pub mod followed;
+pub mod followed_logs;
+pub mod offer;
 pub mod origin;
 pub mod place;
 pub mod prune;
 pub mod read;
 mod segment;
+mod tail;
 pub mod versions;
 
 use std::path::{Path, PathBuf};

@@ -78,6 +78,9 @@ pub struct EpochPageRequest {
     pub register: String,
     /// The digest of all acts upon the authority's orders that the node holds.
     pub acts: String,
+    /// What the node holds of the vault's log, as in a request for a release.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub held: Option<String>,
     /// The officer's request.
     #[serde(deserialize_with = "crate::json::object")]
     pub asked: MigrateRequest,
@@ -108,6 +111,9 @@ pub struct EpochPage {
     pub runs: Vec<RecordRun>,
     /// The segment records that the runs name, base64url.
     pub segments: Vec<String>,
+    /// What the node lacks of the vault's log, as in a release.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub tail: Option<String>,
 }
 
 impl std::fmt::Debug for EpochPage {
@@ -127,12 +133,14 @@ impl VaultHandout for EpochPage {
             entry,
             proof,
             used,
+            tail,
             ..
         } = self;
         VaultStatement {
             register,
             entry,
             proof,
+            tail: tail.as_deref(),
             used: *used,
         }
     }

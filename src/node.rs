@@ -6,7 +6,7 @@ pub mod safe;
 
 use std::ops::Deref;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use ed25519_dalek::VerifyingKey;
 
@@ -18,6 +18,7 @@ use crate::commit::small::SmallChunks;
 use crate::entity::{
     Entity, EntityOpening, RegisterRows, Role, StartError, UnderRegister, WriterParts,
 };
+use crate::journal::followed::FollowedPlace;
 use crate::keys::file::SecretKind;
 use crate::keys::shares::ShareSet;
 use crate::keys::{AuditSecret, JournalSecret};
@@ -97,6 +98,7 @@ struct NodeCore {
     custodians: Vec<KeyCustodians>,
     safe: KeySafe,
     segment_keys: Vec<VerifyingKey>,
+    followed: OnceLock<Arc<FollowedPlace>>,
 }
 
 /// A node is an entity, with an authority's keys beside it.
@@ -207,6 +209,7 @@ impl Node {
             custodians: shared.iter().map(KeyCustodians::of).collect(),
             safe: KeySafe::new(keys, shared, times),
             segment_keys,
+            followed: OnceLock::new(),
         };
         let authority = core
             .check(&register, &authority)
@@ -221,7 +224,7 @@ impl Node {
             WriterParts {
                 index,
                 cipher: None,
-                journal: JournalCipher::new(&journal),
+                journal: Arc::new(JournalCipher::new(&journal)),
                 small,
                 clock,
                 poisoned,
@@ -248,6 +251,17 @@ impl Node {
     /// The node's keys, as far as it holds them.
     pub fn safe(&self) -> &KeySafe {
         &self.core.safe
+    }
+
+    /// Names the folder in which this node follows the vault's log. From then on the vault's answers
+    /// carry what it lacks.
+    pub fn follow(&self, place: Arc<FollowedPlace>) {
+        let _ = self.core.followed.set(place);
+    }
+
+    /// The folder in which this node follows the vault's log, if it does.
+    pub fn followed(&self) -> Option<&Arc<FollowedPlace>> {
+        self.core.followed.get()
     }
 
     pub(crate) fn segment_keys(&self) -> &[VerifyingKey] {

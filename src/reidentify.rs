@@ -77,6 +77,10 @@ pub struct ReleaseRequest {
     pub register: String,
     /// The digest of all acts upon the authority's orders that the node holds ([`Book::digest`]).
     pub acts: String,
+    /// What the node holds of the vault's log, cosigned, if it follows it: the text of
+    /// [`JournalHeld`](crate::journal::offer::JournalHeld).
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub held: Option<String>,
     /// The officer's request.
     #[serde(deserialize_with = "crate::json::object")]
     pub asked: ReidentifyRequest,
@@ -105,6 +109,10 @@ pub struct Release {
     pub items: Vec<ReleasedItem>,
     /// The segment records that the items name, base64url.
     pub segments: Vec<String>,
+    /// What the node lacks of the vault's log up to the proof's checkpoint, if it follows it: a
+    /// [`JournalOffer`](crate::journal::offer::JournalOffer), base64url.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub tail: Option<String>,
 }
 
 impl std::fmt::Debug for Release {
@@ -124,12 +132,14 @@ impl VaultHandout for Release {
             entry,
             proof,
             used,
+            tail,
             ..
         } = self;
         VaultStatement {
             register,
             entry,
             proof,
+            tail: tail.as_deref(),
             used: *used,
         }
     }

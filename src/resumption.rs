@@ -107,7 +107,7 @@ pub fn list(node: &Node, link: &dyn VaultLink) -> Result<ResumedLogs, Refusal> {
 /// Acknowledges the loss of one log, durably and logged. Repeating it does nothing.
 ///
 /// # Errors
-/// [`Code::ProofInvalid`] if the vault shows no such entry; those of [`list`];
+/// [`Code::UnknownResume`] if the vault shows no such entry; those of [`list`];
 /// [`Code::AuditUnavailable`].
 pub fn acknowledge(
     node: &Node,
@@ -121,7 +121,7 @@ pub fn acknowledge(
         .find(|resumption| hex(&resumption.entry) == asked.entry);
     let Some(found) = found else {
         return Err(Refusal::new(
-            Code::ProofInvalid,
+            Code::UnknownResume,
             "the vault's log shows no such entry, or not with a proof that fits",
         ));
     };

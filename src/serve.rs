@@ -5,6 +5,7 @@ mod descriptors;
 mod drill;
 mod figures;
 mod first_start;
+mod follow;
 mod node;
 mod reload;
 mod tidy;
@@ -118,6 +119,12 @@ fn at_hangup<T: UnderRegister>(reload: Arc<RegisterReload<T>>) -> AtHangup {
 /// Ends when the process is told to stop.
 fn shutdown_signal() -> Result<impl Future<Output = ()> + Send, CommandError> {
     http::termination().map_err(|e| CommandError::new(e, "check the system's signal settings"))
+}
+
+/// The same signal; then nobody waits for entries of the log any more, so that the listeners can end.
+async fn end_offers(shutdown: impl Future<Output = ()> + Send, entity: EntityInForce) {
+    shutdown.await;
+    entity.get().log().end_offers();
 }
 
 /// Says why a vault or node did not start. The error is temporary where a later start may succeed

@@ -10,11 +10,12 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 
 pub use report::{
-    CallerStatus, CosignerStatus, CustodyStatus, LogStatus, QuotaStatus, RegisterStatus,
-    SchemeStatus, SectorStatus, ServerStatus, StatusReport, SuspendedEntry,
+    CallerStatus, CosignerStatus, CustodyStatus, LogStatus, PlaceStatus, QuotaStatus,
+    RegisterStatus, SchemeStatus, SectorStatus, ServerStatus, StatusReport, SuspendedEntry,
 };
 
 use crate::access::{MemberPermit, MemberRole};
+use crate::audit::log::PlaceStanding;
 use crate::entity::{Entity, EntrySuspension, Role};
 use crate::node::Node;
 use crate::register::{Authority, Id, Operation, RegisteredClient, Sector};
@@ -226,7 +227,26 @@ fn log(entity: &Entity) -> Option<LogStatus> {
         origin: shown.checkpoint.origin.clone(),
         entries: shown.checkpoint.size,
         cosigners: cosigners.into_iter().flatten().map(cosigner).collect(),
+        places: places(entity),
     })
+}
+
+/// The places that hold the log, and what they hold.
+fn places(entity: &Entity) -> Vec<PlaceStatus> {
+    let now = entity.now();
+    let time = |ago: std::time::Duration| {
+        let ago = jiff::SignedDuration::try_from(ago).unwrap_or_default();
+        second(now.checked_sub(ago).unwrap_or(now))
+    };
+    let status = |place: PlaceStanding| PlaceStatus {
+        name: place.name,
+        counts: place.counts,
+        log: place.held.as_ref().map(|held| held.origin.clone()),
+        entries: place.held.as_ref().map(|held| held.size),
+        last: place.vouched.map(time),
+        behind_seconds: place.behind.map(|behind| behind.as_secs()),
+    };
+    entity.log().places().into_iter().map(status).collect()
 }
 
 /// The authorities whose node and vault are not in step; a node at the vault learns its own only.

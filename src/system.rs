@@ -32,6 +32,24 @@ pub fn free_bytes(path: &Path) -> io::Result<u64> {
     Ok(facts.f_bavail.saturating_mul(facts.f_frsize))
 }
 
+/// Writes a part of a file to the disk and waits for it. Unlike `fsync` this makes nothing durable:
+/// it writes no metadata, so that the `fsync`s of other files do not wait for it.
+///
+/// # Errors
+/// What the operating system says; some file systems cannot do this.
+pub fn write_back(file: &File, from: u64, length: u64) -> io::Result<()> {
+    let too_large = |_| io::Error::from(io::ErrorKind::FileTooLarge);
+    let (from, length) = (
+        i64::try_from(from).map_err(too_large)?,
+        i64::try_from(length).map_err(too_large)?,
+    );
+    let how = libc::SYNC_FILE_RANGE_WAIT_BEFORE
+        | libc::SYNC_FILE_RANGE_WRITE
+        | libc::SYNC_FILE_RANGE_WAIT_AFTER;
+    // SAFETY: takes plain values and a descriptor that is open.
+    succeeded(unsafe { libc::sync_file_range(file.as_raw_fd(), from, length, how) } == 0)
+}
+
 /// Checks, without writing anything, that this user may make files in a folder. On a file system
 /// that is mounted read-only, root may not either.
 ///

@@ -208,7 +208,7 @@ impl Vault {
         let writer = WriterParts {
             index: index.clone(),
             cipher: Some(cipher.clone()),
-            journal: JournalCipher::new(&journal),
+            journal: Arc::new(JournalCipher::new(&journal)),
             small,
             clock: clock.clone(),
             poisoned,

@@ -3,9 +3,11 @@
 //!
 //! A shard holds the entries of one year; the first entry of the next shard holds its last
 //! checkpoint. A checkpoint is signed only over durable entries, and is published only after the
-//! second place holds it.
+//! second place holds it, and as many places off this machine as must ([`PlaceQuorum`]).
 
 mod append;
+mod offers;
+mod places;
 mod publish;
 mod startup;
 mod year;
@@ -13,17 +15,19 @@ mod year;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use ed25519_dalek::{SigningKey, VerifyingKey};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+use tokio::sync::watch;
 
 use super::AuditReceipt;
 use super::resume::{self, LostCheckpoint, OwnLog};
 use super::seen::{self, Onlooker, SeenCheckpoint};
 use super::shard_reader::ShardReader;
 use crate::audit::origin::{self, TrustedLogKey, owner_and_shard};
+use crate::journal::followed::FollowerKey;
 use crate::journal::place::{JournalPlace, PlaceSource};
 use crate::journal::prune::{LogPlace, PrunedSegments};
 use crate::jws::{self, JwsError};
@@ -35,6 +39,9 @@ use crate::tlog::tree::MerkleTree;
 use crate::tlog::witness::Witness;
 pub use append::Appender;
 use append::{end_of, year_of};
+pub use offers::OfferNews;
+use places::PlaceState;
+pub use places::{FollowerIdentity, KnownFollower, PlaceQuorum, PlaceStanding};
 pub use publish::EVERY;
 use startup::{rebuild, stored_checkpoint};
 use year::YearEnd;
@@ -46,9 +53,8 @@ pub struct LogParts {
     /// The second place: holds the log and its last checkpoint outside the store, as
     /// [`journal`](crate::journal) explains.
     pub second: Option<JournalPlace>,
-    /// How many places off this machine must hold an act before it counts as safe: 0, or 1 where
-    /// the second place is one.
-    pub places: usize,
+    /// How many places off this machine must hold an act before it counts as safe, and which.
+    pub places: PlaceQuorum,
     /// Those who are asked, when the log is opened, what they have seen of it.
     pub onlookers: Vec<Onlooker>,
     /// A loss after which the log may continue; without it, opening a log with a loss fails.
@@ -71,7 +77,7 @@ impl LogParts {
         Self {
             key,
             second: None,
-            places: 0,
+            places: PlaceQuorum::default(),
             onlookers: vec![],
             resume: None,
         }
@@ -275,13 +281,20 @@ pub struct PublishedCheckpoint {
     pub note: String,
 }
 
+impl PublishedCheckpoint {
+    /// Whether it covers an entry.
+    pub fn covers(&self, receipt: &AuditReceipt) -> bool {
+        self.tree.shard == receipt.shard && receipt.index < self.checkpoint.size
+    }
+}
+
 /// A log as its readers see it; only the [`Appender`] adds entries.
 pub struct Log {
     store: Arc<Store>,
     owner: String,
     key: SigningKey,
     second: Option<JournalPlace>,
-    places: usize,
+    quorum: PlaceQuorum,
     /// Held while the second place is changed and its new content noted.
     publishing: Mutex<()>,
     state: Mutex<LogState>,
@@ -289,17 +302,21 @@ pub struct Log {
     work: Condvar,
     /// Wakes threads that wait for a checkpoint.
     news: Condvar,
+    /// Wakes tasks that wait for an offer.
+    offers: watch::Sender<OfferNews>,
 }
 
 #[derive(Default)]
 struct LogState {
     /// The tree of the last commit, once there was one.
     durable: Option<TreeRow>,
-    /// Since when there are entries that no checkpoint covers.
-    behind: Option<Instant>,
+    /// The places, with what they hold.
+    places: Vec<PlaceState>,
+    /// By shard: the last checkpoint that is signed and in the second place.
+    offered: BTreeMap<Shard, Arc<PublishedCheckpoint>>,
     /// Durable trees that no checkpoint covers yet, at most one a shard, older shards first.
     heads: Vec<TreeRow>,
-    /// By shard: the last checkpoint.
+    /// By shard: the last checkpoint that enough places hold.
     published: BTreeMap<Shard, Arc<PublishedCheckpoint>>,
     /// By shard: the last checkpoint that has a cosignature.
     cosigned: BTreeMap<Shard, Arc<PublishedCheckpoint>>,
@@ -353,9 +370,10 @@ impl Log {
         let LogParts {
             key,
             second,
-            places,
+            places: quorum,
             ..
         } = parts;
+        state.places = quorum.places(second.is_some());
         let (work, news) = (Condvar::new(), Condvar::new());
         let (state, publishing) = (Mutex::new(state), Mutex::new(()));
         let log = Arc::new(Self {
@@ -363,12 +381,14 @@ impl Log {
             owner: owner.to_owned(),
             key,
             second,
-            places,
+            quorum,
             publishing,
             state,
             work,
             news,
+            offers: watch::Sender::default(),
         });
+        log.begin_offers(&trees, row.shard);
         let publisher = {
             let log = log.clone();
             std::thread::Builder::new()
@@ -404,6 +424,24 @@ impl Log {
         Ok((log, appender))
     }
 
+    /// Offers what is published, and of shards that ended (all but `present`) all that they have: a
+    /// shard may have ended before enough places held it.
+    fn begin_offers(&self, trees: &[TreeRow], present: Shard) {
+        let mut state = self.state();
+        for tree in trees {
+            let published = state.published.get(&tree.shard).cloned();
+            let is_whole = |published: &Arc<PublishedCheckpoint>| {
+                tree.shard == present || published.checkpoint.size == tree.size
+            };
+            let offered = match published.filter(is_whole) {
+                None if tree.shard == present => continue,
+                None => Arc::new(self.sign(*tree)),
+                Some(published) => published,
+            };
+            state.offered.insert(tree.shard, offered);
+        }
+    }
+
     /// The public half of the key that signs.
     pub fn key(&self) -> VerifyingKey {
         self.key.verifying_key()
@@ -415,6 +453,14 @@ impl Log {
     pub fn witness(&self, logs: Vec<TrustedLogKey>, folder: PathBuf) -> Witness {
         let key = SigningKey::from_bytes(&self.key.to_bytes());
         Witness::new(origin::cosigner_name(&self.owner), key, logs, folder)
+    }
+
+    /// The key by which its owner vouches for others' logs that it follows.
+    pub fn follower_key(&self) -> FollowerKey {
+        FollowerKey {
+            name: origin::cosigner_name(&self.owner),
+            key: SigningKey::from_bytes(&self.key.to_bytes()),
+        }
     }
 
     /// Whose log it is.
@@ -484,45 +530,11 @@ impl Log {
 
     /// Waits until enough places hold all that is durable now. Always, where none is asked for.
     pub fn is_held(&self, patience: Duration) -> bool {
-        let Some(head) = self.state().durable.filter(|_| self.places > 0) else {
+        let Some(head) = self.state().durable.filter(|_| self.quorum.needed > 0) else {
             return true;
         };
-        // What is published lies in the second place.
         self.published_with(head.shard, head.size, patience)
             .is_some()
-    }
-
-    /// For how long there has been an entry that no place holds.
-    pub fn behind(&self) -> Option<Duration> {
-        self.state().behind.map(|since| since.elapsed())
-    }
-
-    /// Waits for a checkpoint of a shard over at least `size` entries.
-    fn published_with(
-        &self,
-        shard: Shard,
-        size: u64,
-        patience: Duration,
-    ) -> Option<Arc<PublishedCheckpoint>> {
-        let end = Instant::now() + patience;
-        let mut state = self.state();
-        loop {
-            let found = state
-                .published
-                .get(&shard)
-                .filter(|published| published.checkpoint.size >= size);
-            if let Some(published) = found {
-                return Some(published.clone());
-            }
-            let left = end.checked_duration_since(Instant::now())?;
-            state.wanted = true;
-            self.work.notify_one();
-            state = self
-                .news
-                .wait_timeout(state, left)
-                .unwrap_or_else(PoisonError::into_inner)
-                .0;
-        }
     }
 
     /// Compares the log with a checkpoint that somebody shows.
@@ -588,7 +600,7 @@ impl Log {
     pub fn prune_second(&self, needed: LogPlace) -> std::io::Result<PrunedSegments> {
         let head = self.state().durable;
         if let Some(head) = head.filter(|_| self.second.is_some()) {
-            let _ = self.published_with(head.shard, head.size, 2 * EVERY);
+            let _ = self.offered_with(head.shard, head.size, 2 * EVERY);
         }
         let _publishing = unpoisoned(self.publishing.lock());
         let second = self.second.as_ref();

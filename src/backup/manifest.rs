@@ -147,9 +147,10 @@ impl From<JsonFault> for ManifestError {
 }
 
 impl BackupManifest {
-    /// Bytes of all files together.
+    /// Bytes of all files together. A manifest that is not verified may name any lengths.
     pub fn length(&self) -> u64 {
-        self.files.iter().map(|file| file.length).sum()
+        let lengths = self.files.iter().map(|file| file.length);
+        lengths.fold(0, u64::saturating_add)
     }
 
     /// The payload's one spelling.

@@ -50,7 +50,7 @@ pub(super) fn prune_records(entity: &Entity, repository: &BackupRepository) -> R
         );
     }
     let second = entity.log().prune_second(oldest.place);
-    let second = second.map_err(|error| RepositoryError::Place(error))?;
+    let second = second.map_err(RepositoryError::Place)?;
     if second.files > 0 {
         let (files, bytes) = (second.files, second.bytes);
         tracing::info!(

@@ -42,7 +42,7 @@ const LAYOUT: u32 = 1;
 const AT_ONCE: usize = 1 << 20;
 /// Bytes after which what was copied is written to the disk, so that the disk never gets so much at
 /// once that a commit waits for it.
-const SYNC_EVERY: u64 = 8 << 20;
+const WRITE_EVERY: u64 = 2 << 20;
 
 /// Which repository a store's backups go to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -408,13 +408,15 @@ fn copy(source: &Path, to: &Path, done: BytesDone<'_>) -> Result<(u64, [u8; 32])
         _ => {}
     }
     let mut file = create_new(to, 0o600).map_err(at)?;
-    let mut unsynced = 0;
+    let (mut written, mut unwritten) = (0, 0);
     let copied = each_part(source, done, |part| {
         file.write_all(part).map_err(at)?;
-        unsynced += part.len() as u64;
-        if unsynced >= SYNC_EVERY {
-            unsynced = 0;
-            file.sync_data().map_err(at)?;
+        unwritten += part.len() as u64;
+        if unwritten >= WRITE_EVERY {
+            system::write_back(&file, written, unwritten)
+                .or_else(|_| file.sync_data())
+                .map_err(at)?;
+            written += std::mem::take(&mut unwritten);
         }
         Ok(())
     })?;

@@ -3,13 +3,12 @@
 //! The entry `backup` is committed first, so that the backup holds it. The snapshot is the state
 //! between two commits, and makes no request wait. What a commit wrote that was not durable yet may
 //! be in it, so the manifest is written only once every commit that had begun is durable. Files are
-//! copied by this thread, which steps back behind all others.
+//! copied by this thread, which steps back behind all others, and rests in between (`pace`).
 
 use std::collections::HashMap;
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -19,6 +18,7 @@ use super::error::RepositoryError;
 use super::manifest::{
     BackupFile, BackupId, BackupManifest, LONGEST, ManifestError, TYP, is_file_name,
 };
+use super::pace::PacedProgress;
 use super::repository::{BackupRepository, RepositoryLock, hash};
 use super::state::StoreState;
 use crate::audit::AuditEvent;
@@ -150,17 +150,14 @@ fn copy(
 ) -> Result<Vec<BackupFile>, RepositoryError> {
     let length = |path: &Path| fs::metadata(path).map_or(0, |facts| facts.len());
     progress.expect(sources.iter().map(|(_, path)| length(path)).sum());
-    let mut next = KnownHashes::default();
+    let (mut next, mut paced) = (KnownHashes::default(), PacedProgress::begin(progress));
     let mut files = vec![];
     for (name, path) in sources {
-        let file = known.file(name, path, &mut next, progress)?;
+        let file = known.file(name, path, &mut next, &mut paced)?;
         if !order.repository.has(&file) {
             order
                 .repository
-                .add(order.lock, &file, path, &mut |bytes| {
-                    progress.copied.fetch_add(bytes, Ordering::Relaxed);
-                    progress.read(0)
-                })?;
+                .add(order.lock, &file, path, &mut |bytes| paced.copied(bytes))?;
         }
         files.push(file);
     }
@@ -176,7 +173,7 @@ impl KnownHashes {
         name: &str,
         path: &Path,
         next: &mut Self,
-        progress: &BackupProgress,
+        paced: &mut PacedProgress<'_>,
     ) -> Result<BackupFile, RepositoryError> {
         let facts = fs::symlink_metadata(path).map_err(|error| RepositoryError::io(path, error))?;
         let is_table = name.ends_with(".sst") || name.ends_with(".blob");
@@ -188,10 +185,10 @@ impl KnownHashes {
         };
         let (length, sha256) = match self.0.get(&identity) {
             Some(sha256) => {
-                progress.read(facts.len())?;
+                paced.passed_over(facts.len())?;
                 (facts.len(), *sha256)
             }
-            None => hash(path, &mut |bytes| progress.read(bytes))?,
+            None => hash(path, &mut |bytes| paced.read(bytes))?,
         };
         if is_table {
             next.0.insert(identity, sha256);

@@ -3,6 +3,7 @@
 mod copy;
 mod export;
 mod filter;
+mod follow;
 mod halves;
 mod inspection;
 mod prove;
@@ -32,6 +33,8 @@ pub enum AuditCommand {
     Verify(verify::AuditVerifyArgs),
     /// Copy a log into a folder, to be verified and kept there
     Copy(copy::AuditCopyArgs),
+    /// Keep a log with its side records in a folder, sealed, as they come: a place for a restore
+    Follow(follow::AuditFollowArgs),
     /// Show entries to people, a line each
     Show(show::AuditShowArgs),
     /// Export entries for programs: JSON lines or CSV
@@ -59,6 +62,7 @@ pub fn run(command: AuditCommand) -> Result<(), CommandError> {
     match command {
         AuditCommand::Verify(args) => verify::run(&args),
         AuditCommand::Copy(args) => copy::run(&args),
+        AuditCommand::Follow(args) => follow::run(&args),
         AuditCommand::Show(args) => show::run(&args),
         AuditCommand::Export(args) => export::run(&args),
         AuditCommand::Summary(args) => summary::run(&args),

@@ -355,13 +355,23 @@ fn of_config(path: &Path, findings: &mut Vec<DoctorFinding>) -> Result<(), Comma
 /// Whether places off this machine hold the log.
 fn place_finding(called: &impl Display, log: &LogConfig) -> DoctorFinding {
     let what = format!("{called}: places");
-    match log.places {
+    match log.places.needed {
         0 => DoctorFinding::bad(
             what,
             "no place off this machine is waited for: what was acknowledged since the last backup, revocations too, is lost with it",
-            "put `[audit] second` on another machine and say so: `second-elsewhere = true`",
+            "let a node follow (`[audit] followed` there, `[[audit.follower]]` here), or put `[audit] second` on another machine and \
+             say so: `second-elsewhere = true`",
         ),
-        places => DoctorFinding::good(what, format!("{places} must hold an act before it counts")),
+        needed => {
+            let second = log.places.second.then_some("the second place");
+            let followers = log.places.followers.iter().map(|follower| &*follower.name);
+            let able: Vec<_> = second.into_iter().chain(followers).collect();
+            let says = format!(
+                "{needed} of these must hold an act before it counts: {}",
+                able.join(", ")
+            );
+            DoctorFinding::good(what, says)
+        }
     }
 }
 

@@ -68,6 +68,8 @@ struct RestoreSource {
     repository: BackupRepository,
     manifest: BackupManifest,
     places: Vec<PlaceLog>,
+    /// The second place can be read without them.
+    secrets: Result<RestoreSecrets, CommandError>,
 }
 
 impl RestoreSourceArgs {
@@ -84,12 +86,15 @@ impl RestoreSourceArgs {
             .map_err(fault)?;
         let second = side.second.iter();
         let second = second.filter(|folder| folder.join("checkpoint").exists());
+        let secrets = RestoreSecrets::read(&side.config);
+        let journal = || Some(secrets.as_ref().ok()?.journal.clone());
         let places: Result<Vec<_>, _> = second
             .chain(&self.places)
-            .map(|folder| PlaceLog::open(folder, &manifest.owner, &key))
+            .map(|folder| PlaceLog::open(folder, &manifest.owner, &key, journal()))
             .collect();
         Ok(RestoreSource {
             places: places.map_err(place_fault)?,
+            secrets,
             side,
             repository,
             manifest,
@@ -104,7 +109,7 @@ impl RestoreSourceArgs {
 pub fn run(args: &RestoreArgs) -> Result<(), CommandError> {
     match (&args.command, &args.from) {
         (Some(RestoreSubcommand::Report(args)), _) => report::run(args),
-        (None, Some(from)) => restore(&from.open()?, args.without_places),
+        (None, Some(from)) => restore(from.open()?, args.without_places),
         (None, None) => Err(CommandError::usage(
             "no repository is named",
             "name the repository's folder, and the configuration with --config FILE",
@@ -112,12 +117,13 @@ pub fn run(args: &RestoreArgs) -> Result<(), CommandError> {
     }
 }
 
-fn restore(source: &RestoreSource, without_places: bool) -> Result<(), CommandError> {
+fn restore(source: RestoreSource, without_places: bool) -> Result<(), CommandError> {
     let RestoreSource {
         side,
         repository,
         manifest,
         places,
+        secrets,
     } = source;
     if places.is_empty() && !without_places {
         return Err(CommandError::usage(
@@ -126,7 +132,8 @@ fn restore(source: &RestoreSource, without_places: bool) -> Result<(), CommandEr
         ));
     }
     // Before anything is written: a secret that does not open stops everything else.
-    let secrets = RestoreSecrets::read(&side.config)?;
+    let secrets = secrets?;
+    let (side, repository, manifest, places) = (&side, &repository, &manifest, &places);
     let store = &side.store;
     make_parent(store).map_err(|error| CommandError::file(store, &error))?;
     let began = Instant::now();

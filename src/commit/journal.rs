@@ -7,6 +7,7 @@
 //! against are minutes.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 
@@ -19,7 +20,7 @@ const EVERY: SignedDuration = SignedDuration::from_secs(1);
 /// What the writer knows of its side records.
 pub(super) struct CommitJournal {
     /// Seals them.
-    pub(super) cipher: JournalCipher,
+    pub(super) cipher: Arc<JournalCipher>,
     /// Day counts that no record has yet.
     counts: BTreeMap<(ColumnName, Vec<u8>), Vec<u8>>,
     /// When the last record was made.
@@ -27,7 +28,7 @@ pub(super) struct CommitJournal {
 }
 
 impl CommitJournal {
-    pub(super) fn new(cipher: JournalCipher) -> Self {
+    pub(super) fn new(cipher: Arc<JournalCipher>) -> Self {
         Self {
             cipher,
             counts: BTreeMap::new(),

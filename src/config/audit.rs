@@ -8,6 +8,8 @@ use ed25519_dalek::VerifyingKey;
 use super::value::{Count, Place};
 use super::witness::LogName;
 use super::{ClientConfig, client, optional_section};
+use crate::audit::log::{FollowerIdentity, KnownFollower, PlaceQuorum};
+use crate::register::Id;
 use crate::register::read::{At, Faults, TomlTable};
 
 /// `[audit]` of a vault or a node.
@@ -15,11 +17,12 @@ use crate::register::read::{At, Faults, TomlTable};
 pub struct LogConfig {
     /// A folder on another disk than the store's that holds the log and its last checkpoint.
     pub second: Option<PathBuf>,
-    /// Whether that folder lies on another machine, so that it counts among `places`.
-    pub second_elsewhere: bool,
-    /// How many places off this machine must hold an act before it counts as safe. Default 1, or 0
-    /// where none could.
-    pub places: usize,
+    /// How many places off this machine must hold an act before it counts as safe (default 1, or 0
+    /// where none could), and which: the second place where it lies on another machine
+    /// (`second-elsewhere`), and `[[audit.follower]]`.
+    pub places: PlaceQuorum,
+    /// Folder in which the other side's log is followed; without it, it is not.
+    pub followed: Option<PathBuf>,
     /// Folder in which the last cosigned checkpoints of the other side's log are remembered; beside
     /// the store unless named.
     pub cosigned: Option<PathBuf>,
@@ -46,8 +49,8 @@ impl Default for LogConfig {
     fn default() -> Self {
         Self {
             second: None,
-            second_elsewhere: false,
-            places: 0,
+            places: PlaceQuorum::default(),
+            followed: None,
             cosigned: None,
             required: 0,
             within: Duration::from_secs(60),
@@ -59,19 +62,40 @@ impl Default for LogConfig {
 /// Reads the section. Without it, every field has its default.
 pub(super) fn read(
     root: &mut TomlTable<'_, '_>,
+    owner: LogOwner<'_>,
     folder: &Path,
     faults: &mut Faults,
 ) -> Option<LogConfig> {
     let log = optional_section(root, "audit", faults, |table, faults| {
-        log(table, folder, faults)
+        log(table, owner, folder, faults)
     })?;
     Some(log.unwrap_or_default())
 }
 
-fn log(table: &mut TomlTable<'_, '_>, folder: &Path, faults: &mut Faults) -> Option<LogConfig> {
+/// Whose log it is: the vault's or a node's, of a deployment.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct LogOwner<'a> {
+    pub(super) is_vault: bool,
+    pub(super) deployment: Option<&'a Id>,
+}
+
+fn log(
+    table: &mut TomlTable<'_, '_>,
+    owner: LogOwner<'_>,
+    folder: &Path,
+    faults: &mut Faults,
+) -> Option<LogConfig> {
     let second = table.optional::<Place>("second", faults);
     let elsewhere = table.or("second-elsewhere", false, faults);
-    let places = places(table, second.is_some(), elsewhere.as_ref(), faults);
+    let followers = followers(table, owner, faults);
+    let places = places(
+        table,
+        second.is_some(),
+        elsewhere.as_ref(),
+        followers,
+        faults,
+    );
+    let followed = table.optional::<Place>("followed", faults);
     let cosigned = table.optional::<Place>("cosigned", faults);
     let required = table.optional::<Count>("required", faults);
     let within = table.or("within-seconds", Count(60), faults);
@@ -113,8 +137,8 @@ fn log(table: &mut TomlTable<'_, '_>, folder: &Path, faults: &mut Faults) -> Opt
     }
     Some(LogConfig {
         second: second.map(|place| place.within(folder)),
-        second_elsewhere: elsewhere?.value,
         places: places?,
+        followed: followed.map(|place| place.within(folder)),
         cosigned: cosigned.map(|place| place.within(folder)),
         required: required.map_or(0, |required| required.value.0),
         within: Duration::from_secs(within?.value.0 as u64),
@@ -122,13 +146,65 @@ fn log(table: &mut TomlTable<'_, '_>, folder: &Path, faults: &mut Faults) -> Opt
     })
 }
 
+/// `[[audit.follower]]`: those that count among the places.
+fn followers(
+    table: &mut TomlTable<'_, '_>,
+    owner: LogOwner<'_>,
+    faults: &mut Faults,
+) -> Vec<KnownFollower> {
+    let mut followers: Vec<KnownFollower> = vec![];
+    for mut entry in table.tables("follower", "name", faults) {
+        let name = entry.required::<LogName>("name", faults);
+        let public = entry.optional::<VerifyingKey>("public", faults);
+        let peer = entry.optional::<Id>("peer", faults);
+        entry.finish(faults);
+        let Some(name) = name else { continue };
+        let key = match (public, peer) {
+            (Some(public), None) => Some(FollowerIdentity::Stated(public.value)),
+            (None, Some(peer)) => owner.peer(&peer, faults).map(FollowerIdentity::Peer),
+            _ => {
+                let what = "a follower is the other side or has a key, and this is neither or both";
+                let instead =
+                    "peer = \"court\" (an authority; at a node \"vault\"), or public = \"…\"";
+                faults.push(name.line, what, instead);
+                None
+            }
+        };
+        if followers.iter().any(|known| known.name == name.value.0) {
+            let what = "a second follower has that name";
+            faults.push(name.line, what, "a name of its own");
+        }
+        followers.extend(key.map(|key| KnownFollower {
+            name: name.value.0,
+            key,
+        }));
+    }
+    followers
+}
+
+impl LogOwner<'_> {
+    /// The owner of the log of the other side that has that id.
+    fn peer(self, peer: &At<Id>, faults: &mut Faults) -> Option<String> {
+        let deployment = self.deployment?;
+        if self.is_vault {
+            return Some(format!("{deployment}/node/{}", peer.value));
+        }
+        if peer.value.as_str() != "vault" {
+            let what = "a node's log is followed by the vault and by no other node";
+            faults.push(peer.line, what, "peer = \"vault\"");
+        }
+        Some(format!("{deployment}/vault"))
+    }
+}
+
 /// `places`: no more than could hold the log.
 fn places(
     table: &mut TomlTable<'_, '_>,
     has_second: bool,
     elsewhere: Option<&At<bool>>,
+    followers: Vec<KnownFollower>,
     faults: &mut Faults,
-) -> Option<usize> {
+) -> Option<PlaceQuorum> {
     let stated = table.optional::<Count>("places", faults);
     let elsewhere = elsewhere?;
     if elsewhere.value && !has_second {
@@ -136,17 +212,18 @@ fn places(
         faults.push(elsewhere.line, what, "second = \"FOLDER\"");
         return None;
     }
-    let able = usize::from(elsewhere.value);
-    let Some(stated) = stated else {
-        return Some(able.min(1));
-    };
-    if stated.value.0 > able {
+    let able = usize::from(elsewhere.value) + followers.len();
+    if let Some(stated) = stated.as_ref().filter(|stated| stated.value.0 > able) {
         let what = format!(
             "`places` is {}, and {able} could hold the log off this machine",
             stated.value.0
         );
-        let instead = "`second-elsewhere = true` where `second` lies on another machine, or fewer";
+        let instead = "`second-elsewhere = true` where `second` lies on another machine, `[[audit.follower]]` for each follower, or fewer";
         faults.push(stated.line, what, instead);
     }
-    Some(stated.value.0)
+    Some(PlaceQuorum {
+        needed: stated.map_or(able.min(1), |stated| stated.value.0),
+        second: elsewhere.value,
+        followers,
+    })
 }

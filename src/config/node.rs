@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use ed25519_dalek::VerifyingKey;
 
+use super::audit::LogOwner;
 use super::custody::{SecretsSection, openers, seal_times};
 use super::register::{RegisterFiles, register_files};
 use super::value::{self, KeyCustody, ListenAddress, LoopbackAddress, Place};
@@ -118,7 +119,15 @@ impl NodeConfig {
                 Some((own, places))
             });
             let (own, mut places) = secrets.unzip();
-            let log = audit::read(root, folder, faults);
+            let log = audit::read(
+                root,
+                LogOwner {
+                    is_vault: false,
+                    deployment: deployment.as_deref(),
+                },
+                folder,
+                faults,
+            );
             let backup = backup::read(root, folder, faults);
             let keys = authority_keys(root, folder, places.as_mut(), faults);
             let openers = openers(root, folder, places.as_ref(), faults);

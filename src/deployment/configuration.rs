@@ -112,13 +112,14 @@ journal = "{VAULT_SECRETS}/journal"
 
 [audit]                         # the log once more, with what a restore needs: put it on another disk or machine
 second = "data/vault.place"
-{witness}
+{followers}{witness}
 [register]                      # believed only when `quorum` of these keys signed it, the commission's among them
 file = "register.toml"
 signatures = "register.jws"
 quorum = 2
 commission = {COMMISSION:?}
 {pins}"#,
+        followers = followers(plan, "vault", AUTHORITY),
         deployment = plan.deployment,
         data = plan.vault.data(),
         control = plan.vault.control(),
@@ -127,6 +128,22 @@ commission = {COMMISSION:?}
         audit = vault_secret(SecretKind::Audit, ""),
         segment = vault_secret(SecretKind::Segment, ""),
         checkpoint = vault_secret(SecretKind::Checkpoint, ""),
+    )
+}
+
+/// The other side's log is followed, and the other side counts among the places, where the two lie on
+/// machines of their own.
+fn followers(plan: &DeploymentPlan, own: &str, peer: &str) -> String {
+    if !plan.lies_apart() {
+        return String::new();
+    }
+    format!(
+        r#"followed = "data/{own}.followed" # the other side's log, sealed: what restores it if its machine is lost
+
+[[audit.follower]]              # acts wait until this one holds them, too
+name = {peer:?}
+peer = {peer:?}
+"#
     )
 }
 
@@ -157,7 +174,7 @@ journal = "secrets/authority/journal" # one file for each version
 
 [audit]                         # the log once more, with what a restore needs: put it on another disk or machine
 second = "data/node.place"
-{witness}
+{followers}{witness}
 [vault]                         # where releases come from
 url = {vault:?}
 server = ["tls/vault.pem"]
@@ -177,6 +194,7 @@ signatures = "register.jws"
 quorum = 2
 commission = {COMMISSION:?}
 {pins}"#,
+        followers = followers(plan, "node", "vault"),
         deployment = plan.deployment,
         control = plan.node.control(),
         health = plan.node.health(),

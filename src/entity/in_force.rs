@@ -6,7 +6,7 @@
 //! beside the present one and puts it in its place in one step.
 
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, RwLock};
+use std::sync::{Arc, RwLock, Weak};
 
 use super::Entity;
 use crate::system::lock::unpoisoned;
@@ -29,6 +29,23 @@ impl<T> InForce<T> {
     /// The value in force now. Take it once for a request, or for a round of a task.
     pub fn get(&self) -> Arc<T> {
         unpoisoned(self.0.read()).clone()
+    }
+}
+
+impl<T> InForce<T> {
+    /// The same for a thread that must not keep the value alive.
+    pub(crate) fn downgrade(&self) -> WeakInForce<T> {
+        WeakInForce(Arc::downgrade(&self.0))
+    }
+}
+
+/// An [`InForce`] that does not keep its value alive.
+pub(crate) struct WeakInForce<T>(Weak<RwLock<Arc<T>>>);
+
+impl<T> WeakInForce<T> {
+    /// The value in force, while somebody else keeps it alive.
+    pub(crate) fn upgrade(&self) -> Option<InForce<T>> {
+        self.0.upgrade().map(InForce)
     }
 }
 

@@ -48,7 +48,7 @@ pub(crate) struct WriterParts {
     /// Wraps chunks; a node has none.
     pub(crate) cipher: Option<Arc<ChunkCipher>>,
     /// Seals the log's side records.
-    pub(crate) journal: JournalCipher,
+    pub(crate) journal: Arc<JournalCipher>,
     /// The small chunks that are stored already.
     pub(crate) small: SmallChunks,
     pub(crate) clock: Arc<dyn Clock>,
@@ -123,7 +123,7 @@ impl EntityOpening {
             index.clone(),
             WriterSeals {
                 chunks: cipher,
-                journal,
+                journal: journal.clone(),
             },
             small,
             clock.clone(),
@@ -139,6 +139,7 @@ impl EntityOpening {
             backup_days: OnceLock::new(),
             journal_versions: Mutex::default(),
             committer,
+            journal,
             index,
             clock,
             audit_key: AuditKey::new(audit),
@@ -180,7 +181,8 @@ impl StartedEntity {
             .record(entity.now(), start, vec![], vec![rows.change()])
             .map_err(StartError::Audit)?;
         entity.put_suspensions(lifted);
-        if entity.log().covering(&begun, FIRST_CHECKPOINT).is_none() {
+        // Followers that count may need this side to serve first, so their word is not waited for.
+        if entity.log().signed(&begun, FIRST_CHECKPOINT).is_none() {
             tracing::error!(
                 why = entity.log().trouble(),
                 "no checkpoint covers the start"

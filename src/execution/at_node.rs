@@ -3,7 +3,7 @@
 use std::sync::{Arc, MutexGuard};
 use std::time::Duration;
 
-use super::{VerifiedRequest, check_seen, enter, notes, step};
+use super::{VerifiedRequest, check_seen, enter, notes, step, tail};
 use crate::access::OfficerPermit;
 use crate::audit::origin::{cosigner_name, owner_and_shard};
 use crate::audit::{AuditEvent, AuditReceipt, LogPosition};
@@ -41,8 +41,20 @@ pub(crate) struct VaultStatement<'a> {
     pub(crate) entry: &'a LogPosition,
     /// That entry, with the proof that it is in the log.
     pub(crate) proof: &'a str,
+    /// What the node lacks of that log, if it follows it.
+    pub(crate) tail: Option<&'a str>,
     /// Its count under the order.
     pub(crate) used: u64,
+}
+
+/// What the node tells the vault of itself.
+pub(crate) struct NodeWords {
+    /// SHA-256 of its register, hex.
+    pub(crate) register: String,
+    /// The digest of its acts upon the authority's orders.
+    pub(crate) acts: String,
+    /// What it holds of the vault's log, if it follows it.
+    pub(crate) held: Option<String>,
 }
 
 /// An answer of the vault that hands out mappings.
@@ -119,12 +131,18 @@ impl<'n> NodeRequest<'n> {
     pub(crate) fn ask<Q: VaultQuestion<Answer: VaultHandout>>(
         &self,
         vault: &dyn VaultLink,
-        question: impl Fn(String, String) -> Q,
+        question: impl Fn(NodeWords) -> Q,
     ) -> Result<Q::Answer, Refusal> {
         let register = hex(&self.node.register().digest);
         let ask = || {
             let acts = Book::from(self.node).digest(&self.node.authority().id)?;
-            vault.ask(&question(register.clone(), acts))
+            let register = register.clone();
+            let held = tail::held(self.node);
+            vault.ask(&question(NodeWords {
+                register,
+                acts,
+                held,
+            }))
         };
         let answer = match ask() {
             Err(refusal) if refusal.code() == Code::OutOfStep => {
@@ -147,8 +165,8 @@ impl<'n> NodeRequest<'n> {
     /// request reveals and no act is taken. It checks again what may have changed meanwhile.
     ///
     /// # Errors
-    /// [`Code::ProofInvalid`], [`Code::CosignatureMissing`]; those of [`check_seen`];
-    /// [`Code::LimitReached`].
+    /// [`Code::ProofInvalid`], [`Code::JournalUnavailable`], [`Code::CosignatureMissing`]; those of
+    /// [`check_seen`]; [`Code::LimitReached`].
     pub(crate) fn turn(
         &self,
         verified: VerifiedRequest,
@@ -160,6 +178,7 @@ impl<'n> NodeRequest<'n> {
         let is_about =
             |entry: &serde_json::Value| is_about(entry, event, &verified) && is_it(entry);
         let proof = check_proof(node.register(), statement, is_about)?;
+        tail::take(node, statement.tail)?;
         // Checked after the vault's answer, so that a vault that does not answer is reported as
         // such.
         check_watched(node)?;

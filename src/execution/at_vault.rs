@@ -4,7 +4,7 @@ use std::sync::MutexGuard;
 use std::time::Duration;
 
 use super::rate::{RateKind, ReleaseRate, take_rate};
-use super::{FAILED, VerifiedRequest, check_clock, check_register, check_seen, enter, notes};
+use super::{FAILED, VerifiedRequest, check_clock, check_register, check_seen, enter, notes, tail};
 use crate::access::NodePermit;
 use crate::audit::origin::cosigner_name;
 use crate::audit::shard_reader::ShardReader;
@@ -14,6 +14,7 @@ use crate::commit::Change;
 use crate::commit::orders::OrderPlace;
 use crate::order::book::Book;
 use crate::refusal::{Refusal, fault, not_logged};
+use crate::register::Id;
 use crate::store::ItemTag;
 use crate::tlog::proof::inclusion;
 use crate::tlog::proof_file::ProofFile;
@@ -25,6 +26,8 @@ pub(crate) struct NodeState<'a> {
     pub(crate) register: &'a str,
     /// The digest of its acts upon the authority's orders ([`Book::digest`]).
     pub(crate) acts: &'a str,
+    /// What it holds of the vault's log, if it follows it.
+    pub(crate) held: Option<&'a str>,
 }
 
 /// A request under an order, while it holds one of its authority's places.
@@ -32,6 +35,7 @@ pub(crate) struct VaultRequest<'v> {
     vault: &'v Vault,
     permit: &'v NodePermit,
     acts: &'v str,
+    held: Option<&'v str>,
     _place: OrderPlace<'v>,
 }
 
@@ -56,6 +60,7 @@ impl<'v> VaultRequest<'v> {
             vault,
             permit,
             acts: node.acts,
+            held: node.held,
             _place: place,
         })
     }
@@ -158,6 +163,8 @@ pub(crate) struct HandoutRecord {
 pub(crate) struct ProvenEntry {
     pub(crate) position: LogPosition,
     pub(crate) proof: String,
+    /// What the node lacks of the log up to the proof's checkpoint, if it follows it.
+    pub(crate) tail: Option<String>,
 }
 
 impl VaultTurn<'_> {
@@ -179,14 +186,21 @@ impl VaultTurn<'_> {
     /// nothing without that proof; `therefore` says what is not done if nothing can be logged.
     ///
     /// # Errors
-    /// [`Code::AuditUnavailable`], [`Code::Overloaded`], [`Code::Internal`].
+    /// [`Code::AuditUnavailable`], [`Code::Overloaded`], [`Code::Internal`]; those of
+    /// [`tail::covering`].
     pub(crate) fn commit(
         self,
         record: HandoutRecord,
         therefore: &'static str,
     ) -> Result<ProvenEntry, Refusal> {
         let Self {
-            request: VaultRequest { vault, .. },
+            request:
+                VaultRequest {
+                    vault,
+                    permit,
+                    held,
+                    ..
+                },
             verified,
             book,
             orders,
@@ -211,40 +225,31 @@ impl VaultTurn<'_> {
                 .record(vault.now(), alarm, vec![], vec![])
                 .map_err(unavailable)?;
         }
-        Ok(ProvenEntry {
-            proof: prove(vault, &receipt)?,
-            position: receipt.position(),
-        })
+        prove(vault, &receipt, (&permit.authority.id, *held))
     }
 }
 
-/// How long a release waits for the checkpoint over its entry.
-const PATIENCE: Duration = Duration::from_secs(10);
-
 /// The proof that the entry of a release is in the log.
-fn prove(vault: &Vault, receipt: &AuditReceipt) -> Result<String, Refusal> {
-    let unavailable = || {
-        Refusal::new(
-            Code::AuditUnavailable,
-            "no checkpoint covers the entry, so nothing is released",
-        )
-    };
-    let published = vault
-        .log()
-        .covering(receipt, PATIENCE)
-        .ok_or_else(unavailable)?;
-    let mut shelf = ShardReader::new(vault.store(), &published.tree, published.checkpoint.size);
-    let entry = shelf
-        .entry(receipt.index())
-        .map_err(fault(FAILED))?
-        .ok_or_else(unavailable)?;
-    let path =
-        inclusion(&mut shelf, receipt.index(), published.checkpoint.size).map_err(fault(FAILED))?;
-    Ok(ProofFile {
+fn prove(
+    vault: &Vault,
+    receipt: &AuditReceipt,
+    node: (&Id, Option<&str>),
+) -> Result<ProvenEntry, Refusal> {
+    let (signed, tail) = tail::covering(vault, receipt, node)?;
+    let (index, size) = (receipt.index(), signed.checkpoint.size);
+    let mut shelf = ShardReader::new(vault.store(), &signed.tree, size);
+    let entry = shelf.entry(index).map_err(fault(FAILED))?;
+    let entry = entry.ok_or_else(|| fault(FAILED)("an entry that is durable is not there"))?;
+    let path = inclusion(&mut shelf, index, size).map_err(fault(FAILED))?;
+    let proof = ProofFile {
         entry,
-        index: receipt.index(),
+        index,
         path,
-        checkpoint: published.note.clone(),
-    }
-    .text())
+        checkpoint: signed.note,
+    };
+    Ok(ProvenEntry {
+        position: receipt.position(),
+        proof: proof.text(),
+        tail,
+    })
 }

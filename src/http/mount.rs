@@ -13,6 +13,7 @@ use utoipa_axum::router::OpenApiRouter;
 use super::backups::{self, BackupDoor};
 use super::cosign::{self, CosignDoor};
 use super::data::{self, DataDoor};
+use super::follow::{self, FollowDoor};
 use super::health::Readiness;
 use super::node_door::NodeRoutes;
 use super::register::{self, RegisterDoor};
@@ -38,6 +39,7 @@ pub fn vault(
     cosigning: Arc<CosignDoor>,
     register: RegisterDoor,
     backups: BackupDoor,
+    following: Arc<FollowDoor>,
     readiness: Arc<Readiness>,
 ) -> VaultRouters {
     let vault = door.vault().clone();
@@ -51,6 +53,8 @@ pub fn vault(
         .with(vault_routes(), vault)
         .with(register::reload_routes(), register)
         .with(backups::routes(), backups)
+        .with(follow::routes(), following.clone())
+        .with(follow::vault_routes(), following)
         .with(status::routes(), told);
     VaultRouters {
         data: data.into_router(),
@@ -63,6 +67,7 @@ pub fn node(
     routes: NodeRoutes,
     register: RegisterDoor,
     backups: BackupDoor,
+    following: Arc<FollowDoor>,
     readiness: Arc<Readiness>,
 ) -> Router {
     let told = StatusDoor::node(&routes.node, readiness);
@@ -71,6 +76,7 @@ pub fn node(
         .with(node_routes(), routes)
         .with(register::reload_routes(), register)
         .with(backups::routes(), backups)
+        .with(follow::routes(), following)
         .with(status::routes(), told)
         .into_router()
 }

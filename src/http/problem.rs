@@ -208,7 +208,7 @@ problems! {
     PseudonymOtherSector  422 "The pseudonym is another sector's",
     PseudonymUnknownEpoch 422 "The pseudonym is of an epoch that the sector does not have",
     NoMapping             404 "There is no mapping for this pseudonym",
-    MappingInvalid        500 "The mapping does not open",
+    MappingInvalid        409 "The mapping does not open",
 
 
     OrderMalformed        400 "This is not an order",
@@ -266,6 +266,7 @@ problems! {
     AuditUnavailable      503 "Nothing can be logged now, so the request was not carried out",
     JournalUnavailable    503 "Too few places off this machine hold the act yet",
     PeerUnavailable       502 "The other entity gave no valid answer",
+    UnknownResume         404 "The vault's log shows no such entry",
     ProofInvalid          502 "The other entity did not prove that it logged this",
     CosignatureMissing    503 "The other entity has not cosigned the log recently",
     ClockBehind           503 "The clock is behind a time that was already seen",
@@ -295,6 +296,20 @@ mod tests {
         let wanted = serde_json::json!({"type": "urn:cloison:problem:overloaded", "title": "Too much work is waiting",
             "status": 503, "code": "overloaded", "detail": "at most 7"});
         assert_eq!(json, wanted);
+    }
+
+    /// What a caller can bring about is not a fault of the server.
+    #[test]
+    fn only_a_fault_of_ours_and_of_the_other_entity_is_5xx_and_not_503() {
+        let faults = [Code::Internal, Code::PeerUnavailable, Code::ProofInvalid];
+        for code in Code::ALL {
+            let (status, _) = facts(*code);
+            assert_eq!(
+                status >= 500 && status != 503,
+                faults.contains(code),
+                "{code}"
+            );
+        }
     }
 
     #[test]

@@ -2,17 +2,17 @@
 //! and that before the checkpoint leaves. The checkpoint changes by compare-and-swap only, under a
 //! lock, so that a second process that writes here is found out and changes nothing.
 
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Seek as _, SeekFrom, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::origin::origin;
 use super::prune::{LogPlace, PrunedSegments, prune_place};
-use super::segment::{self, SegmentReader};
-use super::{CHECKPOINT, segment_path, segments, shard_folder};
+use super::segment::{EntryForm, push_frame};
+use super::tail::{CoveredEntries, SegmentTail, make_folder};
+use super::{CHECKPOINT, segments, shard_folder};
 use crate::files::{put_in_place, sync_folder};
 use crate::store::rows::ScanStep;
 use crate::store::{Shard, Store, StoreError, TreeRow};
@@ -20,11 +20,6 @@ use crate::system::lock::unpoisoned;
 use crate::tlog::checkpoint::Checkpoint;
 use crate::tlog::checkpoint_file::{CheckpointFile, CheckpointFileError};
 use crate::tlog::tree::{MerkleTree, empty_root, leaf_hash};
-
-/// A segment that is longer is not continued.
-const LONGEST: u64 = 16 << 20;
-/// Bytes that are written at once.
-const BUFFER: usize = 1 << 20;
 
 /// A folder on another disk or machine than the store.
 pub struct JournalPlace {
@@ -45,16 +40,6 @@ pub struct PlaceSource<'s> {
     pub owner: &'s str,
     /// Reads the tree over the first entries of a shard.
     pub tree_at: fn(&Store, &TreeRow, u64) -> Result<MerkleTree, StoreError>,
-}
-
-/// The end of a segment.
-struct SegmentTail {
-    shard: Shard,
-    file: File,
-    /// Its length in bytes. What lies behind was never published.
-    end: u64,
-    /// The tree over all entries of the shard that the place holds.
-    tree: MerkleTree,
 }
 
 impl JournalPlace {
@@ -119,7 +104,7 @@ impl JournalPlace {
             if !self.folder.is_dir() {
                 make_folder(&self.folder)?;
             }
-            let first = first_needed(source.store)?;
+            let first = first_needed(source.store).map_err(io::Error::other)?;
             for covered in older {
                 if covered.first + covered.size > first {
                     self.tail_at(source, covered, false)?;
@@ -163,57 +148,29 @@ impl JournalPlace {
     fn extend(
         &self,
         source: PlaceSource<'_>,
-        mut tail: SegmentTail,
+        tail: SegmentTail,
         tree: &TreeRow,
     ) -> io::Result<SegmentTail> {
-        if self.turn.swap(false, Ordering::Relaxed) || tail.end > LONGEST {
-            tail = self.begin(source, tree.shard, tail.tree)?;
-        }
-        let SegmentTail {
-            file,
-            end,
-            tree: over,
-            ..
-        } = &mut tail;
-        // What a killed process wrote behind the end was never published.
-        file.set_len(*end)?;
-        file.seek(SeekFrom::Start(*end))?;
-        let mut bytes = vec![];
-        let mut write = |bytes: &mut Vec<u8>| {
-            *end += bytes.len() as u64;
-            file.write_all(bytes)?;
-            bytes.clear();
-            io::Result::Ok(())
-        };
-        let (first, count) = (
-            tree.first + over.size(),
-            tree.size.saturating_sub(over.size()),
-        );
+        let (folder, origin) = self.names(source, tree.shard);
+        let turns = self.turn.swap(false, Ordering::Relaxed);
+        let mut tail = tail.next((&folder, &origin), EntryForm::Clear, turns)?;
+        let held = tail.tree.size();
+        let (first, count) = (tree.first + held, tree.size.saturating_sub(held));
         let count = usize::try_from(count).unwrap_or(usize::MAX);
-        let mut records = records(source.store, first, tree.first + tree.size)?
+        let mut records = records(source.store, first, tree.first + tree.size)
+            .map_err(io::Error::other)?
             .into_iter()
             .peekable();
+        let mut adding = tail.add()?;
         source
             .store
             .each_audit::<PlaceError>(first, count, |number, entry| {
-                let record = records
-                    .next_if(|(of, _)| *of == number)
-                    .unwrap_or_default()
-                    .1;
-                segment::push_frame(&mut bytes, entry, &record);
-                over.push(leaf_hash(entry), |_, _| {});
-                if bytes.len() > BUFFER {
-                    write(&mut bytes)?;
-                }
+                let record = records.next_if(|(of, _)| *of == number);
+                let record = record.unwrap_or_default().1;
+                adding.push(leaf_hash(entry), |bytes| push_frame(bytes, entry, &record))?;
                 Ok(())
             })?;
-        write(&mut bytes)?;
-        if over.size() != tree.size || over.root() != tree.root {
-            return Err(io::Error::other(
-                "the entries there are not those of the store",
-            ));
-        }
-        tail.file.sync_data()?;
+        adding.finish(tree.size, tree.root)?;
         Ok(tail)
     }
 
@@ -228,11 +185,10 @@ impl JournalPlace {
     ) -> io::Result<SegmentTail> {
         let folder = shard_folder(&self.folder, covered.shard);
         let found = segments(&folder)?;
-        // A kill may have left a segment that begins behind what was published.
-        let reached = found.iter().rev().find(|(base, _)| *base <= covered.size);
-        if let Some((_, path)) = reached
-            && let Some(tail) = open_tail(path, covered)?
-        {
+        let TreeRow {
+            shard, size, root, ..
+        } = *covered;
+        if let Some(tail) = SegmentTail::find(&folder, CoveredEntries { shard, size, root })? {
             if cut {
                 for (_, later) in found.iter().filter(|(base, _)| *base > covered.size) {
                     fs::remove_file(later)?;
@@ -247,7 +203,9 @@ impl JournalPlace {
                 "the second place does not hold what its checkpoint says: it is written anew"
             );
         }
-        let from = first_needed(source.store)?.clamp(covered.first, covered.first + covered.size);
+        let from = first_needed(source.store)
+            .map_err(io::Error::other)?
+            .clamp(covered.first, covered.first + covered.size);
         let before = (source.tree_at)(source.store, covered, from - covered.first)
             .map_err(io::Error::other)?;
         for (_, path) in found {
@@ -264,20 +222,14 @@ impl JournalPlace {
         shard: Shard,
         tree: MerkleTree,
     ) -> io::Result<SegmentTail> {
+        let (folder, origin) = self.names(source, shard);
+        SegmentTail::begin(&folder, (shard, &origin), tree, EntryForm::Clear)
+    }
+
+    /// The folder of a shard's segments, and its origin.
+    fn names(&self, source: PlaceSource<'_>, shard: Shard) -> (PathBuf, String) {
         let folder = shard_folder(&self.folder, shard);
-        if !folder.is_dir() {
-            make_folder(&folder)?;
-        }
-        let path = segment_path(&folder, tree.size());
-        let head = segment::head(&origin(source.owner, shard), &tree);
-        put_in_place(&folder.join("new"), &path, &head, 0o600)?;
-        let file = open_plain(&path)?;
-        Ok(SegmentTail {
-            shard,
-            file,
-            end: head.len() as u64,
-            tree,
-        })
+        (folder, origin(source.owner, shard))
     }
 
     fn failed(&self, error: io::Error) -> CheckpointFileError {
@@ -329,60 +281,28 @@ impl From<PlaceError> for io::Error {
 /// The number of the first entry that a place must hold: the first that has a side record, or that
 /// follows those whose records were pruned. Where none ever had one, no entry is needed: the next
 /// one will be the first.
-fn first_needed(store: &Store) -> io::Result<u64> {
-    let needed = store.journal_needed().map_err(io::Error::other)?;
-    let last = store.last_audit().map_err(io::Error::other)?;
+///
+/// # Errors
+/// [`StoreError`]
+pub fn first_needed(store: &Store) -> Result<u64, StoreError> {
+    let (needed, last) = (store.journal_needed()?, store.last_audit()?);
     Ok(needed.unwrap_or(last.map_or(0, |(number, _)| number + 1)))
 }
 
 /// The side records of the entries from one number on and before another.
-fn records(store: &Store, from: u64, until: u64) -> io::Result<Vec<(u64, Vec<u8>)>> {
+///
+/// # Errors
+/// [`StoreError`]
+pub fn records(store: &Store, from: u64, until: u64) -> Result<Vec<(u64, Vec<u8>)>, StoreError> {
     let mut records = vec![];
-    let read = store.each_journal::<StoreError>(from, |entry, sealed| {
+    store.each_journal::<StoreError>(from, |entry, sealed| {
         if entry >= until {
             return Ok(ScanStep::Stop);
         }
         records.push((entry, sealed.to_vec()));
         Ok(ScanStep::Next)
-    });
-    read.map_err(io::Error::other)?;
+    })?;
     Ok(records)
-}
-
-/// Opens a segment behind the entries that a tree covers; `None` if it does not hold them.
-fn open_tail(path: &Path, covered: &TreeRow) -> io::Result<Option<SegmentTail>> {
-    let Some(mut reader) = SegmentReader::open(path)? else {
-        return Ok(None);
-    };
-    let mut tree = std::mem::take(&mut reader.before);
-    while tree.size() < covered.size {
-        let Some(frame) = reader.next()? else {
-            return Ok(None);
-        };
-        tree.push(leaf_hash(&frame.entry), |_, _| {});
-    }
-    if tree.size() != covered.size || tree.root() != covered.root {
-        return Ok(None);
-    }
-    Ok(Some(SegmentTail {
-        shard: covered.shard,
-        file: open_plain(path)?,
-        end: reader.position(),
-        tree,
-    }))
-}
-
-fn open_plain(path: &Path) -> io::Result<File> {
-    let mut options = OpenOptions::new();
-    options
-        .write(true)
-        .custom_flags(libc::O_NOFOLLOW)
-        .open(path)
-}
-
-fn make_folder(folder: &Path) -> io::Result<()> {
-    fs::DirBuilder::new().mode(0o700).create(folder)?;
-    sync_folder(folder)
 }
 
 /// The name beside a folder that only a take-over uses.

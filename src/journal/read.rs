@@ -1,20 +1,23 @@
 //! Reads a place: as far as its checkpoint goes, and checks all of it. Entries are checked against
 //! the tree that the checkpoint signs, side records against the hashes in the entries. No secret is
-//! needed.
+//! needed for the second place; what a follower wrote opens with the journal key only.
 //!
 //! What a writer was about to add behind the checkpoint is not read.
 
+use std::borrow::Cow;
+use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use data_encoding::HEXLOWER;
 use ed25519_dalek::VerifyingKey;
 use serde::Deserialize;
 
 use super::origin::{origin, owner_and_shard};
-use super::segment::{Frame, SegmentReader};
+use super::segment::{EntryForm, Frame, SegmentReader};
 use super::{CHECKPOINT, segments, shard_folder};
-use crate::seal::journal::{NamingEntry, record_digest};
+use crate::seal::journal::{JournalCipher, NamingEntry, record_digest};
 use crate::store::Shard;
 use crate::tlog::checkpoint::Checkpoint;
 use crate::tlog::tree::{Hash, MerkleTree, leaf_hash};
@@ -31,6 +34,9 @@ pub enum PlaceFault {
     /// Its checkpoint is not one of this log, or not signed by its key.
     #[error("{0}: the checkpoint: {1}")]
     Foreign(PathBuf, String),
+    /// A follower's, whose entries are sealed, and no key was given.
+    #[error("{0} is a follower's: its entries open with the journal secret only")]
+    Sealed(PathBuf),
     /// It is not what its checkpoint says.
     #[error("{0} does not hold what its checkpoint says: {1}")]
     Damaged(PathBuf, String),
@@ -47,6 +53,8 @@ pub struct PlaceEntry<'p> {
     pub entry: &'p [u8],
     /// The sealed side record that it names.
     pub record: Option<&'p [u8]>,
+    /// Whether it names one that is not here: the owner had pruned it before the follower came to it.
+    pub is_pruned: bool,
 }
 
 /// A part of the log that a place holds.
@@ -65,9 +73,11 @@ pub struct PlaceShard {
 }
 
 /// A place, opened for reading.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct PlaceLog {
     folder: PathBuf,
+    /// Opens entries that a follower holds.
+    cipher: Option<Arc<JournalCipher>>,
     /// The checkpoint up to which the place vouches.
     pub checkpoint: Checkpoint,
     /// The signed note of it.
@@ -98,13 +108,28 @@ struct RecordName {
     journal: Option<String>,
 }
 
+impl fmt::Debug for PlaceLog {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PlaceLog")
+            .field("folder", &self.folder)
+            .field("checkpoint", &self.checkpoint)
+            .finish_non_exhaustive()
+    }
+}
+
 impl PlaceLog {
-    /// Opens the place of the log of `owner` (such as `demo/vault`), whose checkpoints `key` signs.
-    /// Reads the checkpoint and how the shards hang together; [`PlaceLog::each`] checks the rest.
+    /// Opens the place of the log of `owner` (such as `demo/vault`), whose checkpoints `key` signs;
+    /// `cipher` opens entries that a follower holds. Reads the checkpoint and how the shards hang
+    /// together; [`PlaceLog::each`] checks the rest.
     ///
     /// # Errors
     /// [`PlaceFault`]
-    pub fn open(folder: &Path, owner: &str, key: &VerifyingKey) -> Result<Self, PlaceFault> {
+    pub fn open(
+        folder: &Path,
+        owner: &str,
+        key: &VerifyingKey,
+        cipher: Option<Arc<JournalCipher>>,
+    ) -> Result<Self, PlaceFault> {
         let path = folder.join(CHECKPOINT);
         let note = match std::fs::read(&path) {
             Ok(note) => note,
@@ -120,6 +145,7 @@ impl PlaceLog {
             .ok_or_else(|| foreign(format!("it is of {}", checkpoint.origin)))?;
         let mut place = Self {
             folder: folder.to_owned(),
+            cipher,
             shards: vec![],
             note,
             checkpoint,
@@ -160,15 +186,22 @@ impl PlaceLog {
         mut each: impl FnMut(PlaceEntry<'_>) -> Result<(), E>,
     ) -> Result<(), E> {
         for shard in &self.shards {
-            let tree = self.walk(shard, shard.size, |index, frame| {
+            let tree = self.walk(shard, shard.size, |naming, form, frame| {
+                let entry = self.opened(naming, form, &frame.entry, &frame.leaf)?;
+                let named = has_record(&entry, &frame.record).and_then(|has_record| {
+                    let may_lack = form == EntryForm::Sealed || has_record;
+                    may_lack.then_some(has_record).ok_or(MISSING)
+                });
+                let has_record = named.map_err(|what| {
+                    let (index, origin) = (naming.index, naming.origin);
+                    self.damaged(format!("entry {index} of {origin}: {what}"))
+                })?;
                 each(PlaceEntry {
                     shard: shard.shard,
-                    naming: NamingEntry {
-                        origin: &shard.origin,
-                        index,
-                    },
-                    entry: &frame.entry,
+                    naming,
+                    entry: &entry,
                     record: (!frame.record.is_empty()).then_some(&frame.record),
+                    is_pruned: !has_record,
                 })
             })?;
             if tree.root() != shard.root {
@@ -197,7 +230,7 @@ impl PlaceLog {
         if checkpoint.size > shard.size {
             return Ok(Some(false));
         }
-        let tree = self.walk(shard, checkpoint.size, |_, _| Ok::<_, PlaceFault>(()))?;
+        let tree = self.walk(shard, checkpoint.size, |_, _, _| Ok::<_, PlaceFault>(()))?;
         Ok(Some(tree.root() == checkpoint.root))
     }
 
@@ -207,7 +240,7 @@ impl PlaceLog {
         &self,
         shard: &PlaceShard,
         until: u64,
-        mut each: impl FnMut(u64, &Frame) -> Result<(), E>,
+        mut each: impl FnMut(NamingEntry<'_>, EntryForm, &Frame) -> Result<(), E>,
     ) -> Result<MerkleTree, E> {
         let folder = shard_folder(&self.folder, shard.shard);
         let mut tree: Option<MerkleTree> = None;
@@ -226,15 +259,9 @@ impl PlaceLog {
                 let Some(frame) = segment.next().map_err(failed)? else {
                     break;
                 };
-                check_record(&frame).map_err(|what| {
-                    damaged(&format!(
-                        "entry {} of {}: {what}",
-                        over.size(),
-                        shard.origin
-                    ))
-                })?;
-                each(over.size(), &frame)?;
-                over.push(leaf_hash(&frame.entry), |_, _| {});
+                let (origin, index) = (shard.origin.as_str(), over.size());
+                each(NamingEntry { origin, index }, segment.form, &frame)?;
+                over.push(frame.leaf, |_, _| {});
             }
             let is_over = over.size() == until;
             tree = Some(over);
@@ -275,17 +302,25 @@ impl PlaceLog {
         let path = super::segment_path(&shard_folder(&self.folder, shard), 0);
         let failed = |error| PlaceFault::Io(path.clone(), error);
         let first = match SegmentReader::open(&path).map_err(failed)? {
-            Some(mut segment) => segment.next().map_err(failed)?,
+            Some(mut segment) => {
+                let first = segment.next().map_err(failed)?;
+                first.map(|first| (segment, first))
+            }
             None => None,
         };
-        let first = first
+        let (segment, first) = first
             .ok_or_else(|| self.damaged(format!("the first entry of {shard} cannot be read")))?;
+        let naming = NamingEntry {
+            origin: &segment.origin,
+            index: 0,
+        };
+        let first = self.opened(naming, segment.form, &first.entry, &first.leaf)?;
         let unreadable = || {
             self.damaged(format!(
                 "the first entry of {shard} does not say what comes before"
             ))
         };
-        let opening = serde_json::from_slice(&first.entry).map_err(|_| unreadable())?;
+        let opening = serde_json::from_slice(&first).map_err(|_| unreadable())?;
         let before = match opening {
             ShardOpening::First => return Ok(None),
             ShardOpening::Continue { checkpoint } => {
@@ -309,20 +344,49 @@ impl PlaceLog {
         before.map(Some).ok_or_else(unreadable)
     }
 
+    /// An entry in clear.
+    fn opened<'f>(
+        &self,
+        naming: NamingEntry<'_>,
+        form: EntryForm,
+        entry: &'f [u8],
+        leaf: &Hash,
+    ) -> Result<Cow<'f, [u8]>, PlaceFault> {
+        if form == EntryForm::Clear {
+            return Ok(Cow::Borrowed(entry));
+        }
+        let NamingEntry { origin, index } = naming;
+        let cipher = self.cipher.as_ref();
+        let cipher = cipher.ok_or_else(|| PlaceFault::Sealed(self.folder.clone()))?;
+        let opened = cipher.open_entry(naming, entry).map_err(|error| {
+            self.damaged(format!("entry {index} of {origin} does not open: {error}"))
+        })?;
+        if leaf_hash(&opened) == *leaf {
+            Ok(Cow::Owned(opened))
+        } else {
+            let what = format!("entry {index} of {origin} is not the one that its leaf names");
+            Err(self.damaged(what))
+        }
+    }
+
     fn damaged(&self, what: String) -> PlaceFault {
         PlaceFault::Damaged(self.folder.clone(), what)
     }
 }
 
-/// Checks that a record is the one that its entry names.
-fn check_record(frame: &Frame) -> Result<(), &'static str> {
+/// What is wrong with an entry whose record is not there.
+const MISSING: &str = "the side record that it names is missing";
+
+/// Checks that a record is the one that its entry names. Returns whether the record that it names, if
+/// any, is there.
+fn has_record(entry: &[u8], record: &[u8]) -> Result<bool, &'static str> {
     let name: RecordName =
-        serde_json::from_slice(&frame.entry).map_err(|_| "it is not an entry: it is not JSON")?;
-    match (name.journal, frame.record.is_empty()) {
-        (None, true) => Ok(()),
+        serde_json::from_slice(entry).map_err(|_| "it is not an entry: it is not JSON")?;
+    match (name.journal, record.is_empty()) {
+        (None, true) => Ok(true),
         (None, false) => Err("there is a side record, and it names none"),
-        (Some(_), true) => Err("the side record that it names is missing"),
-        (Some(name), false) if name == HEXLOWER.encode(&record_digest(&frame.record)) => Ok(()),
+        (Some(_), true) => Ok(false),
+        (Some(name), false) if name == HEXLOWER.encode(&record_digest(record)) => Ok(true),
         (Some(_), false) => Err("the side record is not the one that it names"),
     }
 }

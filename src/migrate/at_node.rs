@@ -30,9 +30,10 @@ pub fn ask(
     let verified = request.verify(|book, mark| verify(asked, &node.authority().id, book, mark))?;
     let epochs = epochs(&verified.order)?;
     let _asking = request.ask_alone(&verified.order)?;
-    let page = request.ask(vault, |register, acts| EpochPageRequest {
-        register,
-        acts,
+    let page = request.ask(vault, |words| EpochPageRequest {
+        register: words.register,
+        acts: words.acts,
+        held: words.held,
         asked: asked.clone(),
     })?;
     let items: u64 = page.runs.iter().map(|run| run.records.len() as u64).sum();

@@ -33,9 +33,16 @@ pub fn hand_out(
     let EpochPageRequest {
         register,
         acts,
+        held,
         asked,
     } = asked;
-    let request = VaultRequest::admit(vault, permit, NodeState { register, acts }, check_room)?;
+    let held = held.as_deref();
+    let node = NodeState {
+        register,
+        acts,
+        held,
+    };
+    let request = VaultRequest::admit(vault, permit, node, check_room)?;
     let verified = request.verify(|book, mark| verify(asked, &permit.authority.id, book, mark))?;
     let epochs = epochs(&verified.order)?;
 
@@ -61,7 +68,11 @@ pub fn hand_out(
         used,
         rate,
     };
-    let ProvenEntry { position, proof } = turn.commit(record, "nothing is handed out")?;
+    let ProvenEntry {
+        position,
+        proof,
+        tail,
+    } = turn.commit(record, "nothing is handed out")?;
     Ok(EpochPage {
         register: hex(&vault.register().digest),
         entry: position,
@@ -70,6 +81,7 @@ pub fn hand_out(
         page,
         runs,
         segments,
+        tail,
     })
 }
 

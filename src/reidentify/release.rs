@@ -32,10 +32,17 @@ pub fn release(
     let ReleaseRequest {
         register,
         acts,
+        held,
         asked,
     } = asked;
+    let held = held.as_deref();
+    let node = NodeState {
+        register,
+        acts,
+        held,
+    };
     let check_room = |vault: &Vault| vault.committer().admit().map_err(Refusal::unavailable);
-    let request = VaultRequest::admit(vault, permit, NodeState { register, acts }, check_room)?;
+    let request = VaultRequest::admit(vault, permit, node, check_room)?;
     let verified = request.verify(|book, mark| verify(asked, &permit.authority.id, book, mark))?;
     let items = read(vault, &verified, asked);
 
@@ -76,7 +83,11 @@ pub fn release(
         used,
         rate,
     };
-    let ProvenEntry { position, proof } = turn.commit(record, "nothing is released")?;
+    let ProvenEntry {
+        position,
+        proof,
+        tail,
+    } = turn.commit(record, "nothing is released")?;
     let released = asked.pseudonyms.len() as u64;
     vault
         .counts()
@@ -89,6 +100,7 @@ pub fn release(
         used,
         items,
         segments,
+        tail,
     })
 }
 

@@ -80,14 +80,15 @@ pub fn ask(
     let request = NodeRequest::admit(node, permit, full)?;
     let verified = request.verify(|book, mark| verify(asked, &node.authority().id, book, mark))?;
     let _asking = request.ask_alone(&verified.order)?;
-    let release = request.ask(vault, |register, acts| {
+    let release = request.ask(vault, |words| {
         let asked = ReidentifyRequest {
             to: None,
             ..asked.clone()
         };
         ReleaseRequest {
-            register,
-            acts,
+            register: words.register,
+            acts: words.acts,
+            held: words.held,
             asked,
         }
     })?;

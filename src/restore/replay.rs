@@ -135,6 +135,9 @@ impl<'r> ReplayWriter<'r> {
         if growing.tree.size() != entry.naming.index {
             return Err(gap(&entry));
         }
+        if entry.is_pruned {
+            return Err(gap(&entry));
+        }
         let (store, batch) = (self.store, &mut self.batch);
         if let Some(record) = entry.record {
             let opened = self.cipher.open(entry.naming, record);

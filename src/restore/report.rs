@@ -72,8 +72,9 @@ impl LostInterval {
             hour,
         };
         let count = self.hours.entry(of).or_default();
-        count.requests += batch.requests.unwrap_or(1);
-        count.identifiers += batch.accepted;
+        let requests = batch.requests.unwrap_or(1);
+        count.requests = count.requests.saturating_add(requests);
+        count.identifiers = count.identifiers.saturating_add(batch.accepted);
     }
 
     /// By client, sector and hour.
@@ -86,8 +87,8 @@ impl LostInterval {
     /// All together.
     pub fn total(&self) -> LostCount {
         let add = |a: LostCount, b: &LostCount| LostCount {
-            requests: a.requests + b.requests,
-            identifiers: a.identifiers + b.identifiers,
+            requests: a.requests.saturating_add(b.requests),
+            identifiers: a.identifiers.saturating_add(b.identifiers),
         };
         self.hours.values().fold(LostCount::default(), add)
     }

@@ -9,6 +9,10 @@
 //! The origin names deployment, entity and shard. So a record that is moved to another entry, log or
 //! deployment does not open. The entry names the SHA-256 of the sealed bytes, so that a place
 //! without the key can check it.
+//!
+//! Entries that leave for a follower are sealed in the same way, with a label of their own
+//! (`"cloison/v1/journal-entry"` in place of `"cloison/v1/journal"`): a follower may not read what
+//! others did.
 
 use std::collections::BTreeMap;
 
@@ -25,7 +29,16 @@ const FORMAT: u8 = 1;
 const HEAD: usize = 1 + 4 + 24;
 const TAG: usize = 16;
 
-/// The entry that names a record: the record opens for no other.
+/// What is sealed for an entry. Neither opens as the other.
+#[derive(Debug, Clone, Copy)]
+enum SealedKind {
+    /// The side record that it names.
+    Record,
+    /// The entry itself.
+    Entry,
+}
+
+/// An entry's place in its log: its record opens for no other, and neither does the entry itself.
 #[derive(Debug, Clone, Copy)]
 pub struct NamingEntry<'e> {
     /// The origin of the shard that the entry is in.
@@ -35,8 +48,12 @@ pub struct NamingEntry<'e> {
 }
 
 impl NamingEntry<'_> {
-    fn aad(&self) -> Vec<u8> {
-        let mut aad = b"cloison/v1/journal".to_vec();
+    fn aad(&self, kind: SealedKind) -> Vec<u8> {
+        let label: &[u8] = match kind {
+            SealedKind::Record => b"cloison/v1/journal",
+            SealedKind::Entry => b"cloison/v1/journal-entry",
+        };
+        let mut aad = label.to_vec();
         lp(&mut aad, self.origin.as_bytes());
         aad.extend_from_slice(&self.index.to_be_bytes());
         aad
@@ -68,6 +85,15 @@ impl JournalCipher {
 
     /// Seals the changes that an entry names.
     pub fn seal(&self, entry: NamingEntry<'_>, changes: &[u8]) -> Vec<u8> {
+        self.seal_as(SealedKind::Record, entry, changes)
+    }
+
+    /// Seals an entry for a follower.
+    pub fn seal_entry(&self, entry: NamingEntry<'_>, bytes: &[u8]) -> Vec<u8> {
+        self.seal_as(SealedKind::Entry, entry, bytes)
+    }
+
+    fn seal_as(&self, kind: SealedKind, entry: NamingEntry<'_>, changes: &[u8]) -> Vec<u8> {
         let nonce: [u8; 24] = crate::clock::random();
         let mut sealed = Vec::with_capacity(HEAD + changes.len() + TAG);
         sealed.push(FORMAT);
@@ -75,7 +101,7 @@ impl JournalCipher {
         sealed.extend_from_slice(&nonce);
         sealed.extend_from_slice(changes);
         let key = self.keys[&self.current].expose();
-        let tag = x_seal(key, &nonce, &entry.aad(), &mut sealed[HEAD..]);
+        let tag = x_seal(key, &nonce, &entry.aad(kind), &mut sealed[HEAD..]);
         sealed.extend_from_slice(&tag);
         sealed
     }
@@ -85,6 +111,23 @@ impl JournalCipher {
     /// # Errors
     /// [`SealError`]: format, an absent key version, or a record of another entry.
     pub fn open(&self, entry: NamingEntry<'_>, sealed: &[u8]) -> Result<Vec<u8>, SealError> {
+        self.open_as(SealedKind::Record, entry, sealed)
+    }
+
+    /// Opens an entry that was sealed for a follower.
+    ///
+    /// # Errors
+    /// [`SealError`]: format, an absent key version, or another entry.
+    pub fn open_entry(&self, entry: NamingEntry<'_>, sealed: &[u8]) -> Result<Vec<u8>, SealError> {
+        self.open_as(SealedKind::Entry, entry, sealed)
+    }
+
+    fn open_as(
+        &self,
+        kind: SealedKind,
+        entry: NamingEntry<'_>,
+        sealed: &[u8],
+    ) -> Result<Vec<u8>, SealError> {
         let mut r = SealReader(sealed);
         if r.u8()? != FORMAT {
             return Err(SealError::Format);
@@ -102,7 +145,7 @@ impl JournalCipher {
         let opened: Result<(), aead::Error> = XChaCha20Poly1305::new(key.expose().into())
             .decrypt_inout_detached(
                 &nonce.into(),
-                &entry.aad(),
+                &entry.aad(kind),
                 changes.as_mut_slice().into(),
                 &tag,
             );
@@ -154,6 +197,10 @@ mod tests {
         for cut in 0..sealed.len() {
             assert!(cipher.open(ENTRY, &sealed[..cut]).is_err(), "{cut}");
         }
+        let as_entry = cipher.seal_entry(ENTRY, b"changes");
+        assert_eq!(cipher.open_entry(ENTRY, &as_entry).unwrap(), b"changes");
+        assert_eq!(cipher.open(ENTRY, &as_entry), Err(SealError::Open));
+        assert_eq!(cipher.open_entry(ENTRY, &sealed), Err(SealError::Open));
         let other = JournalCipher::new(&[(1, JournalSecret(Key::take(&mut [9; 32])))]);
         assert_eq!(other.open(ENTRY, &sealed), Err(SealError::Open));
     }

@@ -8,9 +8,10 @@ use tokio::task::AbortHandle;
 
 use super::watch::{EntityWatch, WatchingSide};
 use super::{
-    StartOptions, at_hangup, backup, bind, descriptors, end_process, first_start, health_listener,
-    inspection, keep_tls, limits, open_register, prepare_process, read_tls, refuse_example_keys,
-    register_reload, runtime, show_protection, shutdown_signal, start_error, tidy, watch, writable,
+    StartOptions, at_hangup, backup, bind, descriptors, end_offers, end_process, first_start,
+    follow, health_listener, inspection, keep_tls, limits, open_register, prepare_process,
+    read_tls, refuse_example_keys, register_reload, runtime, show_protection, shutdown_signal,
+    start_error, tidy, watch, writable,
 };
 use crate::clock::SystemClock;
 use crate::code::Code;
@@ -18,6 +19,7 @@ use crate::config::{AuthorityKeyPlace, KeyPlace, NodeConfig};
 use crate::entity::InForce;
 use crate::execution::step;
 use crate::http::backups::BackupDoor;
+use crate::http::follow::FollowDoor;
 use crate::http::node_door::NodeRoutes;
 use crate::http::register::RegisterDoor;
 use crate::http::{self, Callers, Readiness, mount};
@@ -150,8 +152,10 @@ async fn serve_node(
         vault: peer,
         cosigners,
         asking: _asking,
-        callers,
+        mut callers,
     } = watch::node(&node, &config, memory)?;
+    let other = (&config.log, &config.vault);
+    let _following = follow::node(&node, other, &readiness, &mut callers)?;
     let inspect = inspection(config.clone(), NodeConfig::named_files, node.entity());
     let keeper = keep_tls(&config.tls, &tls, callers, inspect, &readiness, &registry)?;
     let reload = Arc::new(register_reload(&node, &config.register));
@@ -171,6 +175,7 @@ async fn serve_node(
             routes,
             RegisterDoor::new(reload.clone()),
             door,
+            FollowDoor::new(node.entity(), None),
             readiness.clone(),
         ),
         limits(&config.limits),
@@ -192,6 +197,7 @@ async fn serve_node(
         &registry,
     );
     let sealing = watch_seal(node.clone(), readiness.clone(), registry.clone());
+    let ending = node.entity();
     let tasks = [
         keeping_in_step,
         tokio::spawn(tidy::node(node.clone())).abort_handle(),
@@ -201,6 +207,7 @@ async fn serve_node(
         tokio::spawn(watch::keep_place(node.entity(), readiness.clone())).abort_handle(),
         tokio::spawn(watch::watch_node(node, peer, watch)).abort_handle(),
     ];
+    let shutdown = end_offers(shutdown, ending);
     http::serve(listeners, Some(health), &readiness, &registry, shutdown).await;
     tasks.iter().for_each(AbortHandle::abort);
     backups.iter().for_each(|keeper| keeper.end());

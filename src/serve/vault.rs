@@ -10,15 +10,17 @@ use tokio::task::AbortHandle;
 use super::figures::PersonFigures;
 use super::watch::{EntityWatch, WatchedSide};
 use super::{
-    StartOptions, at_hangup, backup, bind, descriptors, end_process, first_start, health_listener,
-    inspection, keep_tls, limits, open_register, prepare_process, read_tls, refuse_example_keys,
-    register_reload, runtime, show_protection, shutdown_signal, start_error, tidy, watch, writable,
+    StartOptions, at_hangup, backup, bind, descriptors, end_offers, end_process, first_start,
+    follow, health_listener, inspection, keep_tls, limits, open_register, prepare_process,
+    read_tls, refuse_example_keys, register_reload, runtime, show_protection, shutdown_signal,
+    start_error, tidy, watch, writable,
 };
 use crate::clock::SystemClock;
 use crate::config::VaultConfig;
 use crate::entity::InForce;
 use crate::http::backups::BackupDoor;
 use crate::http::data::DataDoor;
+use crate::http::follow::FollowDoor;
 use crate::http::mount::VaultRouters;
 use crate::http::register::RegisterDoor;
 use crate::http::{self, Callers, Limits, Listener, Readiness, mount};
@@ -104,11 +106,13 @@ async fn serve_vault(
     let reload = Arc::new(register_reload(&vault, &config.register));
     let register = RegisterDoor::new(reload.clone());
     let backups = backup::keeper(vault.entity(), config.backup.as_ref());
+    let followed = follow::followed_logs(&config.log, &vault.entity());
     let routers = mount::vault(
         DataDoor::new(vault.clone(), &registry),
         cosigning,
         register,
         BackupDoor::new(vault.entity(), backups.clone()),
+        FollowDoor::new(vault.entity(), followed),
         readiness.clone(),
     );
     let callers = Callers::Registered(tls, vault.entity());
@@ -131,6 +135,7 @@ async fn serve_vault(
         tokio::spawn(backup::keep(backups.clone(), registry.clone())).abort_handle(),
         tokio::spawn(keeper.keep(registry.clone(), vec![at_hangup(reload)])).abort_handle(),
     ];
+    let shutdown = end_offers(shutdown, vault.entity());
     http::serve(listeners, None, &readiness, &registry, shutdown).await;
     tasks.iter().for_each(AbortHandle::abort);
     backups.iter().for_each(|keeper| keeper.end());

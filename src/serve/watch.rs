@@ -80,13 +80,23 @@ pub fn onlookers(
 pub(super) fn log_parts(key: SigningKey, config: &LogConfig) -> LogParts {
     LogParts {
         second: config.second.clone().map(JournalPlace::new),
-        places: config.places,
+        places: config.places.clone(),
         ..LogParts::new(key)
     }
 }
 
-/// How far the second place may be behind before that is said.
+/// How long a place may be behind before that is said.
 const BEHIND: Duration = Duration::from_secs(60);
+
+/// The places that are behind, in words.
+fn places_behind(log: &Log) -> Option<String> {
+    let behind = log.places().into_iter().filter_map(|place| {
+        let behind = place.behind.filter(|behind| *behind > BEHIND)?;
+        Some(format!("{} is {} s behind", place.name, behind.as_secs()))
+    });
+    let behind: Vec<_> = behind.collect();
+    (!behind.is_empty()).then(|| behind.join("; "))
+}
 
 /// Shows on `/readyz` what keeps the log from being published or cosigned.
 fn show_log(log: &Log, cosigners: &Cosigners, readiness: &Readiness) {
@@ -94,11 +104,7 @@ fn show_log(log: &Log, cosigners: &Cosigners, readiness: &Readiness) {
         Some(why) => readiness.set("audit", format!("no checkpoint can be published: {why}")),
         None => readiness.clear("audit"),
     }
-    let behind = log.behind().filter(|behind| *behind > BEHIND);
-    readiness.notice(
-        "journal",
-        behind.map(|behind| format!("the second place is {} s behind", behind.as_secs())),
-    );
+    readiness.notice("journal", places_behind(log));
     let missing = cosigners.missing_quorum();
     let silent = cosigners.silent_witnesses();
     readiness.notice("witnesses", silent.filter(|_| missing.is_none()));

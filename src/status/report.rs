@@ -236,6 +236,30 @@ pub struct LogStatus {
     pub entries: u64,
     /// Who cosigns it.
     pub cosigners: Vec<CosignerStatus>,
+    /// The places that hold the log off its store, and what they hold.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub places: Vec<PlaceStatus>,
+}
+
+/// A place that holds the log off its store.
+#[derive(Debug, Clone, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct PlaceStatus {
+    /// Its name.
+    pub name: String,
+    /// Whether it counts among those that must hold an act before it takes effect.
+    pub counts: bool,
+    /// The log that it holds, as its origin names it; absent until it vouched since the start.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub log: Option<String>,
+    /// How many entries of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub entries: Option<u64>,
+    /// When it last vouched (RFC 3339).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last: Option<String>,
+    /// For how many seconds it has lacked something that is durable; absent if it lacks nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub behind_seconds: Option<u64>,
 }
 
 /// One who cosigns a log.

@@ -142,6 +142,9 @@ pub(super) fn advice(code: Code) -> &'static str {
             "take another backup, and keep the repository as it is until you know why: docs/operations.md#backups"
         }
         C::UnknownBackup => "`cloison backup list` lists them",
+        C::UnknownResume => {
+            "`cloison authority acknowledge-resume` without --entry lists the entries that there are"
+        }
         C::PeerUnavailable => "see the log and /readyz of the other side (vault or node)",
         C::ProofInvalid => {
             "do not go on: verify the vault's log (`cloison audit verify`) and compare it with the checkpoints you have"

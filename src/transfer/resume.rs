@@ -112,7 +112,7 @@ impl TransferProgress {
     /// Reads the file; `None` if it is not one of this version's.
     pub fn read(bytes: &[u8]) -> Option<Self> {
         let progress: Self = serde_json::from_slice(bytes).ok()?;
-        (progress.format == FORMAT).then_some(progress)
+        (progress.format == FORMAT && progress.totals.add_up()).then_some(progress)
     }
 
     /// The file.
@@ -155,6 +155,11 @@ mod tests {
             "{}",
             &text[1..],
             &text.replace("\"format\":1", "\"format\":2"),
+            // More rejected than answered.
+            &text.replace(
+                "\"rejected\":{}",
+                "\"rejected\":{\"identifier-empty\":{\"count\":1,\"lines\":[]}}",
+            ),
         ] {
             assert_eq!(TransferProgress::read(other.as_bytes()), None);
         }

@@ -43,6 +43,13 @@ impl TransferTotals {
         self.items - self.rejections()
     }
 
+    /// Whether no more items were rejected than answered: a file may say anything.
+    pub(super) fn add_up(&self) -> bool {
+        let mut counts = self.rejected.values().map(|items| items.count);
+        let rejected = counts.try_fold(0, |sum: u64, count| sum.checked_add(count));
+        rejected.is_some_and(|rejected| rejected <= self.items)
+    }
+
     /// Notes an item that was answered with `code`, in line `line`.
     pub(super) fn reject(&mut self, code: &str, line: u64) {
         if !self.rejected.contains_key(code) {

@@ -8,6 +8,7 @@ mod canary;
 #[path = "../common/mod.rs"]
 mod common;
 mod documents;
+mod followers;
 mod forge;
 mod forged;
 mod inspection;

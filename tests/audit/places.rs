@@ -17,11 +17,11 @@ const TIME: &str = "2026-11-22T12:00:00Z";
 const OWNER: &str = "test/vault";
 
 fn read(place: &Path) -> Result<PlaceLog, PlaceFault> {
-    PlaceLog::open(place, OWNER, &key().verifying_key())
+    PlaceLog::open(place, OWNER, &key().verifying_key(), None)
 }
 
 /// Shard, index, entry, and side record.
-type EntryAndRecord = (Shard, u64, Vec<u8>, Option<Vec<u8>>);
+pub type EntryAndRecord = (Shard, u64, Vec<u8>, Option<Vec<u8>>);
 
 /// Entries and records of a place, in order; all of them checked.
 fn held(place: &Path) -> Vec<EntryAndRecord> {
@@ -42,7 +42,7 @@ fn held(place: &Path) -> Vec<EntryAndRecord> {
 }
 
 /// The same of a store.
-fn kept(path: &Path) -> Vec<EntryAndRecord> {
+pub fn kept(path: &Path) -> Vec<EntryAndRecord> {
     let store = Store::open(path, OWNER).unwrap();
     let mut all = vec![];
     for tree in store.trees().unwrap() {
@@ -173,12 +173,12 @@ fn a_place_of_another_log_or_key_or_none_is_called_by_its_name() {
     let folder = tempfile::tempdir().unwrap();
     let (_, place) = written(folder.path());
     let other = ed25519_dalek::SigningKey::from_bytes(&[99; 32]).verifying_key();
-    let foreign = PlaceLog::open(&place, OWNER, &other);
+    let foreign = PlaceLog::open(&place, OWNER, &other, None);
     assert!(
         matches!(foreign, Err(PlaceFault::Foreign(..))),
         "{foreign:?}"
     );
-    let foreign = PlaceLog::open(&place, "test/node/court", &key().verifying_key());
+    let foreign = PlaceLog::open(&place, "test/node/court", &key().verifying_key(), None);
     assert!(
         matches!(foreign, Err(PlaceFault::Foreign(..))),
         "{foreign:?}"

@@ -6,11 +6,11 @@ use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use cloison::audit::AuditEvent;
 use cloison::audit::log::{KnownLoss, Log, LogError, LogParts};
 use cloison::audit::origin::TrustedLogKey;
 use cloison::audit::source::StoreSource;
 use cloison::audit::verify::{self, LogExpectations, LogsReport};
+use cloison::audit::{AuditEvent, AuditReceipt};
 use cloison::clock::{Clock, FixedClock};
 use cloison::code::Code;
 use cloison::commit::small::SmallChunks;
@@ -75,7 +75,7 @@ fn with_second(second: &Path) -> LogParts {
     }
 }
 
-fn open_parts(
+pub fn open_parts(
     store: &Path,
     time: &str,
     parts: LogParts,
@@ -91,7 +91,7 @@ fn open_parts(
         Arc::new(Index::default()),
         WriterSeals {
             chunks: None,
-            journal: JournalCipher::new(&[(1, JournalSecret(Key::take(&mut [7; 32])))]),
+            journal: Arc::new(cipher()),
         },
         SmallChunks::default(),
         clock.clone(),
@@ -107,7 +107,28 @@ fn open_parts(
     })
 }
 
+/// Seals side records in these tests.
+pub fn cipher() -> JournalCipher {
+    JournalCipher::new(&[(1, JournalSecret(Key::take(&mut [7; 32])))])
+}
+
 impl Writing {
+    pub fn log(&self) -> &Log {
+        &self.log
+    }
+
+    /// Writes an entry and does not wait for a checkpoint.
+    pub fn note(&self) -> AuditReceipt {
+        let event = AuditEvent::Refuse {
+            actor: "client".into(),
+            operation: "tokenize",
+            code: Code::Forbidden,
+            count: 1,
+        };
+        let now = self.clock.now();
+        self.committer.record(now, event, vec![], vec![]).unwrap()
+    }
+
     /// Writes state, which side records tell of.
     pub fn write_state(&self, count: u32) {
         for n in 0..count {

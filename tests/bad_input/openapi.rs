@@ -701,7 +701,7 @@ fn the_description_is_valid_and_true() {
     let refused = world
         .post_json("officer", Door::Officers, "/v1/resumes", &unknown)
         .json();
-    check(&officers, "/v1/resumes", "post", "5XX", &refused);
+    check(&officers, "/v1/resumes", "post", "4XX", &refused);
     // Renewal, at both doors, and versions of the sector secret.
     let post = |name: &str, door, path: &str, body: Value| world.post_json(name, door, path, &body);
     for task in ["rewrap", "prove"] {

@@ -281,6 +281,23 @@ fn keys_and_certificates_belong_together() {
     );
 }
 
+#[test]
+fn on_machines_of_their_own_each_side_keeps_the_others_log_and_counts() {
+    let place = tempfile::tempdir().unwrap();
+    let hosts = ["--vault-host", "192.0.2.7", "--authority-host", "192.0.2.8"];
+    let dir = init(place.path(), &hosts);
+    let vault = cloison::config::VaultConfig::load(&dir.join("vault.toml")).unwrap();
+    let node = cloison::config::NodeConfig::load(&dir.join("node.toml")).unwrap();
+    for log in [vault.log, node.log] {
+        assert_eq!((log.places.needed, log.places.followers.len()), (1, 1));
+        assert!(log.followed.is_some());
+    }
+    let place = tempfile::tempdir().unwrap();
+    let dir = init(place.path(), &[]);
+    let vault = cloison::config::VaultConfig::load(&dir.join("vault.toml")).unwrap();
+    assert_eq!((vault.log.places.needed, vault.log.followed), (0, None));
+}
+
 fn spki_of(dir: &Path, name: &str) -> [u8; 32] {
     spki(&fs::read_to_string(dir.join(format!("tls/{name}.pem"))).unwrap())
 }

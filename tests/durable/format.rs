@@ -5,30 +5,20 @@
 
 use std::fmt::Write as _;
 use std::path::Path;
-use std::sync::Arc;
 
 use chacha20poly1305::aead::{Aead, KeyInit, Payload as Sealed};
 use chacha20poly1305::{Key as CipherKey, XChaCha20Poly1305, XNonce};
 use cloison::access;
 use cloison::audit::AuditEvent;
-use cloison::audit::log::LogParts;
-use cloison::clock::FixedClock;
 use cloison::code::Code;
 use cloison::inspection::Inspections;
 use cloison::inspection::decision::InspectionDecision;
-use cloison::jws;
-use cloison::keys::file::FileError;
-use cloison::keys::sector_secrets::SectorSecretStore;
-use cloison::keys::{
-    AuditSecret, AuthoritySecret, IdentitySecret, JournalSecret, Key, SectorSecret, StoreSecret,
-};
+use cloison::keys::AuthoritySecret;
 use cloison::order::act::{ActKind, ActPayload};
 use cloison::order::book::Book;
-use cloison::order::{self, LegalBasis, OrderPayload, PseudonymScope, RequestPayload};
 use cloison::pseudonym::Pseudonym;
-use cloison::register::{self, PinnedKey, Register, SpkiDigest, Suite};
+use cloison::register::{SpkiDigest, Suite};
 use cloison::reidentify::release::release;
-use cloison::reidentify::{ReidentifyRequest, ReleaseRequest};
 use cloison::renewal::{self, RecipientProof, SegmentAnswer};
 use cloison::rights::erase;
 use cloison::rights::request::ErasureRequest;
@@ -37,101 +27,17 @@ use cloison::seal::segment::AuthorityPrivateKey;
 use cloison::statement::{self, Statement as _};
 use cloison::store::{MigrationRow, OpenPage, OrderKey, PairsRow, RegisterRow, RowBatch, Store};
 use cloison::tokenize;
-use cloison::vault::{Vault, VaultHome, VaultSecrets};
 use data_encoding::HEXLOWER;
 use ed25519_dalek::{Signature, SigningKey};
 use hkdf::Hkdf;
 use hmac::{Hmac, Mac};
-use jiff::Timestamp;
 use rocksdb::{DB, IteratorMode, Options};
 use sha2::{Digest, Sha256};
 
+use super::fixed_vault::{fixed_register, node_permit, now, open, person, question, secret};
 use super::world::id;
 
-pub fn secret(byte: u8) -> Key {
-    Key::take(&mut [byte; 32])
-}
-
-/// The sector secrets of this test: so many are there, more are counted up.
-struct Shelf(u8);
-
-impl SectorSecretStore for Shelf {
-    fn load(&self) -> Result<Vec<(u32, SectorSecret)>, FileError> {
-        let all = (1..=self.0).map(|version| (version.into(), SectorSecret(secret(2 + version))));
-        Ok(all.collect())
-    }
-
-    fn create(&self, used: u32) -> Result<(u32, SectorSecret), FileError> {
-        Ok((used + 1, SectorSecret(secret(3 + used as u8))))
-    }
-
-    fn destroy(&self, _: u32) -> Result<(), FileError> {
-        unreachable!("no version is retired")
-    }
-
-    fn is_off_machine(&self) -> bool {
-        true
-    }
-}
-
-pub fn now() -> Timestamp {
-    "2026-11-22T12:00:00Z".parse().unwrap()
-}
-
-pub fn person(name: &str) -> SigningKey {
-    SigningKey::from_bytes(&Sha256::digest(format!("cloison order vectors: {name}")).into())
-}
-
-pub fn fixed_register(version: u64) -> Register {
-    let public =
-        AuthorityPrivateKey::derive(&AuthoritySecret(secret(6)), "court-2026", Suite::X25519)
-            .public()
-            .to_vec();
-    let public_of = |name: &str| HEXLOWER.encode(person(name).verifying_key().as_bytes());
-    let text = include_str!("register.toml").replace("@AUTHORITY@", &HEXLOWER.encode(&public));
-    let text = text
-        .replace("@FATIMA@", &public_of("fatima"))
-        .replace("@GHITA@", &public_of("ghita"))
-        .replace("\nversion = 7\n", &format!("\nversion = {version}\n"));
-    let mut register = register::parse(&text).unwrap_or_else(|faults| panic!("{faults:#?}"));
-    register.commission = vec![PinnedKey {
-        id: id("cndp"),
-        body: id("cndp"),
-        key: person("cndp").verifying_key(),
-    }];
-    register
-}
-
 const ORDER: &str = "7f4df9b1-77f5-4fb6-9a4e-0f2a8a5b6c3d";
-
-/// Opens a store of this test with so many sector secrets.
-pub fn open(path: &Path, versions: u8, register: Register) -> Vault {
-    let secrets = VaultSecrets {
-        identity: IdentitySecret(secret(1)),
-        audit: AuditSecret(secret(2)),
-        store: vec![(1, StoreSecret(secret(5)))],
-        journal: vec![(1, JournalSecret(secret(9)))],
-        sector: Box::new(Shelf(versions)),
-        segment: SigningKey::from_bytes(&[7; 32]),
-        log: LogParts::new(SigningKey::from_bytes(&[8; 32])),
-    };
-    // No memory for the index: what it has goes to the disk at once.
-    let home = VaultHome {
-        store: path.to_owned(),
-        index_memory: 0,
-    };
-    let clock = Arc::new(FixedClock::at(now()));
-    let open = Vault::open(
-        &home,
-        register,
-        secrets,
-        &[],
-        clock,
-        &|_| {},
-        Box::new(|_| {}),
-    );
-    open.unwrap_or_else(|error| panic!("{error}"))
-}
 
 /// A store with at least one row in every column: what the vault writes when it does each thing
 /// once.
@@ -156,52 +62,9 @@ pub fn write(path: &Path) -> Vec<u8> {
         .map(|pseudonym| answer.writer.text(pseudonym))
         .collect();
 
-    let payload = OrderPayload {
-        aud: id("format"),
-        id: ORDER.parse().unwrap(),
-        authority: id("court"),
-        basis: LegalBasis::Judicial,
-        case: "RABAT/2026/1".into(),
-        purpose: id("investigation"),
-        sectors: vec!["health".into()],
-        scope: PseudonymScope::Listed([("health".into(), texts.clone())].into()),
-        not_before: now(),
-        not_after: now() + jiff::SignedDuration::from_hours(1),
-        officers: vec![id("driss")],
-        inform_after: None,
-    };
-    let order = ["amina", "chadia"]
-        .iter()
-        .fold(payload.draft().unwrap(), |text, approver| {
-            jws::add_signature(&text, OrderPayload::TYP, approver, &person(approver)).unwrap()
-        });
-    let request = RequestPayload {
-        aud: id("format"),
-        order: order::digest_of(&order).unwrap(),
-        request: "5b0f8f5e-3f6f-4d1a-8f0c-2f4f1e9d7c11".parse().unwrap(),
-        sector: "health".to_owned(),
-        list: order::list_digest(&texts).unwrap(),
-        time: now(),
-    };
-    let request = order::sign_request(request, &id("driss"), &person("driss")).unwrap();
-    let asked = ReidentifyRequest {
-        order,
-        request,
-        sector: "health".into(),
-        pseudonyms: texts,
-        to: None,
-    };
-    let node = access::node(
-        vault.register(),
-        vault.register().authorities[&id("court")].node,
-    )
-    .unwrap();
-    let acts = Book::from(&vault).digest(&id("court")).unwrap();
-    let question = ReleaseRequest {
-        register: HEXLOWER.encode(&vault.register().digest),
-        acts,
-        asked,
-    };
+    let ids = [ORDER, "5b0f8f5e-3f6f-4d1a-8f0c-2f4f1e9d7c11"].map(|id| id.parse().unwrap());
+    let question = question(&vault, ids, "RABAT/2026/1", texts);
+    let node = node_permit(&vault);
     release(&vault, &node, &question).unwrap();
 
     let (segment, record) = vault.store().segments_after(None, 1).unwrap().remove(0);

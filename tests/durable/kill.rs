@@ -7,7 +7,8 @@ use std::time::Duration;
 use serde_json::json;
 
 use super::load::{Acknowledged, Load, Plan, check};
-use super::world::{card, long};
+use super::world::{card, rounds};
+use crate::common::seeded::{SeededRandom, seed};
 use crate::common::{Door, QUORUM, Setup, Side, World, request, swap};
 
 fn quiet() -> World {
@@ -26,13 +27,14 @@ fn quiet() -> World {
     })
 }
 
-fn moment(most: u64) -> Duration {
-    Duration::from_millis(20 + u64::from_be_bytes(cloison::clock::random()) % most)
+/// When to kill: after 20 milliseconds at least.
+fn moment(random: &mut SeededRandom, most: usize) -> Duration {
+    Duration::from_millis(20 + random.below(most) as u64)
 }
 
 #[test]
 fn killed_under_load() {
-    killed_in(quiet());
+    killed_in(quiet(), "killed under load");
 }
 
 /// The same with so little memory that the index moves to the disk all the time.
@@ -50,43 +52,61 @@ fn killed_under_load_with_little_memory() {
     );
     world.start(Side::Vault, &[]);
     world.start(Side::Node, &[]);
-    killed_in(world);
+    killed_in(world, "killed under load with little memory");
 }
 
-fn killed_in(mut world: World) {
-    let acknowledged = Arc::new(Mutex::new(Acknowledged::default()));
-    let rounds = if long() { 60 } else { 4 };
+fn killed_in(mut world: World, test: &str) {
+    let mut random = SeededRandom::new(seed(test));
+    let latest = Arc::new(Mutex::new(Acknowledged::default()));
+    let mut acknowledged = Acknowledged::default();
+    let rounds = rounds(4, 60);
     for round in 0..rounds {
         let plan = Plan {
             threads: 6,
             batch: 1_500,
             first: 1_000 + round * 700,
         };
-        let load = Load::start(&world, plan, &acknowledged);
-        std::thread::sleep(moment(500));
+        let load = Load::start(&world, plan, &latest);
+        std::thread::sleep(moment(&mut random, 500));
         // An epoch is advanced under the load, perhaps at the very moment of the kill.
         let operator = world.client("operator");
+        let is_advanced = random.percent(if rounds > 100 { 10 } else { 100 });
+        let own_secret = random.percent(50);
         let advancing = std::thread::spawn(move || {
             let path = "/v1/sectors/tax/epochs";
             let listed: serde_json::Value = operator.get_json(path).ok()?;
             let from = listed["epochs"].as_array()?.last()?["epoch"].as_u64()?;
-            let how = serde_json::json!({"from": from, "end_overlap": from - 1, "own_secret": round % 2 == 0});
-            crate::common::advance(&operator, path, &how).ok()
+            let how = json!({"from": from, "end_overlap": from - 1, "own_secret": own_secret});
+            is_advanced.then(|| crate::common::advance(&operator, path, &how).ok())?
         });
-        std::thread::sleep(moment(60));
+        std::thread::sleep(moment(&mut random, 60));
         world.kill(Side::Vault);
         load.stop();
         let _ = advancing.join().unwrap();
         world.start(Side::Vault, &[]);
-        check(&world, &acknowledged.lock().unwrap(), 200);
+        let latest = std::mem::take(&mut *latest.lock().unwrap());
+        check(&world, &latest, 200);
+        acknowledged.absorb(latest);
+        if round % 50 == 49 {
+            eprintln!(
+                "{test}: {} kills, {} identifiers acknowledged",
+                round + 1,
+                acknowledged.items
+            );
+        }
     }
-    let acknowledged = acknowledged.lock().unwrap();
     assert!(
         acknowledged.requests > 4 * u64::from(rounds),
         "the load was one: {}",
         acknowledged.requests
     );
     check(&world, &acknowledged, usize::MAX);
+    eprintln!(
+        "{test}: {rounds} kills; acknowledged: {} identifiers in {} requests, {} mappings; lost: 0",
+        acknowledged.items,
+        acknowledged.requests,
+        acknowledged.mappings()
+    );
     world.stop();
 
     // What nobody was told about may be there too; nothing is there twice, and every request has
@@ -142,14 +162,15 @@ fn killed_while_it_starts() {
     let ask = |world: &World| world.health_pseudonyms(&identifiers);
     let before = ask(&world);
     world.kill(Side::Vault);
-    for _ in 0..if long() { 60 } else { 6 } {
+    let mut random = SeededRandom::new(seed("killed while it starts"));
+    for _ in 0..rounds(6, 60) {
         let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_cloison"));
         command
             .args(["serve", "--config"])
             .arg(world.path("vault.toml"))
             .stderr(std::process::Stdio::null());
         let mut child = command.spawn().unwrap();
-        std::thread::sleep(moment(150));
+        std::thread::sleep(moment(&mut random, 150));
         child.kill().unwrap();
         child.wait().unwrap();
     }
@@ -163,7 +184,8 @@ fn killed_while_it_starts() {
 /// The first start of all, killed: there is a store or there is none, and the next start serves.
 #[test]
 fn killed_while_the_store_is_made() {
-    for _ in 0..if long() { 40 } else { 5 } {
+    let mut random = SeededRandom::new(seed("killed while the store is made"));
+    for _ in 0..rounds(5, 40) {
         let mut world = World::with(Setup {
             log: "info",
             start: false,
@@ -175,9 +197,7 @@ fn killed_while_the_store_is_made() {
             .arg(world.path("vault.toml"))
             .stderr(std::process::Stdio::null());
         let mut child = command.spawn().unwrap();
-        std::thread::sleep(Duration::from_millis(
-            u64::from_be_bytes(cloison::clock::random()) % 80,
-        ));
+        std::thread::sleep(Duration::from_millis(random.below(80) as u64));
         child.kill().unwrap();
         child.wait().unwrap();
         world.start(Side::Vault, &[]);
@@ -198,7 +218,8 @@ fn the_node_is_killed_between_the_steps() {
         article: "Loi 43-05, art. 19".to_owned(),
     };
     let order = world.sign(&order, QUORUM);
-    for _ in 0..if long() { 40 } else { 6 } {
+    let mut random = SeededRandom::new(seed("the node is killed"));
+    for _ in 0..rounds(6, 40) {
         let asked = &pseudonyms[..2];
         let body = json!({
             "order": order, "request": world.request(&order, "health", asked), "sector": "health", "pseudonyms": asked,
@@ -214,9 +235,7 @@ fn the_node_is_killed_between_the_steps() {
             let mut stream = stream;
             stream.exchange(&bytes).is_ok()
         });
-        std::thread::sleep(Duration::from_micros(
-            u64::from_be_bytes(cloison::clock::random()) % 12_000,
-        ));
+        std::thread::sleep(Duration::from_micros(random.below(12_000) as u64));
         world.kill(Side::Node);
         let _ = asking.join().unwrap();
         world.start(Side::Node, &[]);
@@ -264,7 +283,8 @@ fn the_vault_is_killed_while_it_counts() {
     };
     let order = world.sign(&order, QUORUM);
     let opened = Mutex::new(std::collections::BTreeSet::new());
-    for round in 0..if long() { 30 } else { 3 } {
+    let mut random = SeededRandom::new(seed("the vault is killed while it counts"));
+    for round in 0..rounds(3, 30) as usize {
         std::thread::scope(|scope| {
             let (world, order, pseudonyms, opened) = (&world, &order, &pseudonyms, &opened);
             for thread in 0..4 {
@@ -288,7 +308,7 @@ fn the_vault_is_killed_while_it_counts() {
                     }
                 });
             }
-            std::thread::sleep(moment(150));
+            std::thread::sleep(moment(&mut random, 150));
             // SAFETY: the child was not waited for yet, so the id is still its own.
             unsafe { libc::kill(world.vault_pid() as libc::pid_t, libc::SIGKILL) };
         });

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
 use cloison::client::{Client, ClientError, JSON};
 use cloison::code::Code;
@@ -176,6 +177,18 @@ pub fn send(
     ))
 }
 
+/// Asks until the server no longer says "not now", for a minute: a busy machine stalls for seconds.
+pub fn patiently<T>(mut ask: impl FnMut() -> T, is_not_now: impl Fn(&T) -> bool) -> T {
+    let since = Instant::now();
+    loop {
+        let answer = ask();
+        if !is_not_now(&answer) || since.elapsed() > Duration::from_secs(60) {
+            return answer;
+        }
+        std::thread::sleep(Duration::from_millis(200));
+    }
+}
+
 /// Everything acknowledged in the present epoch is repeated with the same pseudonym, and `sample`
 /// of each sector and epoch (evenly spread) open to the right person.
 pub fn check(world: &World, acknowledged: &Acknowledged, sample: usize) {
@@ -185,7 +198,10 @@ pub fn check(world: &World, acknowledged: &Acknowledged, sample: usize) {
         let (persons, pseudonyms): (Vec<u32>, Vec<&String>) =
             known.iter().map(|(p, t)| (*p, t)).unzip();
         for (persons, pseudonyms) in persons.chunks(20_000).zip(pseudonyms.chunks(20_000)) {
-            let (now, again) = send(&client, way, persons).unwrap();
+            let ask = || send(&client, way, persons);
+            let busy = |error: &ClientError| error.retry_after().is_some();
+            let answered = patiently(ask, |answer| answer.as_ref().is_err_and(busy));
+            let (now, again) = answered.unwrap();
             assert!(now >= *epoch, "an acknowledged epoch is not lost");
             assert!(
                 now > *epoch || again.iter().eq(pseudonyms.iter().copied()),
@@ -197,7 +213,8 @@ pub fn check(world: &World, acknowledged: &Acknowledged, sample: usize) {
         for chosen in chosen.chunks(5_000) {
             let texts: Vec<String> = chosen.iter().map(|(_, text)| (*text).clone()).collect();
             let order = world.sign(&world.order(way.1, &texts), QUORUM);
-            let opened = world.reidentify(&order, way.1, &texts).ok();
+            let ask = || world.reidentify(&order, way.1, &texts);
+            let opened = patiently(ask, |reply| reply.status == 503).ok();
             for (item, (person, _)) in opened["items"].as_array().unwrap().iter().zip(chosen) {
                 assert_eq!(
                     item["value"],

@@ -7,13 +7,10 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use cloison::order::act::ActKind;
-use cloison::order::{LegalBasis, OrderPayload, PseudonymScope};
-
 use super::crash_state::{Disk, Loss};
+use super::deeds::Deeds;
 use super::load::{Acknowledged, Load, Plan, check};
-use super::people;
-use super::world::{card, copy, long};
+use super::world::{card, copy, rounds};
 use crate::common::seeded::{SeededRandom, seed};
 use crate::common::shim::shim;
 use crate::common::witness::WitnessPlace;
@@ -66,7 +63,7 @@ impl Machine {
         let text = |path: &PathBuf| path.display().to_string();
         world.env = vec![
             ("LD_PRELOAD".into(), text(&shim("powerloss"))),
-            ("POWERLOSS_ROOT".into(), text(&root)),
+            ("SHIM_ROOT".into(), text(&root)),
             ("POWERLOSS_LOG".into(), text(&self.log)),
         ];
         if lies {
@@ -120,71 +117,6 @@ fn world() -> World {
     .unwrap();
     world.replace("vault.toml", "secrets/vault/sector", "data/vault.sector");
     world
-}
-
-/// What was done upon orders and answered.
-#[derive(Default)]
-struct Deeds {
-    /// Orders for one pseudonym, with the one that was opened, and another.
-    used: Vec<(OrderPayload, String, [String; 2])>,
-    revoked: Vec<(OrderPayload, String, String)>,
-}
-
-impl Deeds {
-    /// Orders are used up and revoked until the vault or the node is gone.
-    fn go_on(world: &World, pseudonyms: &[String], deeds: &Mutex<Self>) {
-        let client = |name: &str| world.client(name);
-        let (officer, operator) = (client("officer"), client("operator"));
-        for (n, pair) in pseudonyms.chunks_exact(2).cycle().enumerate() {
-            let [first, second] = [pair[0].clone(), pair[1].clone()];
-            let mut order = world.order("health", pair);
-            order.scope = PseudonymScope::AtMost(1);
-            order.basis = LegalBasis::Statutory {
-                article: "Loi 43-05, art. 19".to_owned(),
-            };
-            let signed = world.sign(&order, QUORUM);
-            let asked = std::slice::from_ref(&first);
-            let body = serde_json::json!({
-                "order": signed, "request": world.request(&signed, "health", asked), "sector": "health", "pseudonyms": asked,
-            });
-            let Ok(answer) = officer.post_json::<serde_json::Value>("/v1/reidentifications", &body)
-            else {
-                return;
-            };
-            assert!(answer["items"][0]["value"].is_string(), "{answer}");
-            if n % 2 == 0 {
-                let used = (order, signed, [first, second]);
-                deeds.lock().unwrap().used.push(used);
-                continue;
-            }
-            let act = people::act(world, &order, ActKind::Revoke, &["judge-1"]);
-            let body = serde_json::json!({"act": act});
-            if operator
-                .post_json::<serde_json::Value>("/v1/acts", &body)
-                .is_err()
-            {
-                return;
-            }
-            let mut deeds = deeds.lock().unwrap();
-            deeds.revoked.push((order, signed, first));
-        }
-    }
-
-    /// A limit that was used up is used up; what was revoked is revoked.
-    fn check(&self, world: &World) {
-        for (order, signed, [first, second]) in &self.used {
-            let both = [first.clone(), second.clone()];
-            let answer = world.reidentify(signed, "health", &both).ok();
-            let codes = people::codes(&answer);
-            let wanted = [None, Some("limit-reached".to_owned())];
-            assert_eq!(codes, wanted, "order {}: {answer}", order.id);
-        }
-        for (order, signed, first) in &self.revoked {
-            let asked = std::slice::from_ref(first);
-            let refused = world.reidentify(signed, "health", asked);
-            assert_eq!(refused.code(), "order-revoked", "order {}", order.id);
-        }
-    }
 }
 
 /// What a life of vault and node is tried for.
@@ -362,7 +294,8 @@ fn a_power_loss_loses_nothing_that_was_acknowledged() {
     let mut random = SeededRandom::new(seed("power loss"));
     let mut trial = Trial::new();
     let mut acknowledged = Acknowledged::default();
-    let rounds = if long() { 200 } else { 3 };
+    let mut deeds = Deeds::default();
+    let rounds = rounds(3, 200);
     for round in 0..rounds {
         let cosigned = trial.live(&mut random, round);
         let luck = random.number();
@@ -373,13 +306,18 @@ fn a_power_loss_loses_nothing_that_was_acknowledged() {
             "a witness never forgets what it cosigned"
         );
         trial.start(false);
-        let round = std::mem::take(&mut *trial.acknowledged.lock().unwrap());
-        check(&trial.world, &round, usize::MAX);
-        acknowledged.absorb(round);
-        trial.deeds.lock().unwrap().check(&trial.world);
+        let latest = std::mem::take(&mut *trial.acknowledged.lock().unwrap());
+        check(&trial.world, &latest, usize::MAX);
+        acknowledged.absorb(latest);
+        let latest = std::mem::take(&mut *trial.deeds.lock().unwrap());
+        latest.check(&trial.world);
+        deeds.absorb(latest);
+        if round % 20 == 19 {
+            deeds.check(&trial.world);
+        }
     }
     check(&trial.world, &acknowledged, usize::MAX);
-    let deeds = std::mem::take(&mut *trial.deeds.lock().unwrap());
+    deeds.check(&trial.world);
     eprintln!(
         "{rounds} power losses; acknowledged: {} identifiers in {} requests, {} orders used up, {} revoked; lost: 0",
         acknowledged.items,

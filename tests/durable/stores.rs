@@ -13,14 +13,10 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use cloison::access;
-use cloison::jws;
-use cloison::order::book::Book;
-use cloison::order::{self, LegalBasis, OrderPayload, PseudonymScope, RequestPayload};
 use cloison::pseudonym::{Pseudonym, TextWriter};
 use cloison::register::{SpkiDigest, TextForm};
+use cloison::reidentify::ReleasedItem;
 use cloison::reidentify::release::release;
-use cloison::reidentify::{ReidentifyRequest, ReleaseRequest, ReleasedItem};
-use cloison::statement::Statement as _;
 use cloison::store::Store;
 use cloison::tokenize;
 use cloison::vault::Vault;
@@ -28,8 +24,8 @@ use data_encoding::HEXLOWER;
 use ed25519_dalek::SigningKey;
 
 use super::export::{ReaderKeys, export, results};
-use super::format::{self, fixed_register, now, person};
-use super::world::id;
+use super::fixed_vault::{self, fixed_register, node_permit, question};
+use super::format;
 
 /// A mapping of an archive.
 struct KnownMapping {
@@ -80,48 +76,10 @@ fn tokenize_all(vault: &Vault, cards: &[String]) -> Vec<String> {
 
 /// Asks the vault for mappings, under an order for these pseudonyms: whether it has each.
 fn released(vault: &Vault, texts: Vec<String>) -> Vec<bool> {
-    let listed = [("health".to_owned(), texts.clone())].into();
-    let payload = OrderPayload {
-        aud: id("format"),
-        id: cloison::clock::random_uuid(),
-        authority: id("court"),
-        basis: LegalBasis::Judicial,
-        case: "RABAT/2026/2".into(),
-        purpose: id("investigation"),
-        sectors: vec!["health".into()],
-        scope: PseudonymScope::Listed(listed),
-        not_before: now(),
-        not_after: now() + jiff::SignedDuration::from_hours(1),
-        officers: vec![id("driss")],
-        inform_after: None,
-    };
-    let order = ["amina", "chadia"]
-        .iter()
-        .fold(payload.draft().unwrap(), |text, approver| {
-            jws::add_signature(&text, OrderPayload::TYP, approver, &person(approver)).unwrap()
-        });
-    let request = RequestPayload {
-        aud: id("format"),
-        order: order::digest_of(&order).unwrap(),
-        request: cloison::clock::random_uuid(),
-        sector: "health".to_owned(),
-        list: order::list_digest(&texts).unwrap(),
-        time: now(),
-    };
-    let question = ReleaseRequest {
-        register: HEXLOWER.encode(&vault.register().digest),
-        acts: Book::from(vault).digest(&id("court")).unwrap(),
-        asked: ReidentifyRequest {
-            order,
-            request: order::sign_request(request, &id("driss"), &person("driss")).unwrap(),
-            sector: "health".into(),
-            pseudonyms: texts,
-            to: None,
-        },
-    };
-    let node = vault.register().authorities[&id("court")].node;
-    let node = access::node(vault.register(), node).unwrap();
-    let released = release(vault, &node, &question).unwrap_or_else(|refusal| panic!("{refusal}"));
+    let ids = [(); 2].map(|()| cloison::clock::random_uuid());
+    let question = question(vault, ids, "RABAT/2026/2", texts);
+    let released = release(vault, &node_permit(vault), &question);
+    let released = released.unwrap_or_else(|refusal| panic!("{refusal}"));
     let items = released.items.iter();
     items
         .map(|item| matches!(item, ReleasedItem::Mapping { .. }))
@@ -166,7 +124,7 @@ fn opens_and_answers_alike(format: u32) {
     check_export(folder.path(), &known, "before.jsonl");
     assert!(Store::upgrade_copies(&store).is_empty());
 
-    let vault = format::open(&store, 2, fixed_register(8));
+    let vault = fixed_vault::open(&store, 2, fixed_register(8));
     let stored = vault.index().len();
     let current: Vec<_> = known.iter().filter(|known| known.epoch == 2).collect();
     let cards: Vec<_> = current.iter().map(|known| known.value.clone()).collect();
@@ -218,7 +176,7 @@ fn write_archive(format: u32) {
         let text = writer.text(&Pseudonym::from_bytes(pseudonym));
         writeln!(known, "1 {card} {text}").unwrap();
     }
-    let vault = format::open(&store, 2, fixed_register(7));
+    let vault = fixed_vault::open(&store, 2, fixed_register(7));
     for cards in [1..21u32, 21..22, 22..41] {
         let cards: Vec<_> = cards.map(|n| format!("CD{n:04}")).collect();
         for (card, text) in cards.iter().zip(tokenize_all(&vault, &cards)) {

@@ -602,6 +602,7 @@ pub fn release_of(vault: &Vault, asked: &ReidentifyRequest) -> Result<Release, R
         &ReleaseRequest {
             register: digest,
             acts,
+            held: None,
             asked: asked.clone(),
         },
     )
@@ -683,6 +684,14 @@ pub fn copy(from: &Path, to: &Path) {
 /// Whether the longer form was asked for.
 pub fn long() -> bool {
     std::env::var_os("CLOISON_TEST_LONG").is_some_and(|value| value == "1")
+}
+
+/// How often something is repeated: in the short form, in the longer one, or as often as
+/// `CLOISON_TEST_ROUNDS` says.
+pub fn rounds(short: u32, longer: u32) -> u32 {
+    let told = std::env::var("CLOISON_TEST_ROUNDS").ok();
+    let told = told.map(|text| text.parse().expect("CLOISON_TEST_ROUNDS is a number"));
+    told.unwrap_or(if long() { longer } else { short })
 }
 
 /// Person number `n`: a card number.

@@ -7,6 +7,8 @@
 //! mutations of these. A new parser takes a function and a line of [`PARSERS`] here, a target, and
 //! a folder of the corpus; the test says which of them is missing.
 
+mod recovery;
+
 use std::path::Path;
 use std::sync::LazyLock;
 
@@ -41,6 +43,7 @@ use cloison::statement::{Statement, UnverifiedStatement};
 use cloison::store::{
     ChunkKey, CopiesRow, CopyRow, MigrationRow, NameField, OrderKey, RowField, Shard, TagPlace,
 };
+use cloison::suspension::SuspensionPayload;
 use cloison::tlog::checkpoint::Checkpoint;
 use cloison::tlog::note::{MAX_NOTE, SignatureKind, SignedNote, Verifier};
 use cloison::tlog::path::LogResource;
@@ -56,12 +59,15 @@ use jiff::Timestamp;
 use rustls::pki_types::CertificateDer;
 use uuid::Uuid;
 
+pub use recovery::{answers, entry, joining, journal, manifest, progress, side_record, table};
+
 /// What holds whatever bytes a parser is given; it panics where it does not.
 pub type Property = fn(&[u8]);
 
 /// Every parser by the name of its target and of its folder of the corpus.
 pub const PARSERS: &[(&str, Property)] = &[
     ("act", act),
+    ("answers", answers),
     ("bundle", bundle),
     ("certificate", certificate),
     ("checkpoint", checkpoint),
@@ -71,17 +77,22 @@ pub const PARSERS: &[(&str, Property)] = &[
     ("cosignature", cosignature),
     ("decision", decision),
     ("destruction", destruction),
+    ("entry", entry),
     ("erasure", erasure),
     ("identifier", identifier),
+    ("joining", joining),
+    ("journal", journal),
     ("json", json),
     ("json_batch", json_batch),
     ("jws", jws),
     ("lines", lines),
+    ("manifest", manifest),
     ("mapping", mapping),
     ("node_config", node_config),
     ("note", note),
     ("order", order),
     ("pairs", pairs),
+    ("progress", progress),
     ("proof_file", proof_file),
     ("pseudonym", pseudonym),
     ("register", register),
@@ -90,6 +101,9 @@ pub const PARSERS: &[(&str, Property)] = &[
     ("rows", rows),
     ("segment", segment),
     ("shares", shares),
+    ("side_record", side_record),
+    ("suspension", suspension),
+    ("table", table),
     ("text_batch", text_batch),
     ("tile", tile),
     ("vault_config", vault_config),
@@ -232,6 +246,8 @@ pub fn jws(bytes: &[u8]) {
         ErasureRequest::TYP,
         DestructionPayload::TYP,
         ReportStatement::TYP,
+        SuspensionPayload::TYP,
+        cloison::backup::manifest::TYP,
     ] {
         let Ok(read) = jws::parse(text, typ) else {
             continue;
@@ -316,6 +332,11 @@ pub fn erasure(bytes: &[u8]) {
 /// Statements that something is to be destroyed.
 pub fn destruction(bytes: &[u8]) {
     statement::<DestructionPayload>(bytes);
+}
+
+/// Statements that shut a register entry out, or let it in again.
+pub fn suspension(bytes: &[u8]) {
+    statement::<SuspensionPayload>(bytes);
 }
 
 // --- register and configurations --------------------------------------------------------------------------------------

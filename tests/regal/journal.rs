@@ -117,7 +117,7 @@ pub fn state(path: &Path) -> Rows {
     rows
 }
 
-fn cipher(world: &World, folder: &str) -> JournalCipher {
+pub fn cipher(world: &World, folder: &str) -> JournalCipher {
     let at = Deposit::file(world.path(folder));
     JournalCipher::new(&read_journal(&Keyring::default(), &at).unwrap())
 }

@@ -10,6 +10,7 @@ mod attacks;
 mod believed;
 mod copies;
 mod delivery;
+mod followers;
 mod join;
 mod journal;
 mod kill;

@@ -15,7 +15,7 @@ use super::journal::{Rows, live, state};
 use super::people::{act, to_vault};
 
 /// Gives both sides a repository; the node's server takes its backups by itself.
-fn back_up(world: &mut World) {
+pub fn back_up(world: &mut World) {
     world.stop();
     for (config, folder, every) in [
         ("vault.toml", "vault-backup", ""),
@@ -29,7 +29,7 @@ fn back_up(world: &mut World) {
     world.start(Side::Node, &[]);
 }
 
-fn take_backups(world: &World) {
+pub fn take_backups(world: &World) {
     let usual = ["backup", "create", "--client", "clients/operator.toml"];
     let done = world.cloison(&usual);
     assert!(done.status.success(), "{}", words(&done));

@@ -3,7 +3,6 @@
 
 use std::sync::Arc;
 use std::thread::JoinHandle;
-use std::time::Instant;
 
 use jiff::Timestamp;
 use jiff::civil::date;
@@ -141,8 +140,7 @@ impl Appender {
     pub fn durable(&self) {
         let head = self.head;
         let mut state = self.log.state();
-        state.durable = Some(head);
-        state.behind.get_or_insert_with(Instant::now);
+        state.note_durable(head);
         match state.heads.last_mut() {
             Some(last) if last.shard == head.shard => *last = head,
             _ if head.size > 0 => state.heads.push(head),

@@ -1,13 +1,11 @@
 //! The thread that signs checkpoints over durable entries. A checkpoint is in the second place, with
-//! all that it covers, before it is published.
+//! all that it covers, before it is offered to followers or published.
 
-use std::sync::{Arc, PoisonError};
+use std::sync::PoisonError;
 use std::time::{Duration, Instant};
 
-use super::{Log, PublishedCheckpoint, place_source};
-use crate::audit::origin;
+use super::{Log, place_source};
 use crate::store::TreeRow;
-use crate::tlog::checkpoint::Checkpoint;
 use crate::tlog::checkpoint_file::CheckpointFileError;
 
 /// How often a checkpoint is signed while there are new entries.
@@ -50,18 +48,14 @@ impl Log {
     fn publish(&self, tree: TreeRow) -> Result<(), CheckpointFileError> {
         // Signing the same head again would only lose its cosignatures.
         if self
-            .published(tree.shard)
-            .is_some_and(|published| published.checkpoint.size >= tree.size)
+            .state()
+            .offered
+            .get(&tree.shard)
+            .is_some_and(|offered| offered.checkpoint.size >= tree.size)
         {
             return Ok(());
         }
-        let origin = origin::origin(&self.owner, tree.shard);
-        let checkpoint = Checkpoint {
-            origin,
-            size: tree.size,
-            root: tree.root,
-        };
-        let note = checkpoint.sign(&self.key);
+        let signed = self.sign(tree);
         let _publishing = self
             .publishing
             .lock()
@@ -71,24 +65,9 @@ impl Log {
                 self.state().second.clone(),
                 place_source(&self.store, &self.owner),
             );
-            second.publish(source, &tree, (old.as_deref(), note.as_bytes()))?;
+            second.publish(source, &tree, (old.as_deref(), signed.note.as_bytes()))?;
         }
-        let published = Arc::new(PublishedCheckpoint {
-            checkpoint,
-            tree,
-            note,
-        });
-        let mut state = self.state();
-        state.second = Some(published.note.clone().into_bytes());
-        state.trouble = None;
-        if state.durable.is_none_or(|durable| durable == tree) {
-            state.behind = None;
-        } else {
-            state.behind = Some(Instant::now());
-        }
-        state.unstored.insert(tree.shard, published.clone());
-        state.published.insert(tree.shard, published);
-        self.news.notify_all();
+        self.put_offer(signed);
         Ok(())
     }
 

@@ -175,6 +175,7 @@ impl ResumePlace {
         }));
         let parts = LogParts {
             second: named.log.second.clone().map(JournalPlace::new),
+            places: named.log.places.clone(),
             onlookers,
             resume: known,
             ..LogParts::new(key)
@@ -195,7 +196,7 @@ impl ResumePlace {
         let journal = read_journal(&self.named.keyring, &self.named.journal).map_err(failed)?;
         let seals = WriterSeals {
             chunks: None,
-            journal: JournalCipher::new(&journal),
+            journal: Arc::new(JournalCipher::new(&journal)),
         };
         let store = log.store().clone();
         Committer::start(store, appender, index, seals, small, clock, poisoned).map_err(failed)
@@ -303,7 +304,7 @@ fn go_on_without_second(args: &AuditResumeArgs, place: &ResumePlace) -> Result<(
     let receipt = writer
         .record(SystemClock.now(), event, vec![], vec![])
         .map_err(failed)?;
-    let published = log.covering(&receipt, PATIENCE);
+    let published = log.signed(&receipt, PATIENCE);
     let published =
         published.ok_or_else(|| failed(trouble(&log, "the entry was not published in time")))?;
     drop(writer);

@@ -1,6 +1,8 @@
 //! The secrets that a restore needs beside the storage secrets: what opens side records, and what
 //! makes tags and tombstones.
 
+use std::sync::Arc;
+
 use crate::cli::backup::SideConfig;
 use crate::keys::file::{FileError, SecretKind};
 use crate::keys::sector_secrets::read_journal;
@@ -10,7 +12,7 @@ use crate::terminal::CommandError;
 
 /// Those secrets, as keys.
 pub(super) struct RestoreSecrets {
-    pub(super) journal: JournalCipher,
+    pub(super) journal: Arc<JournalCipher>,
     pub(super) audit: AuditKey,
 }
 
@@ -31,7 +33,7 @@ impl RestoreSecrets {
         let read = || -> Result<Self, FileError> {
             let audit = AuditSecret(keyring.read(audit, SecretKind::Audit)?);
             Ok(Self {
-                journal: JournalCipher::new(&read_journal(&keyring, journal)?),
+                journal: Arc::new(JournalCipher::new(&read_journal(&keyring, journal)?)),
                 audit: AuditKey::new(&audit),
             })
         };

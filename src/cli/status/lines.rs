@@ -133,6 +133,25 @@ fn log(log: &LogStatus, now: &str) -> StatusFact {
     if !cosigned.is_empty() {
         says += &format!("; cosigned by {}", cosigned.join(", "));
     }
+    let held: Vec<String> = log
+        .places
+        .iter()
+        .map(|place| {
+            let entries = place.entries.map_or("nothing yet".to_owned(), |entries| {
+                format!("{} entries", HumanCount(entries))
+            });
+            let counts = if place.counts { "" } else { ", does not count" };
+            match place.behind_seconds {
+                Some(behind @ 2..) => {
+                    format!("{} ({entries}, {behind} s behind{counts})", place.name)
+                }
+                _ => format!("{} ({entries}{counts})", place.name),
+            }
+        })
+        .collect();
+    if !held.is_empty() {
+        says += &format!("; held by {}", held.join(", "));
+    }
     let nobody = log.cosigners.iter().all(|cosigner| cosigner.last.is_none());
     if nobody {
         StatusFact::warning("log", says)

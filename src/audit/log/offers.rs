@@ -1,0 +1,213 @@
+//! What the log offers to followers: entries and side records that they lack, sealed, up to a
+//! checkpoint.
+
+use std::sync::{Arc, PoisonError};
+use std::time::{Duration, Instant};
+
+use tokio::sync::watch;
+
+use super::{Log, PublishedCheckpoint};
+use crate::audit::origin::{origin, owner_and_shard};
+use crate::audit::shard_reader::ShardReader;
+use crate::journal::offer::JournalOffer;
+use crate::journal::place::{first_needed, records};
+use crate::seal::journal::{JournalCipher, NamingEntry};
+use crate::store::{Shard, StoreError, TreeRow};
+use crate::tlog::checkpoint::Checkpoint;
+use crate::tlog::tree::leaf_hash;
+
+/// Entries that are read at once.
+const STEP: u64 = 64;
+
+/// What wakes those who wait for an offer.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct OfferNews {
+    /// How many checkpoints were offered so far.
+    pub offers: u64,
+    /// Whether nobody waits any more, because the process ends.
+    pub has_ended: bool,
+}
+
+impl Log {
+    /// What a follower lacks that holds the log up to `held` (a checkpoint that this log contains, or
+    /// lost at a restore that it owns up to; `None`: nothing). `None` if it lacks nothing.
+    ///
+    /// # Errors
+    /// [`StoreError`]
+    pub fn offer(
+        &self,
+        cipher: &JournalCipher,
+        held: Option<&Checkpoint>,
+    ) -> Result<Option<JournalOffer>, StoreError> {
+        let last = self
+            .state()
+            .offered
+            .last_key_value()
+            .map(|(_, o)| o.clone());
+        match last {
+            Some(last) => self.offer_until(cipher, held, &last),
+            None => Ok(None),
+        }
+    }
+
+    /// A checkpoint over all that is durable, and what a follower lacks of it that holds the log up
+    /// to `held`. It is in no place yet: whoever gets it gets all that it covers. `None` if the
+    /// follower lacks more than one offer takes.
+    ///
+    /// # Errors
+    /// [`StoreError`]
+    pub fn durable_tail(
+        &self,
+        cipher: &JournalCipher,
+        held: &Checkpoint,
+    ) -> Result<Option<(PublishedCheckpoint, JournalOffer)>, StoreError> {
+        let Some(head) = self.state().durable else {
+            return Ok(None);
+        };
+        let signed = self.sign(head);
+        let offer = self.offer_until(cipher, Some(held), &signed)?;
+        let whole = offer.filter(|offer| offer.note() == signed.note);
+        Ok(whole.map(|offer| (signed, offer)))
+    }
+
+    /// Wakes those who wait for an offer.
+    pub fn offer_news(&self) -> watch::Receiver<OfferNews> {
+        self.offers.subscribe()
+    }
+
+    /// Waits until something is offered beyond `held`, or the process ends.
+    pub fn wait_for_offer(&self, held: Option<&Checkpoint>, patience: Duration) {
+        let end = Instant::now() + patience;
+        let held = held.and_then(|held| Some((owner_and_shard(&held.origin)?.1, held.size)));
+        let mut state = self.state();
+        while !self.offers.borrow().has_ended {
+            let last = state.offered.last_key_value();
+            let is_new =
+                last.is_some_and(|(shard, last)| held < Some((*shard, last.checkpoint.size)));
+            let left = end.checked_duration_since(Instant::now());
+            let Some(left) = left.filter(|_| !is_new) else {
+                return;
+            };
+            state = self
+                .news
+                .wait_timeout(state, left)
+                .unwrap_or_else(PoisonError::into_inner)
+                .0;
+        }
+    }
+
+    /// Ends all waiting for offers, because the process ends.
+    pub fn end_offers(&self) {
+        self.offers.send_modify(|news| news.has_ended = true);
+        let _state = self.state();
+        self.news.notify_all();
+    }
+
+    /// Signs a checkpoint over a tree.
+    pub(super) fn sign(&self, tree: TreeRow) -> PublishedCheckpoint {
+        let checkpoint = Checkpoint {
+            origin: origin(&self.owner, tree.shard),
+            size: tree.size,
+            root: tree.root,
+        };
+        let note = checkpoint.sign(&self.key);
+        PublishedCheckpoint {
+            checkpoint,
+            tree,
+            note,
+        }
+    }
+
+    fn offer_until(
+        &self,
+        cipher: &JournalCipher,
+        held: Option<&Checkpoint>,
+        last: &PublishedCheckpoint,
+    ) -> Result<Option<JournalOffer>, StoreError> {
+        let mut rows = self.store.trees()?;
+        rows.retain(|row| row.shard <= last.tree.shard && row.size > 0);
+        if let Some(row) = rows.last_mut() {
+            *row = last.tree;
+        }
+        let start = match held {
+            None => self.beginning(&rows)?,
+            Some(held) => continuation(&rows, held),
+        };
+        let Some((row, offer)) = start else {
+            return Ok(None);
+        };
+        let offer = self.filled(cipher, row, offer)?.keeping(self.kept(&rows)?);
+        let signed = if offer.end() == last.tree.size && row.shard == last.tree.shard {
+            last.note.clone()
+        } else {
+            let (store, size) = (&self.store, offer.end());
+            let root = ShardReader::new(store, row, size).tree()?.root();
+            self.sign(TreeRow { size, root, ..*row }).note
+        };
+        Ok(Some(offer.under(signed)))
+    }
+
+    /// The first entry that a kept backup needs.
+    fn kept(&self, rows: &[TreeRow]) -> Result<(Shard, u64), StoreError> {
+        let first = first_needed(&self.store)?;
+        let row = rows.iter().find(|row| first < row.first + row.size);
+        let of = |row: &TreeRow| (row.shard, first.saturating_sub(row.first));
+        let last = rows.last().map(|row| (row.shard, row.size));
+        Ok(row.map(of).or(last).unwrap_or((Shard::of(0), 0)))
+    }
+
+    /// What a follower begins with that holds nothing: the first entry that a place must hold.
+    fn beginning<'r>(
+        &self,
+        rows: &'r [TreeRow],
+    ) -> Result<Option<(&'r TreeRow, JournalOffer)>, StoreError> {
+        let first = first_needed(&self.store)?;
+        let holds = |row: &&TreeRow| first < row.first + row.size;
+        let Some(row) = rows.iter().find(holds).or(rows.last()) else {
+            return Ok(None);
+        };
+        let index = first.saturating_sub(row.first).min(row.size);
+        let before = ShardReader::new(&self.store, row, index).tree()?;
+        Ok(Some((row, JournalOffer::beginning(before))))
+    }
+
+    /// Adds the entries of a shard behind those that an offer has, as many as it takes.
+    fn filled(
+        &self,
+        cipher: &JournalCipher,
+        row: &TreeRow,
+        mut offer: JournalOffer,
+    ) -> Result<JournalOffer, StoreError> {
+        let origin: Arc<str> = origin(&self.owner, row.shard).into();
+        while offer.end() < row.size && !offer.is_full() {
+            let (from, until) = (offer.end(), (offer.end() + STEP).min(row.size));
+            let records = records(&self.store, row.first + from, row.first + until)?;
+            let mut records = records.into_iter().peekable();
+            let reader = ShardReader::new(&self.store, row, until);
+            reader.each::<StoreError>(from, until - from, |index, entry| {
+                let record = records.next_if(|(of, _)| *of == row.first + index);
+                if !offer.is_full() {
+                    let origin = &*origin;
+                    let sealed = cipher.seal_entry(NamingEntry { origin, index }, entry);
+                    let record = record.unwrap_or_default().1;
+                    offer.push(leaf_hash(entry), &sealed, &record);
+                }
+                Ok(())
+            })?;
+        }
+        Ok(offer)
+    }
+}
+
+/// What comes behind a checkpoint: the rest of its shard, or the next shard.
+fn continuation<'r>(rows: &'r [TreeRow], held: &Checkpoint) -> Option<(&'r TreeRow, JournalOffer)> {
+    let (_, shard) = owner_and_shard(&held.origin)?;
+    let rest = rows
+        .iter()
+        .find(|row| row.shard == shard && row.size > held.size);
+    if let Some(row) = rest {
+        return Some((row, JournalOffer::after(held.size)));
+    }
+    let next = rows.iter().find(|row| row.shard > shard)?;
+    Some((next, JournalOffer::after(0)))
+}

@@ -1,0 +1,39 @@
+//! The client of a follower, and of a log that is brought to one.
+
+use super::{Client, ClientError};
+use crate::journal::offer::{JournalHeld, JournalOffer};
+
+impl Client {
+    /// Says what is held of the server's log, and gets what comes next; waits up to so many seconds
+    /// for it. `None` if nothing came.
+    ///
+    /// # Errors
+    /// All but [`ClientError::Setup`].
+    pub fn fetch_offer(
+        &self,
+        held: &JournalHeld,
+        wait: u64,
+    ) -> Result<Option<JournalOffer>, ClientError> {
+        let path = format!("/v1/journal?wait={wait}");
+        let mut reply = Vec::new();
+        let text = "text/plain; charset=utf-8";
+        self.post(&path, text, held.text().as_bytes(), &mut reply)?;
+        if reply.is_empty() {
+            return Ok(None);
+        }
+        let offer = JournalOffer::parse(&reply);
+        offer.map(Some).map_err(|_| self.senseless(200))
+    }
+
+    /// Brings an offer of one's own log, or nothing; what the server holds of it comes back.
+    ///
+    /// # Errors
+    /// All but [`ClientError::Setup`].
+    pub fn bring_offer(&self, offer: Option<&JournalOffer>) -> Result<JournalHeld, ClientError> {
+        let body = offer.map(JournalOffer::to_bytes).unwrap_or_default();
+        let (path, bytes) = ("/v1/journal/offers", "application/octet-stream");
+        let mut reply = Vec::new();
+        self.post(path, bytes, &body, &mut reply)?;
+        JournalHeld::parse(&reply).map_err(|_| self.senseless(200))
+    }
+}

@@ -1,0 +1,127 @@
+//! Followers of this side's log, and the other sides' logs that this side follows.
+//!
+//! A follower says what it holds, and gets what comes next. What it says counts by its cosignature,
+//! whoever brings it.
+
+use super::Entity;
+use crate::audit::AuditReceipt;
+use crate::audit::log::{FollowerIdentity, KnownFollower, PublishedCheckpoint};
+use crate::audit::origin::cosigner_name;
+use crate::audit::seen::SeenCheckpoint;
+use crate::code::Code;
+use crate::journal::offer::{JournalHeld, JournalOffer};
+use crate::refusal::{Refusal, fault};
+use crate::tlog::checkpoint::Checkpoint;
+use crate::tlog::note::{SignatureKind, SignedNote, Verifier};
+
+/// The context of an internal error in the log.
+const FAILED: &str = "the log cannot be offered";
+
+impl Entity {
+    /// Notes what a follower holds, as `by` (a name for messages) brings it. Returns the checkpoint;
+    /// `None` if it holds nothing yet.
+    ///
+    /// # Errors
+    /// [`Code::MalformedBody`]: it is not what a follower says, no checkpoint of this log, or a
+    /// cosignature in it is forged. [`Code::Internal`].
+    pub fn take_held(&self, by: &str, held: &[u8]) -> Result<Option<Checkpoint>, Refusal> {
+        let malformed = |why: String| Refusal::new(Code::MalformedBody, why);
+        let held = JournalHeld::parse(held).map_err(|error| malformed(error.to_string()))?;
+        let Some(text) = held.note else {
+            return Ok(None);
+        };
+        let key = self.log().key();
+        let (checkpoint, note) = Checkpoint::open(text.as_bytes(), &key)
+            .map_err(|error| malformed(error.to_string()))?;
+        let contained = self.log().contained(&checkpoint).map_err(fault(FAILED))?;
+        let Some(contained) = contained else {
+            self.show_unknown(by, &text);
+            return Ok(Some(checkpoint));
+        };
+        for follower in self.log().followers() {
+            if self.has_cosigned(follower, &note)? {
+                self.log().note_held(&follower.name, contained.clone());
+            }
+        }
+        Ok(Some(checkpoint))
+    }
+
+    /// A checkpoint that this log signed and does not contain: the store was rolled back, unless the
+    /// log owns up to the loss.
+    fn show_unknown(&self, by: &str, note: &str) {
+        let seen = SeenCheckpoint {
+            by: by.to_owned(),
+            note: note.as_bytes().to_vec(),
+        };
+        if let Some(cosigners) = self.cosigners() {
+            cosigners.shown(self.log(), &seen);
+        }
+    }
+
+    /// What a follower lacks that holds the log up to `held`; `None` if nothing.
+    ///
+    /// # Errors
+    /// [`Code::Internal`].
+    pub fn offer(&self, held: Option<&Checkpoint>) -> Result<Option<JournalOffer>, Refusal> {
+        let offer = self.log().offer(self.journal(), held);
+        offer.map_err(fault(FAILED))
+    }
+
+    /// A checkpoint over an entry, and all that it covers and the other side `peer` lacks, which
+    /// says in `held` up to where it holds the log. `None` if it lacks more than an offer takes, or
+    /// its word does not count: it is not cosigned by the key that the register states.
+    ///
+    /// # Errors
+    /// [`Code::MalformedBody`], as [`Entity::take_held`]; [`Code::Internal`].
+    pub(crate) fn tail(
+        &self,
+        peer: &str,
+        held: &str,
+        receipt: &AuditReceipt,
+    ) -> Result<Option<(PublishedCheckpoint, JournalOffer)>, Refusal> {
+        let Some(checkpoint) = self.take_held(peer, held.as_bytes())? else {
+            return Ok(None);
+        };
+        let peer = KnownFollower {
+            name: peer.to_owned(),
+            key: FollowerIdentity::Peer(peer.to_owned()),
+        };
+        let text = JournalHeld::parse(held.as_bytes()).ok();
+        let text = text.and_then(|held| held.note).unwrap_or_default();
+        let note = SignedNote::parse(text.as_bytes()).map_err(fault(FAILED))?;
+        if !self.has_cosigned(&peer, &note)? {
+            return Ok(None);
+        }
+        let tail = self.log().durable_tail(self.journal(), &checkpoint);
+        let tail = tail.map_err(fault(FAILED))?;
+        Ok(tail.filter(|(signed, _)| signed.covers(receipt)))
+    }
+
+    /// Whether a follower has cosigned a note.
+    fn has_cosigned(
+        &self,
+        follower: &KnownFollower,
+        note: &SignedNote<'_>,
+    ) -> Result<bool, Refusal> {
+        let Some(verifier) = self.verifier_of(follower) else {
+            return Ok(false);
+        };
+        let time = note.time_of(&verifier);
+        let time = time.map_err(|error| Refusal::new(Code::MalformedBody, error.to_string()))?;
+        Ok(time.is_some())
+    }
+
+    fn verifier_of(&self, follower: &KnownFollower) -> Option<Verifier> {
+        let (name, key) = match &follower.key {
+            FollowerIdentity::Stated(key) => (follower.name.clone(), *key),
+            FollowerIdentity::Peer(owner) => {
+                let register = self.register();
+                let peers = self.role().peers(register);
+                let is_it = |role: &super::Role| role.owner(&register.deployment) == *owner;
+                let key = peers.into_iter().find(|(role, _)| is_it(role))?.1;
+                (cosigner_name(owner), key)
+            }
+        };
+        Some(Verifier::new(name, SignatureKind::Cosigner, key))
+    }
+}

@@ -1,0 +1,259 @@
+//! The log for those who follow it, at the control listeners of vault and node; and at the vault,
+//! the nodes' logs, which they bring because the vault never dials.
+//!
+//! A follower says what it holds and gets what comes next, or waits a while for it. A node says the
+//! same to the vault the other way round. Entries leave sealed under the owner's journal key.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::extract::{Request, State};
+use axum::http::{Response, StatusCode};
+use serde::Deserialize;
+use tokio::time::{Instant, sleep_until};
+
+use super::admission::{Lane, overloaded};
+use super::answer::{HttpAnswer, blocking, note};
+use super::api_routes::{OpenApiRouter, routes, with_tag};
+use super::body;
+use super::peer::Peer;
+use super::problem::Problem;
+use crate::access::{self, NodePermit};
+use crate::code::Code;
+use crate::entity::{Entity, EntityInForce, Role};
+use crate::journal::followed::FollowFault;
+use crate::journal::followed_logs::FollowedLogs;
+use crate::journal::offer::{JournalOffer, MOST_HELD};
+use crate::refusal::{Refusal, fault};
+use crate::register::SpkiDigest;
+use crate::system::lock::unpoisoned;
+use crate::tlog::checkpoint::Checkpoint;
+
+/// The name of both operations in the log.
+const NAME: &str = "follow";
+/// How long a request waits for something new, in seconds.
+const LONGEST_WAIT: u64 = 20;
+/// How many requests of one certificate wait at once.
+const WAITING: usize = 4;
+/// The most bytes of an offer that a node brings.
+const MOST_OFFER: usize = 4 << 20;
+/// The content type of offers.
+const BYTES: &str = "application/octet-stream";
+
+/// What the routes need.
+pub struct FollowDoor {
+    entity: EntityInForce,
+    /// The logs that this side keeps for others.
+    followed: Option<Arc<FollowedLogs>>,
+    /// Certificate → how many of its requests wait.
+    waiting: Mutex<BTreeMap<SpkiDigest, usize>>,
+}
+
+impl FollowDoor {
+    /// The door of an entity, which keeps those logs for others.
+    pub fn new(entity: EntityInForce, followed: Option<Arc<FollowedLogs>>) -> Arc<Self> {
+        Arc::new(Self {
+            entity,
+            followed,
+            waiting: Mutex::default(),
+        })
+    }
+
+    /// Lets a request of a certificate wait, while not too many do.
+    fn wait(self: &Arc<Self>, caller: SpkiDigest) -> Result<WaitingRequest, Problem> {
+        let mut waiting = unpoisoned(self.waiting.lock());
+        let count = waiting.entry(caller).or_default();
+        if *count >= WAITING {
+            return Err(overloaded());
+        }
+        *count += 1;
+        let door = self.clone();
+        Ok(WaitingRequest { door, caller })
+    }
+}
+
+/// A request that waits for something new.
+struct WaitingRequest {
+    door: Arc<FollowDoor>,
+    caller: SpkiDigest,
+}
+
+impl Drop for WaitingRequest {
+    fn drop(&mut self) {
+        let mut waiting = unpoisoned(self.door.waiting.lock());
+        if let Some(count) = waiting.get_mut(&self.caller) {
+            *count -= 1;
+        }
+        waiting.retain(|_, count| *count > 0);
+    }
+}
+
+/// The route at either side.
+pub(super) fn routes() -> OpenApiRouter<Arc<FollowDoor>> {
+    with_tag("audit", OpenApiRouter::default().routes(routes!(fetch)))
+}
+
+/// The further route at the vault.
+pub(super) fn vault_routes() -> OpenApiRouter<Arc<FollowDoor>> {
+    with_tag("audit", OpenApiRouter::default().routes(routes!(bring)))
+}
+
+/// How long to wait.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct WaitQuery {
+    wait: Option<u64>,
+}
+
+/// Hands out what a follower lacks of the log, sealed, and takes its word for what it holds.
+///
+/// The body is what it holds: `cloison held 1`, and below it the last checkpoint with its
+/// cosignature, or nothing. The answer is an offer (`cloison offer 1`); 204 where nothing new came
+/// while the request waited. For auditors and nodes; at the vault for operators, at a node for the
+/// custodians of its authority.
+#[utoipa::path(
+    post,
+    path = "/v1/journal",
+    operation_id = "follow_log",
+    params(("wait" = Option<u64>, Query, description = "Seconds to wait for something new; 20 at most, and unless stated")),
+    request_body(content = String, content_type = "text/plain"),
+    responses(
+        (status = 200, description = "Entries up to a checkpoint, sealed", body = Vec<u8>, content_type = "application/octet-stream"),
+        (status = 204, description = "Nothing new came"),
+        Problem,
+    ),
+)]
+pub(super) async fn fetch(
+    State(door): State<Arc<FollowDoor>>,
+    peer: Peer,
+    request: Request,
+) -> HttpAnswer {
+    let entity = door.entity.get();
+    let fetched = async {
+        access::follower(&entity, peer.spki)?;
+        let query: WaitQuery = body::query(request.uri())?;
+        let wait = Duration::from_secs(query.wait.unwrap_or(LONGEST_WAIT).min(LONGEST_WAIT));
+        let bytes = body::read(&peer, Lane::Work, MOST_HELD, request.into_body()).await?;
+        let (by, taking) = (access::actor(entity.register(), peer.spki), entity.clone());
+        let taken = move || Ok(taking.take_held(&by, &bytes)?);
+        let held = blocking(&peer, Lane::Work, taken).await?;
+        next_offer(&door, &peer, held, Instant::now() + wait).await
+    };
+    match fetched.await {
+        Ok(answer) => Ok(answer),
+        Err(problem) => Err(note(&entity, &peer, NAME, problem).await),
+    }
+}
+
+/// What comes behind `held`, or an empty answer if nothing has come until `end`.
+async fn next_offer(
+    door: &Arc<FollowDoor>,
+    peer: &Peer,
+    held: Option<Checkpoint>,
+    end: Instant,
+) -> HttpAnswer {
+    let mut news = door.entity.get().log().offer_news();
+    let mut waiting = None;
+    loop {
+        let has_ended = news.borrow_and_update().has_ended;
+        let entity = door.entity.get();
+        // The caller may have been shut out while the request waited.
+        access::follower(&entity, peer.spki)?;
+        access::admitted(&entity, peer.spki).map_err(Refusal::from)?;
+        let held = held.clone();
+        let find = move || Ok(entity.offer(held.as_ref())?);
+        if let Some(offer) = blocking(peer, Lane::Work, find).await? {
+            return Ok(body::reply(BYTES, offer.to_bytes()));
+        }
+        if has_ended || Instant::now() >= end {
+            let mut nothing = Response::new(Body::empty());
+            *nothing.status_mut() = StatusCode::NO_CONTENT;
+            return Ok(nothing);
+        }
+        if waiting.is_none() {
+            waiting = Some(door.wait(peer.spki)?);
+        }
+        tokio::select! {
+            _ = news.changed() => {}
+            () = sleep_until(end) => {}
+        }
+    }
+}
+
+/// Takes entries of the node's own log, sealed, and answers with what the vault holds of it.
+///
+/// The body is an offer, or empty: then the vault only answers what it holds.
+#[utoipa::path(
+    post,
+    path = "/v1/journal/offers",
+    operation_id = "bring_log",
+    request_body(content = Vec<u8>, content_type = "application/octet-stream"),
+    responses(
+        (status = 200, description = "What is held: the last checkpoint, cosigned", body = String, content_type = "text/plain"),
+        Problem,
+    ),
+)]
+pub(super) async fn bring(
+    State(door): State<Arc<FollowDoor>>,
+    peer: Peer,
+    request: Request,
+) -> HttpAnswer {
+    let entity = door.entity.get();
+    let brought = async {
+        let permit = access::node(entity.register(), peer.spki)?;
+        let followed = door.followed.clone().ok_or(Code::NotFound)?;
+        let bytes = body::read(&peer, Lane::Work, MOST_OFFER, request.into_body()).await?;
+        access::admitted(&entity, peer.spki).map_err(Refusal::from)?;
+        let entity = entity.clone();
+        let take = move || Ok(take_offer(&entity, &followed, &permit, &bytes)?);
+        blocking(&peer, Lane::Work, take).await
+    };
+    match brought.await {
+        Ok(held) => Ok(body::reply("text/plain; charset=utf-8", held)),
+        // A vault that keeps no log for others is asked again and again.
+        Err(problem) if problem.code() == Code::NotFound => Err(problem),
+        Err(problem) => Err(note(&entity, &peer, NAME, problem).await),
+    }
+}
+
+/// Takes an offer of the log of that node.
+fn take_offer(
+    entity: &Entity,
+    followed: &FollowedLogs,
+    permit: &NodePermit,
+    bytes: &[u8],
+) -> Result<String, Refusal> {
+    let (register, role) = (entity.register(), Role::Node(permit.authority.id.clone()));
+    let Some(key) = role.checkpoint_key(register) else {
+        let why = "the register states no key of this node's log";
+        return Err(Refusal::new(Code::Forbidden, why));
+    };
+    let place = followed.of(&role.owner(&register.deployment));
+    let place = place.map_err(|fault| refusal(&fault))?;
+    if !bytes.is_empty() {
+        let offer = JournalOffer::parse(bytes);
+        let offer = offer.map_err(|error| Refusal::new(Code::MalformedBody, error.to_string()))?;
+        place
+            .accept(&offer, &key)
+            .map_err(|fault| refusal(&fault))?;
+    }
+    Ok(place.vouch(entity.now()).text())
+}
+
+fn refusal(found: &FollowFault) -> Refusal {
+    match found {
+        FollowFault::Folder(_) | FollowFault::Damaged(_) => {
+            fault("a node's log cannot be kept")(found)
+        }
+        FollowFault::Forked { .. } => {
+            tracing::error!(%found, "a node's log is not the one that was followed");
+            let why = "the checkpoint does not continue what is held of this log";
+            Refusal::new(Code::ProofInvalid, why)
+        }
+        FollowFault::Foreign(_) | FollowFault::Unfit(_) => {
+            Refusal::new(Code::MalformedBody, found.to_string())
+        }
+    }
+}

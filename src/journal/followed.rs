@@ -1,0 +1,332 @@
+//! A place that a follower writes: another's log, entry by entry as its owner offers it, sealed.
+//!
+//! The follower holds no key that opens an entry. It checks that the owner signed the checkpoint, and
+//! that the leaves behind those that it holds make the checkpoint's root. A checkpoint that does not
+//! continue what it holds is refused and kept as evidence; the first copy stays.
+
+use std::fs;
+use std::io;
+use std::os::unix::fs::DirBuilderExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard};
+
+use ed25519_dalek::{SigningKey, VerifyingKey};
+use jiff::Timestamp;
+
+use super::offer::{JournalHeld, JournalOffer};
+use super::origin::{origin, owner_and_shard};
+use super::prune::{LogPlace, prune_place};
+use super::segment::EntryForm;
+use super::tail::{CoveredEntries, SegmentTail};
+use super::{CHECKPOINT, segments, shard_folder};
+use crate::files::put_in_place;
+use crate::store::Shard;
+use crate::system::lock::unpoisoned;
+use crate::tlog::checkpoint::Checkpoint;
+use crate::tlog::checkpoint_file::{CheckpointFile, CheckpointFileError};
+use crate::tlog::note::{SignedNote, cosign};
+use crate::tlog::tree::MerkleTree;
+
+/// The name of the first checkpoint that was refused because it does not continue what is held.
+const REFUSED: &str = "refused";
+
+/// Why an offer was not taken. Nothing was changed then, and readers see what they saw.
+#[derive(Debug, thiserror::Error)]
+pub enum FollowFault {
+    /// The owner's key did not sign its checkpoint, or it is of another log.
+    #[error("the checkpoint that is offered: {0}")]
+    Foreign(String),
+    /// Its entries do not end where its checkpoint does, or do not begin where what is held ends.
+    #[error("the entries that are offered do not fit: {0}")]
+    Unfit(&'static str),
+    /// The owner signed a checkpoint that does not continue what is held.
+    #[error(
+        "{origin} with {offered} entries does not continue the {held} that are held in {place}: the log was forked or \
+         rewritten, or the entries are not its own. The checkpoint is kept there as `{REFUSED}`"
+    )]
+    Forked {
+        /// The log.
+        origin: String,
+        /// Entries under what was offered.
+        offered: u64,
+        /// Entries that are held.
+        held: u64,
+        /// The folder.
+        place: String,
+    },
+    /// The folder does not hold what its checkpoint says.
+    #[error("{0} does not hold what its checkpoint says, or is of another log")]
+    Damaged(PathBuf),
+    /// The folder.
+    #[error(transparent)]
+    Folder(#[from] CheckpointFileError),
+}
+
+/// The key by which a follower vouches, and its name.
+pub struct FollowerKey {
+    /// The name in its cosignatures.
+    pub name: String,
+    /// The key.
+    pub key: SigningKey,
+}
+
+/// A follower's folder.
+pub struct FollowedPlace {
+    folder: PathBuf,
+    owner: String,
+    checkpoint: CheckpointFile,
+    key: Option<FollowerKey>,
+    state: Mutex<FollowedState>,
+}
+
+#[derive(Default)]
+struct FollowedState {
+    /// What the folder's checkpoint file has.
+    note: Option<Vec<u8>>,
+    /// The same, read.
+    held: Option<(Shard, Checkpoint)>,
+    /// The first entry that a backup of the owner's needs, as it last said. When that moves, the next
+    /// entries begin a segment, and what lies wholly before goes.
+    kept: Option<(Shard, u64)>,
+    /// Where entries are added, while this is known.
+    tail: Option<SegmentTail>,
+}
+
+impl FollowedPlace {
+    /// Opens the folder in which the log of `owner` (such as `demo/vault`) is followed; makes it if
+    /// it is not there. `key` vouches; without it the follower counts nowhere.
+    ///
+    /// # Errors
+    /// [`FollowFault::Folder`]; [`FollowFault::Damaged`], also where another log is followed there.
+    pub fn open(
+        folder: PathBuf,
+        owner: String,
+        key: Option<FollowerKey>,
+    ) -> Result<Self, FollowFault> {
+        let failed = |error| CheckpointFileError::Io(folder.clone(), error);
+        if !folder.is_dir() {
+            let mut folders = fs::DirBuilder::new();
+            let made = folders.mode(0o700).recursive(true).create(&folder);
+            made.and_then(|()| crate::files::sync_folders_above(&folder))
+                .map_err(failed)?;
+        }
+        let place = Self {
+            checkpoint: CheckpointFile::new(folder.join(CHECKPOINT)),
+            folder,
+            owner,
+            key,
+            state: Mutex::default(),
+        };
+        if let Some(note) = place.checkpoint.load()? {
+            let damaged = || FollowFault::Damaged(place.folder.clone());
+            let (held, _) = Checkpoint::read(&note).map_err(|_| damaged())?;
+            let shard = place.shard_of(&held.origin).ok_or_else(damaged)?;
+            let state = FollowedState {
+                tail: Some(place.tail_of(shard, &held)?),
+                note: Some(note),
+                held: Some((shard, held)),
+                kept: None,
+            };
+            *place.state() = state;
+        }
+        Ok(place)
+    }
+
+    /// Whose log is followed in a folder; `None` if none is yet.
+    pub fn owner_in(folder: &Path) -> Option<String> {
+        let note = fs::read(folder.join(CHECKPOINT)).ok()?;
+        let (held, _) = Checkpoint::read(&note).ok()?;
+        owner_and_shard(&held.origin).map(|(owner, _)| owner.to_owned())
+    }
+
+    /// The folder.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// Whose log it is.
+    pub fn owner(&self) -> &str {
+        &self.owner
+    }
+
+    /// The checkpoint up to which everything is held.
+    pub fn held(&self) -> Option<Checkpoint> {
+        self.state().held.as_ref().map(|(_, held)| held.clone())
+    }
+
+    /// What is held, as the owner is told it: cosigned at the time `now`, where the follower has a
+    /// key.
+    pub fn vouch(&self, now: Timestamp) -> JournalHeld {
+        let state = self.state();
+        let note = state.note.as_deref();
+        let note = note.and_then(|note| std::str::from_utf8(note).ok());
+        let note = note.map(|note| {
+            let cosigned = self.key.as_ref().and_then(|key| {
+                let text = SignedNote::parse(note.as_bytes()).ok()?.text();
+                let time = u64::try_from(now.as_second()).unwrap_or(0);
+                Some(cosign(&key.name, &key.key, text, time))
+            });
+            format!("{note}{}", cosigned.unwrap_or_default())
+        });
+        JournalHeld { note }
+    }
+
+    /// Takes what the owner offers, whose checkpoints `key` signs: entries first, then the
+    /// checkpoint, each durable. Entries that are held already are passed over. Returns whether more
+    /// is held now than before.
+    ///
+    /// # Errors
+    /// [`FollowFault`]
+    pub fn accept(&self, offer: &JournalOffer, key: &VerifyingKey) -> Result<bool, FollowFault> {
+        let foreign = |why: String| FollowFault::Foreign(why);
+        let (checkpoint, note) = Checkpoint::open(offer.note().as_bytes(), key)
+            .map_err(|error| foreign(error.to_string()))?;
+        let shard = self.shard_of(&checkpoint.origin);
+        let shard = shard.ok_or_else(|| foreign(format!("it is of {}", checkpoint.origin)))?;
+        if offer.end() != checkpoint.size {
+            return Err(FollowFault::Unfit("they do not end where it does"));
+        }
+        // Only what was verified is kept.
+        let line = note.line_of(&checkpoint.verifier(*key));
+        let line = line.map_err(|error| foreign(error.to_string()))?;
+        let new = format!("{}\n{}\n", note.text(), line.unwrap_or_default());
+
+        let mut state = self.state();
+        let Some(before) = self.before(&state, offer, (shard, &checkpoint))? else {
+            return Ok(false);
+        };
+        let mut tree = before.clone();
+        for (leaf, _) in offer.frames_from(before.size()) {
+            tree.push(leaf, |_, _| {});
+        }
+        if tree.size() != checkpoint.size || tree.root() != checkpoint.root {
+            return Err(self.forked(&state, &checkpoint, &new));
+        }
+        let mut tail = match (state.tail.take(), &state.held) {
+            (Some(tail), _) if tail.shard == shard => Some(tail),
+            (_, Some((held_shard, held))) if *held_shard == shard => {
+                Some(self.tail_of(shard, held)?)
+            }
+            _ => None,
+        };
+        let (old, folder) = (state.note.clone(), shard_folder(&self.folder, shard));
+        let names = (folder.as_path(), checkpoint.origin.as_str());
+        let kept = offer.kept();
+        let turns = state.kept.is_some_and(|before| before < kept);
+        self.checkpoint
+            .swap_after(old.as_deref(), new.as_bytes(), || {
+                let mut added = match tail.take() {
+                    Some(tail) => tail.next(names, EntryForm::Sealed, turns)?,
+                    None => self.begin(shard, before)?,
+                };
+                let mut adding = added.add()?;
+                for (leaf, frame) in offer.frames_from(adding.size()) {
+                    adding.push(leaf, |bytes| bytes.extend_from_slice(frame))?;
+                }
+                adding.finish(checkpoint.size, checkpoint.root)?;
+                tail = Some(added);
+                Ok(())
+            })?;
+        if state.kept.is_none_or(|before| before < kept) {
+            self.prune(kept);
+        }
+        *state = FollowedState {
+            note: Some(new.into_bytes()),
+            held: Some((shard, checkpoint)),
+            kept: Some(kept),
+            tail,
+        };
+        Ok(true)
+    }
+
+    /// The tree behind which the entries of an offer go; `None` where all of it is held already.
+    fn before(
+        &self,
+        state: &FollowedState,
+        offer: &JournalOffer,
+        (shard, offered): (Shard, &Checkpoint),
+    ) -> Result<Option<MerkleTree>, FollowFault> {
+        let Some((held_shard, held)) = &state.held else {
+            return match (offer.before(), offer.first()) {
+                (Some(before), _) => Ok(Some(before.clone())),
+                (None, 0) => Ok(Some(MerkleTree::default())),
+                (None, _) => Err(FollowFault::Unfit("nothing of what is before them is held")),
+            };
+        };
+        if shard != *held_shard {
+            return match (shard < *held_shard, offer.first()) {
+                (true, _) => Ok(None),
+                (false, 0) => Ok(Some(MerkleTree::default())),
+                (false, _) => Err(FollowFault::Unfit("a shard begins with its first entry")),
+            };
+        }
+        if offered.size < held.size || offered == held {
+            return Ok(None);
+        }
+        if offer.first() > held.size {
+            return Err(FollowFault::Unfit("they begin behind what is held"));
+        }
+        match &state.tail {
+            Some(tail) => Ok(Some(tail.tree.clone())),
+            // A write failed before.
+            None => Ok(Some(self.tail_of(shard, held)?.tree)),
+        }
+    }
+
+    /// Where the entries under a checkpoint end.
+    fn tail_of(&self, shard: Shard, held: &Checkpoint) -> Result<SegmentTail, FollowFault> {
+        let (size, root) = (held.size, held.root);
+        let folder = shard_folder(&self.folder, shard);
+        SegmentTail::find(&folder, CoveredEntries { shard, size, root })
+            .map_err(|error| CheckpointFileError::Io(folder, error))?
+            .ok_or_else(|| FollowFault::Damaged(self.folder.clone()))
+    }
+
+    /// Begins a segment behind a tree. What lies there in its way was never vouched for.
+    fn begin(&self, shard: Shard, tree: MerkleTree) -> io::Result<SegmentTail> {
+        let (folder, origin) = (
+            shard_folder(&self.folder, shard),
+            origin(&self.owner, shard),
+        );
+        let later = |base: u64| tree.size() == 0 || base >= tree.size();
+        for (_, path) in segments(&folder)?.iter().filter(|(base, _)| later(*base)) {
+            fs::rename(path, path.with_extension("unpublished"))?;
+        }
+        SegmentTail::begin(&folder, (shard, &origin), tree, EntryForm::Sealed)
+    }
+
+    /// Removes what no backup of the owner's needs. What cannot be removed is removed later.
+    fn prune(&self, (shard, index): (Shard, u64)) {
+        if let Err(error) = prune_place(&self.folder, LogPlace { shard, index }) {
+            let place = self.folder.display().to_string();
+            tracing::warn!(place, %error, "what no backup needs cannot be removed");
+        }
+    }
+
+    /// Keeps a checkpoint that does not continue what is held, unless one is kept already.
+    fn forked(&self, state: &FollowedState, offered: &Checkpoint, note: &str) -> FollowFault {
+        let kept = self.folder.join(REFUSED);
+        if !kept.exists() {
+            let beside = self.folder.join("refused.new");
+            if let Err(error) = put_in_place(&beside, &kept, note.as_bytes(), 0o600) {
+                tracing::error!(%error, "a checkpoint that was refused cannot be kept");
+            }
+        }
+        let held = state.held.as_ref();
+        FollowFault::Forked {
+            origin: offered.origin.clone(),
+            offered: offered.size,
+            held: held.map_or(0, |(_, held)| held.size),
+            place: self.folder.display().to_string(),
+        }
+    }
+
+    fn shard_of(&self, origin: &str) -> Option<Shard> {
+        let (owner, shard) = owner_and_shard(origin)?;
+        (owner == self.owner).then_some(shard)
+    }
+
+    fn state(&self) -> MutexGuard<'_, FollowedState> {
+        unpoisoned(self.state.lock())
+    }
+}

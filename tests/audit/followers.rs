@@ -1,0 +1,319 @@
+//! A follower holds what its owner offered, sealed: over restarts, kills, years and restores; it
+//! believes nothing that the owner's checkpoint does not prove, and no checkpoint leaves before
+//! enough places hold what it covers.
+
+use std::fs;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use cloison::audit::log::{FollowerIdentity, KnownFollower, LogParts, PlaceQuorum};
+use cloison::journal::followed::{FollowFault, FollowedPlace, FollowerKey};
+use cloison::journal::offer::JournalOffer;
+use cloison::journal::read::{PlaceFault, PlaceLog};
+use cloison::store::RowBatch;
+use cloison::tlog::checkpoint::Checkpoint;
+use cloison::tlog::note::{SignatureKind, SignedNote, Verifier};
+use cloison::tlog::tree::{MerkleTree, leaf_hash};
+use ed25519_dalek::SigningKey;
+
+use super::forge::key;
+use super::places::{EntryAndRecord, kept};
+use super::shards::{Writing, cipher, open, open_parts};
+use super::witnesses::copy;
+
+const TIME: &str = "2026-11-22T12:00:00Z";
+const OWNER: &str = "test/vault";
+
+fn follower(folder: &Path) -> FollowedPlace {
+    let key = FollowerKey {
+        name: "archive".to_owned(),
+        key: SigningKey::from_bytes(&[5; 32]),
+    };
+    FollowedPlace::open(folder.to_owned(), OWNER.to_owned(), Some(key)).unwrap()
+}
+
+fn next(writing: &Writing, held: Option<&Checkpoint>) -> Option<JournalOffer> {
+    let offer = writing.log().offer(&cipher(), held).unwrap()?;
+    Some(JournalOffer::parse(&offer.to_bytes()).unwrap())
+}
+
+/// Takes all that there is.
+fn follow(writing: &Writing, place: &FollowedPlace) {
+    while let Some(offer) = next(writing, place.held().as_ref()) {
+        assert!(place.accept(&offer, &key().verifying_key()).unwrap());
+    }
+}
+
+fn read(folder: &Path) -> PlaceLog {
+    let cipher = Some(Arc::new(cipher()));
+    PlaceLog::open(folder, OWNER, &key().verifying_key(), cipher).unwrap()
+}
+
+fn held(folder: &Path) -> Vec<EntryAndRecord> {
+    let mut all = vec![];
+    let walked = read(folder).each::<PlaceFault>(|entry| {
+        let record = entry.record.map(<[u8]>::to_vec);
+        all.push((
+            entry.shard,
+            entry.naming.index,
+            entry.entry.to_vec(),
+            record,
+        ));
+        Ok(())
+    });
+    walked.unwrap();
+    all
+}
+
+#[test]
+fn a_follower_holds_the_log_over_its_own_kills_and_the_owners_years() {
+    let folder = tempfile::tempdir().unwrap();
+    let (store, place) = (folder.path().join("store"), folder.path().join("place"));
+    for (time, count) in [(TIME, 300), (TIME, 20), ("2027-01-01T00:00:05Z", 7)] {
+        let writing = open(&store, time, None, false).unwrap();
+        writing.write(count);
+        writing.write_state(3);
+        writing.write(1);
+        follow(&writing, &follower(&place));
+        drop(writing);
+        // What a kill leaves behind the checkpoint.
+        let torn = place.join("2026/00000000000000000000.journal");
+        let whole = fs::read(&torn).unwrap();
+        fs::write(&torn, [&whole[..], &whole[whole.len() - 200..]].concat()).unwrap();
+    }
+    let writing = open(&store, "2027-01-01T00:00:06Z", None, false).unwrap();
+    writing.write(2);
+    let place_open = follower(&place);
+    follow(&writing, &place_open);
+    let vouched = place_open.vouch(TIME.parse().unwrap()).note.unwrap();
+    drop(writing);
+    let all = kept(&store);
+    let first = all.iter().position(|(.., record)| record.is_some());
+    assert_eq!(held(&place), all[first.unwrap()..]);
+    assert!(all.iter().filter(|(.., record)| record.is_some()).count() > 6);
+
+    let archive = SigningKey::from_bytes(&[5; 32]).verifying_key();
+    let verifier = Verifier::new("archive", SignatureKind::Cosigner, archive);
+    let note = SignedNote::parse(vouched.as_bytes()).unwrap();
+    assert!(note.time_of(&verifier).unwrap().is_some());
+    // Nothing is readable without the key.
+    let bytes = fs::read(place.join("2026/00000000000000000000.journal")).unwrap();
+    assert!(!bytes.windows(6).any(|part| part == b"client"));
+    let sealed = PlaceLog::open(&place, OWNER, &key().verifying_key(), None).unwrap_err();
+    assert!(matches!(sealed, PlaceFault::Sealed(_)), "{sealed}");
+}
+
+#[test]
+fn a_follower_of_a_log_that_was_restored_holds_both_ways() {
+    let folder = tempfile::tempdir().unwrap();
+    let (store, place) = (folder.path().join("store"), folder.path().join("place"));
+    let second = folder.path().join("second");
+    open(&store, TIME, Some(&second), false).unwrap().write(10);
+    copy(&store, &folder.path().join("backup"));
+    let writing = open(&store, TIME, Some(&second), false).unwrap();
+    writing.write(5);
+    let following = follower(&place);
+    follow(&writing, &following);
+    drop(writing);
+    let backup = folder.path().join("backup");
+    let writing = open(&backup, TIME, Some(&second), true).unwrap();
+    writing.write(4);
+    follow(&writing, &following);
+    drop(writing);
+    let all = kept(&backup);
+    assert_eq!(held(&place).last(), all.last());
+    assert_eq!(read(&place).shards.len(), 2);
+}
+
+#[test]
+fn what_does_not_continue_is_refused_and_kept_as_evidence() {
+    let folder = tempfile::tempdir().unwrap();
+    let (store, place) = (folder.path().join("store"), folder.path().join("place"));
+    open(&store, TIME, None, false).unwrap().write(10);
+    let copied = folder.path().join("copy");
+    copy(&store, &copied);
+    let writing = open(&store, TIME, None, false).unwrap();
+    writing.write(3);
+    let following = follower(&place);
+    follow(&writing, &following);
+    let at = following.held().unwrap();
+    let before = held(&place);
+    writing.write(2);
+    let offer = next(&writing, Some(&at)).unwrap();
+
+    let trusted = key().verifying_key();
+    let refused = |offer: &JournalOffer, key| following.accept(offer, key).unwrap_err();
+    let other = SigningKey::from_bytes(&[9; 32]).verifying_key();
+    assert!(matches!(refused(&offer, &other), FollowFault::Foreign(_)));
+    let signed = |origin: &str, size, tree: &MerkleTree| {
+        let root = tree.root();
+        let origin = origin.to_owned();
+        Checkpoint { origin, size, root }.sign(&key())
+    };
+    let mut tree = MerkleTree::default();
+    tree.push([1; 32], |_, _| {});
+    let mut foreign = JournalOffer::after(0);
+    foreign.push([1; 32], b"", b"");
+    let foreign = foreign.under(signed("cloison/other/vault/2026", 1, &tree));
+    assert!(matches!(
+        refused(&foreign, &trusted),
+        FollowFault::Foreign(_)
+    ));
+    let gap = JournalOffer::after(at.size + 1).under(signed(&at.origin, at.size + 1, &tree));
+    assert!(matches!(refused(&gap, &trusted), FollowFault::Unfit(_)));
+    let short = JournalOffer::after(at.size).under(offer.note().to_owned());
+    assert!(matches!(refused(&short, &trusted), FollowFault::Unfit(_)));
+    // A leaf that is not the log's, under a checkpoint that is.
+    let mut wrong = JournalOffer::after(at.size);
+    for n in at.size..offer.end() {
+        let entry = n.to_be_bytes();
+        wrong.push(
+            leaf_hash(&entry),
+            &cipher().seal_entry(naming(n), &entry),
+            b"",
+        );
+    }
+    let wrong = wrong.under(offer.note().to_owned());
+    assert!(matches!(
+        refused(&wrong, &trusted),
+        FollowFault::Forked { .. }
+    ));
+    assert_eq!(
+        fs::read_to_string(place.join("refused")).unwrap(),
+        offer.note()
+    );
+
+    // Another process continues a copy of the store.
+    let forked = open(&copied, TIME, None, false).unwrap();
+    forked.write_state(2);
+    forked.write(9);
+    let fork = next(&forked, Some(&at)).unwrap();
+    let said = refused(&fork, &trusted).to_string();
+    assert!(said.contains("does not continue"), "{said}");
+    assert_eq!(held(&place), before, "the first copy stays");
+    assert_eq!(
+        fs::read_to_string(place.join("refused")).unwrap(),
+        offer.note()
+    );
+    // The honest offer is still taken, and again it changes nothing.
+    assert!(following.accept(&offer, &trusted).unwrap());
+    assert!(!following.accept(&offer, &trusted).unwrap());
+    drop((writing, following));
+
+    // Damaged, it vouches for nothing.
+    let segment = fs::read_dir(place.join("2026")).unwrap().next().unwrap();
+    let segment = segment.unwrap().path();
+    let whole = fs::read(&segment).unwrap();
+    fs::write(&segment, &whole[..whole.len() - 1]).unwrap();
+    let opened = FollowedPlace::open(place, OWNER.to_owned(), None).err();
+    assert!(matches!(opened, Some(FollowFault::Damaged(_))));
+}
+
+#[test]
+fn what_no_backup_needs_goes_from_a_followers_folder_too() {
+    let folder = tempfile::tempdir().unwrap();
+    let (store, place) = (folder.path().join("store"), folder.path().join("place"));
+    let writing = open(&store, TIME, None, false).unwrap();
+    let (following, late) = (follower(&place), follower(&folder.path().join("late")));
+    let mut sizes = vec![];
+    for _ in 0..3 {
+        writing.write_state(2);
+        writing.write(5);
+        follow(&writing, &following);
+        if sizes.is_empty() {
+            follow(&writing, &late);
+        }
+        let size = following.held().unwrap().size;
+        // A backup is taken, and no other one is kept.
+        let store = writing.log().store();
+        let mut batch = RowBatch::default();
+        store.prune_journal(&mut batch, 0, size);
+        store.commit(batch).unwrap();
+        sizes.push(size);
+    }
+    writing.write(1);
+    follow(&writing, &following);
+    let first = |place: &Path| {
+        let log = read(place);
+        assert!(log.each::<PlaceFault>(|_| Ok(())).is_ok());
+        log.shards[0].first
+    };
+    assert_eq!(
+        first(&place),
+        sizes[1],
+        "behind the second backup, where a segment began"
+    );
+    // One that was away holds entries whose records were gone, and says which.
+    follow(&writing, &late);
+    let (mut has, mut lacks) = (0, 0);
+    let walked = read(late.folder()).each::<PlaceFault>(|entry| {
+        has += u32::from(entry.record.is_some());
+        lacks += u32::from(entry.is_pruned);
+        Ok(())
+    });
+    walked.unwrap();
+    assert!(has > 0 && lacks > 0, "{has} {lacks}");
+    // One that begins now begins there.
+    let new = follower(&folder.path().join("new"));
+    follow(&writing, &new);
+    assert_eq!(first(new.folder()), *sizes.last().unwrap());
+}
+
+fn naming(index: u64) -> cloison::seal::journal::NamingEntry<'static> {
+    let origin = "cloison/test/vault/2026";
+    cloison::seal::journal::NamingEntry { origin, index }
+}
+
+/// A log with a second place and two followers, of which so many must hold a checkpoint.
+fn with_places(folder: &Path, time: &str, needed: usize) -> Writing {
+    let known = |name: &str| KnownFollower {
+        name: name.to_owned(),
+        key: FollowerIdentity::Stated(key().verifying_key()),
+    };
+    let places = PlaceQuorum {
+        needed,
+        second: false,
+        followers: vec![known("one"), known("two")],
+    };
+    let parts = LogParts {
+        places,
+        ..LogParts::new(key())
+    };
+    open_parts(&folder.join("store"), time, parts, None).unwrap()
+}
+
+#[test]
+fn a_checkpoint_is_published_once_enough_places_hold_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let writing = with_places(folder.path(), TIME, 2);
+    let log = writing.log();
+    let receipt = writing.note();
+    let signed = log.signed(&receipt, Duration::from_secs(60)).unwrap();
+    let is_out = || log.covering(&receipt, Duration::ZERO).is_some();
+    assert!(!is_out() && !log.is_held(Duration::ZERO));
+    assert!(log.shown(None).is_none() && log.latest().is_none());
+    log.note_held("one", signed.clone());
+    log.note_held("one", signed.clone());
+    log.note_held("nobody", signed.clone());
+    assert!(!is_out(), "one place does not count twice");
+    log.note_held("two", signed.clone());
+    assert!(is_out() && log.is_held(Duration::ZERO));
+
+    // The year ends before the places hold its last entries: they are published with the next.
+    writing.note();
+    drop(writing);
+    let writing = with_places(folder.path(), "2027-01-01T00:00:05Z", 2);
+    let log = writing.log();
+    let receipt = writing.note();
+    let signed = log.signed(&receipt, Duration::from_secs(60)).unwrap();
+    let place = follower(&folder.path().join("place"));
+    follow(&writing, &place);
+    let whole = log.contained(&place.held().unwrap()).unwrap().unwrap();
+    assert_eq!(whole.checkpoint, signed.checkpoint);
+    for name in ["one", "two"] {
+        log.note_held(name, whole.clone());
+    }
+    let sizes: Vec<_> = log.shards().iter().map(|s| s.checkpoint.size).collect();
+    assert_eq!(sizes, [2, signed.checkpoint.size]);
+}

@@ -1,0 +1,299 @@
+//! The node is a place: an epoch waits for it, a release carries what it lacks, and what it holds
+//! brings a vault back that was lost with its own places.
+
+use std::fs;
+use std::path::Path;
+use std::sync::Arc;
+
+use cloison::journal::read::{PlaceFault, PlaceLog};
+use cloison::order::act::ActKind;
+use cloison::tlog::checkpoint::Checkpoint;
+use serde_json::{Value, json};
+
+use super::common::{DEPLOYMENT, Door, QUORUM, Reply, Setup, Side, World};
+use super::journal::cipher;
+use super::people::{act, soon, to_vault};
+use super::restore::{back_up, good, lose, restore, take_backups};
+
+/// The node follows the vault and counts, and so does the vault's second place; so many must hold
+/// an act.
+fn world(places: usize) -> World {
+    let mut world = World::with(Setup {
+        log: "info",
+        start: false,
+        ..Setup::default()
+    });
+    fs::create_dir(world.path("elsewhere")).unwrap();
+    let audit = format!(
+        "second = \"elsewhere/place\"\nsecond-elsewhere = {}\nplaces = {places}\nfollowed = \"data/vault.followed\"\n\n\
+         [[audit.follower]]\nname = \"court\"\npeer = \"court\"",
+        places == 2
+    );
+    world.replace("vault.toml", "second = \"data/vault.place\"", &audit);
+    let audit = "second = \"data/node.place\"\nfollowed = \"data/node.followed\"\n\n\
+                 [[audit.follower]]\nname = \"vault\"\npeer = \"vault\"";
+    world.replace("node.toml", "second = \"data/node.place\"", audit);
+    world.start(Side::Vault, &[]);
+    world.start(Side::Node, &[]);
+    world
+}
+
+fn advance(world: &World, from: u64) -> Reply {
+    let how = json!({"from": from});
+    world.post_json("operator", Door::Control, "/v1/sectors/health/epochs", &how)
+}
+
+/// Entries under the checkpoint that auditors and witnesses see.
+fn shown(world: &World) -> u64 {
+    let reply = world.get("auditor", Door::Control, "/checkpoint");
+    Checkpoint::read(reply.text().as_bytes()).unwrap().0.size
+}
+
+fn places(world: &World, who: &str, door: Door) -> Vec<Value> {
+    let status = world.get(who, door, "/v1/status").ok();
+    status["log"]["places"].as_array().unwrap().clone()
+}
+
+/// Entries that a followed folder holds, all of them checked.
+fn held(world: &World, folder: &str, owner: &str, secrets: &str) -> Vec<Value> {
+    let key = world.register().vault_checkpoint_key.unwrap();
+    let node = world
+        .register()
+        .authorities
+        .values()
+        .next()
+        .unwrap()
+        .checkpoint_key
+        .unwrap();
+    let key = if owner.ends_with("vault") { key } else { node };
+    let cipher = Some(Arc::new(cipher(world, secrets)));
+    let place = PlaceLog::open(&world.path(folder), owner, &key, cipher).unwrap();
+    let mut all = vec![];
+    let walked = place.each::<PlaceFault>(|entry| {
+        all.push(serde_json::from_slice(entry.entry).unwrap());
+        Ok(())
+    });
+    walked.unwrap();
+    all
+}
+
+fn away(world: &World, is_away: bool) {
+    let (here, there) = (world.path("elsewhere"), world.path("gone"));
+    let (from, to) = if is_away {
+        (here, there)
+    } else {
+        (there, here)
+    };
+    fs::rename(from, to).unwrap();
+}
+
+#[test]
+fn an_epoch_waits_for_two_places_and_no_checkpoint_leaves_before() {
+    let mut world = world(2);
+    world.health_pseudonyms(&["AB1"]);
+    soon("both places hold all", || {
+        let places = places(&world, "operator", Door::Control);
+        assert_eq!(places.len(), 2, "{places:?}");
+        let same = places
+            .iter()
+            .all(|place| place["entries"] == places[0]["entries"]);
+        same && places.iter().all(|place| place["counts"] == true)
+    });
+    world.end(Side::Node);
+    let before = shown(&world);
+    let refused = advance(&world, 1);
+    assert_eq!(
+        (refused.status, refused.code()),
+        (503, "journal-unavailable".into())
+    );
+    assert_eq!(
+        shown(&world),
+        before,
+        "nothing leaves before two places hold it"
+    );
+    world.start(Side::Node, &[]);
+    advance(&world, 1).ok();
+    assert!(shown(&world) > before);
+    world.stop();
+    let entries = world.entries(Side::Vault);
+    let advances = entries.iter().filter(|e| e["event"] == "epoch-advance");
+    assert_eq!(advances.count(), 1, "asked again, nothing is done twice");
+    let held = held(
+        &world,
+        "data/node.followed",
+        "test/vault",
+        "secrets/vault/journal",
+    );
+    assert!(entries.starts_with(&held) && held.len() as u64 > before);
+}
+
+#[test]
+fn each_side_holds_the_others_log() {
+    let mut world = world(1);
+    let asked = world.health_pseudonyms(&["AB1"]);
+    let order = world.sign(&world.order("health", &asked), QUORUM);
+    world.reidentify(&order, "health", &asked).ok();
+    let owner = format!("{DEPLOYMENT}/node/court");
+    let folder = format!("data/vault.followed/{owner}");
+    soon("the vault holds the node's log", || {
+        let has = |folder: &Path| folder.join("checkpoint").exists();
+        has(&world.path(&folder))
+            && held(&world, &folder, &owner, "secrets/authority/journal")
+                .iter()
+                .any(|entry| entry["event"] == "reveal")
+    });
+    let court = &places(&world, "officer", Door::Officers)[..];
+    let vault = court.iter().find(|place| place["name"] == "vault").unwrap();
+    assert_eq!(vault["counts"], true, "{vault}");
+    world.stop();
+}
+
+#[test]
+fn a_release_waits_for_no_place_and_is_not_lost_with_the_vault() {
+    let mut world = world(1);
+    back_up(&mut world);
+    let asked = world.health_pseudonyms(&["AB1", "AB2"]);
+    let order = world.order("health", &asked);
+    let signed = world.sign(&order, QUORUM);
+    world.reidentify(&signed, "health", &asked[..1]).ok();
+    let other = world.order("health", &asked);
+    let lodged = world.sign(&other, QUORUM);
+    world.reidentify(&lodged, "health", &asked[..1]).ok();
+    take_backups(&world);
+    let revoke = act(&world, &other, ActKind::Revoke, &["judge-1"]);
+    soon("the revocation is held", || {
+        to_vault(&world, &revoke).status == 200
+    });
+    // The vault's own place is away: nothing is published, and the release is answered.
+    away(&world, true);
+    world.health_pseudonyms(&["AB3"]);
+    world.reidentify(&signed, "health", &asked).ok();
+    world.kill(Side::Vault);
+    world.end(Side::Node);
+    let held = held(
+        &world,
+        "data/node.followed",
+        "test/vault",
+        "secrets/vault/journal",
+    );
+    let releases = held
+        .iter()
+        .filter(|entry| entry["event"] == "release")
+        .count();
+    assert_eq!(releases, 3, "the answer carried the last one");
+
+    lose(&world, "data/vault");
+    let from = ["--from", "data/node.followed"];
+    let done = good(&restore(&world, Side::Vault, &from));
+    assert!(done["entries_after"].as_u64() > Some(2), "{done}");
+    fs::create_dir(world.path("elsewhere")).unwrap();
+    fs::rename(world.path("gone/place"), world.path("elsewhere/place")).unwrap();
+    world.start(Side::Vault, &[]);
+    world.start(Side::Node, &[]);
+    let again = to_vault(&world, &revoke);
+    assert_eq!(again.ok()["order"]["state"], "revoked");
+    world.stop();
+    let entries = world.entries(Side::Vault);
+    assert!(entries.starts_with(&held), "entry by entry");
+}
+
+#[test]
+fn strangers_follow_nothing_and_forged_words_count_for_nothing() {
+    let world = world(2);
+    let ask = |who: &str, body: &[u8]| {
+        world.post(who, Door::Control, "/v1/journal?wait=0", "text/plain", body)
+    };
+    let nothing = b"cloison held 1\n";
+    for who in ["operator", "auditor", "node"] {
+        let reply = ask(who, nothing);
+        assert_eq!(reply.status, 200, "{who}");
+        assert!(reply.body.starts_with(b"cloison offer 1\n"), "{who}");
+        assert!(
+            !reply.body.windows(7).any(|part| part == b"\"event\""),
+            "{who}"
+        );
+    }
+    assert_eq!(ask("cnss-health", nothing).status, 403);
+    let note = world
+        .get("auditor", Door::Control, "/checkpoint")
+        .text()
+        .to_owned();
+    let forged = note.replacen('\n', "-1\n", 1);
+    let lines = "\u{2014} court AAAAAAAA\n";
+    for body in [
+        String::new(),
+        "cloison held 2\n".into(),
+        format!("cloison held 1\n{forged}"),
+        format!(
+            "cloison held 1\n{}",
+            note.replace("test/vault", "test/other")
+        ),
+        "cloison held 1\nnot a note\n".into(),
+    ] {
+        let reply = ask("operator", body.as_bytes());
+        assert_eq!(
+            (reply.status, reply.code()),
+            (400, "malformed-body".into()),
+            "{body}"
+        );
+    }
+    // An unknown cosignature is passed over, as C2SP says; it counts for nothing.
+    let reply = ask(
+        "operator",
+        format!("cloison held 1\n{note}{lines}").as_bytes(),
+    );
+    assert!(matches!(reply.status, 200 | 204), "{}", reply.status);
+    let long = vec![b'x'; 70_000];
+    assert_eq!(ask("operator", &long).status, 413);
+
+    let bring = |who: &str, body: &[u8]| {
+        let (path, bytes) = ("/v1/journal/offers", "application/octet-stream");
+        world.post(who, Door::Control, path, bytes, body)
+    };
+    assert_eq!(bring("operator", b"").status, 403);
+    assert_eq!(bring("node", b"").status, 200);
+    let own = ask("node", nothing).body;
+    let length = own.len();
+    let mut huge = own.clone();
+    huge[16..20].copy_from_slice(&u32::MAX.to_be_bytes());
+    for body in [&b"nothing"[..], &own, &own[..length - 1], &own[..40], &huge] {
+        let reply = bring("node", body);
+        assert_eq!((reply.status, reply.code()), (400, "malformed-body".into()));
+    }
+}
+
+#[test]
+fn kills_of_either_side_lose_nothing_that_was_acknowledged() {
+    let mut world = world(1);
+    for round in 0..4 {
+        let cards = [format!("AB{round}1"), format!("AB{round}2")];
+        let asked = world.health_pseudonyms(&[&cards[0], &cards[1]]);
+        let order = world.order("health", &asked);
+        let signed = world.sign(&order, QUORUM);
+        world.reidentify(&signed, "health", &asked).ok();
+        let revoke = act(&world, &order, ActKind::Revoke, &["judge-1"]);
+        soon("a place holds it", || {
+            to_vault(&world, &revoke).status == 200
+        });
+        let side = [Side::Vault, Side::Node][round % 2];
+        world.kill(side);
+        // What was acknowledged is held, whoever is killed.
+        let held = held(
+            &world,
+            "data/node.followed",
+            "test/vault",
+            "secrets/vault/journal",
+        );
+        let of = |event: &str| held.iter().filter(|entry| entry["event"] == event).count();
+        assert_eq!((of("release"), of("order-act")), (round + 1, round + 1));
+        world.start(side, &[]);
+    }
+    world.stop();
+    let held = held(
+        &world,
+        "data/node.followed",
+        "test/vault",
+        "secrets/vault/journal",
+    );
+    assert!(world.entries(Side::Vault).starts_with(&held));
+}
