@@ -58,6 +58,9 @@ impl From<InputError> for CommandError {
             InputError::Table(TableError::Empty) => {
                 "name a table whose first line names its columns"
             }
+            InputError::Table(TableError::HeaderQuote) => {
+                "put that name in quotation marks and double the mark within, or take the mark out"
+            }
             InputError::Table(TableError::LineEnds) => "save the file with CR LF or LF",
             InputError::Table(_) => {
                 "correct the file, or save it anew as CSV where it comes from; nothing was sent of what follows"

@@ -67,6 +67,10 @@ pub enum TableError {
         /// The line in which it begins.
         line: u64,
     },
+    /// A name in the header has a quotation mark within, so that it is not certain where the header
+    /// ends.
+    #[error("a quotation mark stands within a name of its first line, which may end anywhere then")]
+    HeaderQuote,
     /// The last record ends within quotation marks.
     #[error("ends within the quotation marks that begin in line {line}: the file may be cut short")]
     Cut {

@@ -163,6 +163,7 @@ impl TableReader {
             let column = plan.column.clone();
             return Err(TableError::NoColumn { column }.into());
         };
+        check_header(&header, delimiter)?;
         let mut reader = Self {
             core: core(delimiter),
             delimiter,
@@ -472,6 +473,31 @@ fn names(header: &[u8], delimiter: u8) -> impl Iterator<Item = Vec<u8>> {
     })
 }
 
+/// Checks that a header is one record and no more. A stray quotation mark would otherwise take the
+/// records up to the next one into the header, and what is in the header is written as it is.
+fn check_header(header: &[u8], delimiter: u8) -> Result<(), TableError> {
+    let (mut core, mut scratch) = (core(delimiter), vec![0; header.len() + 1]);
+    let (mut at, mut start) = (0, 0);
+    loop {
+        let (result, taken, _) = core.read_field(&header[at..], &mut scratch);
+        at += taken;
+        match result {
+            ReadFieldResult::InputEmpty | ReadFieldResult::OutputFull => {}
+            ReadFieldResult::Field { record_end: false } => start = at,
+            ReadFieldResult::Field { record_end: true } | ReadFieldResult::End => {
+                let is_line_end = |byte: &u8| matches!(byte, b'\r' | b'\n');
+                return if !header[at..].iter().all(is_line_end) {
+                    Err(TableError::HeaderQuote)
+                } else if is_cut(&header[start + blank(&header[start..at])..at]) {
+                    Err(TableError::Cut { line: 1 })
+                } else {
+                    Ok(())
+                };
+            }
+        }
+    }
+}
+
 /// Where a field of a header stands.
 fn field_at(header: &[u8], delimiter: u8, wanted: usize) -> (usize, usize) {
     let (mut core, mut scratch) = (core(delimiter), vec![0; header.len() + 1]);
@@ -539,6 +565,25 @@ mod tests {
         Sa\xefd;AB1;\"a;b\r\nc \"\"d\"\"\"\r\n\r\n\
         \xc9lise;\"CD2\";\r\n\
         x;;y";
+
+    /// What stands in the header is written as it is, so no record may be taken for a part of it.
+    #[test]
+    fn a_stray_quotation_mark_takes_no_record_into_the_header() {
+        for (input, fault) in [
+            (
+                "card,na\"me\nAB1,x\nAB2,y\"\nAB3,z\n",
+                TableError::HeaderQuote,
+            ),
+            ("card,na\"me\nAB1,x\n", TableError::HeaderQuote),
+            ("\"card", TableError::Cut { line: 1 }),
+            ("card,\"na\"me\"\nAB1,x\n", TableError::HeaderQuote),
+        ] {
+            let refused = read(input.as_bytes(), &plan("card"), 10).map(drop);
+            assert_eq!(refused, Err(fault.to_string()), "{input}");
+        }
+        let (items, _) = lowered(b"card,\"na\"\"me\"\nAB1,x\n", &plan("card"), 10);
+        assert_eq!(items, [b"AB1"]);
+    }
 
     #[test]
     fn only_the_column_changes_and_every_other_byte_stays() {

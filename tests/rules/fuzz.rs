@@ -108,12 +108,18 @@ fn holds(name: &str, parser: fn(&[u8]), file: &Path, bytes: &[u8]) -> bool {
     done.is_ok()
 }
 
-/// Every file of a parser's corpus and changes of it; false at the first one on which it fails.
-fn replay(name: &str, parser: fn(&[u8])) -> bool {
+/// The files of a parser's corpus, and what they hold.
+fn corpus(name: &str) -> (Vec<PathBuf>, Vec<Vec<u8>>) {
     let entries = fs::read_dir(folder("corpus").join(name)).unwrap();
     let mut files: Vec<PathBuf> = entries.map(|entry| entry.unwrap().path()).collect();
     files.sort();
-    let texts: Vec<Vec<u8>> = files.iter().map(|file| fs::read(file).unwrap()).collect();
+    let texts = files.iter().map(|file| fs::read(file).unwrap()).collect();
+    (files, texts)
+}
+
+/// Every file of a parser's corpus and changes of it; false at the first one on which it fails.
+fn replay(name: &str, parser: fn(&[u8])) -> bool {
+    let (files, texts) = corpus(name);
     let mut random = Random(0);
     files.iter().zip(&texts).all(|(file, bytes)| {
         // As much work for a large file as for a small one.
@@ -133,5 +139,43 @@ fn the_corpus_and_changes_of_it_hold() {
         .filter(|(name, parser)| !replay(name, *parser))
         .map(|(name, _)| *name)
         .collect();
+    assert!(failed.is_empty(), "{failed:?}");
+}
+
+/// So many changes as are asked for, of one parser's corpus or of all. `ops/test-long changes` runs it.
+#[test]
+fn many_changes_of_the_corpus_hold() {
+    let told = |name: &str| std::env::var(format!("CLOISON_TEST_{name}")).ok();
+    let number = |name: &str| told(name).map(|text| text.parse::<u64>().expect(name));
+    let Some(inputs) = number("INPUTS") else {
+        eprintln!("not run: ops/test-long changes runs it");
+        return;
+    };
+    let seed = number("SEED").unwrap_or_else(|| u64::from_be_bytes(cloison::clock::random()) >> 16);
+    let only = told("PARSER");
+    let mut failed = vec![];
+    for (name, parser) in PARSERS {
+        if only.as_ref().is_some_and(|only| only != name) {
+            continue;
+        }
+        let (files, texts) = corpus(name);
+        let (mut random, began) = (Random(seed), std::time::Instant::now());
+        let holds = (0..inputs).all(|_| {
+            let n = random.below(files.len());
+            let (one, other) = (&texts[n], &texts[random.below(texts.len())]);
+            let once = changed(one, other, &mut random);
+            holds(
+                name,
+                *parser,
+                &files[n],
+                &changed(&once, other, &mut random),
+            )
+        });
+        eprintln!(
+            "{name}: {inputs} inputs of CLOISON_TEST_SEED={seed} in {:?}: {holds}",
+            began.elapsed()
+        );
+        failed.extend((!holds).then_some(*name));
+    }
     assert!(failed.is_empty(), "{failed:?}");
 }
