@@ -551,8 +551,16 @@ impl Log {
     /// # Errors
     /// [`JwsError`] when it would be too long.
     pub fn sign_statement(&self, payload: &[u8], typ: &str) -> Result<String, JwsError> {
+        self.sign_within(payload, (typ, jws::MAX_TEXT))
+    }
+
+    /// The same for a type of text that may be longer: so many bytes.
+    ///
+    /// # Errors
+    /// [`JwsError`] when it would be longer.
+    pub fn sign_within(&self, payload: &[u8], typ: (&str, usize)) -> Result<String, JwsError> {
         let kid = self.owner.rsplit('/').next().unwrap_or_default();
-        jws::add_signature(&jws::draft(payload), typ, kid, &self.key)
+        jws::add_signature_within(&jws::draft(payload), typ, kid, &self.key)
     }
 
     /// Waits for a checkpoint that covers an entry.

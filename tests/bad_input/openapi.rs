@@ -252,7 +252,7 @@ fn fits(api: &Value, schema: &Value, value: &Value) -> Result<(), String> {
 
 /// Every operation: its listener, method, path and id. Clients are generated from these, so none
 /// changes unnoticed.
-const OPERATIONS: [(&str, &str, &str, &str); 82] = [
+const OPERATIONS: [(&str, &str, &str, &str); 83] = [
     (
         "data",
         "post",
@@ -305,6 +305,8 @@ const OPERATIONS: [(&str, &str, &str, &str); 82] = [
         "/v1/inspections/{id}/report",
         "inspection_report",
     ),
+    ("control", "post", "/v1/journal", "follow_log"),
+    ("control", "post", "/v1/journal/offers", "bring_log"),
     ("control", "post", "/v1/migrations/identifiers", "hand_back"),
     ("control", "post", "/v1/migrations/pages", "migration_page"),
     ("control", "get", "/v1/orders", "list_at_vault"),
@@ -315,6 +317,7 @@ const OPERATIONS: [(&str, &str, &str, &str); 82] = [
     ("control", "post", "/v1/rights/resolutions", "look_up"),
     ("control", "get", "/v1/secrets", "list_secrets"),
     ("control", "post", "/v1/secrets", "rotate_secret"),
+    ("control", "post", "/v1/secrets/confirm", "confirm_secret"),
     ("control", "post", "/v1/secrets/retire", "retire_secret"),
     (
         "control",
@@ -374,6 +377,7 @@ const OPERATIONS: [(&str, &str, &str, &str); 82] = [
         "/v1/inspections/{id}/report",
         "inspection_report",
     ),
+    ("node", "post", "/v1/journal", "follow_log"),
     ("node", "post", "/v1/migrations", "migrate"),
     ("node", "get", "/v1/orders", "list_at_node"),
     ("node", "post", "/v1/orders", "lodge_order_at_node"),
@@ -400,9 +404,6 @@ const OPERATIONS: [(&str, &str, &str, &str); 82] = [
     ("node", "post", "/v1/register/reload", "reload_register"),
     ("node", "get", "/v1/suspensions", "list_suspensions"),
     ("node", "post", "/v1/suspensions", "bring_suspension"),
-    ("control", "post", "/v1/journal", "follow_log"),
-    ("control", "post", "/v1/journal/offers", "bring_log"),
-    ("node", "post", "/v1/journal", "follow_log"),
     ("node", "get", "/v1/restore", "restore_state"),
     ("node", "post", "/v1/restore", "confirm_restore"),
 ];
@@ -776,6 +777,14 @@ fn the_description_is_valid_and_true() {
         "post",
         "200",
         &post("operator", Door::Control, "/v1/secrets", body).ok(),
+    );
+    let (path, body) = ("/v1/secrets/confirm", serde_json::json!({"version": 2}));
+    check(
+        &control,
+        path,
+        "post",
+        "200",
+        &post("operator", Door::Control, path, body).ok(),
     );
     let (path, body) = (
         "/v1/secrets/retire",
