@@ -47,7 +47,7 @@ pub(super) fn take(node: &Node, tail: Option<&str>) -> Result<(), Refusal> {
     let bytes = BASE64URL_NOPAD.decode(tail.as_bytes());
     let bytes = bytes.map_err(|error| refused(error.to_string()))?;
     let offer = JournalOffer::parse(&bytes).map_err(|error| refused(error.to_string()))?;
-    match place.accept(&offer, &key) {
+    match place.accept(&offer, &key, node.now()) {
         Ok(_) => Ok(()),
         Err(FollowFault::Folder(error)) => {
             tracing::error!(%error, "the vault's log cannot be kept");

@@ -236,7 +236,7 @@ fn take_offer(
         let offer = JournalOffer::parse(bytes);
         let offer = offer.map_err(|error| Refusal::new(Code::MalformedBody, error.to_string()))?;
         place
-            .accept(&offer, &key)
+            .accept(&offer, &key, entity.now())
             .map_err(|fault| refusal(&fault))?;
     }
     Ok(place.vouch(entity.now()).text())

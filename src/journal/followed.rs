@@ -15,7 +15,7 @@ use jiff::Timestamp;
 
 use super::offer::{JournalHeld, JournalOffer};
 use super::origin::{origin, owner_and_shard};
-use super::prune::{LogPlace, prune_place};
+use super::prune::{LogPlace, prune_followed};
 use super::segment::EntryForm;
 use super::tail::{CoveredEntries, SegmentTail};
 use super::{CHECKPOINT, segments, shard_folder};
@@ -171,13 +171,18 @@ impl FollowedPlace {
         JournalHeld { note }
     }
 
-    /// Takes what the owner offers, whose checkpoints `key` signs: entries first, then the
-    /// checkpoint, each durable. Entries that are held already are passed over. Returns whether more
+    /// Takes what the owner offers, whose checkpoints `key` signs, at the time `now`: entries first,
+    /// then the checkpoint, each durable. Entries that are held already are passed over. Returns whether more
     /// is held now than before.
     ///
     /// # Errors
     /// [`FollowFault`]
-    pub fn accept(&self, offer: &JournalOffer, key: &VerifyingKey) -> Result<bool, FollowFault> {
+    pub fn accept(
+        &self,
+        offer: &JournalOffer,
+        key: &VerifyingKey,
+        now: Timestamp,
+    ) -> Result<bool, FollowFault> {
         let foreign = |why: String| FollowFault::Foreign(why);
         let (checkpoint, note) = Checkpoint::open(offer.note().as_bytes(), key)
             .map_err(|error| foreign(error.to_string()))?;
@@ -227,8 +232,9 @@ impl FollowedPlace {
                 tail = Some(added);
                 Ok(())
             })?;
+        // What the owner no longer needed a week ago goes with what is new.
         if state.kept.is_none_or(|before| before < kept) {
-            self.prune(kept);
+            self.prune(kept, now);
         }
         *state = FollowedState {
             note: Some(new.into_bytes()),
@@ -295,9 +301,9 @@ impl FollowedPlace {
         SegmentTail::begin(&folder, (shard, &origin), tree, EntryForm::Sealed)
     }
 
-    /// Removes what no backup of the owner's needs. What cannot be removed is removed later.
-    fn prune(&self, (shard, index): (Shard, u64)) {
-        if let Err(error) = prune_place(&self.folder, LogPlace { shard, index }) {
+    /// Removes what no backup of the owner's needs and is a week old. What cannot be removed is removed later.
+    fn prune(&self, (shard, index): (Shard, u64), now: Timestamp) {
+        if let Err(error) = prune_followed(&self.folder, LogPlace { shard, index }, now.into()) {
             let place = self.folder.display().to_string();
             tracing::warn!(place, %error, "what no backup needs cannot be removed");
         }

@@ -215,7 +215,7 @@ impl VaultFollower {
             return Ok(RoundEnd::Nothing);
         };
         let key = (self.key)().ok_or(RoundFault::NoKey)?;
-        if self.place.accept(&offer, &key)? {
+        if self.place.accept(&offer, &key, SystemClock.now())? {
             Ok(RoundEnd::Taken)
         } else {
             Ok(RoundEnd::Known)

@@ -229,7 +229,9 @@ impl LogFollower {
             match offer {
                 Some(offer) => {
                     let (_, key) = trusted(&offer, &self.keys)?;
-                    self.place.accept(&offer, &key).map_err(fault)?;
+                    self.place
+                        .accept(&offer, &key, SystemClock.now())
+                        .map_err(fault)?;
                 }
                 None if self.is_once => return Ok(()),
                 None => {}
