@@ -37,6 +37,7 @@ use crate::store::{DiskSpace, Store, StoreError};
 use crate::system::lock::unpoisoned;
 pub(crate) use change::{ChangedRegister, RegisterRows, UnderRegister};
 pub use error::StartError;
+pub use followers::TakenHeld;
 pub use in_force::{EntityInForce, InForce};
 pub use loss::{RestoreLoss, RestoredBackup};
 pub use role::Role;

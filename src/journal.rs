@@ -8,6 +8,7 @@
 //! | [`place`] | the second place: written by the log's owner before a checkpoint over its entries leaves |
 //! | [`offer`] | what owner and follower say to one another |
 //! | [`followed`], [`followed_logs`] | a place that a follower writes; those that one side keeps for several |
+//! | `waived` | what a follower may remove, and when |
 //! | [`read`] | reading a place, as far as its checkpoint goes, and checking all of it |
 //! | [`prune`] | removing from a place what no kept backup needs |
 //! | [`versions`] | which versions of the journal secret side records need |
@@ -27,6 +28,7 @@ pub mod read;
 mod segment;
 mod tail;
 pub mod versions;
+mod waived;
 
 use std::path::{Path, PathBuf};
 

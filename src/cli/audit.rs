@@ -180,7 +180,7 @@ fn trusted(text: &str) -> Result<TrustedLogKey, String> {
         let key = Verifier::parse(text).map_err(|error| error.to_string())?;
         return match key.kind() {
             SignatureKind::Log => Ok(TrustedLogKey::Log(key)),
-            SignatureKind::Cosigner => {
+            SignatureKind::Cosigner | SignatureKind::Keeper => {
                 Err("this is a cosigner's key and not a log's: name it with --witness".into())
             }
         };

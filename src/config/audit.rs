@@ -170,9 +170,12 @@ fn followers(
                 None
             }
         };
-        if followers.iter().any(|known| known.name == name.value.0) {
-            let what = "a second follower has that name";
-            faults.push(name.line, what, "a name of its own");
+        let is_same = |known: &KnownFollower| {
+            known.name == name.value.0 || key.as_ref().is_some_and(|key| known.key == *key)
+        };
+        if followers.iter().any(is_same) {
+            let what = "a second follower has that name, that key or that peer";
+            faults.push(name.line, what, "one follower counts once");
         }
         followers.extend(key.map(|key| KnownFollower {
             name: name.value.0,

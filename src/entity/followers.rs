@@ -17,18 +17,26 @@ use crate::tlog::note::{SignatureKind, SignedNote, Verifier};
 /// The context of an internal error in the log.
 const FAILED: &str = "the log cannot be offered";
 
+/// What a follower holds, as far as its word was checked.
+#[derive(Debug, Clone, Default)]
+pub struct TakenHeld {
+    /// The checkpoint; `None` if it holds nothing yet.
+    pub checkpoint: Option<Checkpoint>,
+    /// Whether it vouches for that, and counts among the places.
+    pub counts: bool,
+}
+
 impl Entity {
-    /// Notes what a follower holds, as `by` (a name for messages) brings it. Returns the checkpoint;
-    /// `None` if it holds nothing yet.
+    /// Notes what a follower holds, as `by` (a name for messages) brings it.
     ///
     /// # Errors
     /// [`Code::MalformedBody`]: it is not what a follower says, no checkpoint of this log, or a
     /// cosignature in it is forged. [`Code::Internal`].
-    pub fn take_held(&self, by: &str, held: &[u8]) -> Result<Option<Checkpoint>, Refusal> {
+    pub fn take_held(&self, by: &str, held: &[u8]) -> Result<TakenHeld, Refusal> {
         let malformed = |why: String| Refusal::new(Code::MalformedBody, why);
         let held = JournalHeld::parse(held).map_err(|error| malformed(error.to_string()))?;
         let Some(text) = held.note else {
-            return Ok(None);
+            return Ok(TakenHeld::default());
         };
         let key = self.log().key();
         let (checkpoint, note) = Checkpoint::open(text.as_bytes(), &key)
@@ -36,14 +44,22 @@ impl Entity {
         let contained = self.log().contained(&checkpoint).map_err(fault(FAILED))?;
         let Some(contained) = contained else {
             self.show_unknown(by, &text);
-            return Ok(Some(checkpoint));
+            return Ok(TakenHeld {
+                checkpoint: Some(checkpoint),
+                counts: false,
+            });
         };
+        let mut counts = false;
         for follower in self.log().followers() {
             if self.has_cosigned(follower, &note)? {
                 self.log().note_held(&follower.name, contained.clone());
+                counts = true;
             }
         }
-        Ok(Some(checkpoint))
+        Ok(TakenHeld {
+            checkpoint: Some(checkpoint),
+            counts,
+        })
     }
 
     /// A checkpoint that this log signed and does not contain: the store was rolled back, unless the
@@ -58,12 +74,13 @@ impl Entity {
         }
     }
 
-    /// What a follower lacks that holds the log up to `held`; `None` if nothing.
+    /// What a follower lacks; `None` if nothing.
     ///
     /// # Errors
     /// [`Code::Internal`].
-    pub fn offer(&self, held: Option<&Checkpoint>) -> Result<Option<JournalOffer>, Refusal> {
-        let offer = self.log().offer(self.journal(), held);
+    pub fn offer(&self, held: &TakenHeld) -> Result<Option<JournalOffer>, Refusal> {
+        let checkpoint = held.checkpoint.as_ref();
+        let offer = self.log().offer(self.journal(), checkpoint, held.counts);
         offer.map_err(fault(FAILED))
     }
 
@@ -79,7 +96,7 @@ impl Entity {
         held: &str,
         receipt: &AuditReceipt,
     ) -> Result<Option<(PublishedCheckpoint, JournalOffer)>, Refusal> {
-        let Some(checkpoint) = self.take_held(peer, held.as_bytes())? else {
+        let Some(checkpoint) = self.take_held(peer, held.as_bytes())?.checkpoint else {
             return Ok(None);
         };
         let peer = KnownFollower {
@@ -122,6 +139,6 @@ impl Entity {
                 (cosigner_name(owner), key)
             }
         };
-        Some(Verifier::new(name, SignatureKind::Cosigner, key))
+        Some(Verifier::new(name, SignatureKind::Keeper, key))
     }
 }

@@ -49,7 +49,7 @@ pub(super) fn take(node: &Node, tail: Option<&str>) -> Result<(), Refusal> {
     let offer = JournalOffer::parse(&bytes).map_err(|error| refused(error.to_string()))?;
     match place.accept(&offer, &key, node.now()) {
         Ok(_) => Ok(()),
-        Err(FollowFault::Folder(error)) => {
+        Err(error @ (FollowFault::Folder(_) | FollowFault::Full(_))) => {
             tracing::error!(%error, "the vault's log cannot be kept");
             let why = "this node cannot keep the end of the vault's log, so nothing is opened";
             Err(Refusal::new(Code::JournalUnavailable, why).come_back_in(5))

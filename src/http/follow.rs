@@ -23,14 +23,13 @@ use super::peer::Peer;
 use super::problem::Problem;
 use crate::access::{self, NodePermit};
 use crate::code::Code;
-use crate::entity::{Entity, EntityInForce, Role};
+use crate::entity::{Entity, EntityInForce, Role, TakenHeld};
 use crate::journal::followed::FollowFault;
 use crate::journal::followed_logs::FollowedLogs;
 use crate::journal::offer::{JournalOffer, MOST_HELD};
 use crate::refusal::{Refusal, fault};
 use crate::register::SpkiDigest;
 use crate::system::lock::unpoisoned;
-use crate::tlog::checkpoint::Checkpoint;
 
 /// The name of both operations in the log.
 const NAME: &str = "follow";
@@ -39,7 +38,7 @@ const LONGEST_WAIT: u64 = 20;
 /// How many requests of one certificate wait at once.
 const WAITING: usize = 4;
 /// The most bytes of an offer that a node brings.
-const MOST_OFFER: usize = 4 << 20;
+const MOST_OFFER: usize = (4 << 20) + (60 << 10);
 /// The content type of offers.
 const BYTES: &str = "application/octet-stream";
 
@@ -173,7 +172,7 @@ pub(super) async fn fetch(
 async fn next_offer(
     door: &Arc<FollowDoor>,
     peer: &Peer,
-    held: Option<Checkpoint>,
+    held: TakenHeld,
     end: Instant,
 ) -> HttpAnswer {
     let mut news = door.news.subscribe();
@@ -185,7 +184,7 @@ async fn next_offer(
         access::follower(&entity, peer.spki)?;
         access::admitted(&entity, peer.spki).map_err(Refusal::from)?;
         let held = held.clone();
-        let find = move || Ok(entity.offer(held.as_ref())?);
+        let find = move || Ok(entity.offer(&held)?);
         if let Some(offer) = blocking(peer, Lane::Work, find).await? {
             return Ok(body::reply(BYTES, offer.to_bytes()));
         }
@@ -261,11 +260,16 @@ fn take_offer(
             .accept(&offer, &key, entity.now())
             .map_err(|fault| refusal(&fault))?;
     }
+    place.prune(entity.now());
     Ok(place.vouch(entity.now()).text())
 }
 
 fn refusal(found: &FollowFault) -> Refusal {
     match found {
+        FollowFault::Full(_) => {
+            tracing::warn!(%found, "a node's log is not kept");
+            Refusal::unavailable(Code::AuditUnavailable).come_back_in(30)
+        }
         FollowFault::Folder(_) | FollowFault::Damaged(_) => {
             fault("a node's log cannot be kept")(found)
         }

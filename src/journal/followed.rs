@@ -15,18 +15,23 @@ use jiff::Timestamp;
 
 use super::offer::{JournalHeld, JournalOffer};
 use super::origin::{origin, owner_and_shard};
-use super::prune::{LogPlace, prune_followed};
+use super::prune::{LogPlace, prune_place};
 use super::segment::EntryForm;
 use super::tail::{CoveredEntries, SegmentTail};
+use super::waived::WaivedEntries;
 use super::{CHECKPOINT, segments, shard_folder};
 use crate::files::put_in_place;
 use crate::store::Shard;
+use crate::system;
 use crate::system::lock::unpoisoned;
 use crate::tlog::checkpoint::Checkpoint;
 use crate::tlog::checkpoint_file::{CheckpointFile, CheckpointFileError};
-use crate::tlog::note::{SignedNote, cosign};
+use crate::tlog::note::{SignedNote, vouch};
 use crate::tlog::tree::MerkleTree;
 
+/// The room that is left on the folder's disk, in bytes: twice what vault and node leave on a store's,
+/// which may be the same, so that nobody who brings entries stops the work there.
+const RESERVE: u64 = 512 << 20;
 /// The name of the first checkpoint that was refused because it does not continue what is held.
 const REFUSED: &str = "refused";
 
@@ -57,6 +62,9 @@ pub enum FollowFault {
     /// The folder does not hold what its checkpoint says.
     #[error("{0} does not hold what its checkpoint says, or is of another log")]
     Damaged(PathBuf),
+    /// The folder's disk is nearly full.
+    #[error("the disk of {0} is nearly full: nothing more of the log is kept")]
+    Full(PathBuf),
     /// The folder.
     #[error(transparent)]
     Folder(#[from] CheckpointFileError),
@@ -85,9 +93,9 @@ struct FollowedState {
     note: Option<Vec<u8>>,
     /// The same, read.
     held: Option<(Shard, Checkpoint)>,
-    /// The first entry that a backup of the owner's needs, as it last said. When that moves, the next
-    /// entries begin a segment, and what lies wholly before goes.
-    kept: Option<(Shard, u64)>,
+    /// What the owner said that it no longer needs. With each such word the next entries begin a
+    /// segment, so that what lies wholly before can go.
+    waived: WaivedEntries,
     /// Where entries are added, while this is known.
     tail: Option<SegmentTail>,
 }
@@ -117,6 +125,7 @@ impl FollowedPlace {
             key,
             state: Mutex::default(),
         };
+        place.state().waived = WaivedEntries::of(&place.folder);
         if let Some(note) = place.checkpoint.load()? {
             let damaged = || FollowFault::Damaged(place.folder.clone());
             let (held, _) = Checkpoint::read(&note).map_err(|_| damaged())?;
@@ -125,7 +134,7 @@ impl FollowedPlace {
                 tail: Some(place.tail_of(shard, &held)?),
                 note: Some(note),
                 held: Some((shard, held)),
-                kept: None,
+                waived: WaivedEntries::of(&place.folder),
             };
             *place.state() = state;
         }
@@ -154,8 +163,8 @@ impl FollowedPlace {
         self.state().held.as_ref().map(|(_, held)| held.clone())
     }
 
-    /// What is held, as the owner is told it: cosigned at the time `now`, where the follower has a
-    /// key.
+    /// What is held, as the owner is told it: signed at the time `now`, where the follower has a key. The
+    /// signature is of a kind of its own: a cosignature would say that the log was never another one.
     pub fn vouch(&self, now: Timestamp) -> JournalHeld {
         let state = self.state();
         let note = state.note.as_deref();
@@ -164,7 +173,7 @@ impl FollowedPlace {
             let cosigned = self.key.as_ref().and_then(|key| {
                 let text = SignedNote::parse(note.as_bytes()).ok()?.text();
                 let time = u64::try_from(now.as_second()).unwrap_or(0);
-                Some(cosign(&key.name, &key.key, text, time))
+                Some(vouch(&key.name, &key.key, text, time))
             });
             format!("{note}{}", cosigned.unwrap_or_default())
         });
@@ -196,6 +205,9 @@ impl FollowedPlace {
         let line = line.map_err(|error| foreign(error.to_string()))?;
         let new = format!("{}\n{}\n", note.text(), line.unwrap_or_default());
 
+        if system::free_bytes(&self.folder).is_ok_and(|free| free < RESERVE) {
+            return Err(FollowFault::Full(self.folder.clone()));
+        }
         let mut state = self.state();
         let Some(before) = self.before(&state, offer, (shard, &checkpoint))? else {
             return Ok(false);
@@ -216,8 +228,7 @@ impl FollowedPlace {
         };
         let (old, folder) = (state.note.clone(), shard_folder(&self.folder, shard));
         let names = (folder.as_path(), checkpoint.origin.as_str());
-        let kept = offer.kept();
-        let turns = state.kept.is_some_and(|before| before < kept);
+        let turns = self.note_waived(&mut state, offer, now);
         self.checkpoint
             .swap_after(old.as_deref(), new.as_bytes(), || {
                 let mut added = match tail.take() {
@@ -232,16 +243,9 @@ impl FollowedPlace {
                 tail = Some(added);
                 Ok(())
             })?;
-        // What the owner no longer needed a week ago goes with what is new.
-        if state.kept.is_none_or(|before| before < kept) {
-            self.prune(kept, now);
-        }
-        *state = FollowedState {
-            note: Some(new.into_bytes()),
-            held: Some((shard, checkpoint)),
-            kept: Some(kept),
-            tail,
-        };
+        state.note = Some(new.into_bytes());
+        state.held = Some((shard, checkpoint));
+        state.tail = tail;
         Ok(true)
     }
 
@@ -301,12 +305,31 @@ impl FollowedPlace {
         SegmentTail::begin(&folder, (shard, &origin), tree, EntryForm::Sealed)
     }
 
-    /// Removes what no backup of the owner's needs and is a week old. What cannot be removed is removed later.
-    fn prune(&self, (shard, index): (Shard, u64), now: Timestamp) {
-        if let Err(error) = prune_followed(&self.folder, LogPlace { shard, index }, now.into()) {
-            let place = self.folder.display().to_string();
-            tracing::warn!(place, %error, "what no backup needs cannot be removed");
+    /// Keeps what the owner says that it no longer needs. Returns whether the next entries begin a
+    /// segment.
+    fn note_waived(&self, state: &mut FollowedState, offer: &JournalOffer, now: Timestamp) -> bool {
+        let (shard, index) = offer.kept();
+        let noted = state.waived.note(LogPlace { shard, index }, now);
+        noted.unwrap_or_else(|error| self.not_pruned(&error))
+    }
+
+    /// Removes what the owner said a week ago that it no longer needs, at the time `now`. What cannot be
+    /// removed is removed later. Call it now and then.
+    pub fn prune(&self, now: Timestamp) {
+        let mut state = self.state();
+        let pruned = state.waived.take_due(now).and_then(|due| match due {
+            Some(due) => prune_place(&self.folder, due).map(drop),
+            None => Ok(()),
+        });
+        if let Err(error) = pruned {
+            self.not_pruned(&error);
         }
+    }
+
+    fn not_pruned(&self, error: &io::Error) -> bool {
+        let place = self.folder.display().to_string();
+        tracing::warn!(place, %error, "what the log's owner no longer needs cannot be removed");
+        false
     }
 
     /// Keeps a checkpoint that does not continue what is held, unless one is kept already.

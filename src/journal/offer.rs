@@ -15,10 +15,10 @@
 //!
 //! What lies before the first entry that a backup of the owner's needs, a follower may drop.
 //!
-//! In what a follower holds, the note is the owner's checkpoint with the follower's cosignature below
-//! it (C2SP `tlog-cosignature`): it vouches that everything that the checkpoint covers, since the
-//! follower's beginning, is on its disk. A follower without a key has no cosignature there, and does
-//! not count.
+//! In what a follower holds, the note is the owner's checkpoint with the follower's signature below it,
+//! of a kind of its own ([`SignatureKind::Keeper`](crate::tlog::note::SignatureKind)): it vouches that
+//! everything that the checkpoint covers, since the follower's beginning, is on its disk, and no more. A
+//! follower without a key has no signature there, and does not count.
 
 use super::segment::{EntryForm, FieldReader, push_sealed_frame, push_tree};
 use crate::store::Shard;
@@ -91,9 +91,9 @@ impl JournalOffer {
         self.leaves.push((leaf, self.frames.len()));
     }
 
-    /// Whether no more entries go into it.
-    pub fn is_full(&self) -> bool {
-        self.frames.len() >= MOST_BYTES
+    /// Whether an entry and its record of so many bytes go into it. The first always does.
+    pub fn takes(&self, bytes: usize) -> bool {
+        self.leaves.is_empty() || self.frames.len() + bytes <= MOST_BYTES
     }
 
     /// The number of entries of the shard with those that it holds.
@@ -223,7 +223,7 @@ impl JournalOffer {
 /// What a follower holds, as it says it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct JournalHeld {
-    /// The owner's checkpoint, with the follower's cosignature; `None`: nothing yet.
+    /// The owner's checkpoint, with the follower's signature; `None`: nothing yet.
     pub note: Option<String>,
 }
 

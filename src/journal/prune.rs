@@ -5,7 +5,6 @@
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime};
 
 use super::{segments, shard_folder};
 use crate::files::sync_folder;
@@ -54,43 +53,11 @@ impl PrunedSegments {
 /// # Errors
 /// Those of the operating system. What was removed until then is gone, and the place is whole.
 pub fn prune_place(place: &Path, needed: LogPlace) -> io::Result<PrunedSegments> {
-    prune(place, needed, &|_| Ok(true))
-}
-
-/// How long a follower keeps what the log's owner no longer needs. A thief of the owner's machine
-/// could destroy its store and backups, and by one word what its followers hold; so long people have
-/// to notice.
-const FOLLOWER_KEEPS: Duration = Duration::from_secs(7 * 24 * 3_600);
-
-/// The same in a follower's folder, at the time `now` of its own clock: only what was last written a
-/// week ago goes, whatever the owner says that it needs.
-///
-/// # Errors
-/// As [`prune_place`].
-pub fn prune_followed(
-    place: &Path,
-    needed: LogPlace,
-    now: SystemTime,
-) -> io::Result<PrunedSegments> {
-    let is_old = |path: &Path| {
-        let written = fs::symlink_metadata(path)?.modified()?;
-        let age = now.duration_since(written).unwrap_or_default();
-        Ok(age >= FOLLOWER_KEEPS)
-    };
-    prune(place, needed, &is_old)
-}
-
-/// Removes in order, up to the first segment that may not go: a place has no gap.
-fn prune(
-    place: &Path,
-    needed: LogPlace,
-    may_go: &dyn Fn(&Path) -> io::Result<bool>,
-) -> io::Result<PrunedSegments> {
     let mut pruned = PrunedSegments::default();
     let mut shards = shards(place)?;
     shards.retain(|(shard, _)| *shard <= needed.shard);
     let newest = last_shard(place)?;
-    'shards: for (shard, folder) in shards {
+    for (shard, folder) in shards {
         let found = segments(&folder)?;
         let is_over = shard < needed.shard && Some(shard) != newest;
         let until = if shard < needed.shard {
@@ -101,22 +68,16 @@ fn prune(
         for pair in found.windows(2) {
             let [(_, path), (next, _)] = pair else { break };
             if *next <= until {
-                if !may_go(path)? {
-                    break 'shards;
-                }
                 pruned.remove(path)?;
             }
         }
         for (base, path) in damaged(&folder)? {
-            if base < until && may_go(&path)? {
+            if base < until {
                 pruned.remove(&path)?;
             }
         }
         if is_over {
             if let Some((_, last)) = found.last() {
-                if !may_go(last)? {
-                    break 'shards;
-                }
                 pruned.remove(last)?;
             }
             remove_if_empty(&folder)?;

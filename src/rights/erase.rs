@@ -164,9 +164,9 @@ fn note(store: &Store, batch: &mut RowBatch, erasure: &ErasureRequest, now: Time
     }
 }
 
-/// Days after which side records are gone with followers, which keep them for a week after they were
-/// last written.
-const WITH_FOLLOWERS: u32 = 8;
+/// Days for which followers keep side records that the last backup no longer needs: until they are
+/// told, a week, and until the segment that they lie in ends.
+const WITH_FOLLOWERS: u32 = 9;
 
 /// The last days of backups and of side records that are older than an erasure.
 fn last_days(entity: &Entity, now: Timestamp) -> (Option<Date>, Option<Date>) {
@@ -178,9 +178,8 @@ fn last_days(entity: &Entity, now: Timestamp) -> (Option<Date>, Option<Date>) {
         let time = now.saturating_add(span).unwrap_or(Timestamp::MAX);
         Some(time.to_zoned(TimeZone::UTC).date())
     };
-    // Backups go with the first one of the day after, side records with the first one after that, and
-    // with followers a week later at the earliest.
-    (day(days), day(days.saturating_add(1).max(WITH_FOLLOWERS)))
+    // Backups go with the first one of the day after, side records with the first one after that.
+    (day(days), day(days.saturating_add(1 + WITH_FOLLOWERS)))
 }
 
 /// Writes an erasure and its entry, durably.

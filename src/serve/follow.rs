@@ -12,14 +12,13 @@ use ed25519_dalek::VerifyingKey;
 use crate::client::{Client, ClientError, Timeouts};
 use crate::clock::{Clock as _, SystemClock};
 use crate::config::{ClientConfig, LogConfig};
-use crate::entity::{EntityInForce, InForce, Role};
+use crate::entity::{EntityInForce, InForce, Role, TakenHeld};
 use crate::http::Readiness;
 use crate::journal::followed::{FollowFault, FollowedPlace};
 use crate::journal::followed_logs::FollowedLogs;
 use crate::node::Node;
 use crate::refusal::Refusal;
 use crate::terminal::CommandError;
-use crate::tlog::checkpoint::Checkpoint;
 
 /// How long the vault may let a request of a follower wait, in seconds.
 const WAIT: u64 = 20;
@@ -61,7 +60,7 @@ impl RoundFault {
     fn is_lasting(&self) -> bool {
         match self {
             Self::Client(ClientError::Problem(problem)) => problem.status == 404,
-            Self::Follow(fault) => !matches!(fault, FollowFault::Folder(_)),
+            Self::Follow(fault) => !matches!(fault, FollowFault::Folder(_) | FollowFault::Full(_)),
             _ => false,
         }
     }
@@ -194,6 +193,7 @@ impl VaultFollower {
         let mut said = None;
         while !self.has_ended.load(Ordering::Acquire) {
             let begun = Instant::now();
+            self.place.prune(SystemClock.now());
             let (pause, fault) = match self.round() {
                 Ok(RoundEnd::Taken) => (Duration::ZERO, None),
                 // A server that is ending answers at once.
@@ -244,8 +244,7 @@ struct OwnLogBringer {
 
 impl OwnLogBringer {
     fn run(&self) {
-        let mut held = None;
-        let mut said = false;
+        let (mut held, mut said) = (None, false);
         while !self.has_ended.load(Ordering::Acquire) {
             match self.round(&held) {
                 Ok(now) => (held, said) = (now, false),
@@ -263,25 +262,22 @@ impl OwnLogBringer {
 
     /// Brings what is new behind `held`; asks first what is held where that is not known. Waits where
     /// nothing is new. Returns what is held then.
-    fn round(
-        &self,
-        held: &Option<Option<Checkpoint>>,
-    ) -> Result<Option<Option<Checkpoint>>, RoundFault> {
+    fn round(&self, held: &Option<TakenHeld>) -> Result<Option<TakenHeld>, RoundFault> {
         let entity = self.entity.get();
-        let Some(known) = held else {
-            let answer = self.client.bring_offer(None)?;
-            return Ok(Some(
-                entity.take_held("the vault", answer.text().as_bytes())?,
-            ));
+        let offer = match held {
+            None => None,
+            Some(held) => {
+                let Some(offer) = entity.offer(held)? else {
+                    let log = entity.log();
+                    log.wait_for_offer(held.checkpoint.as_ref(), held.counts, IDLE);
+                    return Ok(Some(held.clone()));
+                };
+                Some(offer)
+            }
         };
-        let Some(offer) = entity.offer(known.as_ref())? else {
-            entity.log().wait_for_offer(known.as_ref(), IDLE);
-            return Ok(held.clone());
-        };
-        let answer = self.client.bring_offer(Some(&offer))?;
-        Ok(Some(
-            entity.take_held("the vault", answer.text().as_bytes())?,
-        ))
+        let answer = self.client.bring_offer(offer.as_ref())?;
+        let taken = entity.take_held("the vault", answer.text().as_bytes())?;
+        Ok(Some(taken))
     }
 
     fn pause(&self, time: Duration) {

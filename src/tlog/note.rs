@@ -1,7 +1,9 @@
 //! Signed notes (C2SP `signed-note`): a text and, below it, lines that say who signed it.
 //!
-//! Two kinds of signature are known: a log's (0x01, Ed25519 over the text) and a cosigner's (0x04,
-//! `tlog-cosignature`: Ed25519 over a header, a time and the text). As the specification says,
+//! Three kinds of signature are known: a log's (0x01, Ed25519 over the text), a cosigner's (0x04,
+//! `tlog-cosignature`: Ed25519 over a header, a time and the text), and, of our own (0xff and an
+//! identifier), a keeper's, who holds all that a checkpoint covers (the same with another header).
+//! None passes for another: key ids and what is signed differ. As the specification says,
 //! signatures by unknown keys are ignored, and a signature by a known key that does not verify
 //! makes the note worthless.
 
@@ -34,9 +36,23 @@ pub enum NoteError {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SignatureKind {
     /// A log, its own checkpoints.
-    Log = 0x01,
+    Log,
     /// A witness or a peer, the checkpoints of other logs.
-    Cosigner = 0x04,
+    Cosigner,
+    /// One who holds all that a checkpoint of another log covers. It says nothing of what else the
+    /// log has shown.
+    Keeper,
+}
+
+impl SignatureKind {
+    /// The signature type (C2SP `signed-note`).
+    const fn identifier(self) -> &'static [u8] {
+        match self {
+            Self::Log => &[0x01],
+            Self::Cosigner => &[0x04],
+            Self::Keeper => b"\xffjournal-held/v1",
+        }
+    }
 }
 
 /// The public half of a key, with the name under which it signs.
@@ -70,10 +86,9 @@ impl Verifier {
             let (name, rest) = text.split_once('+')?;
             let (id, key) = rest.split_once('+')?;
             let bytes = base64::decode(key)?;
-            let (kind, key) = bytes.split_first()?;
-            let kind = [SignatureKind::Log, SignatureKind::Cosigner]
+            let (kind, key) = [SignatureKind::Log, SignatureKind::Cosigner]
                 .into_iter()
-                .find(|known| *known as u8 == *kind)?;
+                .find_map(|known| Some((known, bytes.strip_prefix(known.identifier())?)))?;
             let key = VerifyingKey::from_bytes(key.try_into().ok()?)
                 .ok()
                 .filter(|key| !key.is_weak())?;
@@ -101,7 +116,7 @@ impl Verifier {
 
 impl fmt::Display for Verifier {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let key = [&[self.kind as u8][..], self.key.as_bytes()].concat();
+        let key = [self.kind.identifier(), self.key.as_bytes()].concat();
         write!(
             f,
             "{}+{}+{}",
@@ -117,7 +132,7 @@ fn key_id(name: &str, kind: SignatureKind, key: &VerifyingKey) -> [u8; 4] {
     let digest: [u8; 32] = Sha256::new()
         .chain_update(name)
         .chain_update(b"\n")
-        .chain_update([kind as u8])
+        .chain_update(kind.identifier())
         .chain_update(key.as_bytes())
         .finalize()
         .into();
@@ -150,6 +165,23 @@ pub fn cosign(name: &str, key: &SigningKey, text: &str, time: u64) -> String {
         key,
         &[&time.to_be_bytes()[..], &signature].concat(),
     )
+}
+
+/// Says that all that another log's checkpoint covers is held, at a time (Unix seconds); the line below
+/// the note, with its line end.
+pub fn vouch(name: &str, key: &SigningKey, text: &str, time: u64) -> String {
+    let signature = key.sign(&vouched(text, time)).to_bytes();
+    line(
+        name,
+        SignatureKind::Keeper,
+        key,
+        &[&time.to_be_bytes()[..], &signature].concat(),
+    )
+}
+
+/// The bytes that such a signature signs. A note's text has no such first line.
+fn vouched(text: &str, time: u64) -> Vec<u8> {
+    format!("journal-held/v1\ntime {time}\n{text}").into_bytes()
 }
 
 /// The bytes that a cosignature signs (`tlog-cosignature`, Ed25519 signed message).
@@ -241,7 +273,7 @@ impl<'a> SignedNote<'a> {
             .map(|found| found.is_some() && verifier.kind == SignatureKind::Log)
     }
 
-    /// When that key cosigned the text (Unix seconds; the latest time where it did so more than
+    /// When that key cosigned the text, or vouched for it (Unix seconds; the latest time where it did so more than
     /// once).
     ///
     /// # Errors
@@ -249,7 +281,7 @@ impl<'a> SignedNote<'a> {
     pub fn time_of(&self, verifier: &Verifier) -> Result<Option<u64>, NoteError> {
         self.verified(verifier).map(|found| {
             found
-                .filter(|_| verifier.kind == SignatureKind::Cosigner)
+                .filter(|_| verifier.kind != SignatureKind::Log)
                 .map(|(time, _)| time)
         })
     }
@@ -288,13 +320,17 @@ impl<'a> SignedNote<'a> {
             let forged = || NoteError::Forged(verifier.name.clone());
             let (time, message, bytes) = match verifier.kind {
                 SignatureKind::Log => (0, self.text.as_bytes().to_vec(), &signature.bytes[..]),
-                SignatureKind::Cosigner => {
+                SignatureKind::Cosigner | SignatureKind::Keeper => {
                     let (time, bytes) = signature
                         .bytes
                         .split_first_chunk::<8>()
                         .ok_or_else(forged)?;
                     let time = u64::from_be_bytes(*time);
-                    (time, cosigned(self.text, time), bytes)
+                    let message = match verifier.kind {
+                        SignatureKind::Keeper => vouched(self.text, time),
+                        _ => cosigned(self.text, time),
+                    };
+                    (time, message, bytes)
                 }
             };
             let bytes = Ed25519::from_slice(bytes).map_err(|_| forged())?;

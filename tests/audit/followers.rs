@@ -14,7 +14,7 @@ use cloison::journal::offer::JournalOffer;
 use cloison::journal::read::{PlaceFault, PlaceLog};
 use cloison::store::RowBatch;
 use cloison::tlog::checkpoint::Checkpoint;
-use cloison::tlog::note::{SignatureKind, SignedNote, Verifier};
+use cloison::tlog::note::{SignatureKind, SignedNote, Verifier, cosign};
 use cloison::tlog::tree::{MerkleTree, leaf_hash};
 use ed25519_dalek::SigningKey;
 
@@ -35,7 +35,7 @@ fn follower(folder: &Path) -> FollowedPlace {
 }
 
 fn next(writing: &Writing, held: Option<&Checkpoint>) -> Option<JournalOffer> {
-    let offer = writing.log().offer(&cipher(), held).unwrap()?;
+    let offer = writing.log().offer(&cipher(), held, true).unwrap()?;
     Some(JournalOffer::parse(&offer.to_bytes()).unwrap())
 }
 
@@ -99,9 +99,17 @@ fn a_follower_holds_the_log_over_its_own_kills_and_the_owners_years() {
     assert!(all.iter().filter(|(.., record)| record.is_some()).count() > 6);
 
     let archive = SigningKey::from_bytes(&[5; 32]).verifying_key();
-    let verifier = Verifier::new("archive", SignatureKind::Cosigner, archive);
+    let verifier = Verifier::new("archive", SignatureKind::Keeper, archive);
     let note = SignedNote::parse(vouched.as_bytes()).unwrap();
     assert!(note.time_of(&verifier).unwrap().is_some());
+    // Holding is not cosigning, and cosigning is not holding.
+    let cosigner = Verifier::new("archive", SignatureKind::Cosigner, archive);
+    assert_eq!(note.time_of(&cosigner), Ok(None));
+    let line = cosign("archive", &SigningKey::from_bytes(&[5; 32]), note.text(), 7);
+    let cosigned = format!("{}\n{line}", note.text());
+    let cosigned = SignedNote::parse(cosigned.as_bytes()).unwrap();
+    assert_eq!(cosigned.time_of(&verifier), Ok(None));
+    assert_eq!(cosigned.time_of(&cosigner), Ok(Some(7)));
     // Nothing is readable without the key.
     let bytes = fs::read(place.join("2026/00000000000000000000.journal")).unwrap();
     assert!(!bytes.windows(6).any(|part| part == b"client"));
@@ -244,23 +252,35 @@ fn what_no_backup_needs_goes_from_a_followers_folder_too() {
         assert!(log.each::<PlaceFault>(|_| Ok(())).is_ok());
         log.shards[0].first
     };
-    // What is young stays, whatever the owner says that it needs.
+    // What the owner waives stays for a week, whatever it says, and over a restart.
     let begun = first(&place);
     assert!(begun < sizes[0], "{begun} {sizes:?}");
-    let old = now() - jiff::SignedDuration::from_hours(8 * 24);
-    for segment in fs::read_dir(place.join("2026")).unwrap() {
-        let file = fs::File::options()
-            .append(true)
-            .open(segment.unwrap().path());
-        file.unwrap().set_modified(old.into()).unwrap();
-    }
-    let mut batch = RowBatch::default();
-    let store = writing.log().store();
-    store.prune_journal(&mut batch, 0, following.held().unwrap().size);
-    store.commit(batch).unwrap();
-    writing.write(1);
-    follow(&writing, &following);
-    assert!(first(&place) >= sizes[2], "what is old goes");
+    let days = |days: i64| now() + jiff::SignedDuration::from_hours(24 * days);
+    following.prune(days(6));
+    assert_eq!(first(&place), begun);
+    drop(following);
+    let following = follower(&place);
+    let late_word = |after: i64, following: &FollowedPlace| {
+        let mut batch = RowBatch::default();
+        let store = writing.log().store();
+        store.prune_journal(&mut batch, 0, following.held().unwrap().size);
+        store.commit(batch).unwrap();
+        writing.write(1);
+        while let Some(offer) = next(&writing, following.held().as_ref()) {
+            let key = key().verifying_key();
+            following.accept(&offer, &key, days(after)).unwrap();
+        }
+    };
+    late_word(1, &following);
+    late_word(2, &following);
+    following.prune(days(7));
+    assert_eq!(
+        first(&place),
+        begun,
+        "what was waived first is where it began"
+    );
+    following.prune(days(8));
+    assert!(first(&place) > begun, "what was waived a week ago goes");
     // One that was away holds entries whose records were gone, and says which.
     follow(&writing, &late);
     let (mut has, mut lacks) = (0, 0);
@@ -316,6 +336,14 @@ fn a_checkpoint_is_published_once_enough_places_hold_it() {
     assert!(!is_out(), "one place does not count twice");
     log.note_held("two", signed.clone());
     assert!(is_out() && log.is_held(Duration::ZERO));
+    // One that does not count gets what is published.
+    let receipt = writing.note();
+    log.signed(&receipt, Duration::from_secs(60)).unwrap();
+    let to = |counts| {
+        log.offer(&cipher(), Some(&signed.checkpoint), counts)
+            .unwrap()
+    };
+    assert!(to(true).is_some() && to(false).is_none());
 
     // The year ends before the places hold its last entries: they are published with the next.
     writing.note();
@@ -332,5 +360,5 @@ fn a_checkpoint_is_published_once_enough_places_hold_it() {
         log.note_held(name, whole.clone());
     }
     let sizes: Vec<_> = log.shards().iter().map(|s| s.checkpoint.size).collect();
-    assert_eq!(sizes, [2, signed.checkpoint.size]);
+    assert_eq!(sizes, [3, signed.checkpoint.size]);
 }

@@ -288,6 +288,10 @@ fn on_machines_of_their_own_each_side_keeps_the_others_log_and_counts() {
     let dir = init(place.path(), &hosts);
     let vault = cloison::config::VaultConfig::load(&dir.join("vault.toml")).unwrap();
     let node = cloison::config::NodeConfig::load(&dir.join("node.toml")).unwrap();
+    let text = fs::read_to_string(dir.join("vault.toml")).unwrap();
+    let again = "\n[[audit.follower]]\nname = \"twice\"\npeer = \"court\"\n";
+    let faults = cloison::config::VaultConfig::parse(&(text + again), &dir).unwrap_err();
+    assert!(faults[0].what.contains("second follower"), "{faults:?}");
     for log in [vault.log, node.log] {
         assert_eq!((log.places.needed, log.places.followers.len()), (1, 1));
         assert!(log.followed.is_some());

@@ -25,18 +25,19 @@ impl Log {
     /// What a follower lacks that holds the log up to `held` (a checkpoint that this log contains, or
     /// lost at a restore that it owns up to; `None`: nothing). `None` if it lacks nothing.
     ///
+    /// One that does not count (`counts`) gets what is published: what it alone had seen would bar a
+    /// log that is restored from the places that count. Until something is published, the first
+    /// followers have to begin.
+    ///
     /// # Errors
     /// [`StoreError`]
     pub fn offer(
         &self,
         cipher: &JournalCipher,
         held: Option<&Checkpoint>,
+        counts: bool,
     ) -> Result<Option<JournalOffer>, StoreError> {
-        let last = self
-            .state()
-            .offered
-            .last_key_value()
-            .map(|(_, o)| o.clone());
+        let last = self.state().last_for(counts);
         match last {
             Some(last) => self.offer_until(cipher, held, &last),
             None => Ok(None),
@@ -82,14 +83,14 @@ impl Log {
     }
 
     /// Waits until something is offered beyond `held`, or the process ends.
-    pub fn wait_for_offer(&self, held: Option<&Checkpoint>, patience: Duration) {
+    pub fn wait_for_offer(&self, held: Option<&Checkpoint>, counts: bool, patience: Duration) {
         let end = Instant::now() + patience;
         let held = held.and_then(|held| Some((owner_and_shard(&held.origin)?.1, held.size)));
         let mut state = self.state();
         while !state.offers_end {
-            let last = state.offered.last_key_value();
+            let last = state.last_for(counts);
             let is_new =
-                last.is_some_and(|(shard, last)| held < Some((*shard, last.checkpoint.size)));
+                last.is_some_and(|last| held < Some((last.tree.shard, last.checkpoint.size)));
             let left = end.checked_duration_since(Instant::now());
             let Some(left) = left.filter(|_| !is_new) else {
                 return;
@@ -185,17 +186,19 @@ impl Log {
         mut offer: JournalOffer,
     ) -> Result<JournalOffer, StoreError> {
         let origin: Arc<str> = origin(&self.owner, row.shard).into();
-        while offer.end() < row.size && !offer.is_full() {
+        let mut is_full = false;
+        while offer.end() < row.size && !is_full {
             let (from, until) = (offer.end(), (offer.end() + STEP).min(row.size));
             let records = records(&self.store, row.first + from, row.first + until)?;
             let mut records = records.into_iter().peekable();
             let reader = ShardReader::new(&self.store, row, until);
             reader.each::<StoreError>(from, until - from, |index, entry| {
                 let record = records.next_if(|(of, _)| *of == row.first + index);
-                if !offer.is_full() {
+                let record = record.unwrap_or_default().1;
+                is_full |= !offer.takes(entry.len() + record.len());
+                if !is_full {
                     let origin = &*origin;
                     let sealed = cipher.seal_entry(NamingEntry { origin, index }, entry);
-                    let record = record.unwrap_or_default().1;
                     offer.push(leaf_hash(entry), &sealed, &record);
                 }
                 Ok(())

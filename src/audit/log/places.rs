@@ -41,7 +41,7 @@ pub struct KnownFollower {
 }
 
 /// Whose cosignature a follower's is.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum FollowerIdentity {
     /// That of the key, under the follower's name.
     Stated(VerifyingKey),
@@ -142,6 +142,17 @@ impl LogState {
         held.into_iter().nth(last)
     }
 
+    /// The last checkpoint that is offered to a follower which counts, or does not.
+    pub(super) fn last_for(&self, counts: bool) -> Option<Arc<PublishedCheckpoint>> {
+        let is_first = self.published.is_empty();
+        let of = if counts || is_first {
+            &self.offered
+        } else {
+            &self.published
+        };
+        of.last_key_value().map(|(_, last)| last.clone())
+    }
+
     /// Publishes what enough places hold.
     pub(super) fn settle(&mut self, needed: usize) {
         let Some(held) = self.held_by(needed) else {
@@ -228,6 +239,9 @@ impl Log {
         state.note_place(place, held);
         state.settle(self.quorum.needed);
         self.news.notify_all();
+        drop(state);
+        // Those that do not count are offered what is published.
+        self.tell_listener(false);
     }
 
     /// Notes that a checkpoint is in the second place, if there is one, and offers it.

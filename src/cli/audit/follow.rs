@@ -220,6 +220,7 @@ impl LogFollower {
                 None if self.is_once => return Ok(()),
                 None => {}
             }
+            self.place.prune(SystemClock.now());
             if let Some(held) = self.place.held() {
                 bar.set_message(format!(
                     "{} entries of {}",
@@ -278,6 +279,8 @@ fn fault(found: FollowFault) -> CommandError {
             &found,
             "move the folder away, or name another one: the log is followed from its beginning again",
         ),
-        FollowFault::Folder(_) => CommandError::new(&found, "check the folder and its disk"),
+        FollowFault::Folder(_) | FollowFault::Full(_) => {
+            CommandError::new(&found, "check the folder and its disk")
+        }
     }
 }

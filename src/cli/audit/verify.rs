@@ -52,7 +52,7 @@ fn cosigner(text: &str) -> Result<Verifier, String> {
     let key = Verifier::parse(text).map_err(|error| error.to_string())?;
     match key.kind() {
         SignatureKind::Cosigner => Ok(key),
-        SignatureKind::Log => {
+        SignatureKind::Log | SignatureKind::Keeper => {
             Err("this is a log's key and not a cosigner's: name it with --key".into())
         }
     }
