@@ -201,6 +201,9 @@ codes! {
     UnknownSecret = "unknown-secret",
     /// An epoch still needs this version of the sector secret, or the next epochs will.
     SecretNeeded = "secret-needed",
+    /// No operator has confirmed yet that the custody of this version of the sector secret holds it
+    /// off the machine.
+    SecretUnconfirmed = "secret-unconfirmed",
     /// The custody of the sector secrets cannot be written from here.
     SecretReadOnly = "secret-read-only",
     /// The register and the segment do not confirm a recipient that is to be added, or the proof of

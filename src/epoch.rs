@@ -1,6 +1,7 @@
 //! Epochs: advancing a sector's epoch changes that sector's pseudonyms and nothing else.
 
 pub mod clock;
+pub mod confirm;
 pub mod retire;
 pub mod secrets;
 pub mod statement;
@@ -15,6 +16,8 @@ use crate::code::Code;
 use crate::commit::Change;
 use crate::keys::SectorRootKey;
 use crate::refusal::{Refusal, fault, not_logged};
+use crate::register::Id;
+use crate::store::ReservedSecret;
 use crate::vault::{Epoch, PendingAct, SectorState, Terms, Vault, sector as epochs};
 
 /// The context of an internal error in the log.
@@ -85,8 +88,9 @@ pub struct AdvanceEpochRequest {
 ///
 /// # Errors
 /// [`Code::UnknownSector`]; [`Code::EpochNotCurrent`], [`Code::EpochOverlaps`];
-/// [`Code::ClockBehind`]; those of a statement, if it takes one; [`Code::Internal`] if a new secret
-/// cannot be stored; [`Code::AuditUnavailable`]; [`Code::JournalUnavailable`]: the epoch is stored
+/// [`Code::ClockBehind`]; those of a statement, if it takes one; [`Code::SecretUnconfirmed`] where the
+/// version of the sector secret, which this call may have made, waits for [`confirm`];
+/// [`Code::Internal`] if a new secret cannot be stored; [`Code::AuditUnavailable`]; [`Code::JournalUnavailable`]: the epoch is stored
 /// then, and opens once the same call finds enough places.
 pub fn advance(
     vault: &Vault,
@@ -113,7 +117,7 @@ pub fn advance(
     } else {
         None
     };
-    let epoch = next(vault, state, how.own_secret, now)?;
+    let epoch = next(vault, &permit.operator, state, how.own_secret, now)?;
     let (uuid, row) = (state.sector.uuid, epoch.row);
     let event = AuditEvent::EpochAdvance {
         operator: permit.operator.clone(),
@@ -198,26 +202,15 @@ fn overlap_to_end(
 /// The next epoch of a sector with its key, not yet stored.
 fn next(
     vault: &Vault,
+    operator: &Id,
     state: &SectorState,
     own_secret: bool,
     now: Timestamp,
 ) -> Result<Epoch, Refusal> {
-    let used = vault.store().all_epochs().map_err(fault(FAILED))?;
     let version = if own_secret {
-        let highest = secrets::highest(vault, &used).map_err(fault(FAILED))?;
-        let (version, secret) = vault
-            .sector_secrets()
-            .create(highest)
-            .map_err(fault(FAILED))?;
-        vault
-            .roots()
-            .write()
-            .expect("no panic under this lock")
-            .insert(version, SectorRootKey::new(&secret));
-        version
+        own_version(vault, operator, state)?
     } else {
-        let roots = vault.roots().read().expect("no panic under this lock");
-        epochs::shared_version(&roots, &used)
+        shared_version(vault)?
     };
     let row = epochs::next_row(
         Some(&state.current().row),
@@ -234,6 +227,67 @@ fn next(
         ));
     }
     Ok(epoch)
+}
+
+/// The version that the next epochs share. Refuses while a newer one waits to be confirmed: who made
+/// it wants no more epochs on the one before.
+fn shared_version(vault: &Vault) -> Result<u32, Refusal> {
+    let usable = confirm::usable(vault)?;
+    let roots = vault.roots().read().expect("no panic under this lock");
+    match usable.unconfirmed(&roots) {
+        Some(version) => Err(confirm::unconfirmed(version)),
+        None => Ok(usable.shared(&roots)),
+    }
+}
+
+/// The version that was made for the next epoch of this sector alone, once it is confirmed. Where
+/// there is none it is made, durably and logged, and waits for that.
+fn own_version(vault: &Vault, operator: &Id, state: &SectorState) -> Result<u32, Refusal> {
+    let usable = confirm::usable(vault)?;
+    let (sector, from) = (state.sector.uuid, state.current().row.epoch);
+    let reserved = vault.store().reserved_secrets().map_err(fault(FAILED))?;
+    let made = {
+        let roots = vault.roots().read().expect("no panic under this lock");
+        let made = reserved.into_iter().filter(|made| {
+            (made.sector, made.from) == (sector, from) && roots.contains_key(&made.version)
+        });
+        made.map(|made| made.version).max()
+    };
+    if let Some(version) = made {
+        return if usable.is_confirmed(version) {
+            Ok(version)
+        } else {
+            Err(confirm::unconfirmed(version))
+        };
+    }
+    let used = vault.store().all_epochs().map_err(fault(FAILED))?;
+    let highest = secrets::highest(vault, &used).map_err(fault(FAILED))?;
+    let (version, secret) = vault
+        .sector_secrets()
+        .create(highest)
+        .map_err(fault(FAILED))?;
+    let needs_word = !vault.sector_secrets().is_off_machine();
+    if needs_word {
+        let reserved = ReservedSecret {
+            version,
+            sector,
+            from,
+        };
+        let note: Change = Box::new(move |store, batch| store.put_reserved_secret(batch, reserved));
+        let event = AuditEvent::SecretRotate {
+            operator: operator.clone(),
+            version,
+            sector: Some(state.sector.name.clone()),
+        };
+        commit(vault, event, vec![note])?;
+    }
+    let mut roots = vault.roots().write().expect("no panic under this lock");
+    roots.insert(version, SectorRootKey::new(&secret));
+    if needs_word {
+        Err(confirm::unconfirmed(version))
+    } else {
+        Ok(version)
+    }
 }
 
 /// Commits an entry together with the changes that it describes.

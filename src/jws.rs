@@ -31,8 +31,8 @@ const MAX_PROTECTED: usize = 512;
 /// Why a text is not a JWS of the strict form. No variant holds a piece of the text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum JwsError {
-    /// Longer than [`MAX_TEXT`].
-    #[error("longer than 1 MiB")]
+    /// Longer than [`MAX_TEXT`], or than a text of its type may be.
+    #[error("longer than a text of its type may be (1 MiB, where nothing else is said)")]
     TooLarge,
     /// The text, its payload or a protected header is not the strict JSON that is expected there.
     #[error(transparent)]
@@ -90,7 +90,15 @@ impl fmt::Debug for UnverifiedJws {
 /// # Errors
 /// [`JwsError`] for everything that is not exactly the strict form.
 pub fn parse(text: &str, typ: &str) -> Result<UnverifiedJws, JwsError> {
-    if text.len() > MAX_TEXT {
+    parse_within(text, typ, MAX_TEXT)
+}
+
+/// The same for a kind of text that may be longer than [`MAX_TEXT`]: `longest` bytes.
+///
+/// # Errors
+/// As [`parse`].
+pub fn parse_within(text: &str, typ: &str, longest: usize) -> Result<UnverifiedJws, JwsError> {
+    if text.len() > longest {
         return Err(JwsError::TooLarge);
     }
     let mut members = JsonObject::parse(text.as_bytes())?;
@@ -238,7 +246,20 @@ pub fn add_signature(
     kid: &str,
     key: &SigningKey,
 ) -> Result<String, JwsError> {
-    let mut jws = parse(text, typ)?;
+    add_signature_within(text, (typ, MAX_TEXT), kid, key)
+}
+
+/// The same for a type of text that may be longer than [`MAX_TEXT`]: so many bytes.
+///
+/// # Errors
+/// As [`add_signature`].
+pub fn add_signature_within(
+    text: &str,
+    (typ, longest): (&str, usize),
+    kid: &str,
+    key: &SigningKey,
+) -> Result<String, JwsError> {
+    let mut jws = parse_within(text, typ, longest)?;
     if !is_key_id(kid) {
         return Err(JwsError::KeyId);
     }
@@ -258,7 +279,7 @@ pub fn add_signature(
     });
     let text = jws.to_text();
     // The result must read back.
-    parse(&text, typ)?;
+    parse_within(&text, typ, longest)?;
     Ok(text)
 }
 

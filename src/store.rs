@@ -61,6 +61,7 @@ pub use rocks::RocksEngine;
 use rows::{RowEngine, ScanRange, ScanStep};
 pub use snapshot::StoreSnapshot;
 pub use space::DiskSpace;
+pub use state::ReservedSecret;
 pub use tags::{EntryKeys, TagKind, TagPlace};
 
 /// The rows of one vault or node, by what they mean.

@@ -14,6 +14,7 @@ mod rebuild;
 pub(crate) mod sector;
 pub(crate) mod stored;
 mod under;
+mod usable;
 
 use std::collections::HashMap;
 use std::ops::Deref;
@@ -51,6 +52,7 @@ pub(crate) use pending::PendingAct;
 pub use quota::{QuotaLeft, Quotas};
 pub use sector::{Epoch, SectorAdvance, SectorState, Terms};
 use sector::{SectorLoader, Sectors};
+pub(crate) use usable::UsableVersions;
 
 /// The secrets that the vault starts with.
 pub struct VaultSecrets {
@@ -192,6 +194,7 @@ impl Vault {
             roots: &roots,
             advance,
             now,
+            by_custody: sector_secrets.is_off_machine(),
             before: None,
         };
         let (sectors, opened) = loader

@@ -36,6 +36,10 @@ impl SectorSecretStore for Memory {
     fn destroy(&self, _: u32) -> Result<(), FileError> {
         unreachable!("nothing is retired here")
     }
+
+    fn is_off_machine(&self) -> bool {
+        true
+    }
 }
 
 impl Bench {

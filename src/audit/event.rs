@@ -183,6 +183,17 @@ pub enum AuditEvent {
         operator: Id,
         /// The new version.
         version: u32,
+        /// The sector for whose next epoch alone it was made; absent if all may take it.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        sector: Option<String>,
+    },
+    /// An operator said that the custody of a version of the sector secret holds it off this
+    /// machine: epochs may name it from now on.
+    SecretConfirm {
+        /// The operator.
+        operator: Id,
+        /// The version.
+        version: u32,
     },
     /// A version of the sector secret, which no epoch needed, was retired: it is destroyed after
     /// this entry.
@@ -329,6 +340,7 @@ impl AuditEvent {
         "refuse",
         "epoch-advance",
         "secret-rotate",
+        "secret-confirm",
         "secret-retire",
         "release",
         "reveal",

@@ -14,13 +14,12 @@ mod year;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use ed25519_dalek::{SigningKey, VerifyingKey};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
-use tokio::sync::watch;
 
 use super::AuditReceipt;
 use super::resume::{self, LostCheckpoint, OwnLog};
@@ -39,7 +38,7 @@ use crate::tlog::tree::MerkleTree;
 use crate::tlog::witness::Witness;
 pub use append::Appender;
 use append::{end_of, year_of};
-pub use offers::OfferNews;
+pub use offers::OfferListener;
 use places::PlaceState;
 pub use places::{FollowerIdentity, KnownFollower, PlaceQuorum, PlaceStanding};
 pub use publish::EVERY;
@@ -318,8 +317,8 @@ pub struct Log {
     work: Condvar,
     /// Wakes threads that wait for a checkpoint.
     news: Condvar,
-    /// Wakes tasks that wait for an offer.
-    offers: watch::Sender<OfferNews>,
+    /// Told of each offer.
+    listener: OnceLock<OfferListener>,
 }
 
 #[derive(Default)]
@@ -328,6 +327,8 @@ struct LogState {
     durable: Option<TreeRow>,
     /// The places, with what they hold.
     places: Vec<PlaceState>,
+    /// Whether nobody waits for offers any more.
+    offers_end: bool,
     /// By shard: the last checkpoint that is signed and in the second place.
     offered: BTreeMap<Shard, Arc<PublishedCheckpoint>>,
     /// Durable trees that no checkpoint covers yet, at most one a shard, older shards first.
@@ -429,7 +430,7 @@ impl Log {
             state,
             work,
             news,
-            offers: watch::Sender::default(),
+            listener: OnceLock::new(),
         });
         log.begin_offers(&trees, row.shard);
         let publisher = {
@@ -550,8 +551,16 @@ impl Log {
     /// # Errors
     /// [`JwsError`] when it would be too long.
     pub fn sign_statement(&self, payload: &[u8], typ: &str) -> Result<String, JwsError> {
+        self.sign_within(payload, (typ, jws::MAX_TEXT))
+    }
+
+    /// The same for a type of text that may be longer: so many bytes.
+    ///
+    /// # Errors
+    /// [`JwsError`] when it would be longer.
+    pub fn sign_within(&self, payload: &[u8], typ: (&str, usize)) -> Result<String, JwsError> {
         let kid = self.owner.rsplit('/').next().unwrap_or_default();
-        jws::add_signature(&jws::draft(payload), typ, kid, &self.key)
+        jws::add_signature_within(&jws::draft(payload), typ, kid, &self.key)
     }
 
     /// Waits for a checkpoint that covers an entry.

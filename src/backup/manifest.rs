@@ -31,6 +31,9 @@ use crate::store::Shard;
 
 /// The `typ` of a manifest.
 pub const TYP: &str = "cloison-backup+json";
+/// The longest manifest, in bytes. A file takes about 180 of them, and a table has 64 MiB: enough for a
+/// store of more than 20 TB, and little enough to be read whole.
+pub const LONGEST: usize = 64 << 20;
 /// The time in a backup's id.
 const ID_TIME: &str = "%Y%m%dT%H%M%SZ";
 
@@ -133,7 +136,7 @@ pub enum ManifestError {
     #[error("its signature is not by the key that signs {0}'s checkpoints")]
     Signature(String),
     /// More files than a manifest can list.
-    #[error("the store has more files than a manifest can list (1 MiB)")]
+    #[error("it would be longer than a manifest may be (64 MiB)")]
     TooLong,
 }
 
@@ -185,7 +188,7 @@ impl BackupManifest {
     /// # Errors
     /// [`ManifestError::Text`]
     pub fn read_unverified(text: &str) -> Result<Self, ManifestError> {
-        Self::of(jws::parse(text, TYP)?.payload())
+        Self::of(jws::parse_within(text, TYP, LONGEST)?.payload())
     }
 
     /// Reads a manifest that the key of its owner's checkpoints must have signed.
@@ -193,7 +196,7 @@ impl BackupManifest {
     /// # Errors
     /// [`ManifestError::Text`], [`ManifestError::Signature`].
     pub fn read(text: &str, key: &VerifyingKey) -> Result<Self, ManifestError> {
-        let jws = jws::parse(text, TYP)?;
+        let jws = jws::parse_within(text, TYP, LONGEST)?;
         let manifest = Self::of(jws.payload())?;
         let signers: Vec<String> = jws.signers().map(str::to_owned).collect();
         match signers.as_slice() {
@@ -355,6 +358,25 @@ pub(super) mod tests {
             BackupManifest::read(&text, &key.verifying_key()),
             Ok(without)
         );
+    }
+
+    #[test]
+    fn a_large_store_has_a_manifest() {
+        let key = SigningKey::from_bytes(&[3; 32]);
+        let files = (0..50_000).map(|number| BackupFile {
+            name: format!("{number:06}.sst"),
+            length: 64 << 20,
+            sha256: [7; 32],
+        });
+        let large = BackupManifest {
+            files: files.collect(),
+            ..manifest()
+        };
+        let draft = jws::draft(&large.payload());
+        let sign = |longest| jws::add_signature_within(&draft, (TYP, longest), "vault", &key);
+        assert_eq!(sign(jws::MAX_TEXT), Err(JwsError::TooLarge));
+        let text = sign(LONGEST).unwrap();
+        assert_eq!(BackupManifest::read(&text, &key.verifying_key()), Ok(large));
     }
 
     #[test]

@@ -21,7 +21,7 @@ use jiff::Timestamp;
 use sha2::{Digest as _, Sha256};
 
 use super::error::RepositoryError;
-use super::manifest::{BackupFile, BackupId, BackupManifest};
+use super::manifest::{BackupFile, BackupId, BackupManifest, LONGEST};
 use crate::files::{create_new, put_in_place, sync_folder};
 use crate::id::{from_hex, hex};
 use crate::json::JsonObject;
@@ -91,7 +91,7 @@ impl BackupRepository {
             Err(error) => return Err(io(error)),
         }
         let path = folder.join(FACTS);
-        let text = match read_small(&path) {
+        let text = match read_small(&path, MAX_TEXT) {
             Err(RepositoryError::Io { error, .. }) if error.kind() == io::ErrorKind::NotFound => {
                 return Err(if is_empty(folder).map_err(io)? {
                     RepositoryError::Empty(folder.to_owned())
@@ -197,7 +197,7 @@ impl BackupRepository {
             }
             match name.strip_suffix(ENDING).and_then(BackupId::parse) {
                 Some(id) => {
-                    let text = read_small(&self.folder.join(MANIFESTS).join(&name));
+                    let text = read_small(&self.folder.join(MANIFESTS).join(&name), LONGEST);
                     listing.manifests.push((id, text));
                 }
                 None => listing.foreign.push(name),
@@ -365,7 +365,7 @@ impl BackupRepository {
 
     /// When a backup was last found good.
     pub fn verified(&self, id: &BackupId) -> Option<Timestamp> {
-        let text = read_small(&self.folder.join(VERIFIED).join(id.as_str())).ok()?;
+        let text = read_small(&self.folder.join(VERIFIED).join(id.as_str()), MAX_TEXT).ok()?;
         text.trim_end().parse().ok()
     }
 
@@ -462,11 +462,11 @@ fn open_regular(path: &Path) -> Result<File, RepositoryError> {
     file.map_err(at)
 }
 
-/// Reads a text of at most [`MAX_TEXT`] bytes.
-fn read_small(path: &Path) -> Result<String, RepositoryError> {
+/// Reads a text, and a byte more than `longest` of one that is longer: its reader refuses it.
+fn read_small(path: &Path, longest: usize) -> Result<String, RepositoryError> {
     let mut text = String::new();
     let file = open_regular(path)?;
-    let read = file.take(MAX_TEXT as u64 + 1).read_to_string(&mut text);
+    let read = file.take(longest as u64 + 1).read_to_string(&mut text);
     read.map_err(|error| RepositoryError::io(path, error))?;
     Ok(text)
 }

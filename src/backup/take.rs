@@ -15,7 +15,9 @@ use jiff::Timestamp;
 
 use super::BackupProgress;
 use super::error::RepositoryError;
-use super::manifest::{BackupFile, BackupId, BackupManifest, ManifestError, TYP, is_file_name};
+use super::manifest::{
+    BackupFile, BackupId, BackupManifest, LONGEST, ManifestError, TYP, is_file_name,
+};
 use super::pace::PacedProgress;
 use super::repository::{BackupRepository, RepositoryLock, hash};
 use super::state::StoreState;
@@ -92,7 +94,9 @@ pub fn take(
         checkpoint: published.map(|published| published.note.clone()),
         files,
     };
-    let signed = entity.log().sign_statement(&manifest.payload(), TYP);
+    let signed = entity
+        .log()
+        .sign_within(&manifest.payload(), (TYP, LONGEST));
     let signed = signed.map_err(|_| RepositoryError::Manifest {
         id: order.id.clone(),
         why: ManifestError::TooLong,

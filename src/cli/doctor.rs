@@ -17,6 +17,7 @@ use crate::config::{LogConfig, NodeConfig, VaultConfig};
 use crate::journal::versions::OLDEST_JOURNAL_SECRET;
 use crate::keys::custody::{Deposit, Keyring};
 use crate::keys::memory;
+use crate::store::Store;
 use crate::terminal::files::read_text;
 use crate::terminal::{CommandError, print, print_json};
 
@@ -275,16 +276,28 @@ fn of_config(path: &Path, findings: &mut Vec<DoctorFinding>) -> Result<(), Comma
     let text = read_text(path)?;
     let load = |error| CommandError::new(error, "correct the file: `cloison check`");
     let now = SystemClock.now();
-    let (health, log, journal, survey) = if is_node(&text) {
+    let (health, store, log, journal, survey) = if is_node(&text) {
         let config = NodeConfig::load(path).map_err(load)?;
         let register = open(&config.register).ok();
         let survey = Survey::of(&config.named_files(), register.as_ref(), now);
-        (config.health, config.log, config.journal, survey)
+        (
+            config.health,
+            config.store,
+            config.log,
+            config.journal,
+            survey,
+        )
     } else {
         let config = VaultConfig::load(path).map_err(load)?;
         let register = open(&config.register).ok();
         let survey = Survey::of(&config.named_files(), register.as_ref(), now);
-        (config.health, config.log, config.secrets.journal, survey)
+        (
+            config.health,
+            config.store,
+            config.log,
+            config.secrets.journal,
+            survey,
+        )
     };
     let called = path.display();
     let (files, secrets) = (
@@ -300,6 +313,7 @@ fn of_config(path: &Path, findings: &mut Vec<DoctorFinding>) -> Result<(), Comma
     certificate_findings(&called, &survey.tls, findings);
     findings.push(place_finding(&called, &log));
     findings.extend(journal_finding(&called, health, &journal));
+    findings.extend(copy_findings(&called, &store));
     findings.extend(
         survey
             .custody
@@ -387,6 +401,23 @@ fn journal_finding(
         ),
         "destroy it with all its copies, then restart: docs/keys.md",
     ))
+}
+
+/// The copies of a store that upgrades left: they hold what was erased since.
+fn copy_findings(called: &impl Display, store: &Path) -> Vec<DoctorFinding> {
+    let copies = Store::upgrade_copies(store).into_iter();
+    let copies = copies.map(|copy| copy.display().to_string());
+    copies
+        .map(|copy| {
+            DoctorFinding::poor(
+                format!("{called}: the store's format"),
+                format!(
+                    "an upgrade left the store as it was before in {copy}: what was erased since is still in there"
+                ),
+                format!("when this version has proved itself, delete it: rm -r {copy}"),
+            )
+        })
+        .collect()
 }
 
 /// The level that a running process says it has reached.

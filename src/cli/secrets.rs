@@ -41,6 +41,8 @@ pub enum SecretsCommand {
     Versions(rotate::SecretsVersionsArgs),
     /// Make a new version of the sector secret, which the next epochs take
     Rotate(rotate::SecretsRotateArgs),
+    /// Confirm that a version's custody holds it off the vault's machine, so that epochs may name it
+    Confirm(rotate::SecretsConfirmArgs),
     /// Destroy a version of the sector secret that no epoch needs
     Retire(rotate::SecretsRetireArgs),
 }
@@ -187,6 +189,7 @@ pub fn run(command: SecretsCommand) -> Result<(), CommandError> {
         SecretsCommand::Recover(args) => shares::recover(&args),
         SecretsCommand::Versions(args) => rotate::versions(&args),
         SecretsCommand::Rotate(args) => rotate::rotate(&args),
+        SecretsCommand::Confirm(args) => rotate::confirm(&args),
         SecretsCommand::Retire(args) => rotate::retire(&args),
     }
 }

@@ -2,8 +2,8 @@
 //! epoch needs.
 //!
 //! An epoch keeps the version that it was opened with. So a rotation changes nothing by itself: the
-//! next epoch of each sector takes the newest version that is no epoch's own. A version is *needed*
-//! by
+//! next epoch of each sector takes the newest version that is no epoch's own, once it is confirmed
+//! ([`super::confirm`]). A version is *needed* by
 //!
 //! * each sector's current epoch, and the one before while they overlap;
 //! * closed epochs whose mappings are kept: without the version nobody could find a person's
@@ -27,7 +27,7 @@ use crate::keys::SectorRootKey;
 use crate::keys::file::FileFault;
 use crate::refusal::{Refusal, fault};
 use crate::store::{EpochRow, StoreError};
-use crate::vault::{PendingAct, Vault, sector as epochs};
+use crate::vault::{PendingAct, UsableVersions, Vault};
 
 /// The versions of the sector secret.
 #[derive(Debug, Serialize, Deserialize, utoipa::ToSchema)]
@@ -47,7 +47,9 @@ pub struct SectorSecrets {
 pub struct SecretView {
     /// Its number.
     pub version: u32,
-    /// `here`; `missing`, if an epoch names it and the vault does not have it; or `retired`.
+    /// `here`; `unconfirmed`: here, but no operator has said that its custody holds it off this
+    /// machine, so no epoch names it; `missing`, if an epoch names it and the vault does not have it;
+    /// or `retired`.
     pub state: String,
     /// Whether it belongs to one epoch only.
     pub own: bool,
@@ -155,6 +157,7 @@ fn make_version(vault: &Vault, permit: &OperatorPermit) -> Result<(), Refusal> {
         AuditEvent::SecretRotate {
             operator: permit.operator.clone(),
             version,
+            sector: None,
         },
         vec![],
     )?;
@@ -281,12 +284,10 @@ pub(super) fn highest(vault: &Vault, used: &[EpochRow]) -> Result<u32, StoreErro
 fn views(vault: &Vault) -> Result<Vec<SecretView>, StoreError> {
     let (store, now) = (vault.store(), vault.now());
     let (used, retired) = (store.all_epochs()?, store.retired_secrets()?);
+    let usable = UsableVersions::of(store, &used, vault.sector_secrets().is_off_machine())?;
     let (here, next): (BTreeSet<u32>, u32) = {
         let roots = vault.roots().read().expect("no panic under this lock");
-        (
-            roots.keys().copied().collect(),
-            epochs::shared_version(&roots, &used),
-        )
+        (roots.keys().copied().collect(), usable.shared(&roots))
     };
     let mut needs: BTreeMap<u32, BTreeSet<SecretNeed>> = BTreeMap::new();
     needs.entry(next).or_default().insert(SecretNeed {
@@ -319,11 +320,6 @@ fn views(vault: &Vault) -> Result<Vec<SecretView>, StoreError> {
             needs.entry(row.secret_version).or_default().insert(need);
         }
     }
-    let own: BTreeSet<u32> = used
-        .iter()
-        .filter(|row| row.own_secret)
-        .map(|row| row.secret_version)
-        .collect();
     let all: BTreeSet<u32> = (used.iter().map(|row| row.secret_version))
         .chain(retired.clone())
         .chain(here.clone())
@@ -332,11 +328,12 @@ fn views(vault: &Vault) -> Result<Vec<SecretView>, StoreError> {
         version,
         state: match (retired.contains(&version), here.contains(&version)) {
             (true, _) => "retired",
-            (false, true) => "here",
+            (false, true) if usable.is_confirmed(version) => "here",
+            (false, true) => "unconfirmed",
             (false, false) => "missing",
         }
         .to_owned(),
-        own: own.contains(&version),
+        own: usable.is_own(version),
         needed_by: needs
             .remove(&version)
             .unwrap_or_default()

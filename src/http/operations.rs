@@ -87,6 +87,7 @@ pub(super) const RESUME_LIST: ControlOperation = work("resume-list", NONE);
 pub(super) const RESUME_PROOFS: ControlOperation = work("resume-proofs", NONE);
 pub(super) const SEAL: ControlOperation = stops("seal");
 pub(super) const SEAL_STATUS: ControlOperation = stops("seal-status");
+pub(super) const SECRET_CONFIRM: ControlOperation = work("secret-confirm", SHORT);
 pub(super) const SECRET_LIST: ControlOperation = work("secret-list", NONE);
 pub(super) const SECRET_RETIRE: ControlOperation = work("secret-retire", SHORT);
 pub(super) const SECRET_ROTATE: ControlOperation = work("secret-rotate", NONE);

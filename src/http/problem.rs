@@ -255,6 +255,7 @@ problems! {
     StatementInvalid      403 "The statement does not allow exactly this",
     UnknownSecret         404 "There is no such version of the sector secret",
     SecretNeeded          409 "This version of the sector secret is still needed",
+    SecretUnconfirmed     409 "This version of the sector secret is not confirmed",
     SecretReadOnly        409 "The vault cannot write to the folder of its sector secrets",
     RecipientInvalid      403 "The segment has no such recipient",
 

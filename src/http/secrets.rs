@@ -11,6 +11,7 @@ use super::peer::Peer;
 use super::problem::Problem;
 use crate::access;
 use crate::entity::InForce;
+use crate::epoch::confirm::{self, ConfirmSecretRequest};
 use crate::epoch::secrets::{self, RetireSecretRequest, RetiredSecret, SectorSecrets};
 use crate::vault::Vault;
 
@@ -18,6 +19,7 @@ use crate::vault::Vault;
 pub(super) fn routes() -> OpenApiRouter<InForce<Vault>> {
     let all = OpenApiRouter::default()
         .routes(routes!(list, rotate))
+        .routes(routes!(confirm))
         .routes(routes!(retire));
     with_tag("secrets", all)
 }
@@ -69,6 +71,35 @@ pub(super) async fn rotate(State(vault): State<Arc<Vault>>, peer: Peer) -> HttpA
         operations::SECRET_ROTATE,
         permit,
         move |permit| secrets::rotate(&vault, permit),
+    )
+    .await
+}
+
+/// Confirms that the custody of a version of the sector secret holds it off the vault's machine.
+/// Epochs name it only then.
+#[utoipa::path(
+    post,
+    path = "/v1/secrets/confirm",
+    operation_id = "confirm_secret",
+    request_body = ConfirmSecretRequest,
+    responses(
+        (status = 200, description = "The versions", body = SectorSecrets),
+        Problem,
+    ),
+)]
+pub(super) async fn confirm(
+    State(vault): State<Arc<Vault>>,
+    peer: Peer,
+    request: Request,
+) -> HttpAnswer {
+    let permit = access::operator(vault.register(), peer.spki);
+    answer_to(
+        vault.entity().clone(),
+        peer,
+        operations::SECRET_CONFIRM,
+        permit,
+        request,
+        move |permit, asked: ConfirmSecretRequest| confirm::confirm(&vault, permit, &asked),
     )
     .await
 }

@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::custody::{Deposit, Keyring};
+use super::custody::{Custody, Deposit, Keyring};
 use super::file::{FileError, SecretKind};
 use super::{JournalSecret, Key, SectorSecret};
 
@@ -29,6 +29,9 @@ pub trait SectorSecretStore: Send + Sync {
     /// # Errors
     /// When it is not in the store, or the custody cannot be written.
     fn destroy(&self, version: u32) -> Result<(), FileError>;
+
+    /// Whether the store by itself holds what it has off this machine.
+    fn is_off_machine(&self) -> bool;
 }
 
 /// Sector secrets in a deposit.
@@ -75,6 +78,10 @@ impl SectorSecretStore for SectorSecretDeposit {
 
     fn destroy(&self, version: u32) -> Result<(), FileError> {
         self.keyring.destroy(&self.deposit.version(version))
+    }
+
+    fn is_off_machine(&self) -> bool {
+        self.deposit.custody == Custody::Token
     }
 }
 

@@ -8,6 +8,22 @@ use super::columns::{EPOCH, EpochRow, FROZEN, META, QUOTA, SECTOR};
 use super::fields::{NameField, RowField as _};
 use super::{RowBatch, Store, StoreError};
 
+/// The note of the versions of the sector secret that operators confirmed.
+const CONFIRMED_SECRETS: &[u8] = b"confirmed-secrets";
+/// Prefix of the notes of versions that were made for one epoch; the version follows it.
+const RESERVED_SECRET: &[u8] = b"reserved-secret/";
+
+/// A version of the sector secret that was made for one epoch, before that was opened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ReservedSecret {
+    /// The version.
+    pub version: u32,
+    /// The sector.
+    pub sector: Uuid,
+    /// The epoch that the sector was in: the version is for the next one.
+    pub from: u32,
+}
+
 impl Store {
     /// Numbers of the sectors that were ever used.
     ///
@@ -109,6 +125,50 @@ impl Store {
             .flat_map(|version| version.to_be_bytes())
             .collect();
         self.put(batch, META, b"retired-secrets", &value);
+    }
+
+    /// Versions of the sector secret that an operator confirmed, in order.
+    ///
+    /// # Errors
+    /// [`StoreError::Engine`], [`StoreError::Corrupt`].
+    pub fn confirmed_secrets(&self) -> Result<Vec<u32>, StoreError> {
+        let value = self.get(META, CONFIRMED_SECRETS)?.unwrap_or_default();
+        let versions = value.chunks(4);
+        versions
+            .map(|version| u32::read(version).ok_or(META.corrupt()))
+            .collect()
+    }
+
+    /// Notes which versions of the sector secret operators confirmed.
+    pub fn put_confirmed_secrets(&self, batch: &mut RowBatch, versions: &[u32]) {
+        let value: Vec<u8> = versions.iter().flat_map(|v| v.to_be_bytes()).collect();
+        self.put(batch, META, CONFIRMED_SECRETS, &value);
+    }
+
+    /// Versions of the sector secret that were made for one epoch each.
+    ///
+    /// # Errors
+    /// [`StoreError::Engine`], [`StoreError::Corrupt`].
+    pub fn reserved_secrets(&self) -> Result<Vec<ReservedSecret>, StoreError> {
+        let rows = self.rows(META, RESERVED_SECRET)?.into_iter();
+        rows.map(|(key, value)| {
+            let version = u32::read(&key[RESERVED_SECRET.len()..]);
+            let epoch = <(Uuid, u32)>::read(&value);
+            let (version, (sector, from)) = version.zip(epoch).ok_or(META.corrupt())?;
+            Ok(ReservedSecret {
+                version,
+                sector,
+                from,
+            })
+        })
+        .collect()
+    }
+
+    /// Notes that a version was made for one epoch.
+    pub fn put_reserved_secret(&self, batch: &mut RowBatch, reserved: ReservedSecret) {
+        let key = [RESERVED_SECRET, &reserved.version.to_be_bytes()].concat();
+        let value = (reserved.sector, reserved.from).bytes().into_owned();
+        self.put(batch, META, &key[..], &value);
     }
 
     /// The latest time that was ever acted on (Unix milliseconds).

@@ -8,6 +8,7 @@ use jiff::{SignedDuration, Timestamp};
 use uuid::Uuid;
 
 use super::StartError;
+use super::usable::UsableVersions;
 use crate::audit::OpenedEpoch;
 use crate::entity::RegisterRows;
 use crate::keys::{SectorRootKey, SectorTreeKey};
@@ -331,6 +332,8 @@ pub(super) struct SectorLoader<'a> {
     /// Sectors that may get a new epoch because the register changed their terms.
     pub(super) advance: &'a [SectorAdvance],
     pub(super) now: Timestamp,
+    /// Whether the custody of the sector secret holds it off this machine by itself.
+    pub(super) by_custody: bool,
     /// The register in force and its sectors; none at a start.
     pub(super) before: Option<(&'a Register, &'a Sectors)>,
 }
@@ -345,11 +348,13 @@ impl SectorLoader<'_> {
     ) -> Result<(Sectors, Vec<OpenedEpoch>), Vec<StartError>> {
         let store = self.store;
         let numbers: HashMap<_, _> = one_fault(store.sector_numbers())?.into_iter().collect();
+        let used = one_fault(store.all_epochs())?;
+        let usable = one_fault(UsableVersions::of(store, &used, self.by_custody))?;
         let loader = EpochLoader {
+            shared: usable.shared(self.roots),
             roots: self.roots,
             advance: self.advance,
             now: self.now,
-            used: one_fault(store.all_epochs())?,
             retired: one_fault(store.retired_epochs())?,
         };
         let mut next_number = numbers.values().max().map_or(0, |n| n + 1);
@@ -428,8 +433,8 @@ struct EpochLoader<'a> {
     roots: &'a HashMap<u32, SectorRootKey>,
     advance: &'a [SectorAdvance],
     now: Timestamp,
-    /// The epochs of all sectors.
-    used: Vec<EpochRow>,
+    /// The version of the sector secret that new epochs share.
+    shared: u32,
     /// Sector, epoch, and when it was retired (Unix seconds).
     retired: Vec<(Uuid, u32, i64)>,
 }
@@ -446,9 +451,8 @@ impl EpochLoader<'_> {
         } else {
             self.overlap_to_end(sector, rows)?
         };
-        let version = shared_version(self.roots, &self.used);
         Ok((
-            next_row(rows.last(), version, false, Terms::of(sector), self.now),
+            next_row(rows.last(), self.shared, false, Terms::of(sector), self.now),
             ended_overlap,
         ))
     }
@@ -555,21 +559,6 @@ pub(crate) fn next_row(
         opened_at: now.as_second(),
         terms: terms.to_bytes(),
     }
-}
-
-/// The version that new epochs without a secret of their own share: the newest one here that is not
-/// an epoch's own. `used` are the epochs of all sectors.
-pub(crate) fn shared_version(here: &HashMap<u32, SectorRootKey>, used: &[EpochRow]) -> u32 {
-    let own: HashSet<u32> = used
-        .iter()
-        .filter(|row| row.own_secret)
-        .map(|row| row.secret_version)
-        .collect();
-    here.keys()
-        .copied()
-        .filter(|version| !own.contains(version))
-        .max()
-        .unwrap_or(1)
 }
 
 /// An epoch with its key.

@@ -49,6 +49,7 @@ impl UnderRegister for Vault {
             roots: &roots,
             advance: &[],
             now,
+            by_custody: self.sector_secrets().is_off_machine(),
             before: Some((self.register(), &self.sectors)),
         };
         let (sectors, opened) = loader.load(register, rows)?;

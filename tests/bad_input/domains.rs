@@ -523,7 +523,7 @@ fn an_epoch_of_its_own_can_be_destroyed() {
         named(watch, client, sector, purpose, domain, query)
     };
     let first = only(&ask(&watch, json!({}), ""));
-    assert_eq!(watch.advance("health", true), 2);
+    assert_eq!(watch.advance_on_own_secret("health"), 2);
     let second = only(&ask(&watch, json!({}), ""));
     let secret = watch.path("secrets/vault/sector/2.secret");
     assert_eq!(
@@ -532,7 +532,7 @@ fn an_epoch_of_its_own_can_be_destroyed() {
     );
     // Another sector's own secret is another version; the next shared epoch goes back to the first
     // one.
-    assert_eq!(watch.advance("tax", true), 2);
+    assert_eq!(watch.advance_on_own_secret("tax"), 2);
     assert_eq!(watch.advance("health", false), 3);
     let third = only(&ask(&watch, json!({}), ""));
     watch.secrets([&first, &second, &third]);
@@ -596,7 +596,7 @@ fn an_epoch_of_its_own_can_be_destroyed() {
         "{answer}"
     );
     // A new secret never takes the number of one that was destroyed.
-    assert_eq!(watch.advance("health", true), 4);
+    assert_eq!(watch.advance_on_own_secret("health"), 4);
     assert!(watch.path("secrets/vault/sector/4.secret").exists() && !secret.exists());
     watch.finish(Left {
         mappings: 3,

@@ -233,8 +233,23 @@ fn an_epoch_is_advanced_listed_and_both_generations_are_answered() {
     let advance = |more: &[&str]| {
         world.cloison(&[&["epoch", "advance", "--from", "1"][..], more, &operator].concat())
     };
-    let epochs: serde_json::Value =
-        serde_json::from_slice(&advance(&["--own-secret", "--yes"]).stdout).unwrap();
+    let own = ["--own-secret", "--yes"];
+    // The same call again makes no further version.
+    for _ in 0..2 {
+        let refused = advance(&own);
+        let said = String::from_utf8([refused.stdout, refused.stderr].concat()).unwrap();
+        assert!(
+            !refused.status.success() && said.contains("secret-unconfirmed"),
+            "{said}"
+        );
+        assert!(
+            said.contains("version 2 of the sector secret waits"),
+            "{said}"
+        );
+    }
+    let confirm = ["secrets", "confirm", "2", "--client", operator[3]];
+    assert!(world.cloison(&confirm).status.success());
+    let epochs: serde_json::Value = serde_json::from_slice(&advance(&own).stdout).unwrap();
     assert_eq!(epochs["sector"], "health");
     assert_eq!(epochs["epochs"].as_array().unwrap().len(), 2);
     assert_eq!(epochs["epochs"][1]["own_secret"], true);

@@ -47,6 +47,10 @@ impl SectorSecretStore for Shelf {
     fn destroy(&self, _: u32) -> Result<(), FileError> {
         unreachable!("no version is retired")
     }
+
+    fn is_off_machine(&self) -> bool {
+        true
+    }
 }
 
 pub fn now() -> Timestamp {

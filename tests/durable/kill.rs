@@ -77,7 +77,7 @@ fn killed_in(mut world: World, test: &str) {
             let listed: serde_json::Value = operator.get_json(path).ok()?;
             let from = listed["epochs"].as_array()?.last()?["epoch"].as_u64()?;
             let how = json!({"from": from, "end_overlap": from - 1, "own_secret": own_secret});
-            is_advanced.then(|| operator.post_json::<serde_json::Value>(path, &how).ok())?
+            is_advanced.then(|| crate::common::advance(&operator, path, &how).ok())?
         });
         std::thread::sleep(moment(&mut random, 60));
         world.kill(Side::Vault);

@@ -105,6 +105,7 @@ struct Model {
     rejected: u64,
     starts: u64,
     advances: u64,
+    own_secrets: u64,
     releases: u64,
 }
 
@@ -269,6 +270,8 @@ fn check_store(world: &World, model: &Model) {
     for (event, n) in [
         ("tokenize", model.requests),
         ("epoch-advance", model.advances),
+        ("secret-rotate", model.own_secrets),
+        ("secret-confirm", model.own_secrets),
         ("release", model.releases),
     ] {
         if n > 0 {
@@ -326,6 +329,8 @@ fn history(steps: &[Step], memory: u64) {
                 let epochs = advance(&vault, sector, *own_secret);
                 assert_eq!(epochs.last().unwrap().epoch, before + 1);
                 model.advances += 1;
+                // Made, confirmed, and named then.
+                model.own_secrets += u64::from(*own_secret);
             }
             Step::Restart => {
                 drop(vault);

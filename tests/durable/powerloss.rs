@@ -228,7 +228,7 @@ impl Trial {
                 let from = listed["epochs"].as_array()?.last()?["epoch"].as_u64()?;
                 let how =
                     serde_json::json!({"from": from, "end_overlap": from - 1, "own_secret": true});
-                advance.then(|| operator.post_json::<serde_json::Value>(path, &how).ok())?
+                advance.then(|| crate::common::advance(&operator, path, &how).ok())?
             });
             std::thread::sleep(moment);
             cosigned = self.cosigned();

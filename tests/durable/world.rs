@@ -16,6 +16,7 @@ use cloison::deployment::register_text::{
     DeclaredScheme, DeclaredSector, OFFICER, OPERATOR, OPERATORS,
 };
 use cloison::deployment::{DeploymentPlan, ListenPlan, make};
+use cloison::epoch::confirm::ConfirmSecretRequest;
 use cloison::epoch::statement::{Destruction, DestructionPayload};
 use cloison::epoch::{self, AdvanceEpochRequest, EpochView};
 use cloison::execution::step::{self, ActExchange};
@@ -483,7 +484,18 @@ pub fn advance(vault: &Vault, sector: &str, own_secret: bool) -> Vec<EpochView> 
         own_secret,
         statement: Some(statement),
     };
-    epoch::advance(vault, &permit, sector, &how).unwrap()
+    match epoch::advance(vault, &permit, sector, &how) {
+        Err(refusal) if refusal.code() == Code::SecretUnconfirmed => {
+            let listed = epoch::secrets::list(vault, &permit).unwrap();
+            let waiting = listed.versions.iter().filter(|v| v.state == "unconfirmed");
+            for version in waiting.map(|waiting| waiting.version) {
+                let asked = ConfirmSecretRequest { version };
+                epoch::confirm::confirm(vault, &permit, &asked).unwrap();
+            }
+            epoch::advance(vault, &permit, sector, &how).unwrap()
+        }
+        advanced => advanced.unwrap(),
+    }
 }
 
 /// A statement that allows this, signed by both operators.

@@ -8,7 +8,7 @@ use cloison::statement::{self, Statement as _};
 use ed25519_dalek::SigningKey;
 use serde_json::json;
 
-use super::common::{Door, Side, World, batch_path, id, request, sign_with, swap};
+use super::common::{Door, Side, World, batch_path, confirm_secrets, id, request, sign_with, swap};
 use super::node::{names_nobody, tells_nothing};
 use super::story::{PEOPLE, Story};
 
@@ -393,6 +393,7 @@ fn one_operator_destroys_nothing() {
             .post_json(OPERATOR, Door::Control, "/v1/secrets", &json!({}))
             .ok();
     }
+    confirm_secrets(&world.client(OPERATOR)).unwrap();
     world.advance("health", false);
     const STUDY: &str = "health.chu-rabat.study-42";
     let secret = Destruction::Secret { version: 2 };
@@ -541,6 +542,11 @@ fn one_operator_destroys_nothing() {
     ] {
         let payload = world.statement(wanted.clone());
         let statement = world.sign_statement(&payload, signers);
+        if matches!(wanted, Destruction::OwnSecret { .. }) {
+            let made = call(wanted, Some(&statement));
+            assert_eq!(made.code(), "secret-unconfirmed");
+            confirm_secrets(&world.client(OPERATOR)).unwrap();
+        }
         call(wanted, Some(&statement)).ok();
         call(wanted, Some(&statement)).ok();
         // An id is taken once, whatever is signed under it.

@@ -1,4 +1,4 @@
-//! `cloison secrets versions`, `rotate` and `retire`: the versions of a running vault's sector
+//! `cloison secrets versions`, `rotate`, `confirm` and `retire`: the versions of a running vault's sector
 //! secret. No secret is ever shown, and none passes through here.
 
 use std::path::PathBuf;
@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use crate::cli::assent::{Assent, Irreversible};
 use crate::cli::client_file::ClientFile;
 use crate::cli::statement;
+use crate::epoch::confirm::ConfirmSecretRequest;
 use crate::epoch::secrets::SectorSecrets;
 use crate::epoch::secrets::{RetireSecretRequest, RetiredSecret, SecretNeed, SecretView};
 use crate::terminal::{CommandError, print, print_json};
@@ -22,10 +23,25 @@ pub struct SecretsVersionsArgs {
 #[derive(clap::Args)]
 #[command(
     after_long_help = "Example:\n  cloison secrets rotate --client clients/operator.toml\n\n\
-    No pseudonym changes yet: an epoch keeps the version that it was opened with. Advance the sectors' epochs one by one \
-    (`cloison epoch advance`), and back the new version up before the first of them (`cloison secrets split`)."
+    No pseudonym changes yet: an epoch keeps the version that it was opened with. Back the new version up \
+    (`cloison secrets split`), say so (`cloison secrets confirm`), and advance the sectors' epochs one by one \
+    (`cloison epoch advance`)."
 )]
 pub struct SecretsRotateArgs {
+    #[command(flatten)]
+    at: SecretsCallArgs,
+}
+
+/// Confirm that a version's custody holds it off the vault's machine
+#[derive(clap::Args)]
+#[command(
+    after_long_help = "Example:\n  cloison secrets confirm 2 --client clients/operator.toml\n\n\
+    No epoch is opened on a version before that: what is lost with the machine takes its pseudonyms along. Have the version \
+    split (`cloison secrets split`) or copied off the machine first, and read back (`cloison secrets drill`). The log says who confirmed it."
+)]
+pub struct SecretsConfirmArgs {
+    /// The version
+    version: u32,
     #[command(flatten)]
     at: SecretsCallArgs,
 }
@@ -86,6 +102,19 @@ pub fn rotate(args: &SecretsRotateArgs) -> Result<(), CommandError> {
     show(&args.at, &secrets?)
 }
 
+/// Confirms a version.
+///
+/// # Errors
+/// When the vault cannot be reached or refuses.
+pub fn confirm(args: &SecretsConfirmArgs) -> Result<(), CommandError> {
+    let request = ConfirmSecretRequest {
+        version: args.version,
+    };
+    let client = args.at.client.open()?;
+    let secrets = client.post_json("/v1/secrets/confirm", &request);
+    show(&args.at, &secrets?)
+}
+
 /// Retires a version.
 ///
 /// # Errors
@@ -139,7 +168,7 @@ fn show(at: &SecretsCallArgs, secrets: &SectorSecrets) -> Result<(), CommandErro
     if at.json {
         return print_json(secrets);
     }
-    let mut table = format!("{:<8} {:<9} NEEDED BY", "VERSION", "STATE");
+    let mut table = format!("{:<8} {:<11} NEEDED BY", "VERSION", "STATE");
     for SecretView {
         version,
         state,
@@ -154,7 +183,7 @@ fn show(at: &SecretsCallArgs, secrets: &SectorSecrets) -> Result<(), CommandErro
             needs.join(", ")
         };
         let own = if *own { " (one epoch's own)" } else { "" };
-        table += &format!("\n{version:<8} {state:<9} {needs}{own}");
+        table += &format!("\n{version:<8} {state:<11} {needs}{own}");
     }
     if !secrets.journal.is_empty() {
         let journal: Vec<_> = secrets.journal.iter().map(u32::to_string).collect();

@@ -73,6 +73,7 @@ fn what_init_made_does_all_its_work_under_the_units_as_shipped() {
     machine.run(
         "cd deployment
         cloison secrets rotate --client clients/operator.toml
+        cloison secrets confirm 2 --client clients/operator.toml
         cloison epoch advance --yes --sector health --from 1 --client clients/operator.toml",
     );
     assert_eq!(

@@ -66,7 +66,7 @@ impl VaultLife {
             let how = serde_json::json!({
                 "from": number(epochs.last().unwrap()), "end_overlap": overlapping.map(number), "own_secret": true,
             });
-            operator.post_json::<serde_json::Value>(path, &how)
+            crate::common::advance(&operator, path, &how)
         });
         advanced.map_or_else(|error| refused(&error), |_| true)
     }

@@ -14,6 +14,11 @@ fn ask(world: &World, words: &[&str]) -> Value {
     serde_json::from_str(&said).unwrap()
 }
 
+fn confirm(world: &World, version: u32) -> std::process::Output {
+    let confirm = ["secrets", "confirm", &version.to_string(), "--json"];
+    world.cloison(&[&confirm[..], &OPERATOR].concat())
+}
+
 /// What the command says that retires a version, with a statement that both operators signed.
 fn retire(world: &World, version: u32) -> std::process::Output {
     let statement = world.sign_statement(
@@ -69,6 +74,25 @@ fn a_version_is_rotated_in_and_out() {
     world.start(Side::Vault, &[]);
     let before = persons(&world);
     let rotated = versions(&ask(&world, &["rotate"]));
+    assert_eq!(rotated[1], (2, "unconfirmed".into(), vec![]));
+    assert!(rotated[0].2.contains(&"next-epochs".to_owned()));
+    // No epoch names it before an operator has said that it lies elsewhere, too.
+    let advance = |world: &World| {
+        let how = json!({"from": 1, "end_overlap": null, "own_secret": false});
+        world.post_json("operator", Door::Control, "/v1/sectors/health/epochs", &how)
+    };
+    assert_eq!(advance(&world).code(), "secret-unconfirmed");
+    refused(&confirm(&world, 9), "unknown-secret");
+    world.end(Side::Vault);
+    world.start(Side::Vault, &[]);
+    assert_eq!(
+        advance(&world).code(),
+        "secret-unconfirmed",
+        "nor after a start"
+    );
+    done(&confirm(&world, 2));
+    done(&confirm(&world, 2));
+    let rotated = versions(&ask(&world, &["versions"]));
     assert_eq!(rotated[1], (2, "here".into(), vec!["next-epochs".into()]));
     assert!(
         rotated[0].2.contains(&"health 1 current".to_owned()),
@@ -109,6 +133,7 @@ fn a_version_is_rotated_in_and_out() {
     world.advance(study, true);
     let listed = versions(&ask(&world, &["rotate"]));
     assert_eq!((listed[2].0, listed[3].0), (3, 4));
+    done(&confirm(&world, 4));
     world.advance(study, false);
     assert_eq!(
         versions(&ask(&world, &["versions"]))[2],
@@ -144,8 +169,9 @@ fn a_version_is_rotated_in_and_out() {
     };
     assert_eq!(
         (of("secret-rotate"), of("secret-retire")),
-        (vec![2, 4], vec![3])
+        (vec![2, 3, 4], vec![3])
     );
+    assert_eq!(of("secret-confirm"), [2, 3, 4]);
 
     // What somebody puts back is not taken up, but destroyed; and no number comes back.
     cloison::keys::file::write_private(&file, &copy).unwrap();
@@ -167,11 +193,12 @@ fn the_last_one_stays_and_numbers_do_not_come_back() {
     world.start(Side::Vault, &[]);
     ask(&world, &["rotate"]);
     ask(&world, &["rotate"]);
+    done(&confirm(&world, 3));
     assert_eq!(retired(&world, 2)["destroyed"], true);
     refused(&retire(&world, 3), "the next epochs");
     let said = done(&world.cloison(&[&["secrets", "versions"], &OPERATOR[..]].concat()));
     assert!(
-        said.contains("retired   nothing") && said.contains("the next epochs"),
+        said.contains("retired     nothing") && said.contains("the next epochs"),
         "{said}"
     );
     world.end(Side::Vault);
