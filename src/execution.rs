@@ -9,7 +9,7 @@
 //! | 4 | | the vault is asked, its entry proved, and the vault watches this log |
 //! | 5 | its turn: again the clock, the acts, and earlier uses (`check_seen`) | its turn: earlier uses, and the vault's count |
 //! | 6 | one commit: entry, counts and notes | one commit: entry and notes |
-//! | 7 | the proof of the entry, and what the node lacks of the log up to it ([`tail`]); mappings are handed out | order and receipt open the mappings ([`opening`]) |
+//! | 7 | the proof of the entry, and what the node lacks of the log up to it (`tail`); mappings are handed out | order and receipt open the mappings ([`opening`]) |
 //!
 //! Each side makes every check from its own register, its own store and its own clock; neither
 //! trusts the other for any of them. Before anything is released, both sides hold the same acts

@@ -287,7 +287,10 @@ fn views(vault: &Vault) -> Result<Vec<SecretView>, StoreError> {
     let usable = UsableVersions::of(store, &used, vault.sector_secrets().is_off_machine())?;
     let (here, next): (BTreeSet<u32>, u32) = {
         let roots = vault.roots().read().expect("no panic under this lock");
-        (roots.keys().copied().collect(), usable.shared(&roots))
+        (
+            roots.keys().copied().collect(),
+            usable.shared_version(&roots),
+        )
     };
     let mut needs: BTreeMap<u32, BTreeSet<SecretNeed>> = BTreeMap::new();
     needs.entry(next).or_default().insert(SecretNeed {
