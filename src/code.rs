@@ -78,6 +78,8 @@ codes! {
     EpochOverlaps = "epoch-overlaps",
     /// Mappings of the epoch were never migrated, and the call does not give them up.
     EpochUnmigrated = "epoch-unmigrated",
+    /// The vault was restored without places, and nobody has confirmed the sector's epoch yet.
+    EpochUnconfirmed = "epoch-unconfirmed",
 
     // --- one identifier
     /// Nothing but separators, or nothing at all.
@@ -146,6 +148,8 @@ codes! {
     OrderRevoked = "order-revoked",
     /// The order is suspended.
     OrderSuspended = "order-suspended",
+    /// The order was issued before this side was restored without places, or does not say when.
+    OrderBeforeRestore = "order-before-restore",
     /// No order of that id was seen here.
     UnknownOrder = "unknown-order",
     /// Not a signed act upon an order, or not one that its signers may do.
@@ -227,6 +231,8 @@ codes! {
     Overloaded = "overloaded",
     /// No entry can be logged, so nothing is done.
     AuditUnavailable = "audit-unavailable",
+    /// This side was restored without places, and lost erasures were not lodged again yet.
+    ErasuresMissing = "erasures-missing",
     /// Too few places off this machine hold the act yet.
     JournalUnavailable = "journal-unavailable",
     /// The other entity (vault or node) does not answer, or gave no valid answer.

@@ -9,6 +9,7 @@ mod change;
 mod error;
 mod followers;
 mod in_force;
+mod loss;
 mod role;
 mod start;
 mod suspensions;
@@ -37,6 +38,7 @@ use crate::system::lock::unpoisoned;
 pub(crate) use change::{ChangedRegister, RegisterRows, UnderRegister};
 pub use error::StartError;
 pub use in_force::{EntityInForce, InForce};
+pub use loss::{RestoreLoss, RestoredBackup};
 pub use role::Role;
 pub(crate) use start::{EntityOpening, WriterParts};
 pub use suspensions::EntrySuspension;
@@ -86,6 +88,9 @@ struct EntityCore {
     suspension_changes: Mutex<()>,
     /// Held while a report is made, because it reads the whole log.
     reports: Mutex<()>,
+    loss: loss::CurrentLoss,
+    /// Held during a change of that, from reading it to committing the new one.
+    loss_changes: Mutex<()>,
 }
 
 impl Entity {
@@ -324,6 +329,11 @@ impl Entity {
     /// Taken for a change of a suspension, from reading them to committing the new one.
     pub(crate) fn lock_suspensions(&self) -> MutexGuard<'_, ()> {
         unpoisoned(self.core.suspension_changes.lock())
+    }
+
+    /// Taken for a change of what holds since a restore without places.
+    pub(crate) fn lock_restore_loss(&self) -> MutexGuard<'_, ()> {
+        unpoisoned(self.core.loss_changes.lock())
     }
 
     /// Taken while a report is made, because it reads the whole log. `None` while another one is

@@ -103,7 +103,7 @@ pub(crate) fn check_clock(book: &Book<'_>, clock_mark: i64) -> Result<(), Refusa
 ///
 /// # Errors
 /// [`Code::OrderConflict`], [`Code::OrderRevoked`], [`Code::OrderSuspended`],
-/// [`Code::RequestReplayed`]; [`Code::OrderExpired`] if the order ended meanwhile.
+/// [`Code::OrderBeforeRestore`], [`Code::RequestReplayed`]; [`Code::OrderExpired`] if the order ended meanwhile.
 fn check_seen(verified: &VerifiedRequest, book: &Book<'_>) -> Result<(), Refusal> {
     let VerifiedRequest { order, request, .. } = verified;
     let pinned = book
@@ -117,6 +117,7 @@ fn check_seen(verified: &VerifiedRequest, book: &Book<'_>) -> Result<(), Refusal
         ));
     }
     book.check_stands(order.authority(), order.id())?;
+    book.check_issued(order.issued())?;
     if book.now() >= order.validity().1 {
         return Err(Refusal::new(
             Code::OrderExpired,

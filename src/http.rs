@@ -36,6 +36,7 @@ pub mod health;
 mod in_force;
 pub mod inspections;
 mod limits;
+mod losses;
 pub mod migrations;
 pub mod mount;
 mod node;

@@ -24,6 +24,7 @@
 //! | [`vault`], [`access`] | the vault's state; the authoriser, who alone makes permits |
 //! | [`node`] | the authority node's state |
 //! | [`tokenize`], [`epoch`], [`order`] | use cases: plain, synchronous |
+//! | [`losses`] | after a restore without places: people confirm epochs, and that erasures were lodged again |
 //! | [`link`], [`execution`] | the node's way to the vault; the steps in which either side carries out an order |
 //! | [`suspension`] | shuts out a register entry at once, by one register key |
 //! | [`reload`] | puts a changed register in force while a side runs; the registers that were in force |
@@ -75,6 +76,7 @@ pub mod keys;
 pub mod lines;
 pub mod link;
 pub mod load;
+pub mod losses;
 pub mod metrics;
 pub mod migrate;
 pub mod node;

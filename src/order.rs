@@ -199,6 +199,11 @@ impl ActiveOrder {
         (self.payload.not_before, self.payload.not_after)
     }
 
+    /// When it was issued, if it says so.
+    pub fn issued(&self) -> Option<Timestamp> {
+        self.payload.issued
+    }
+
     /// Reads a pseudonym of one of its sectors, in the sector's text form or one that it had in an
     /// earlier epoch, and says whether the order opens it. Compared as parsed values, not as text.
     ///
@@ -259,6 +264,11 @@ impl LodgeableOrder {
     /// SHA-256 of the payload, 32 bytes.
     pub fn digest(&self) -> &[u8; 32] {
         self.0.digest()
+    }
+
+    /// When it was issued, if it says so.
+    pub fn issued(&self) -> Option<Timestamp> {
+        self.0.issued()
     }
 
     /// The authority whose order it is.

@@ -4,7 +4,8 @@
 //! first file, keeps servers out until the restore is whole ([`RestoreFolder`]); a restore that was
 //! killed begins anew. `CURRENT`, without which RocksDB has no store, comes last ([`lay_down`]).
 //!
-//! Then the log after the backup comes from the place that has most of it ([`places`], [`replay`]),
+//! Where no place has the log after the backup, people allow that by a statement ([`without`]).
+//! Else the log after the backup comes from the place that has most of it ([`places`], [`replay`]),
 //! and what was destroyed since goes again ([`clear`]). What that interval had acknowledged is
 //! counted ([`report`]).
 
@@ -12,6 +13,7 @@ pub mod clear;
 pub mod places;
 pub mod replay;
 pub mod report;
+pub mod without;
 
 use std::fs::DirBuilder;
 use std::io;
@@ -22,10 +24,12 @@ use clear::{ClearedRows, ClearingKeys, ErasureState};
 use replay::ReplayedLog;
 use report::LostInterval;
 
+use crate::audit::origin::origin;
 use crate::backup::manifest::{BackupLogHead, BackupManifest};
 use crate::backup::repository::BackupRepository;
 use crate::backup::{BackupProgress, RepositoryError};
 use crate::journal::read::{PlaceFault, PlaceLog};
+use crate::refusal::Refusal;
 use crate::seal::SealError;
 use crate::seal::journal::JournalCipher;
 use crate::store::{RestoreFolder, Store, StoreError};
@@ -61,7 +65,9 @@ pub enum RestoreError {
         other_size: u64,
     },
     /// A place begins after the end of the backup.
-    #[error("the place lacks entries of {origin} before number {size}: it begins after the backup")]
+    #[error(
+        "the place lacks entries of {origin} before number {size}: it begins after what the store has"
+    )]
     Gap {
         /// The log.
         origin: String,
@@ -84,6 +90,9 @@ pub enum RestoreError {
         /// Why.
         error: SealError,
     },
+    /// An act upon an order that does not read back.
+    #[error("an act upon an order in the restored store does not read back: {0}")]
+    Act(Refusal),
     /// The entries whose salts an erasure destroyed were not found.
     #[error("the log in the restored store cannot be searched for destroyed salts")]
     Salts,
@@ -156,19 +165,32 @@ pub struct RestoredLog {
     pub cleared: ClearedRows,
 }
 
-/// Brings a store that was laid down to the end of the log, from the place that has most of it, and
+/// The end of the log in a store that is behind; `None` where it has no entry.
+///
+/// # Errors
+/// [`StoreError`]
+pub fn head_of(store: &Store) -> Result<Option<BackupLogHead>, StoreError> {
+    let (owner, last) = (store.owner()?, store.trees()?.pop());
+    Ok(last.map(|tree| BackupLogHead {
+        origin: origin(&owner, tree.shard),
+        size: tree.size,
+        root: tree.root,
+    }))
+}
+
+/// Brings a store that was laid down, or that is behind, from its end (`head`) to that of the log, from the place that has most of it, and
 /// destroys what was destroyed since the backup. Does nothing where no place has more than the backup.
 ///
 /// # Errors
-/// [`RestoreError`]; the store is of no use then, and the folder is marked still.
+/// [`RestoreError`]; the store is of no use then.
 pub fn bring(
     store: &Store,
-    manifest: &BackupManifest,
+    head: &BackupLogHead,
     places: &[PlaceLog],
     journal: &JournalCipher,
     keys: &ClearingKeys<'_>,
 ) -> Result<RestoredLog, RestoreError> {
-    let Some(place) = places::longest(places, store, &manifest.log)? else {
+    let Some(place) = places::longest(places, store, head)? else {
         return Ok(RestoredLog::default());
     };
     let before = ErasureState::of(store)?;
@@ -186,6 +208,8 @@ pub fn lost_since(place: &PlaceLog, head: &BackupLogHead) -> Result<LostInterval
     place.each::<PlaceFault>(|entry| {
         if Some((entry.shard, entry.naming.index)) >= end {
             lost.count(entry.entry);
+        } else {
+            lost.begin_after(entry.entry);
         }
         Ok(())
     })?;

@@ -24,7 +24,7 @@ use reload::{AtHangup, TlsKeeper, TlsUser};
 use vault::read_vault_secrets;
 pub use vault::run_vault;
 pub use watch::onlookers;
-pub use witness::run_witness;
+pub use witness::{run_witness, witness_of};
 
 use crate::audit::log::LogError;
 use crate::certificates::{TlsInspection, unused_client_ca};
@@ -121,6 +121,26 @@ fn shutdown_signal() -> Result<impl Future<Output = ()> + Send, CommandError> {
     http::termination().map_err(|e| CommandError::new(e, "check the system's signal settings"))
 }
 
+/// Runs `end`, on a thread of its own, when the process is told to stop. For commands that go on until
+/// then.
+///
+/// # Errors
+/// When the operating system does not let the process listen for signals, or start a thread.
+pub fn at_termination(end: impl FnOnce() + Send + 'static) -> Result<(), CommandError> {
+    let runtime = runtime()?;
+    let stopped = {
+        let _entered = runtime.enter();
+        shutdown_signal()?
+    };
+    let wait = move || {
+        runtime.block_on(stopped);
+        end();
+    };
+    let thread = std::thread::Builder::new().name("signals".into());
+    let started = thread.spawn(wait).map(drop);
+    started.map_err(|error| CommandError::new(error, "check the limits on threads"))
+}
+
 /// The same signal; then nobody waits for entries of the log any more, so that the listeners can end.
 async fn end_offers(shutdown: impl Future<Output = ()> + Send, entity: EntityInForce) {
     shutdown.await;
@@ -139,6 +159,8 @@ fn start_error(error: StartError) -> CommandError {
         | StartError::Clock(_)
         | StartError::Audit(_) => CommandError::temporary(error, hint),
         StartError::Log(LogError::Behind { .. }) => {
+            let hint = "bring what is missing from a place that holds it: `cloison restore --in-place --config FILE`; else \
+                        docs/operations.md#backups";
             CommandError::new(error, hint).with_exit(ROLLED_BACK)
         }
         _ => CommandError::new(error, hint),

@@ -216,7 +216,11 @@ fn schemes(vault: &Vault, client: &RegisteredClient) -> Vec<SchemeStatus> {
 }
 
 fn log(entity: &Entity) -> Option<LogStatus> {
-    let shown = entity.log().shown(None)?;
+    // Nothing is shown before enough places hold the first entries.
+    let (origin, entries) = match entity.log().shown(None) {
+        Some(shown) => (shown.checkpoint.origin.clone(), shown.checkpoint.size),
+        None => (entity.log().offered_origin()?, 0),
+    };
     let cosigners = entity.cosigners().map(|cosigners| cosigners.all());
     let cosigner = |time: crate::audit::cosign::CosignerTime| CosignerStatus {
         name: time.name,
@@ -224,8 +228,8 @@ fn log(entity: &Entity) -> Option<LogStatus> {
         last: time.last.map(second),
     };
     Some(LogStatus {
-        origin: shown.checkpoint.origin.clone(),
-        entries: shown.checkpoint.size,
+        origin,
+        entries,
         cosigners: cosigners.into_iter().flatten().map(cosigner).collect(),
         places: places(entity),
     })

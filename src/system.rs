@@ -66,6 +66,18 @@ pub fn may_write_in(folder: &Path) -> io::Result<()> {
     }
 }
 
+/// Exchanges what two paths of one file system name, at once: at no moment is either of them free.
+///
+/// # Errors
+/// What the operating system says: one is a mount point, or the file system cannot do it.
+pub fn exchange(one: &Path, other: &Path) -> io::Result<()> {
+    let one = CString::new(one.as_os_str().as_bytes())?;
+    let other = CString::new(other.as_os_str().as_bytes())?;
+    let (here, how) = (libc::AT_FDCWD, libc::RENAME_EXCHANGE);
+    // SAFETY: both paths end with a zero byte and outlive the call.
+    succeeded(unsafe { libc::renameat2(here, one.as_ptr(), here, other.as_ptr(), how) } == 0)
+}
+
 /// The effective user of this process.
 pub fn user() -> u32 {
     // SAFETY: geteuid has no preconditions and cannot fail.

@@ -46,8 +46,8 @@ pub struct TokenizeOptions {
 ///
 /// # Errors
 /// A [`Refusal`] of the whole batch: it is empty or too large, the domain is closed, a purpose is
-/// missing, the quota is used up, or the domain depends on a clock that is behind its mark. Nothing
-/// was changed then.
+/// missing, the quota is used up, the domain depends on a clock that is behind its mark, or the sector
+/// waits for a confirmation after a restore. Nothing was changed then.
 pub fn prepare<'a>(
     vault: &Vault,
     permit: &TokenizePermit,
@@ -57,6 +57,7 @@ pub fn prepare<'a>(
     check_size(items.len())?;
     let now = vault.now();
     let (state, organisation) = (&permit.sector, &permit.client.organisation);
+    vault.check_confirmed(state.sector.uuid)?;
     let time = RequestTime {
         now,
         mark: vault.committer().mark(),

@@ -83,6 +83,41 @@ pub enum AuditEvent {
         /// The Merkle root over them, hex.
         kept_root: String,
     },
+    /// The store was restored although no place held the log after its backup, or the log went on from
+    /// a copy of the store that others have seen longer.
+    RestoreWithoutPlaces {
+        /// The backup's id; absent for a copy.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        backup: Option<String>,
+        /// When the backup was taken, RFC 3339.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        taken: Option<String>,
+        /// When that was: orders that were not issued later are over.
+        restored: String,
+        /// The reference of the case in which it was decided to restore the backup.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        case: Option<String>,
+        /// The statement that allowed that.
+        #[serde(flatten)]
+        statement: Option<StatementNote>,
+    },
+    /// After such a restore: two operators confirmed a sector's epoch, or that lost erasures were
+    /// lodged again.
+    RestoreConfirm {
+        /// Who brought the statement.
+        operator: Id,
+        /// `epoch` or `erasures`.
+        what: &'static str,
+        /// Sector name, for `epoch`.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        sector: Option<String>,
+        /// The epoch.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        epoch: Option<u32>,
+        /// The statement that allowed it.
+        #[serde(flatten)]
+        statement: StatementNote,
+    },
     /// State changed in a commit that describes no request; the member `journal` names the record.
     Journal,
     /// The second place was empty although checkpoints of this log were published, and the log
@@ -295,6 +330,8 @@ impl AuditEvent {
         "suspension",
         "continue",
         "resume",
+        "restore-without-places",
+        "restore-confirm",
         "journal",
         "second-lost",
         "clock-lower",

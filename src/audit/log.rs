@@ -14,13 +14,12 @@ mod year;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use ed25519_dalek::{SigningKey, VerifyingKey};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
-use tokio::sync::watch;
 
 use super::AuditReceipt;
 use super::resume::{self, LostCheckpoint, OwnLog};
@@ -39,7 +38,7 @@ use crate::tlog::tree::MerkleTree;
 use crate::tlog::witness::Witness;
 pub use append::Appender;
 use append::{end_of, year_of};
-pub use offers::OfferNews;
+pub use offers::OfferListener;
 use places::PlaceState;
 pub use places::{FollowerIdentity, KnownFollower, PlaceQuorum, PlaceStanding};
 pub use publish::EVERY;
@@ -69,6 +68,21 @@ pub enum KnownLoss {
     AfterRestore,
     /// The second place is empty.
     SecondLost,
+    /// The store was restored from a backup that no place goes on from: the log continues in a new
+    /// shard, whatever others have seen, and an empty second place begins with it.
+    WithoutPlaces,
+}
+
+impl KnownLoss {
+    /// Whether the log continues in a new shard.
+    fn ends_shard(self) -> bool {
+        matches!(self, Self::AfterRestore | Self::WithoutPlaces)
+    }
+
+    /// Whether the second place may be empty.
+    fn empties_second(self) -> bool {
+        matches!(self, Self::SecondLost | Self::WithoutPlaces)
+    }
 }
 
 impl LogParts {
@@ -98,7 +112,8 @@ impl LogParts {
             .chain(others)
             .max_by_key(LostCheckpoint::reach);
         match lost {
-            Some(lost) if self.resume != Some(KnownLoss::AfterRestore) => Err(lost.refusal()),
+            Some(lost) if !self.resume.is_some_and(KnownLoss::ends_shard) => Err(lost.refusal()),
+            None if self.resume == Some(KnownLoss::WithoutPlaces) => own.end_of(last, &self.key),
             lost => Ok(lost),
         }
     }
@@ -117,7 +132,7 @@ impl LogParts {
         let lost = resume::compare(own, second, state.second.as_deref())?;
         // An empty second place means a first start only if nothing was ever published.
         if let (None, Some((_, last))) = (&state.second, state.published.last_key_value())
-            && self.resume != Some(KnownLoss::SecondLost)
+            && !self.resume.is_some_and(KnownLoss::empties_second)
         {
             let (origin, published) = (last.checkpoint.origin.clone(), last.checkpoint.size);
             return Err(LogError::SecondLost {
@@ -302,8 +317,8 @@ pub struct Log {
     work: Condvar,
     /// Wakes threads that wait for a checkpoint.
     news: Condvar,
-    /// Wakes tasks that wait for an offer.
-    offers: watch::Sender<OfferNews>,
+    /// Told of each offer.
+    listener: OnceLock<OfferListener>,
 }
 
 #[derive(Default)]
@@ -312,6 +327,8 @@ struct LogState {
     durable: Option<TreeRow>,
     /// The places, with what they hold.
     places: Vec<PlaceState>,
+    /// Whether nobody waits for offers any more.
+    offers_end: bool,
     /// By shard: the last checkpoint that is signed and in the second place.
     offered: BTreeMap<Shard, Arc<PublishedCheckpoint>>,
     /// Durable trees that no checkpoint covers yet, at most one a shard, older shards first.
@@ -333,6 +350,30 @@ struct LogState {
     /// Why the second place could not be reached when it was last looked at.
     away: Option<String>,
     forked: bool,
+}
+
+impl LogState {
+    /// Publishes all that a shard has before the log leaves it for another one: a kill may have come
+    /// before its last checkpoint, and others compare what is kept with that.
+    fn publish_kept(&mut self, owner: &str, tree: TreeRow, key: &SigningKey) {
+        let last = self.published.get(&tree.shard);
+        if tree.size == 0 || last.is_some_and(|last| last.checkpoint.size >= tree.size) {
+            return;
+        }
+        let checkpoint = Checkpoint {
+            origin: origin::origin(owner, tree.shard),
+            size: tree.size,
+            root: tree.root,
+        };
+        let note = checkpoint.sign(key);
+        let kept = Arc::new(PublishedCheckpoint {
+            checkpoint,
+            tree,
+            note,
+        });
+        self.published.insert(tree.shard, kept.clone());
+        self.unstored.insert(tree.shard, kept);
+    }
 }
 
 impl Log {
@@ -367,6 +408,9 @@ impl Log {
         let lost = parts.compare_seen(own, (row.shard, year_of(now)), &mut state)?;
         let present = parts.covered_by_second(owner, &row, &state, lost.is_some());
         parts.complete_second(&store, owner, present)?;
+        if lost.is_some() {
+            state.publish_kept(owner, row, &parts.key);
+        }
         let LogParts {
             key,
             second,
@@ -386,7 +430,7 @@ impl Log {
             state,
             work,
             news,
-            offers: watch::Sender::default(),
+            listener: OnceLock::new(),
         });
         log.begin_offers(&trees, row.shard);
         let publisher = {

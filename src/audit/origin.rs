@@ -51,6 +51,24 @@ impl KnownLogs for Vec<TrustedLogKey> {
     }
 }
 
+/// The logs that a witness of people watches: a shard that was begun after a restore waits for their
+/// acknowledgement.
+pub struct AcknowledgedLogs(pub Vec<TrustedLogKey>);
+
+impl KnownLogs for AcknowledgedLogs {
+    fn key_of(&self, origin: &str) -> Option<VerifyingKey> {
+        self.0.key_of(origin)
+    }
+
+    fn may_begin(&self, origin: &str, now: Timestamp) -> bool {
+        self.0.may_begin(origin, now)
+    }
+
+    fn waits_for_people(&self, origin: &str) -> bool {
+        owner_and_shard(origin).is_some_and(|(_, shard)| shard.part > 0)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -5,7 +5,7 @@
 //! begins another one, whose first entry states the loss. Those who copied the log have the entries
 //! themselves.
 
-use ed25519_dalek::VerifyingKey;
+use ed25519_dalek::{SigningKey, VerifyingKey};
 use serde::Deserialize;
 
 use super::AuditEvent;
@@ -102,6 +102,29 @@ impl OwnLog<'_> {
             .iter()
             .any(|resumption| resumption.explains(&lost.checkpoint, now.as_ref()));
         Ok((!explained).then_some(lost))
+    }
+
+    /// The end of a shard as what may be lost: after a restore without places nobody knows of more.
+    pub(super) fn end_of(
+        &self,
+        shard: Shard,
+        key: &SigningKey,
+    ) -> Result<Option<LostCheckpoint>, LogError> {
+        let Some(row) = self.store.tree(shard)? else {
+            return Ok(None);
+        };
+        let checkpoint = Checkpoint {
+            origin: origin::origin(self.owner, shard),
+            size: row.size,
+            root: row.root,
+        };
+        Ok(Some(LostCheckpoint {
+            by: "the backup".to_owned(),
+            note: checkpoint.sign(key),
+            checkpoint,
+            found: "what came after it is lost".to_owned(),
+            shard,
+        }))
     }
 
     /// The entries with which it went on after a restore.

@@ -6,6 +6,7 @@ mod filter;
 mod follow;
 mod halves;
 mod inspection;
+pub(crate) mod offline;
 mod prove;
 mod report;
 mod resume;

@@ -1,11 +1,17 @@
 //! `cloison restore`: a vault's or node's store from a backup, brought to the end of its log.
 
+mod confirm;
+mod in_place;
 mod print;
 mod report;
 mod secrets;
+mod without;
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Instant;
+
+use ed25519_dalek::VerifyingKey;
 
 use crate::backup::manifest::BackupManifest;
 use crate::backup::repository::BackupRepository;
@@ -13,6 +19,7 @@ use crate::cli::backup::{BackupSide, fault, with_bar};
 use crate::journal::read::{PlaceFault, PlaceLog};
 use crate::restore::clear::ClearingKeys;
 use crate::restore::{RestoreError, RestoredLog, bring, lay_down, make_parent};
+use crate::seal::journal::JournalCipher;
 use crate::terminal::{CommandError, print as say, print_json, voice};
 use secrets::RestoreSecrets;
 
@@ -23,26 +30,36 @@ use secrets::RestoreSecrets;
     cloison restore /mnt/backup/vault --config vault.toml\n  \
     cloison restore /mnt/backup/vault --config vault.toml --from /mnt/other/vault-journal\n  \
     cloison restore /mnt/backup/node --config node.toml --id 20261128T081500Z-1f3a9c07 \\\n    \
-    --without-places\n\n\
+    --without-places statement.jws\n  \
+    cloison restore --in-place --config vault.toml --from /mnt/other/vault-journal\n  \
+    cloison restore state --client clients/operator.toml   # what holds since then\n\n\
     The server must not run. The store goes where `[store] path` says; that folder must be empty, and nothing is \
     overwritten. All of it is restored, or nothing: after a kill no server opens the folder, and the same command begins \
     anew. The log after the backup comes from the place that holds most of it: `[audit] second`, and those named with \
     --from. It brings every epoch, order, revocation, erasure and register since; the mappings of that interval are lost \
-    until the clients send the identifiers again (`cloison restore report`).")]
+    until the clients send the identifiers again (`cloison restore report`). Where no place is left, two operators sign for what \
+    is lost (`cloison statement new --restore-without-places`): earlier orders are over, sectors are closed until their epochs are \
+    confirmed, and nothing is released until erasures were lodged again.")]
 pub struct RestoreArgs {
     #[command(subcommand)]
     command: Option<RestoreSubcommand>,
     #[command(flatten)]
     from: Option<RestoreSourceArgs>,
-    /// Restore although no place holds the log after the backup: what came after it is lost
-    #[arg(long)]
-    without_places: bool,
+    /// Bring a store that is behind (exit code 71) to the present from a place, without a backup
+    #[arg(long, conflicts_with_all = ["repository", "id", "without_places"])]
+    in_place: bool,
+    #[command(flatten)]
+    without: without::WithoutPlacesArgs,
 }
 
 #[derive(clap::Subcommand)]
 enum RestoreSubcommand {
     /// Say how many requests and identifiers a restore would lose, by client, sector and hour
     Report(report::RestoreReportArgs),
+    /// Say what holds at a side since it was restored without places
+    State(confirm::RestoreStateArgs),
+    /// Confirm a sector's epoch, or that erasures were lodged again, after a restore without places
+    Confirm(confirm::RestoreConfirmArgs),
 }
 
 /// A backup, and the places that hold the log after it.
@@ -50,7 +67,7 @@ enum RestoreSubcommand {
 pub(crate) struct RestoreSourceArgs {
     /// The repository's folder
     #[arg(value_name = "REPOSITORY")]
-    repository: PathBuf,
+    repository: Option<PathBuf>,
     /// The vault's or node's configuration
     #[arg(long, value_name = "FILE")]
     config: PathBuf,
@@ -64,6 +81,7 @@ pub(crate) struct RestoreSourceArgs {
 
 /// What those name.
 struct RestoreSource {
+    config: PathBuf,
     side: BackupSide,
     repository: BackupRepository,
     manifest: BackupManifest,
@@ -79,26 +97,46 @@ impl RestoreSourceArgs {
     /// When the backup is not good or not this side's, or a place cannot be used.
     fn open(&self) -> Result<RestoreSource, CommandError> {
         let side = BackupSide::read(&self.config)?;
-        let repository = side.repository(&self.repository)?;
+        let folder = self.repository.as_ref().ok_or_else(|| {
+            CommandError::usage(
+                "no repository is named",
+                "name the repository's folder; to bring a store that is behind to the present, add --in-place",
+            )
+        })?;
+        let repository = side.repository(folder)?;
         let key = side.key()?;
         let manifest = repository
             .manifest_of(self.id.as_deref(), &key)
             .map_err(fault)?;
-        let second = side.second.iter();
-        let second = second.filter(|folder| folder.join("checkpoint").exists());
         let secrets = RestoreSecrets::read(&side.config);
         let journal = || Some(secrets.as_ref().ok()?.journal.clone());
-        let places: Result<Vec<_>, _> = second
-            .chain(&self.places)
-            .map(|folder| PlaceLog::open(folder, &manifest.owner, &key, journal()))
-            .collect();
         Ok(RestoreSource {
-            places: places.map_err(place_fault)?,
+            config: self.config.clone(),
+            places: self.open_places(&side, (&manifest.owner, &key), journal)?,
             secrets,
             side,
             repository,
             manifest,
         })
+    }
+}
+
+impl RestoreSourceArgs {
+    /// Opens the second place, where it holds something, and those named, of the log of `owner`, whose
+    /// checkpoints `key` signs. What followers hold is opened by `journal`.
+    fn open_places(
+        &self,
+        side: &BackupSide,
+        (owner, key): (&str, &VerifyingKey),
+        journal: impl Fn() -> Option<Arc<JournalCipher>>,
+    ) -> Result<Vec<PlaceLog>, CommandError> {
+        let second = side.second.iter();
+        let second = second.filter(|folder| folder.join("checkpoint").exists());
+        let places: Result<Vec<_>, _> = second
+            .chain(&self.places)
+            .map(|folder| PlaceLog::open(folder, owner, key, journal()))
+            .collect();
+        places.map_err(place_fault)
     }
 }
 
@@ -109,7 +147,14 @@ impl RestoreSourceArgs {
 pub fn run(args: &RestoreArgs) -> Result<(), CommandError> {
     match (&args.command, &args.from) {
         (Some(RestoreSubcommand::Report(args)), _) => report::run(args),
-        (None, Some(from)) => restore(from.open()?, args.without_places),
+        (Some(RestoreSubcommand::State(args)), _) => confirm::state(args),
+        (Some(RestoreSubcommand::Confirm(args)), _) => confirm::run(args),
+        (None, Some(from)) if args.in_place => in_place::run(from),
+        (None, Some(from)) => {
+            let source = from.open()?;
+            let loss = args.without.allow(&source)?;
+            restore(source, loss)
+        }
         (None, None) => Err(CommandError::usage(
             "no repository is named",
             "name the repository's folder, and the configuration with --config FILE",
@@ -117,20 +162,15 @@ pub fn run(args: &RestoreArgs) -> Result<(), CommandError> {
     }
 }
 
-fn restore(source: RestoreSource, without_places: bool) -> Result<(), CommandError> {
+fn restore(source: RestoreSource, loss: Option<without::AllowedArgs>) -> Result<(), CommandError> {
     let RestoreSource {
+        config,
         side,
         repository,
         manifest,
         places,
         secrets,
     } = source;
-    if places.is_empty() && !without_places {
-        return Err(CommandError::usage(
-            "no place is there that holds the log after the backup",
-            "name one with --from PLACE; to restore without it and lose what came after the backup, add --without-places",
-        ));
-    }
     // Before anything is written: a secret that does not open stops everything else.
     let secrets = secrets?;
     let (side, repository, manifest, places) = (&side, &repository, &manifest, &places);
@@ -141,24 +181,27 @@ fn restore(source: RestoreSource, without_places: bool) -> Result<(), CommandErr
         lay_down(repository, manifest, store, progress)
     });
     let folder = laid.map_err(restore_fault)?;
-    let brought = || -> Result<RestoredLog, RestoreError> {
+    let brought = || -> Result<RestoredLog, CommandError> {
         // Brings it to the present format, too, while no server may open it.
-        let opened = folder.open(&manifest.owner)?;
+        let opened = folder.open(&manifest.owner);
+        let opened = opened.map_err(|error| restore_fault(error.into()))?;
+        if let Some(loss) = loss {
+            loss.record(opened, &config, &side.register)?;
+            return Ok(RestoredLog::default());
+        }
         let keys = ClearingKeys {
             audit: &secrets.audit,
             chunks: side.cipher.as_ref(),
             register: &side.register,
         };
-        bring(&opened, manifest, places, &secrets.journal, &keys)
+        bring(&opened, &manifest.log, places, &secrets.journal, &keys).map_err(restore_fault)
     };
     let brought = match brought() {
         Ok(brought) => brought,
         Err(error) => {
-            folder
-                .give_up()
-                .map_err(RestoreError::Unfinished)
-                .map_err(restore_fault)?;
-            return Err(restore_fault(error));
+            let given_up = folder.give_up().map_err(RestoreError::Unfinished);
+            given_up.map_err(restore_fault)?;
+            return Err(error);
         }
     };
     let finished = folder.finish().map_err(RestoreError::Unfinished);
@@ -198,7 +241,9 @@ pub(super) fn restore_fault(error: RestoreError) -> CommandError {
         RestoreError::Chunk { .. } => {
             "bring back every version of `[secrets] store` that the backup needs; nothing was restored"
         }
-        RestoreError::Salts => "verify the backup (`cloison backup verify`); nothing was restored",
+        RestoreError::Act(_) | RestoreError::Salts => {
+            "verify the backup (`cloison backup verify`); nothing was restored"
+        }
         RestoreError::Unfinished(_) => "check the disk, and run the command again",
     };
     CommandError::new(error, hint)

@@ -39,7 +39,9 @@ pub enum StatementCommand {
     statement.jws\n  \
     cloison statement new --register register.toml --retire-epoch health:1 --out statement.jws\n  \
     cloison statement new --register register.toml --lower-clock-mark vault:2036-11-20T12:00:00Z \\\n    \
-    --out statement.jws\n\n\
+    --out statement.jws\n  \
+    cloison statement new --register register.toml \\\n    \
+    --restore-without-places vault:20261128T081500Z-1f3a9c07 --case OPS/2026-17 --out statement.jws\n\n\
     A statement allows one act, for seven days. Next: `cloison statement sign`, then --statement of the command that acts.")]
 pub struct StatementNewArgs {
     /// The register: gives the deployment's id
@@ -47,6 +49,9 @@ pub struct StatementNewArgs {
     register: PathBuf,
     #[command(flatten)]
     act: StatementActArgs,
+    /// With --restore-without-places: the reference of the case in which that was decided
+    #[arg(long, value_name = "REFERENCE", requires = "restore_without_places")]
+    case: Option<String>,
     /// Where to write it; an existing file is never overwritten
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
@@ -69,6 +74,17 @@ struct StatementActArgs {
     /// names; two operators sign
     #[arg(long, value_name = "ENTITY:TIME", value_parser = at_mark)]
     lower_clock_mark: Option<(String, Timestamp)>,
+    /// Allow `cloison restore --without-places` of the store of `vault` or `node/AUTHORITY` from this
+    /// backup; two operators sign
+    #[arg(long, value_name = "ENTITY:BACKUP", value_parser = of_entity, requires = "case")]
+    restore_without_places: Option<(String, String)>,
+    /// After such a restore: a sector is answered in this epoch again; two operators sign
+    #[arg(long, value_name = "SECTOR:EPOCH", value_parser = at_epoch)]
+    confirm_epoch: Option<(String, u32)>,
+    /// After such a restore: lost erasures were lodged again at `vault` or `node/AUTHORITY`; two
+    /// operators sign
+    #[arg(long, value_name = "ENTITY")]
+    erasures_lodged: Option<String>,
 }
 
 /// The arguments of `statement sign`.
@@ -118,6 +134,14 @@ fn at_epoch(text: &str) -> Result<(String, u32), String> {
     read().ok_or_else(|| "write a sector and its epoch as health:1".to_owned())
 }
 
+fn of_entity(text: &str) -> Result<(String, String), String> {
+    let split = text.split_once(':');
+    let split = split.map(|(entity, backup)| (entity.to_owned(), backup.to_owned()));
+    split.ok_or_else(|| {
+        "write the entity and the backup's id as vault:20261128T081500Z-1f3a9c07".to_owned()
+    })
+}
+
 fn at_mark(text: &str) -> Result<(String, Timestamp), String> {
     let read = || {
         text.split_once(':')
@@ -142,7 +166,7 @@ pub fn run(command: StatementCommand) -> Result<(), CommandError> {
 ///
 /// # Errors
 /// When the file cannot be read.
-pub(super) fn bring(file: Option<&Path>) -> Result<Option<String>, CommandError> {
+pub(in crate::cli) fn bring(file: Option<&Path>) -> Result<Option<String>, CommandError> {
     file.map(|file| Ok(read_text(file)?.trim_end().to_owned()))
         .transpose()
 }
@@ -152,7 +176,7 @@ fn new(args: StatementNewArgs) -> Result<(), CommandError> {
     let payload = DestructionPayload {
         aud: register.deployment.clone(),
         id: crate::clock::random_uuid(),
-        destruction: args.act.destruction(&register)?,
+        destruction: args.act.destruction(&register, args.case)?,
         time: present_second()?,
     };
     let draft = payload.draft().map_err(unusable)?;
@@ -166,7 +190,11 @@ fn new(args: StatementNewArgs) -> Result<(), CommandError> {
 }
 
 impl StatementActArgs {
-    fn destruction(self, register: &Register) -> Result<Destruction, CommandError> {
+    fn destruction(
+        self,
+        register: &Register,
+        case: Option<String>,
+    ) -> Result<Destruction, CommandError> {
         let known = |sector: &str| {
             let unknown = || {
                 CommandError::usage(
@@ -191,6 +219,21 @@ impl StatementActArgs {
             }
             return Ok(Destruction::OwnSecret { sector, from });
         }
+        if let Some((sector, epoch)) = self.confirm_epoch {
+            known(&sector)?;
+            return Ok(Destruction::ConfirmEpoch { sector, epoch });
+        }
+        if let Some(entity) = self.erasures_lodged {
+            return Ok(Destruction::ErasuresLodged { entity });
+        }
+        if let Some((entity, backup)) = self.restore_without_places {
+            return Ok(Destruction::RestoreWithoutPlaces {
+                entity,
+                backup,
+                // clap sees to it that it is given.
+                case: case.unwrap_or_default(),
+            });
+        }
         if let Some((entity, mark)) = self.lower_clock_mark {
             let whole = Timestamp::from_second(mark.as_second());
             return Ok(Destruction::ClockMark {
@@ -198,7 +241,7 @@ impl StatementActArgs {
                 mark: whole.map_err(|error| CommandError::usage(error, "name another time"))?,
             });
         }
-        // clap sees to it that one of the four is given.
+        // clap sees to it that one of the seven is given.
         Ok(Destruction::Secret {
             version: self.retire_secret.unwrap_or_default(),
         })

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use crate::audit::origin::owner_and_shard;
 use crate::config::WitnessConfig;
 use crate::keys::file::read_signing_key;
 use crate::serve;
@@ -15,6 +16,8 @@ pub enum WitnessCommand {
     Serve(WitnessServeArgs),
     /// Print the verifier key by which others know the witness's cosignatures
     Key(WitnessKeyArgs),
+    /// Acknowledge that a log goes on in a new shard after it lost entries
+    AcknowledgeResume(WitnessAcknowledgeArgs),
 }
 
 /// The arguments of `witness serve`.
@@ -47,6 +50,41 @@ pub struct WitnessKeyArgs {
     json: bool,
 }
 
+/// The arguments of `witness acknowledge-resume`.
+#[derive(clap::Args)]
+#[command(
+    after_long_help = "Example:\n  cloison witness acknowledge-resume --config witness.toml --log cloison/demo/vault/2026-1\n\n\
+    Until then the witness does not cosign that shard; its log names it. Ask first why the side was restored, keep your copy of the \
+    log that lost entries, and verify the new one (`cloison audit verify`). The witness may run meanwhile."
+)]
+pub struct WitnessAcknowledgeArgs {
+    /// The witness's configuration (`witness.toml`)
+    #[arg(long, value_name = "FILE")]
+    config: PathBuf,
+    /// The shard's log, as the witness names it when it refuses
+    #[arg(long, value_name = "LOG")]
+    log: String,
+}
+
+fn acknowledge(args: &WitnessAcknowledgeArgs) -> Result<(), CommandError> {
+    let config = WitnessConfig::load(&args.config)?;
+    let witness = serve::witness_of(&config)?;
+    let begins_after_a_loss = owner_and_shard(&args.log).is_some_and(|(_, shard)| shard.part > 0);
+    if witness.key_of(&args.log).is_none() || !begins_after_a_loss {
+        return Err(CommandError::usage(
+            "the witness watches no log of that name that was begun after a loss",
+            "copy the name from the witness's log: it ends with a year and a number, such as 2026-1",
+        ));
+    }
+    witness
+        .acknowledge(&args.log)
+        .map_err(|error| CommandError::new(error, "check [state] in the configuration"))?;
+    print(format_args!(
+        "{} is acknowledged: the witness cosigns it from now on.",
+        args.log
+    ))
+}
+
 /// Runs the command.
 ///
 /// # Errors
@@ -54,6 +92,7 @@ pub struct WitnessKeyArgs {
 pub fn run(command: WitnessCommand) -> Result<(), CommandError> {
     match command {
         WitnessCommand::Serve(args) => serve::run_witness(&args.config, args.first_start),
+        WitnessCommand::AcknowledgeResume(args) => acknowledge(&args),
         WitnessCommand::Key(args) => {
             let config = WitnessConfig::load(&args.config)?;
             let key = read_signing_key(&config.key)

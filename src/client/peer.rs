@@ -125,7 +125,12 @@ impl WatchedVault {
                 (Some(seen), Some(shown)) if !self.continues(shard, seen, &shown)? => {
                     self.changed(seen, Some(&shown))?;
                 }
-                (_, Some(shown)) => self.cosign(shard, shown)?,
+                (seen, Some(shown)) => {
+                    if seen.is_none() {
+                        self.check_beginning(&shown)?;
+                    }
+                    self.cosign(shard, shown)?;
+                }
                 (_, None) => return Err(away("it has no checkpoint")),
             }
         }
@@ -229,6 +234,24 @@ impl WatchedVault {
         self.watching.post(path, text, note, &mut Vec::new())
     }
 
+    /// Accepts a shard that was begun after a restore only once an officer or custodian has
+    /// acknowledged its first entry, even if this node has seen nothing of what was lost.
+    fn check_beginning(&self, shown: &ShownCheckpoint) -> Result<(), Refusal> {
+        let origin = &shown.checkpoint.origin;
+        if owner_and_shard(origin).is_none_or(|(_, shard)| shard.part == 0) {
+            return Ok(());
+        }
+        let proved = self.proved(origin)?;
+        let found = proved.iter().find(|found| found.log == *origin);
+        found.map_or_else(
+            || {
+                let why = format!("the vault's log {origin} does not prove what it goes on from");
+                Err(Refusal::new(Code::ProofInvalid, why))
+            },
+            |found| self.check_acknowledged(found),
+        )
+    }
+
     /// Accepts a log that is shorter than it was, or gone, only if the vault proves an entry that says
     /// so and an officer or custodian has acknowledged that entry at this node.
     fn shortened(&self, seen: &Checkpoint, shown: Option<&ShownCheckpoint>) -> Result<(), Refusal> {
@@ -241,12 +264,18 @@ impl WatchedVault {
             tracing::error!(why, "the vault's log was rewritten or truncated");
             return Err(Refusal::new(Code::ProofInvalid, why));
         };
+        self.check_acknowledged(&resumption)
+    }
+
+    /// Refuses what the vault shows until an officer or custodian has acknowledged that its log goes on
+    /// with this entry.
+    fn check_acknowledged(&self, resumption: &Resumption) -> Result<(), Refusal> {
         let Resumption {
             log,
             lost,
             kept_entries,
             ..
-        } = &resumption;
+        } = resumption;
         if self
             .store
             .resume_acknowledged(&resumption.entry)
@@ -285,12 +314,21 @@ impl WatchedVault {
             .transpose()
             .map_err(away)?;
         let now = now.map(|(now, _)| now);
-        let proved: ResumeProofs = self.watching.get_json("/v1/resumes").map_err(away)?;
-        let mut found = proved
-            .proofs
-            .iter()
-            .filter_map(|proof| Resumption::of(proof, &key));
-        Ok(found.find(|found| found.explains(seen, now.as_ref())))
+        let mut proved = self.proved(&seen.origin)?.into_iter();
+        Ok(proved.find(|found| found.explains(seen, now.as_ref())))
+    }
+
+    /// The entries with which the vault's log went on after restores, as it proves them under the key
+    /// of the log `origin`.
+    fn proved(&self, origin: &str) -> Result<Vec<Resumption>, Refusal> {
+        let Some(key) = self.witness.key_of(origin) else {
+            return Ok(vec![]);
+        };
+        let shown: ResumeProofs = self.watching.get_json("/v1/resumes").map_err(away)?;
+        let proved = shown.proofs.iter();
+        Ok(proved
+            .filter_map(|proof| Resumption::of(proof, &key))
+            .collect())
     }
 
     fn is_fresh(&self) -> bool {
@@ -327,7 +365,8 @@ impl VaultLink for WatchedVault {
 
     fn resumptions(&self) -> Result<Vec<Resumption>, Refusal> {
         let mut all: Vec<Resumption> = vec![];
-        for (shard, seen) in &self.seen()? {
+        let seen = self.seen()?;
+        for (shard, seen) in &seen {
             let shown = self.shown(shard)?;
             if let Some(shown) = &shown
                 && shown.checkpoint.size >= seen.size
@@ -338,6 +377,22 @@ impl VaultLink for WatchedVault {
             // One entry may explain several shards.
             let found = self.resumption(seen, shown.as_ref())?;
             all.extend(found.filter(|found| all.iter().all(|known| known.entry != found.entry)));
+        }
+        // Shards of which nothing was seen, because they wait for an acknowledgement.
+        for shard in self.watching.shards().map_err(away)? {
+            if seen.contains_key(&shard) {
+                continue;
+            }
+            let Some(shown) = self.shown(&shard)? else {
+                continue;
+            };
+            let origin = &shown.checkpoint.origin;
+            let found = self.proved(origin)?.into_iter();
+            let found = found.filter(|found| {
+                found.log == *origin && all.iter().all(|known| known.entry != found.entry)
+            });
+            let found: Vec<_> = found.collect();
+            all.extend(found);
         }
         Ok(all)
     }

@@ -25,6 +25,10 @@ impl WitnessLink for Client {
                 .map_err(|_| "its answer has no size".to_owned()),
             422 => Ok(WitnessAnswer::Inconsistent),
             404 => Err("it does not watch this log".to_owned()),
+            403 if text.contains("acknowledged") => Err(
+                "this log lost entries, and the witness's people have not acknowledged that"
+                    .to_owned(),
+            ),
             403 => Err("it does not believe this log's key".to_owned()),
             status => Err(format!("{} answers with status {status}", self.base())),
         }

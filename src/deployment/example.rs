@@ -110,6 +110,7 @@ fn order(
         not_after: today + (30 * 24).hours(),
         officers: vec![id(OFFICER)?],
         inform_after: None,
+        issued: Some(today),
     };
     let mut text = order.draft().map_err(|refusal| fault(&refusal))?;
     let (last, first) = (APPROVERS.len() - 1, 0);

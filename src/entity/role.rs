@@ -22,6 +22,19 @@ impl Role {
         }
     }
 
+    /// `vault` or `node/<authority>`: as statements name it.
+    pub fn local_name(&self) -> String {
+        match self {
+            Self::Vault => "vault".to_owned(),
+            Self::Node(authority) => format!("node/{authority}"),
+        }
+    }
+
+    /// Whether it is the vault.
+    pub fn is_vault(&self) -> bool {
+        *self == Self::Vault
+    }
+
     /// The owner of its store and of its log: `<deployment>/vault`,
     /// `<deployment>/node/<authority>`.
     pub fn owner(&self, deployment: &Id) -> String {

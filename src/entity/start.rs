@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 use super::change::{RegisterRows, accept_register, check_key};
+use super::loss::CurrentLoss;
 use super::{Entity, EntityCore, EntrySuspensions, Role, StartError};
 use jiff::Timestamp;
 
@@ -115,6 +116,7 @@ impl EntityOpening {
             poisoned,
         } = writer;
         let suspensions = EntrySuspensions::load(&store)?;
+        let loss = CurrentLoss::load(&store)?;
         let checkpoint_key = log.key.verifying_key();
         let (log, appender) = Log::open(store.clone(), &owner, log, clock.now())?;
         let committer = Committer::start(
@@ -149,6 +151,8 @@ impl EntityOpening {
             suspensions,
             suspension_changes: Mutex::default(),
             reports: Mutex::default(),
+            loss,
+            loss_changes: Mutex::default(),
         };
         let entity = Entity {
             register,

@@ -12,6 +12,9 @@
 //! | `own-secret` | a sector without mappings leaves an epoch for one that ends with a secret of its own | an operator | two operators |
 //! | `retire-epoch` | an epoch's mappings are deleted | the sector's client | an operator |
 //! | `lower-clock-mark` | what the clock's high-water mark had closed is open again | an operator | two operators |
+//! | `restore-without-places` | what came after a backup is lost for good | `cloison restore` | two operators |
+//! | `confirm-epoch` | a sector is answered in an epoch that it may have left | an operator | two operators |
+//! | `erasures-lodged` | what an erasure destroyed may be released | an operator | two operators |
 
 use std::fmt;
 
@@ -25,6 +28,7 @@ use crate::commit::Change;
 use crate::json::JsonObject;
 use crate::refusal::{Refusal, fault};
 use crate::register::{Id, Register};
+use crate::statement::members::is_reference;
 use crate::statement::{Signed, Statement, StatementFault, UnverifiedStatement};
 use crate::vault::Vault;
 
@@ -67,6 +71,33 @@ pub enum Destruction {
         /// The mark, in whole seconds.
         mark: Timestamp,
     },
+    /// A store is restored although no place holds the log after its backup: what came later is lost
+    /// ([`crate::restore::without`]).
+    #[serde(rename = "restore-without-places")]
+    RestoreWithoutPlaces {
+        /// Whose store: `vault` or `node/<authority>`.
+        entity: String,
+        /// The backup's id.
+        backup: String,
+        /// The reference of the case in which that was decided: `[A-Z0-9/.-]{1,40}`.
+        case: String,
+    },
+    /// After such a restore: a sector stands at this epoch, and is answered again
+    /// ([`crate::losses`]).
+    #[serde(rename = "confirm-epoch")]
+    ConfirmEpoch {
+        /// Sector name.
+        sector: String,
+        /// The epoch.
+        epoch: u32,
+    },
+    /// After such a restore: the erasures that are lost were lodged again, and mappings are released
+    /// again.
+    #[serde(rename = "erasures-lodged")]
+    ErasuresLodged {
+        /// Where: `vault` or `node/<authority>`.
+        entity: String,
+    },
 }
 
 impl Destruction {
@@ -77,6 +108,9 @@ impl Destruction {
             Destruction::OwnSecret { .. } => "own-secret",
             Destruction::Epoch { .. } => "retire-epoch",
             Destruction::ClockMark { .. } => "lower-clock-mark",
+            Destruction::RestoreWithoutPlaces { .. } => "restore-without-places",
+            Destruction::ConfirmEpoch { .. } => "confirm-epoch",
+            Destruction::ErasuresLodged { .. } => "erasures-lodged",
         }
     }
 
@@ -86,7 +120,10 @@ impl Destruction {
         match self {
             Destruction::Secret { .. }
             | Destruction::OwnSecret { .. }
-            | Destruction::ClockMark { .. } => 2,
+            | Destruction::ClockMark { .. }
+            | Destruction::RestoreWithoutPlaces { .. }
+            | Destruction::ConfirmEpoch { .. }
+            | Destruction::ErasuresLodged { .. } => 2,
             Destruction::Epoch { .. } => 1,
         }
     }
@@ -119,6 +156,32 @@ impl fmt::Display for Destruction {
                 write!(
                     f,
                     "lower the clock's high-water mark of {entity}, now at {mark}: the clock once ran ahead"
+                )
+            }
+            Destruction::RestoreWithoutPlaces {
+                entity,
+                backup,
+                case,
+            } => {
+                let [entity, backup, case] =
+                    [entity, backup, case].map(|text| text.escape_debug().to_string());
+                write!(
+                    f,
+                    "restore the store of {entity} from backup {backup} and lose all that came after it (case {case})"
+                )
+            }
+            Destruction::ConfirmEpoch { sector, epoch } => {
+                let sector = sector.escape_debug();
+                write!(
+                    f,
+                    "answer sector {sector} in epoch {epoch} again: after the restore nobody knows of a later one"
+                )
+            }
+            Destruction::ErasuresLodged { entity } => {
+                let entity = entity.escape_debug();
+                write!(
+                    f,
+                    "release mappings at {entity} again: every erasure that the restore lost was lodged again"
                 )
             }
         }
@@ -164,9 +227,22 @@ impl Statement for DestructionPayload {
                 entity: entity(members)?,
                 mark: members.time("mark")?,
             },
+            "restore-without-places" => Destruction::RestoreWithoutPlaces {
+                entity: entity(members)?,
+                backup: members.text("backup")?,
+                case: case(members)?,
+            },
+            "confirm-epoch" => Destruction::ConfirmEpoch {
+                sector: sector(members)?,
+                epoch: members.small("epoch")?,
+            },
+            "erasures-lodged" => Destruction::ErasuresLodged {
+                entity: entity(members)?,
+            },
             _ => {
                 return Err(
-                    "`act` is none of retire-secret, own-secret, retire-epoch, lower-clock-mark"
+                    "`act` is none of retire-secret, own-secret, retire-epoch, lower-clock-mark, \
+                     restore-without-places, confirm-epoch, erasures-lodged"
                         .into(),
                 );
             }
@@ -193,7 +269,7 @@ impl DestructionPayload {
     }
 }
 
-/// The entity whose mark the statement is about.
+/// The entity that the statement is about.
 fn entity(members: &mut JsonObject) -> Result<String, StatementFault> {
     let entity = members.text("entity")?;
     if entity == "vault"
@@ -204,6 +280,15 @@ fn entity(members: &mut JsonObject) -> Result<String, StatementFault> {
         Ok(entity)
     } else {
         Err("`entity` is neither vault nor node/ and an authority's id".into())
+    }
+}
+
+fn case(members: &mut JsonObject) -> Result<String, StatementFault> {
+    let case = members.text("case")?;
+    if is_reference(&case) {
+        Ok(case)
+    } else {
+        Err("`case` is not 1 to 40 of A-Z, 0-9, '/', '.' and '-'".into())
     }
 }
 
@@ -329,7 +414,7 @@ mod tests {
         }
     }
 
-    fn all() -> [Destruction; 4] {
+    fn all() -> [Destruction; 7] {
         let sector = || "health".to_owned();
         [
             Destruction::Secret { version: 1 },
@@ -344,6 +429,18 @@ mod tests {
             Destruction::ClockMark {
                 entity: "node/authority".to_owned(),
                 mark: "2036-11-20T12:00:00Z".parse().unwrap(),
+            },
+            Destruction::RestoreWithoutPlaces {
+                entity: "vault".to_owned(),
+                backup: "20261128T081500Z-1f3a9c07".to_owned(),
+                case: "OPS/2026-17".to_owned(),
+            },
+            Destruction::ConfirmEpoch {
+                sector: sector(),
+                epoch: 3,
+            },
+            Destruction::ErasuresLodged {
+                entity: "vault".to_owned(),
             },
         ]
     }

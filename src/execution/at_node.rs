@@ -67,7 +67,7 @@ impl<'n> NodeRequest<'n> {
     /// that the node will not open. `full` is the answer while the node's disk is nearly full.
     ///
     /// # Errors
-    /// [`Code::Sealed`], `full`, [`Code::AuditUnavailable`], [`Code::Overloaded`].
+    /// [`Code::Sealed`], `full`, [`Code::ErasuresMissing`], [`Code::AuditUnavailable`], [`Code::Overloaded`].
     pub(crate) fn admit(
         node: &'n Node,
         permit: &'n OfficerPermit,
@@ -79,6 +79,7 @@ impl<'n> NodeRequest<'n> {
         if node.is_short_of_space() {
             return Err(full);
         }
+        node.check_erasures()?;
         node.committer().admit().map_err(Refusal::unavailable)?;
         let place = enter(node.orders(), &node.authority().id, PATIENCE)?;
         Ok(Self {

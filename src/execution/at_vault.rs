@@ -44,7 +44,7 @@ impl<'v> VaultRequest<'v> {
     /// `check_room` finds room for it.
     ///
     /// # Errors
-    /// [`Code::RegisterMismatch`], [`Code::CosignatureMissing`], those of `check_room`,
+    /// [`Code::RegisterMismatch`], [`Code::CosignatureMissing`], [`Code::ErasuresMissing`], those of `check_room`,
     /// [`Code::Overloaded`].
     pub(crate) fn admit(
         vault: &'v Vault,
@@ -54,6 +54,7 @@ impl<'v> VaultRequest<'v> {
     ) -> Result<Self, Refusal> {
         check_register(vault, node.register)?;
         check_watched(vault, permit)?;
+        vault.check_erasures()?;
         check_room(vault)?;
         let place = enter(vault.orders(), &permit.authority.id, Duration::ZERO)?;
         Ok(Self {

@@ -12,6 +12,7 @@ use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::http::{Response, StatusCode};
 use serde::Deserialize;
+use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 
 use super::admission::{Lane, overloaded};
@@ -47,6 +48,8 @@ pub struct FollowDoor {
     entity: EntityInForce,
     /// The logs that this side keeps for others.
     followed: Option<Arc<FollowedLogs>>,
+    /// Wakes requests that wait.
+    news: watch::Sender<OfferNews>,
     /// Certificate → how many of its requests wait.
     waiting: Mutex<BTreeMap<SpkiDigest, usize>>,
 }
@@ -54,9 +57,19 @@ pub struct FollowDoor {
 impl FollowDoor {
     /// The door of an entity, which keeps those logs for others.
     pub fn new(entity: EntityInForce, followed: Option<Arc<FollowedLogs>>) -> Arc<Self> {
+        let news = watch::Sender::new(OfferNews::default());
+        let waker = news.clone();
+        let listener = move |has_ended| {
+            waker.send_modify(|news| {
+                news.offers += 1;
+                news.has_ended |= has_ended;
+            });
+        };
+        entity.get().log().on_offers(Box::new(listener));
         Arc::new(Self {
             entity,
             followed,
+            news,
             waiting: Mutex::default(),
         })
     }
@@ -72,6 +85,15 @@ impl FollowDoor {
         let door = self.clone();
         Ok(WaitingRequest { door, caller })
     }
+}
+
+/// What wakes requests that wait.
+#[derive(Default)]
+struct OfferNews {
+    /// How many checkpoints were offered since the start.
+    offers: u64,
+    /// Whether the process ends.
+    has_ended: bool,
 }
 
 /// A request that waits for something new.
@@ -154,7 +176,7 @@ async fn next_offer(
     held: Option<Checkpoint>,
     end: Instant,
 ) -> HttpAnswer {
-    let mut news = door.entity.get().log().offer_news();
+    let mut news = door.news.subscribe();
     let mut waiting = None;
     loop {
         let has_ended = news.borrow_and_update().has_ended;

@@ -19,8 +19,8 @@ use super::node_door::NodeRoutes;
 use super::register::{self, RegisterDoor};
 use super::status::StatusDoor;
 use super::{
-    acts, audit, body, clock, control, inspections, migrations, node, rights, secrets, segments,
-    status, suspensions,
+    acts, audit, body, clock, control, inspections, losses, migrations, node, rights, secrets,
+    segments, status, suspensions,
 };
 use crate::entity::{EntityInForce, InForce};
 use crate::vault::Vault;
@@ -144,6 +144,7 @@ fn entity_routes() -> OpenApiRouter<EntityInForce> {
         .merge(clock::routes())
         .merge(register::routes())
         .merge(suspensions::routes())
+        .merge(losses::routes())
 }
 
 #[derive(OpenApi)]

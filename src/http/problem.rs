@@ -191,6 +191,7 @@ problems! {
     EpochNotCurrent       409 "The sector is at another epoch",
     EpochOverlaps         409 "The previous epoch still overlaps",
     EpochUnmigrated       409 "Mappings of the epoch were never migrated",
+    EpochUnconfirmed      503 "The vault was restored, and the sector's epoch is not confirmed yet",
 
 
     IdentifierEmpty       422 "The identifier is empty",
@@ -229,6 +230,7 @@ problems! {
     WireVersion           409 "Vault and node are of versions that do not understand one another",
     OrderRevoked          403 "The order was revoked",
     OrderSuspended        403 "The order is suspended",
+    OrderBeforeRestore    403 "The order was issued before a restore that lost what came after its backup",
     UnknownOrder          404 "No order of that id was seen here",
     ActInvalid            403 "This is not a valid act upon an order",
     RequestReplayed       409 "This request was answered already",
@@ -264,6 +266,7 @@ problems! {
 
     Overloaded            503 "Too much work is waiting",
     AuditUnavailable      503 "Nothing can be logged now, so the request was not carried out",
+    ErasuresMissing       503 "This side was restored, and lost erasures were not lodged again yet",
     JournalUnavailable    503 "Too few places off this machine hold the act yet",
     PeerUnavailable       502 "The other entity gave no valid answer",
     UnknownResume         404 "The vault's log shows no such entry",

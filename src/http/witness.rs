@@ -77,7 +77,9 @@ pub(super) async fn submit(
         WitnessRefusal::UnknownLog(_) | WitnessRefusal::Unlikely(_) => {
             (StatusCode::NOT_FOUND, refused.to_string())
         }
-        WitnessRefusal::Unsigned(_) => (StatusCode::FORBIDDEN, refused.to_string()),
+        WitnessRefusal::Unsigned(_) | WitnessRefusal::Unacknowledged(_) => {
+            (StatusCode::FORBIDDEN, refused.to_string())
+        }
         WitnessRefusal::Stale(size) => (StatusCode::CONFLICT, size.to_string()),
         WitnessRefusal::Inconsistent { .. } => {
             (StatusCode::UNPROCESSABLE_ENTITY, refused.to_string())

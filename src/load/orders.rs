@@ -53,6 +53,7 @@ impl CaseOrder<'_> {
             not_after: self.not_after,
             officers: vec![made_up_id(OFFICER)?],
             inform_after: None,
+            issued: Some(self.not_before),
         };
         let draft = payload.draft().map_err(CommandError::bug)?;
         approvers.iter().try_fold(draft, |text, kid| {

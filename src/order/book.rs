@@ -13,7 +13,7 @@ pub mod step;
 
 use std::collections::{BTreeMap, HashMap};
 use std::ops::Deref;
-use std::sync::MutexGuard;
+use std::sync::{Arc, MutexGuard};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -28,7 +28,7 @@ use crate::clock::day_of;
 use crate::code::Code;
 use crate::commit::orders::{ActSet, OrderGate};
 use crate::commit::{Change, Committer, Job};
-use crate::entity::Entity;
+use crate::entity::{Entity, RestoreLoss};
 use crate::id::hex;
 use crate::refusal::{Refusal, fault, not_logged};
 use crate::register::{Id, Register};
@@ -46,6 +46,7 @@ pub struct Book<'a> {
     store: &'a Store,
     committer: &'a Committer,
     gate: &'a OrderGate,
+    loss: Option<Arc<RestoreLoss>>,
     now: Timestamp,
 }
 
@@ -72,6 +73,20 @@ fn read_act(row: &ActRow) -> Result<StoredAct, Refusal> {
     serde_json::from_slice(&row.value).map_err(|_| fault(FAILED)("an act does not read back"))
 }
 
+/// Whether an order was revoked, by the acts in a store.
+///
+/// # Errors
+/// [`Code::Internal`].
+pub(crate) fn was_revoked(store: &Store, order: &OrderKey) -> Result<bool, Refusal> {
+    let rows = store.order_acts(&order.authority, Some(order.id));
+    let acts = rows.map_err(fault(FAILED))?;
+    let acts: Result<Vec<_>, _> = acts
+        .iter()
+        .filter_map(|row| read_act(row).map(|stored| stored.done).transpose())
+        .collect();
+    Ok(stopped(&acts?) == Some(Code::OrderRevoked))
+}
+
 impl<'a> Book<'a> {
     /// The book of a vault or a node, now.
     pub fn of(entity: &'a Entity) -> Self {
@@ -80,6 +95,7 @@ impl<'a> Book<'a> {
             store: entity.store(),
             committer: entity.committer(),
             gate: entity.orders(),
+            loss: entity.restore_loss(),
             now: entity.now(),
         }
     }
@@ -131,6 +147,16 @@ impl<'a> Book<'a> {
             Some(code) => Err(Refusal::new(code, "its authority has suspended the order")),
             None => Ok(()),
         }
+    }
+
+    /// Refuses an order of before a restore without places.
+    ///
+    /// # Errors
+    /// [`Code::OrderBeforeRestore`].
+    pub fn check_issued(&self, issued: Option<Timestamp>) -> Result<(), Refusal> {
+        self.loss
+            .as_ref()
+            .map_or(Ok(()), |loss| loss.check_order(issued))
     }
 
     /// The life of an order, if it was used here.

@@ -360,8 +360,19 @@ fn officers(facts: &OrderFacts<'_>) -> Result<(), Refusal> {
     )
 }
 
+/// How far the clock of those who issued an order may be ahead.
+const AHEAD: SignedDuration = SignedDuration::from_mins(2);
+
 fn time(facts: &OrderFacts<'_>) -> Result<(), Refusal> {
     let (from, to) = (facts.payload().not_before, facts.payload().not_after);
+    if let Some(issued) = facts.payload().issued
+        && issued.duration_since(facts.now) > AHEAD
+    {
+        return Err(Refusal::new(
+            Code::OrderNotYetValid,
+            format!("the order says that it was issued at {issued}, which is still to come"),
+        ));
+    }
     if facts.now < from {
         return Err(Refusal::new(
             Code::OrderNotYetValid,

@@ -46,6 +46,10 @@ pub struct OrderPayload {
     /// Before this second the persons concerned are not told that they were re-identified under it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub inform_after: Option<Timestamp>,
+    /// When it was issued; absent in orders of earlier versions. A side that was restored without
+    /// places takes only orders that were issued later ([`crate::entity::RestoreLoss`]).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub issued: Option<Timestamp>,
 }
 
 /// The longest that an order may delay the notice beyond its own end, in days: five years.
@@ -156,6 +160,7 @@ impl Statement for OrderPayload {
             not_after: members.time("not_after")?,
             officers: members.ids("officers")?,
             inform_after: members.maybe_time("inform_after")?,
+            issued: members.maybe_time("issued")?,
         };
         match payload.faults().into_iter().next() {
             Some(fault) => Err(StatementFault::Rule(fault)),
@@ -227,6 +232,11 @@ impl OrderPayload {
             if inform_after.duration_since(self.not_after) > longest {
                 faults.push("`inform_after` is more than five years after `not_after`".into());
             }
+        }
+        if let Some(issued) = self.issued
+            && issued.subsec_nanosecond() != 0
+        {
+            faults.push("`issued` has a fraction".into());
         }
         if self.not_before >= self.not_after {
             faults.push("`not_before` is not before `not_after`".into());
@@ -343,6 +353,10 @@ mod tests {
             (
                 r#""officers":["karim"]"#,
                 r#""officers":["karim"],"inform_after":"2027-11-22T09:00:00Z""#,
+            ),
+            (
+                r#""officers":["karim"]"#,
+                r#""officers":["karim"],"issued":"2026-11-21T17:30:00Z""#,
             ),
         ] {
             let text = GOOD.replace(from, to);

@@ -129,6 +129,7 @@ fn check_stands(book: &Book<'_>, order: &LodgeableOrder) -> Result<(), Refusal> 
             "another payload was seen under this id of the authority's",
         ));
     }
+    book.check_issued(order.issued())?;
     match stopped(&book.acts(order.authority(), order.id())?) {
         Some(Code::OrderRevoked) => Err(Refusal::new(
             Code::OrderRevoked,

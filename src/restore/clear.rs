@@ -6,25 +6,30 @@
 //! | chunks of retired epochs | the rows of retired epochs, which the side records brought |
 //! | erased mappings | tombstones that the backup has not: one walk over the chunks of their sectors |
 //! | salts over them | by sector, domain and time, as an erasure does |
-//! | tags of their entries | noted as due, and destroyed as far as they are old enough |
+//! | tags that were destroyed | they had a day in the backup and have none any more: as far as they were old enough on that day |
+//! | tags of those erased mappings | noted as due: the start's task destroys those that are old enough |
 //! | acknowledged pairs | counted in the log: a sector system takes its pages in order |
+//! | copies of orders | by the orders' ends and revocations, which the side records brought |
 //!
-//! Copies of orders are rows of state, so the side records have brought them to the present. Sequences
+//! Sequences
 //! of chunks begin above all that were ever given out, because migrations remember them.
 
 use std::collections::{BTreeSet, HashMap};
 
+use jiff::{SignedDuration, Timestamp};
 use uuid::Uuid;
 
 use super::RestoreError;
 use super::replay::ReplayedLog;
 use crate::keys::AuditKey;
+use crate::order::book::was_revoked;
 use crate::pseudonym::Pseudonym;
 use crate::register::Register;
 use crate::rights::erase::{MappingDomain, salts};
+use crate::rights::resolutions::first_since;
 use crate::seal::chunk::{Chunk, ChunkBuilder, ChunkCipher};
 use crate::seal::segment;
-use crate::store::{ChunkKey, RowBatch, Store, StoreError};
+use crate::store::{ChunkKey, ErasureDue, RowBatch, Store, StoreError, TagKind};
 
 /// Rows in one commit.
 const TOGETHER: usize = 256;
@@ -44,7 +49,7 @@ pub struct ClearingKeys<'c> {
 /// What the backup has that an erasure may have destroyed since.
 pub struct ErasureState {
     tombstones: BTreeSet<(Uuid, [u8; 16])>,
-    due: BTreeSet<[u8; 16]>,
+    due: Vec<ErasureDue>,
 }
 
 /// What was destroyed again.
@@ -58,6 +63,10 @@ pub struct ClearedRows {
     pub salts: u64,
     /// Pages of pairs that were acknowledged.
     pub pages: u64,
+    /// Orders with copies that are over or revoked.
+    pub orders: u64,
+    /// Tags beside entries about erased persons.
+    pub tags: u64,
 }
 
 impl ErasureState {
@@ -68,7 +77,7 @@ impl ErasureState {
     pub fn of(store: &Store) -> Result<Self, StoreError> {
         Ok(Self {
             tombstones: store.all_tombstones()?,
-            due: store.tags_due()?,
+            due: store.erasures_due(i64::MAX)?,
         })
     }
 }
@@ -111,16 +120,61 @@ pub fn clear(
         }
     }
     cleared.pages = acknowledged(store, replayed)?;
+    cleared.orders = over(store)?;
     let mut batch = RowBatch::default();
-    // Tags that were destroyed since the backup are there again; those that still wait have their
-    // own day.
-    for tag in before.due.difference(&store.tags_due()?) {
-        store.put_erasure_due(&mut batch, 0, tag);
-    }
-    floors(store, &mut batch, replayed)?;
+    let evidence = SignedDuration::from_hours(24 * i64::from(keys.register.evidence_days));
+    cleared.tags = tags(store, before, evidence, &mut batch)?;
+    let lost = replayed.lost.total().identifiers;
+    // There were at most twice as many chunks as identifiers, since small ones are merged into others.
+    floors(
+        store,
+        &mut batch,
+        lost.saturating_mul(2).saturating_add(MARGIN),
+    )?;
     store.put_scrub_due(&mut batch, crate::clock::random_uuid());
     store.commit(batch)?;
     Ok(cleared)
+}
+
+/// Destroys the copies of orders that are over by the latest time that the log knows, or revoked: their
+/// server may have ended before it did so.
+fn over(store: &Store) -> Result<u64, RestoreError> {
+    let (mut batch, mut orders) = (RowBatch::default(), 0);
+    let mark = store.clock_mark()? / 1_000;
+    for (order, row) in store.copied_orders()? {
+        if row.until <= mark || was_revoked(store, &order).map_err(RestoreError::Act)? {
+            orders += 1;
+            store.delete_order_copies(&mut batch, &order);
+        }
+    }
+    store.commit(batch)?;
+    Ok(orders)
+}
+
+/// Destroys tags that were destroyed since the backup. Each had its day in the backup and has none any
+/// more: so on that day all went that was as old as the register's `evidence-days` then, and goes
+/// again. The start's task looks at the rest, which may have become old enough since.
+fn tags(
+    store: &Store,
+    before: &ErasureState,
+    evidence: SignedDuration,
+    batch: &mut RowBatch,
+) -> Result<u64, RestoreError> {
+    let (waiting, mut gone) = (store.tags_due()?, 0);
+    for due in before.due.iter().filter(|due| !waiting.contains(&due.tag)) {
+        let day = Timestamp::from_second(due.time()).unwrap_or(Timestamp::UNIX_EPOCH);
+        let old = day.checked_sub(evidence).unwrap_or(Timestamp::UNIX_EPOCH);
+        let kept_from = first_since(store, old).map_err(|_| RestoreError::Salts)?;
+        for kind in [TagKind::Resolution, TagKind::LookUp] {
+            let places = store.tag_places(kind, &due.tag)?.into_iter();
+            for place in places.filter(|place| place.entry < kept_from) {
+                gone += 1;
+                store.delete_tag(batch, kind, &due.tag, place);
+            }
+        }
+        store.put_erasure_due(batch, 0, &due.tag);
+    }
+    Ok(gone)
 }
 
 /// Deletes the rows of epochs that were retired.
@@ -140,11 +194,12 @@ fn retired(store: &Store) -> Result<u64, StoreError> {
     Ok(epochs)
 }
 
-/// Sequences of each partition begin above those of chunks that are lost: there were at most twice as
-/// many as identifiers, since small chunks are merged into others.
-fn floors(store: &Store, batch: &mut RowBatch, replayed: &ReplayedLog) -> Result<(), StoreError> {
-    let lost = replayed.lost.total().identifiers;
-    let above = lost.saturating_mul(2).saturating_add(MARGIN);
+/// Has sequences of each partition begin this far above those that the store knows, because there
+/// were chunks with them that are lost.
+///
+/// # Errors
+/// [`StoreError`]
+pub fn floors(store: &Store, batch: &mut RowBatch, above: u64) -> Result<(), StoreError> {
     for (sector, number) in store.sector_numbers()? {
         for row in store.epochs(sector)? {
             let partition = (number, row.epoch);
@@ -294,5 +349,81 @@ impl ErasureWalk<'_> {
             .for_each(|(pseudonym, bytes)| plain.push(*pseudonym, bytes));
         let row = self.cipher.wrap(&key.to_bytes(), plain);
         self.store.put_chunk(batch, key, &row);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::{EntryKeys, ItemTag, OrderKey, PairsRow};
+
+    fn opened() -> (tempfile::TempDir, Store) {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(folder.path(), "test/vault").unwrap();
+        (folder, store)
+    }
+
+    #[test]
+    fn tags_that_were_destroyed_go_again_as_far_as_they_were_old_enough_on_their_day() {
+        let (_folder, store) = opened();
+        let (gone, waits) = ([7; 16], [8; 16]);
+        let day = |text: &str| text.parse::<Timestamp>().unwrap().as_second();
+        let mut batch = RowBatch::default();
+        for (number, time) in [(0, "2020-01-01T00:00:00Z"), (1, "2026-01-01T00:00:00Z")] {
+            let entry = format!(r#"{{"event":"release","time":"{time}"}}"#);
+            let tags = [gone, waits].map(|tag| ItemTag { tag, salt: [1; 16] });
+            let keys = EntryKeys::default();
+            store.put_audit(&mut batch, number, entry.as_bytes(), None, &tags, keys);
+        }
+        store.put_erasure_due(&mut batch, day("2026-06-01T00:00:00Z"), &gone);
+        store.put_erasure_due(&mut batch, day("2036-06-01T00:00:00Z"), &waits);
+        store.commit(batch).unwrap();
+        let before = ErasureState::of(&store).unwrap();
+        let mut batch = RowBatch::default();
+        store.delete_erasure_due(&mut batch, &before.due[0]);
+        store.commit(batch).unwrap();
+
+        let mut batch = RowBatch::default();
+        let year = SignedDuration::from_hours(24 * 365);
+        assert_eq!(tags(&store, &before, year, &mut batch).unwrap(), 1);
+        store.commit(batch).unwrap();
+        let entries = |tag| -> Vec<u64> {
+            let places = store.tag_places(TagKind::Resolution, tag).unwrap();
+            places.iter().map(|place| place.entry).collect()
+        };
+        assert_eq!(entries(&gone), [1], "the young one has its time");
+        assert_eq!(entries(&waits), [0, 1], "its day has not come");
+        assert!(store.tags_due().unwrap().contains(&gone), "looked at again");
+    }
+
+    #[test]
+    fn pages_of_pairs_that_were_acknowledged_go_again_and_no_others() {
+        let (_folder, store) = opened();
+        let order = OrderKey::new("court", uuid::Uuid::from_u128(5));
+        let mut batch = RowBatch::default();
+        for page in 1..=3 {
+            let row = PairsRow {
+                order: order.clone(),
+                page,
+                sealed: b"sealed".to_vec(),
+            };
+            store.put_pairs(&mut batch, "clinic", &row);
+            store.put_pairs(&mut batch, "other", &row);
+        }
+        store.commit(batch).unwrap();
+        let mut replayed = ReplayedLog::default();
+        let of = ("clinic".to_owned(), order.id.to_string());
+        replayed.acknowledged.insert(of, 2);
+        assert_eq!(acknowledged(&store, &replayed).unwrap(), 2);
+        let left = |client: &str| {
+            let mut pages = vec![];
+            let each = |_, page, _: &[u8]| {
+                pages.push(page);
+                true
+            };
+            store.each_pairs(client, None, each).unwrap();
+            pages
+        };
+        assert_eq!((left("clinic"), left("other")), (vec![3], vec![1, 2, 3]));
     }
 }

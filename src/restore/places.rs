@@ -13,7 +13,7 @@ use crate::tlog::checkpoint::Checkpoint;
 ///
 /// # Errors
 /// [`RestoreError::Diverging`]: two places, or a place and the backup, are not one log.
-/// [`RestoreError::Gap`]: a place begins after the backup. [`RestoreError::Place`].
+/// [`RestoreError::Gap`]: a place begins after the end of the store. [`RestoreError::Place`].
 pub fn longest<'p>(
     places: &'p [PlaceLog],
     store: &Store,

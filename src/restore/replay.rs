@@ -111,6 +111,10 @@ struct ShardBeginning {
 impl<'r> ReplayWriter<'r> {
     fn over(store: &'r Store, cipher: &'r JournalCipher) -> Result<Self, RestoreError> {
         let trees = store.trees()?;
+        let mut done = ReplayedLog::default();
+        if let Some((_, entry)) = store.last_audit()? {
+            done.lost.begin_after(&entry);
+        }
         Ok(Self {
             next: trees.last().map_or(0, |tree| tree.first + tree.size),
             known: trees.into_iter().map(|tree| (tree.shard, tree)).collect(),
@@ -119,7 +123,7 @@ impl<'r> ReplayWriter<'r> {
             shard: None,
             batch: RowBatch::default(),
             waiting: 0,
-            done: ReplayedLog::default(),
+            done,
         })
     }
 

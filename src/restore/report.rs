@@ -40,6 +40,10 @@ pub struct LostRow<'r> {
 /// What was acknowledged after a backup.
 #[derive(Debug, Clone, Default)]
 pub struct LostInterval {
+    /// The time of the last entry before it, RFC 3339: clients send again what was answered since.
+    pub since: Option<String>,
+    /// The time of the last entry that was counted: what was answered later is counted nowhere.
+    pub until: Option<String>,
     hours: BTreeMap<LostHour, LostCount>,
 }
 
@@ -58,10 +62,17 @@ struct TokenizeMembers {
 }
 
 impl LostInterval {
+    /// Notes an entry that is before the interval.
+    pub fn begin_after(&mut self, entry: &[u8]) {
+        let read = serde_json::from_slice::<TokenizeMembers>(entry);
+        self.since = read.ok().map(|entry| entry.time);
+    }
+
     /// Counts an entry, if it is one about tokenization.
     pub fn count(&mut self, entry: &[u8]) {
         let read = serde_json::from_slice::<TokenizeMembers>(entry);
         let Ok(batch) = read else { return };
+        self.until = Some(batch.time.clone());
         if batch.event != "tokenize" {
             return;
         }
@@ -112,8 +123,11 @@ mod tests {
             );
             lost.count(entry.as_bytes());
         }
-        lost.count(br#"{"event":"start","time":"2026-11-28T08:00:00Z"}"#);
+        lost.count(br#"{"event":"start","time":"2026-11-28T09:30:00Z"}"#);
         lost.count(b"no entry");
+        lost.begin_after(br#"{"event":"backup","time":"2026-11-28T07:59:00Z"}"#);
+        assert_eq!(lost.since.as_deref(), Some("2026-11-28T07:59:00Z"));
+        assert_eq!(lost.until.as_deref(), Some("2026-11-28T09:30:00Z"));
         let rows: Vec<_> = lost
             .rows()
             .map(|row| {

@@ -365,7 +365,7 @@ impl ResolutionReader<'_> {
 const SLACK_MINUTES: i64 = 60;
 
 /// The number of an entry before which all entries are older than `since`.
-pub(super) fn first_since(store: &Store, since: Timestamp) -> Result<u64, Refusal> {
+pub(crate) fn first_since(store: &Store, since: Timestamp) -> Result<u64, Refusal> {
     #[derive(Deserialize)]
     struct EntryTime {
         time: Timestamp,

@@ -8,7 +8,7 @@ use super::{
     runtime, shutdown_signal,
 };
 use crate::access;
-use crate::audit::origin::TrustedLogKey;
+use crate::audit::origin::{AcknowledgedLogs, TrustedLogKey};
 use crate::certificates::TlsInspection;
 use crate::clock::{Clock as _, SystemClock};
 use crate::config::WitnessConfig;
@@ -26,22 +26,24 @@ use crate::tlog::witness::Witness;
 pub fn run_witness(config: &Path, is_first_start: bool) -> Result<(), CommandError> {
     prepare_process(true);
     let config = WitnessConfig::load(config)?;
-    let key = read_signing_key(&config.key)
-        .map_err(|error| CommandError::new(error, "check [secrets] in the configuration"))?;
     descriptors::secure(1, &config.limits)?;
     first_start::witness_folder(&config.state, is_first_start)?;
-    let logs = config
-        .logs
-        .iter()
-        .map(|log| TrustedLogKey::Owner(log.owner.clone(), log.public))
-        .collect::<Vec<_>>();
-    let witness = Arc::new(Witness::new(
-        config.name.as_str(),
-        key,
-        logs,
-        config.state.clone(),
-    ));
+    let witness = Arc::new(witness_of(&config)?);
     runtime()?.block_on(serve_witness(config, witness))
+}
+
+/// The witness of a configuration.
+///
+/// # Errors
+/// When its key cannot be read.
+pub fn witness_of(config: &WitnessConfig) -> Result<Witness, CommandError> {
+    let key = read_signing_key(&config.key)
+        .map_err(|error| CommandError::new(error, "check [secrets] in the configuration"))?;
+    let logs = config.logs.iter();
+    let logs = logs.map(|log| TrustedLogKey::Owner(log.owner.clone(), log.public));
+    let logs = AcknowledgedLogs(logs.collect());
+    let (name, state) = (config.name.as_str(), config.state.clone());
+    Ok(Witness::new(name, key, logs, state))
 }
 
 async fn serve_witness(config: WitnessConfig, witness: Arc<Witness>) -> Result<(), CommandError> {

@@ -45,6 +45,13 @@ pub struct ErasureDue {
     time: i64,
 }
 
+impl ErasureDue {
+    /// When it is or was due (Unix seconds).
+    pub fn time(&self) -> i64 {
+        self.time
+    }
+}
+
 /// The last erasure, for as long as something outside the live rows is older than it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LastErasure {

@@ -127,7 +127,8 @@ pub enum StoreError {
     /// another process extends the same log.
     #[error(
         "{by} has a checkpoint over {published} entries of {origin}, signed by this log's own key, and {found}: an older \
-         copy of this store was brought back, or another process goes on with the same one"
+         copy of this store was brought back, or another process goes on with the same one. `cloison restore --in-place` \
+         brings what is missing from a place that holds it"
     )]
     RolledBack {
         /// Who has seen it.

@@ -37,7 +37,13 @@ impl Store {
         if restoring::is_restoring(path) {
             return Err(StoreError::Restoring(path.to_owned()));
         }
-        Self::open_anyway(path, owner, cache)
+        let store = Self::open_anyway(path, owner, cache)?;
+        let cleared = restoring::clear_beside(path);
+        cleared.map_err(|source| StoreError::Place {
+            path: path.to_owned(),
+            source,
+        })?;
+        Ok(store)
     }
 
     /// The same, also where a restore is not finished.

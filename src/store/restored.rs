@@ -13,6 +13,9 @@ use super::{RowBatch, Store, StoreError};
 /// Begins the names of the rows that say below which sequence no chunk of a partition is given out.
 const FLOOR: &[u8] = b"sequence-floor/";
 
+/// The name of the row that says what holds since a restore without places.
+const LOSS: &[u8] = b"restore-loss";
+
 impl Store {
     /// Below which sequence no chunk of a partition is given out: there were chunks with those
     /// sequences once, and they are lost.
@@ -68,6 +71,20 @@ impl Store {
             }
         }
         Ok(low)
+    }
+
+    /// What holds since the last restore without places, as `entity` writes it (JSON); none if there
+    /// was no such restore.
+    ///
+    /// # Errors
+    /// [`StoreError::Engine`].
+    pub fn restore_loss(&self) -> Result<Option<Vec<u8>>, StoreError> {
+        self.get(META, LOSS)
+    }
+
+    /// Writes that.
+    pub fn put_restore_loss(&self, batch: &mut RowBatch, value: &[u8]) {
+        self.put(batch, META, LOSS, value);
     }
 
     /// Forgets what was moved of the index: the next start makes it anew from the chunks.

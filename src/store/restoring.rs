@@ -106,6 +106,13 @@ impl RestoreFolder {
         self.finish()
     }
 
+    /// Removes the folder, the mark last.
+    fn remove(self) -> io::Result<()> {
+        self.clear()?;
+        fs::remove_file(self.path.join(MARK))?;
+        fs::remove_dir(&self.path)
+    }
+
     /// Ends the restore: from now on a server opens the store. Close the store before.
     ///
     /// # Errors
@@ -115,6 +122,91 @@ impl RestoreFolder {
         fs::remove_file(self.path.join(MARK))?;
         self.sync()
     }
+}
+
+/// A store that stands still, and a copy of it that is changed meanwhile and then takes its place.
+///
+/// The copy lies in a marked folder beside the store (`data/vault.restoring` beside `data/vault`), and
+/// its tables are hard links at first. The exchange is one call, so a kill leaves the old store or the
+/// new one; what it leaves beside goes with the next attempt or the next start.
+pub struct StoreExchange {
+    path: PathBuf,
+    beside: RestoreFolder,
+    /// Held open, so that no server takes it up.
+    still: Store,
+}
+
+impl StoreExchange {
+    /// Copies the store of `owner`.
+    ///
+    /// # Errors
+    /// [`StoreError`]: as [`Store::open`]; the folder beside is not ours, or the disk is full.
+    pub fn begin(path: &Path, owner: &str) -> Result<Self, StoreError> {
+        if is_restoring(path) {
+            return Err(StoreError::Restoring(path.to_owned()));
+        }
+        let still = Store::open(path, owner)?;
+        let beside = RestoreFolder::take(&beside_of(path))?;
+        still.engine.checkpoint(&beside.path.join(COPY))?;
+        Ok(Self {
+            path: path.to_owned(),
+            beside,
+            still,
+        })
+    }
+
+    /// Opens the copy. Close it before it takes the store's place.
+    ///
+    /// # Errors
+    /// As [`Store::open`].
+    pub fn copy(&self, owner: &str) -> Result<Store, StoreError> {
+        Store::open_anyway(&self.beside.path.join(COPY), owner, 1 << 20)
+    }
+
+    /// Gives it up: the store is as it was.
+    ///
+    /// # Errors
+    /// What the operating system says; a start removes what is left.
+    pub fn give_up(self) -> io::Result<()> {
+        self.beside.remove()
+    }
+
+    /// Puts the copy in the store's place, and removes the store that was there.
+    ///
+    /// # Errors
+    /// What the operating system says. Where the store was not exchanged, it is as it was.
+    pub fn finish(self) -> io::Result<()> {
+        let copy = self.beside.path.join(COPY);
+        File::open(&copy)?.sync_all()?;
+        crate::system::exchange(&copy, &self.path)?;
+        self.beside.sync()?;
+        let parent = self.path.parent().filter(|p| !p.as_os_str().is_empty());
+        File::open(parent.unwrap_or(Path::new(".")))?.sync_all()?;
+        drop(self.still);
+        self.beside.remove()
+    }
+}
+
+/// The name of the copy in its folder.
+const COPY: &str = "store";
+
+/// The folder for the copy of a store.
+fn beside_of(path: &Path) -> PathBuf {
+    let mut name = path.file_name().unwrap_or_default().to_owned();
+    name.push(".restoring");
+    path.with_file_name(name)
+}
+
+/// Removes what an exchange that was killed has left beside a store: a copy, or the store before. Call
+/// it while no other process has the store.
+pub(super) fn clear_beside(path: &Path) -> io::Result<()> {
+    let beside = RestoreFolder {
+        path: beside_of(path),
+    };
+    if is_restoring(&beside.path) {
+        beside.remove()?;
+    }
+    Ok(())
 }
 
 /// Whether a restore into that folder is not finished.
@@ -153,6 +245,43 @@ mod tests {
             RestoreFolder::take(&path),
             Err(StoreError::NotEmpty(_))
         ));
+    }
+
+    #[test]
+    fn a_copy_takes_the_stores_place_at_once_and_nothing_is_left_of_the_other() {
+        let folder = tempfile::tempdir().unwrap();
+        let (path, owner) = (folder.path().join("vault"), "test/vault");
+        let beside = folder.path().join("vault.restoring");
+        drop(Store::open(&path, owner).unwrap());
+        let mark = |store: &Store, mark| {
+            let mut batch = crate::store::RowBatch::default();
+            store.put_clock_mark(&mut batch, mark);
+            store.commit(batch).unwrap();
+        };
+        for (mark_before, is_finished) in [(0, true), (7, false)] {
+            let exchange = StoreExchange::begin(&path, owner).unwrap();
+            assert!(Store::open(&path, owner).is_err(), "it stands still");
+            let copy = exchange.copy(owner).unwrap();
+            assert_eq!(copy.clock_mark().unwrap(), mark_before);
+            mark(&copy, mark_before + 7);
+            drop(copy);
+            if is_finished {
+                exchange.finish().unwrap();
+                assert!(!beside.exists());
+            } else {
+                // As a kill leaves it.
+                drop(exchange);
+                assert!(beside.exists());
+            }
+        }
+        let store = Store::open(&path, owner).unwrap();
+        assert_eq!(store.clock_mark().unwrap(), 7);
+        assert!(!beside.exists(), "a start removes it");
+        drop(store);
+        fs::create_dir(&beside).unwrap();
+        fs::write(beside.join("mine"), "x").unwrap();
+        assert!(StoreExchange::begin(&path, owner).is_err());
+        assert!(beside.join("mine").exists());
     }
 
     #[test]

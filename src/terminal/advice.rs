@@ -39,6 +39,15 @@ pub(super) fn advice(code: Code) -> &'static str {
         }
         C::OrderQuorum => "have an approver of another body sign it: `cloison order sign`",
         C::OrderNotYetValid => "wait until the order is valid; `cloison order show` says when",
+        C::EpochUnconfirmed => {
+            "two operators confirm the sector's epoch: `cloison statement new --confirm-epoch`, `cloison restore confirm`"
+        }
+        C::ErasuresMissing => {
+            "lodge the lost erasures again (`cloison restore report --other-log` lists them), then `cloison statement new --erasures-lodged` and `cloison restore confirm`"
+        }
+        C::OrderBeforeRestore => {
+            "have the authority issue and sign a new order: `cloison order new`"
+        }
         C::OrderExpired => "ask for a new order: `cloison order new`",
         C::OrderMalformed
         | C::OrderSignature

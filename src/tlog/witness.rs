@@ -36,6 +36,13 @@ pub trait KnownLogs: Send + Sync {
     /// a stolen key signs for any name, so what is kept for one key is bounded. A true log can have
     /// such a name, after a clock that ran years ahead.
     fn may_begin(&self, origin: &str, now: Timestamp) -> bool;
+
+    /// Whether a log of this name begins only after people have acknowledged it
+    /// ([`Witness::acknowledge`]).
+    fn waits_for_people(&self, origin: &str) -> bool {
+        let _ = origin;
+        false
+    }
 }
 
 /// What is submitted: a checkpoint, and the proof that it continues the one of `old` entries.
@@ -89,6 +96,11 @@ pub enum WitnessRefusal {
         "this witness remembers too many logs to begin {0}, which is of another time or has too many parts"
     )]
     Unlikely(String),
+    /// A log that goes on after a loss, which nobody has acknowledged here (403).
+    #[error(
+        "the log {0} goes on after one that lost entries, and this witness begins it only once its people have acknowledged that"
+    )]
+    Unacknowledged(String),
     /// Not signed by that log (403).
     #[error(transparent)]
     Unsigned(CheckpointError),
@@ -179,6 +191,12 @@ impl Witness {
         }
         if remembered.is_none() && !self.logs.may_begin(&new.origin, now) && self.has_many()? {
             return Err(WitnessRefusal::Unlikely(new.origin));
+        }
+        if remembered.is_none()
+            && self.logs.waits_for_people(&new.origin)
+            && self.acknowledgement(&new.origin).load()?.is_none()
+        {
+            return Err(WitnessRefusal::Unacknowledged(new.origin));
         }
         let before = remembered
             .as_deref()
@@ -282,6 +300,24 @@ impl Witness {
         } else {
             Ok(None)
         }
+    }
+
+    /// Notes that people have acknowledged a log that goes on after one that lost entries: it may begin
+    /// here. Another process may serve from the same folder meanwhile.
+    ///
+    /// # Errors
+    /// [`CheckpointFileError`]
+    pub fn acknowledge(&self, origin: &str) -> Result<(), CheckpointFileError> {
+        let file = self.acknowledgement(origin);
+        match file.load()? {
+            Some(_) => Ok(()),
+            None => file.swap(None, format!("{origin}\n").as_bytes()),
+        }
+    }
+
+    fn acknowledgement(&self, origin: &str) -> CheckpointFile {
+        let name = format!("{}.acknowledged", origin_hash(origin));
+        CheckpointFile::new(self.folder.join(name))
     }
 
     fn has_many(&self) -> Result<bool, CheckpointFileError> {

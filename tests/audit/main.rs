@@ -3,6 +3,7 @@
 
 #[path = "../common/actors.rs"]
 mod actors;
+mod acts;
 mod agree;
 mod canary;
 #[path = "../common/mod.rs"]
@@ -15,6 +16,7 @@ mod inspection;
 mod large;
 mod live;
 mod places;
+mod restored;
 mod rights;
 mod rollback;
 mod seen;

@@ -1,12 +1,16 @@
 //! An older copy of a store, brought back by whatever means, is not served: those who have seen more
-//! of its log say so.
+//! of its log say so. The acts after the image are those that must not be undone ([`acts`]); what is
+//! not served undoes none of them.
 
 use std::fs;
 
 use cloison::tlog::checkpoint::Checkpoint;
+use jiff::Timestamp;
 
+use super::acts::{self, Acts};
+use super::common::backups::words;
 use super::common::witness::WitnessPlace;
-use super::common::{Door, QUORUM, Side, World, plain_get};
+use super::common::{Door, Side, World, plain_get};
 use super::witnesses::{copy, eventually, shown};
 
 /// Everything that a side keeps on its disks, beside its configuration.
@@ -44,22 +48,24 @@ fn cosigned_by_both(world: &World) {
     });
 }
 
-/// What both sides do after the image: a person is re-identified under an order.
-fn go_on(world: &World) {
-    let pseudonyms = world.health_pseudonyms(&["AB1"]);
-    let order = world.sign(&world.order("health", &pseudonyms), QUORUM);
-    world.reidentify(&order, "health", &pseudonyms).ok();
+/// Both sides run and cosign one another, with what is there before the image.
+fn begun() -> (World, Acts) {
+    let mut world = acts::world();
+    world.start(Side::Vault, &[]);
+    world.start(Side::Node, &[]);
+    let acts = Acts::prepare(&world);
+    cosigned_by_both(&world);
+    (world, acts)
 }
 
 #[test]
 fn a_vault_of_yesterday_is_stopped_by_the_node() {
-    let mut world = World::new();
-    cosigned_by_both(&world);
+    let (mut world, acts) = begun();
     world.stop();
     image(&world, VAULT, "yesterday", false);
     world.start(Side::Vault, &[]);
     world.start(Side::Node, &[]);
-    go_on(&world);
+    acts.act(&world);
     world.end(Side::Vault);
     image(&world, VAULT, "yesterday", true);
 
@@ -99,13 +105,12 @@ fn a_vault_of_yesterday_is_stopped_by_the_node() {
 
 #[test]
 fn a_node_of_yesterday_does_not_start() {
-    let mut world = World::new();
-    cosigned_by_both(&world);
+    let (mut world, acts) = begun();
     world.stop();
     image(&world, NODE, "yesterday", false);
     world.start(Side::Vault, &[]);
     world.start(Side::Node, &[]);
-    go_on(&world);
+    acts.act(&world);
     eventually("the vault cosigns the node", || {
         shown(&world, Door::Officers).contains("— cloison/test/vault ")
     });
@@ -120,11 +125,12 @@ fn a_node_of_yesterday_does_not_start() {
 /// elsewhere.
 #[test]
 fn both_sides_of_yesterday_are_told_by_a_witness() {
-    let mut world = World::asleep();
+    let mut world = acts::world();
     let place = WitnessPlace::prepare(&world);
     let witness = place.start(&world, &["--first-start"]).unwrap();
     world.start(Side::Vault, &[]);
     world.start(Side::Node, &[]);
+    let acts = Acts::prepare(&world);
     cosigned_by_both(&world);
     world.stop();
     for places in [VAULT, NODE] {
@@ -132,13 +138,13 @@ fn both_sides_of_yesterday_are_told_by_a_witness() {
     }
     world.start(Side::Vault, &[]);
     world.start(Side::Node, &[]);
-    go_on(&world);
+    acts.act(&world);
     let covers = |world: &World| {
         let note = shown(world, Door::Control);
         note.contains("— cndp ").then_some(note)
     };
     let before = covers(&world);
-    go_on(&world);
+    world.health_pseudonyms(&["AB8"]);
     eventually("the witness cosigns what came after", || {
         covers(&world).is_some_and(|note| Some(note) != before)
     });
@@ -158,6 +164,36 @@ fn both_sides_of_yesterday_are_told_by_a_witness() {
     world.start(Side::Vault, &[]);
     let _witness = place.start(&world, &[]).unwrap();
     assert_eq!(world.ended(Side::Vault).code(), Some(71));
+
+    // Where the loss is for good, the witness begins the next shard once its people have acknowledged it.
+    let resume = "audit resume --after-restore --yes --config vault.toml";
+    let resumed = world.cloison(&resume.split(' ').collect::<Vec<_>>());
+    assert!(resumed.status.success(), "{}", words(&resumed));
+    world.start(Side::Vault, &[]);
+    eventually("the witness refuses the new shard", || {
+        world
+            .read("logs/witness.log")
+            .contains("its people have acknowledged that")
+    });
+    assert!(covers(&world).is_none(), "not cosigned");
+    let year = Timestamp::now().to_string()[..4].to_owned();
+    let name = |part: &str| format!("cloison/test/vault/{year}{part}");
+    let acknowledge = |log: &str| {
+        let line = [
+            "witness",
+            "acknowledge-resume",
+            "--config",
+            "witness.toml",
+            "--log",
+            log,
+        ];
+        world.cloison(&line).status.success()
+    };
+    assert!(!acknowledge(&name("")) && !acknowledge("cloison/other/vault/2026-1"));
+    assert!(acknowledge(&name("-1")));
+    eventually("the witness cosigns the new shard", || {
+        covers(&world).is_some()
+    });
 }
 
 /// Only what the log's own key signed counts.

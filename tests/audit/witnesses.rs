@@ -370,7 +370,6 @@ fn a_vault_that_lost_entries_is_noticed_by_the_node_which_opens_again_when_that_
         String::from_utf8_lossy(&resumed.stderr)
     );
     world.start(Side::Vault, &[]);
-    world.health_pseudonyms(&["AB1"]);
     assert!(
         shown(&world, Door::Control)
             .lines()
@@ -436,13 +435,16 @@ fn a_vault_that_lost_entries_is_noticed_by_the_node_which_opens_again_when_that_
         command(&["--entry", found["entry"].as_str().unwrap()])["acknowledged"],
         true
     );
-    world.reidentify(&order, "health", &pseudonyms).ok();
+    // The vault is asked again, and waits for what its people know of the lost time.
+    let waits = world.reidentify(&order, "health", &pseudonyms);
+    assert_eq!(waits.code(), "erasures-missing");
     eventually("the node is ready again", || {
         ready().starts_with("HTTP/1.1 200")
     });
     world.end(Side::Node);
     world.start(Side::Node, &[]);
-    world.reidentify(&order, "health", &pseudonyms).ok();
+    let waits = world.reidentify(&order, "health", &pseudonyms);
+    assert_eq!(waits.code(), "erasures-missing");
     world.end(Side::Node);
     let entries = world.entries(Side::Node);
     let entry = entries
@@ -485,11 +487,9 @@ fn every_log_that_the_node_remembers_is_held_against_the_vaults() {
     let between = world.path("between");
     copy(&store, &between);
     world.start(Side::Vault, &[]);
-    world.health_pseudonyms(&["AB1"]);
     world.stop();
     restore_and_resume(&world, &between);
     world.start(Side::Vault, &[]);
-    world.health_pseudonyms(&["AB1"]);
     assert!(
         shown(&world, Door::Control)
             .lines()
@@ -531,16 +531,13 @@ fn every_log_that_the_node_remembers_is_held_against_the_vaults() {
             .clone()
     };
     let found = command(&[]);
-    assert_eq!(
-        found.len(),
-        1,
-        "of the shard between them the node has seen nothing"
-    );
-    assert_eq!(
-        command(&["--entry", found[0]["entry"].as_str().unwrap()])[0]["acknowledged"],
-        true
-    );
-    world.reidentify(&order, "health", &pseudonyms).ok();
+    assert_eq!(found.len(), 2, "each shard that was begun after a loss");
+    for (number, log) in found.iter().enumerate() {
+        let entry = log["entry"].as_str().unwrap();
+        assert_eq!(command(&["--entry", entry])[number]["acknowledged"], true);
+    }
+    let waits = world.reidentify(&order, "health", &pseudonyms);
+    assert_eq!(waits.code(), "erasures-missing");
 }
 
 /// Puts a copy of the vault's store in its place, and lets the log continue in another shard.

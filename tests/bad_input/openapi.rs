@@ -108,9 +108,9 @@ fn valid(api: &Value) {
             }
             if method == "post" {
                 let content = operation["requestBody"]["content"].as_object().unwrap();
-                // Offers of a log are bytes, and what is held of it a signed note.
-                let is_of_the_journal = path.starts_with("/v1/journal");
-                assert!(content.contains_key("application/json") || is_of_the_journal);
+                // Followers of a log send and get what has a form of its own.
+                let is_json = !path.starts_with("/v1/journal");
+                assert_eq!(content.contains_key("application/json"), is_json, "{path}");
                 assert!(content.values().all(|media| media["schema"].is_object()));
             }
         }
@@ -252,7 +252,7 @@ fn fits(api: &Value, schema: &Value, value: &Value) -> Result<(), String> {
 
 /// Every operation: its listener, method, path and id. Clients are generated from these, so none
 /// changes unnoticed.
-const OPERATIONS: [(&str, &str, &str, &str); 79] = [
+const OPERATIONS: [(&str, &str, &str, &str); 83] = [
     (
         "data",
         "post",
@@ -353,6 +353,8 @@ const OPERATIONS: [(&str, &str, &str, &str); 79] = [
     ("control", "post", "/v1/register/reload", "reload_register"),
     ("control", "get", "/v1/suspensions", "list_suspensions"),
     ("control", "post", "/v1/suspensions", "bring_suspension"),
+    ("control", "get", "/v1/restore", "restore_state"),
+    ("control", "post", "/v1/restore", "confirm_restore"),
     ("node", "get", "/checkpoint", "checkpoint"),
     ("node", "get", "/log/{shard}/{path}", "resource"),
     ("node", "get", "/tile/{path}", "tile"),
@@ -402,6 +404,8 @@ const OPERATIONS: [(&str, &str, &str, &str); 79] = [
     ("node", "post", "/v1/register/reload", "reload_register"),
     ("node", "get", "/v1/suspensions", "list_suspensions"),
     ("node", "post", "/v1/suspensions", "bring_suspension"),
+    ("node", "get", "/v1/restore", "restore_state"),
+    ("node", "post", "/v1/restore", "confirm_restore"),
 ];
 
 #[test]

@@ -19,6 +19,7 @@
 //! dropped.
 #![allow(dead_code, unreachable_pub)]
 
+pub mod backups;
 mod people;
 pub mod process;
 mod records;

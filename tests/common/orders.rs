@@ -57,6 +57,7 @@ pub fn payload() -> OrderPayload {
         not_after: at("2026-11-25T09:00:00Z"),
         officers: vec![id("driss")],
         inform_after: None,
+        issued: None,
     }
 }
 

@@ -60,6 +60,7 @@ impl World {
             not_after: now() + SignedDuration::from_hours(24),
             officers: vec![id("officer")],
             inform_after: None,
+            issued: Some(now()),
         }
     }
 

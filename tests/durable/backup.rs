@@ -505,7 +505,7 @@ fn a_repository_whose_disk_fails_is_named_and_the_next_backup_is_whole() {
     world.stop();
 }
 
-fn remount(at: &Path, how: &str) {
+pub fn remount(at: &Path, how: &str) {
     let mut mount = std::process::Command::new("mount");
     mount.args(["-o", &format!("remount,{how}")]).arg(at);
     assert!(mount.status().unwrap().success());

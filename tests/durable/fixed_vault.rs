@@ -131,6 +131,7 @@ pub fn question(
         not_after: now() + jiff::SignedDuration::from_hours(1),
         officers: vec![id("driss")],
         inform_after: None,
+        issued: None,
     };
     let order = ["amina", "chadia"]
         .iter()

@@ -28,6 +28,7 @@ mod kill;
 mod load;
 mod merge;
 mod model;
+mod named_kills;
 mod overload;
 mod powerloss;
 mod restore;

@@ -4,19 +4,13 @@ use std::fs;
 use std::process::{Command, Output, Stdio};
 use std::time::Duration;
 
-use super::backup::{backed_up, create, good, id_of, largest, refused, tokenize};
+use super::backup::{backed_up, create, good, id_of, largest, refused, remount, tokenize};
+use super::faults::mount;
 use super::world::card;
 use crate::common::{Side, World};
 
 fn restore(world: &World, more: &[&str]) -> Output {
-    let usual = [
-        "restore",
-        "backup",
-        "--config",
-        "vault.toml",
-        "--without-places",
-        "--json",
-    ];
+    let usual = ["restore", "backup", "--config", "vault.toml", "--json"];
     world.cloison(&[&usual[..], more].concat())
 }
 
@@ -31,27 +25,16 @@ fn lose_the_store(world: &World) {
     fs::remove_dir_all(world.path("data/vault")).unwrap();
 }
 
-/// The vault has no second place in these tests, so that a restore is not refused for what it lacks.
-fn without_second(world: &World) {
-    let text = world.read("vault.toml");
-    let lines = text.lines().filter(|line| !line.starts_with("second"));
-    let text: Vec<_> = lines.collect();
-    world.write("vault.toml", &(text.join("\n") + "\n"));
-}
-
 #[test]
 fn a_store_comes_back_as_it_was_when_the_backup_was_taken() {
     let mut world = backed_up("");
-    world.stop();
-    without_second(&world);
-    world.start(Side::Vault, &[]);
     let before = pseudonyms(&world, 1, 300);
     let first = create(&world);
     tokenize(&world, 1_000, 100);
     let last = create(&world);
     // No restore under a running server.
     refused(&restore(&world, &[]), "is not empty");
-    world.kill(Side::Vault);
+    world.end(Side::Vault);
     lose_the_store(&world);
     let done = good(&restore(&world, &["--id", id_of(&first)]));
     assert_eq!(done["backup"], first["backup"]);
@@ -66,6 +49,76 @@ fn a_store_comes_back_as_it_was_when_the_backup_was_taken() {
     world.start(Side::Vault, &[]);
     world.end(Side::Vault);
     assert_eq!(world.mappings(), 400);
+}
+
+/// A store that was restored is a store: backed up, lost and restored again, with every act of both lives.
+#[test]
+fn a_restored_store_is_backed_up_and_restored_again() {
+    let mut world = backed_up("");
+    let first = pseudonyms(&world, 1, 30);
+    create(&world);
+    world.advance("health", false);
+    for life in 1..=2_u32 {
+        world.end(Side::Vault);
+        lose_the_store(&world);
+        let done = good(&restore(&world, &[]));
+        assert!(done["entries_after"].as_u64() > Some(0), "{done}");
+        world.start(Side::Vault, &[]);
+        let second = pseudonyms(&world, 1, 30);
+        assert_ne!(
+            second, first,
+            "life {life}: the epoch that was left stays so"
+        );
+        let taken = create(&world);
+        assert_eq!(pseudonyms(&world, 1, 30), second);
+        world.end(Side::Vault);
+        lose_the_store(&world);
+        assert_eq!(good(&restore(&world, &[]))["backup"], taken["backup"]);
+        world.start(Side::Vault, &[]);
+        assert_eq!(pseudonyms(&world, 1, 30), second);
+        tokenize(&world, 1_000 * life, 10);
+    }
+    world.stop();
+    let audit = [
+        "audit",
+        "verify",
+        "data/vault",
+        "--register",
+        "register.toml",
+    ];
+    let verified = world.cloison(&audit);
+    assert!(
+        verified.status.success(),
+        "{}",
+        super::backup::words(&verified)
+    );
+}
+
+/// The disk that a restore goes to is full or read-only: a sentence, and nothing is left.
+#[test]
+fn a_disk_that_takes_no_restore_is_named_and_left_as_it_was() {
+    let mut world = backed_up("");
+    tokenize(&world, 1, 40_000);
+    create(&world);
+    world.stop();
+    lose_the_store(&world);
+    fs::create_dir(world.path("small")).unwrap();
+    world.replace("vault.toml", "\"data/vault\"", "\"small/vault\"");
+    let Some(_mounted) = mount(&world.path("small"), 1) else {
+        eprintln!("not tested: this user may not mount a file system of limited size");
+        return;
+    };
+    let is_empty = || {
+        let store = world.path("small/vault");
+        fs::read_dir(store).map_or(0, Iterator::count) == 0
+    };
+    refused(&restore(&world, &[]), "No space left on device");
+    assert!(is_empty(), "nothing is left");
+    remount(&world.path("small"), "ro");
+    refused(&restore(&world, &[]), "Read-only file system");
+    assert!(is_empty());
+    remount(&world.path("small"), "rw,size=64m");
+    good(&restore(&world, &[]));
 }
 
 #[test]
@@ -109,13 +162,7 @@ fn what_is_no_good_backup_of_this_side_restores_nothing() {
         "no place is there that holds the log after the backup",
     );
     fs::rename(world.path("data/away"), world.path("data/vault.place")).unwrap();
-    let other = [
-        "restore",
-        "backup",
-        "--config",
-        "node.toml",
-        "--without-places",
-    ];
+    let other = ["restore", "backup", "--config", "node.toml"];
     refused(
         &world.cloison(&other),
         "holds backups of test/vault, not of test/node/court",
@@ -156,19 +203,12 @@ fn killed_while_it_restores_and_run_again() {
     tokenize(&world, 1, 20_000);
     create(&world);
     world.stop();
-    without_second(&world);
     let rounds = if super::world::long() { 50 } else { 6 };
     let mut unfinished = 0;
     for _ in 0..rounds {
         lose_the_store_if_there(&world);
         let mut child = Command::new(env!("CARGO_BIN_EXE_cloison"))
-            .args([
-                "restore",
-                "backup",
-                "--config",
-                "vault.toml",
-                "--without-places",
-            ])
+            .args(["restore", "backup", "--config", "vault.toml"])
             .current_dir(world.path(""))
             .stdout(Stdio::null())
             .stderr(Stdio::null())

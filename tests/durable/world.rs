@@ -532,6 +532,7 @@ pub fn order(now: Timestamp, sector: &str, scope: PseudonymScope, basis: LegalBa
         not_after: now + SignedDuration::from_hours(24),
         officers: vec![id(OFFICER)],
         inform_after: None,
+        issued: None,
     };
     [APPROVERS[0].id, APPROVERS[2].id]
         .iter()

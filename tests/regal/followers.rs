@@ -10,10 +10,11 @@ use cloison::order::act::ActKind;
 use cloison::tlog::checkpoint::Checkpoint;
 use serde_json::{Value, json};
 
+use super::common::backups::good;
 use super::common::{DEPLOYMENT, Door, QUORUM, Reply, Setup, Side, World};
 use super::journal::cipher;
 use super::people::{act, soon, to_vault};
-use super::restore::{back_up, good, lose, restore, take_backups};
+use super::restore::back_up;
 
 /// The node follows the vault and counts, and so does the vault's second place; so many must hold
 /// an act.
@@ -159,7 +160,7 @@ fn a_release_waits_for_no_place_and_is_not_lost_with_the_vault() {
     let other = world.order("health", &asked);
     let lodged = world.sign(&other, QUORUM);
     world.reidentify(&lodged, "health", &asked[..1]).ok();
-    take_backups(&world);
+    world.back_up();
     let revoke = act(&world, &other, ActKind::Revoke, &["judge-1"]);
     soon("the revocation is held", || {
         to_vault(&world, &revoke).status == 200
@@ -182,9 +183,9 @@ fn a_release_waits_for_no_place_and_is_not_lost_with_the_vault() {
         .count();
     assert_eq!(releases, 3, "the answer carried the last one");
 
-    lose(&world, "data/vault");
+    world.lose("data/vault");
     let from = ["--from", "data/node.followed"];
-    let done = good(&restore(&world, Side::Vault, &from));
+    let done = good(&world.restore(Side::Vault, &from));
     assert!(done["entries_after"].as_u64() > Some(2), "{done}");
     fs::create_dir(world.path("elsewhere")).unwrap();
     fs::rename(world.path("gone/place"), world.path("elsewhere/place")).unwrap();

@@ -28,3 +28,4 @@ mod review;
 mod rows;
 mod second;
 mod step;
+mod without;

@@ -9,11 +9,12 @@ use cloison::rights::erase::ErasureReceipt;
 use jiff::SignedDuration;
 use serde_json::Value;
 
+use super::common::backups::{good, words};
 use super::common::{QUORUM, Side, World};
 use super::copies::{erase, world};
 use super::journal::state;
 use super::people::{act, to_vault};
-use super::restore::{comparable, good, lose, restore, words};
+use super::restore::comparable;
 
 fn backup(world: &World, verb: &str) -> Value {
     let usual = [
@@ -105,8 +106,8 @@ fn what_no_backup_needs_goes_and_a_restore_still_brings_every_act() {
     let second = revoke(&world, &asked[..1]);
     world.stop();
     let kept = comparable(state(&world.path("data/vault")));
-    lose(&world, "data/vault");
-    good(&restore(&world, Side::Vault, &[]));
+    world.lose("data/vault");
+    good(&world.restore(Side::Vault, &[]));
     assert_eq!(comparable(state(&world.path("data/vault"))), kept);
     world.start(Side::Vault, &[]);
     world.start(Side::Node, &[]);
@@ -118,7 +119,7 @@ fn what_no_backup_needs_goes_and_a_restore_still_brings_every_act() {
     keep_one(&world);
     world.stop();
     assert!(world.store(Side::Vault).last_erasure().unwrap().is_none());
-    assert!(!words(&restore(&world, Side::Vault, &[])).contains("panicked"));
+    assert!(!words(&world.restore(Side::Vault, &[])).contains("panicked"));
 }
 
 #[test]

@@ -3,12 +3,11 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::process::Output;
-use std::time::{Duration, Instant};
 
 use cloison::order::act::ActKind;
-use serde_json::{Value, json};
+use serde_json::json;
 
+use super::common::backups::{good, words};
 use super::common::{QUORUM, Side, World};
 use super::copies::{erase, world};
 use super::journal::{Rows, live, state};
@@ -17,60 +16,9 @@ use super::people::{act, to_vault};
 /// Gives both sides a repository; the node's server takes its backups by itself.
 pub fn back_up(world: &mut World) {
     world.stop();
-    for (config, folder, every) in [
-        ("vault.toml", "vault-backup", ""),
-        ("node.toml", "node-backup", "every = \"10s\"\n"),
-    ] {
-        fs::create_dir(world.path(folder)).unwrap();
-        let section = format!("\n[backup]\npath = \"{folder}\"\n{every}\n[secrets]");
-        world.replace(config, "\n[secrets]", &section);
-    }
+    world.with_repositories();
     world.start(Side::Vault, &[]);
     world.start(Side::Node, &[]);
-}
-
-pub fn take_backups(world: &World) {
-    let usual = ["backup", "create", "--client", "clients/operator.toml"];
-    let done = world.cloison(&usual);
-    assert!(done.status.success(), "{}", words(&done));
-    let begun = Instant::now();
-    let taken = || fs::read_dir(world.path("node-backup/manifests")).map_or(0, Iterator::count);
-    while taken() == 0 {
-        assert!(
-            begun.elapsed() < Duration::from_secs(60),
-            "no backup of the node"
-        );
-        std::thread::sleep(Duration::from_millis(100));
-    }
-    // No later one.
-    let text = world.read("node.toml");
-    world.write(
-        "node.toml",
-        &text.replace("every = \"10s\"", "every = \"300d\""),
-    );
-}
-
-pub fn words(output: &Output) -> String {
-    let [out, err] = [&output.stdout, &output.stderr].map(|text| String::from_utf8_lossy(text));
-    format!("{out}{err}")
-}
-
-pub fn restore(world: &World, side: Side, more: &[&str]) -> Output {
-    let (repository, config) = match side {
-        Side::Vault => ("vault-backup", "vault.toml"),
-        Side::Node => ("node-backup", "node.toml"),
-    };
-    let usual = ["restore", repository, "--config", config, "--json"];
-    world.cloison(&[&usual[..], more].concat())
-}
-
-pub fn good(output: &Output) -> Value {
-    assert!(output.status.success(), "{}", words(output));
-    serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("{}", words(output)))
-}
-
-pub fn lose(world: &World, store: &str) {
-    fs::rename(world.path(store), world.path(&format!("{store}-lost"))).unwrap();
 }
 
 /// The rows without those that a restore adds: floors of sequences, what is to be scrubbed, and tags
@@ -90,15 +38,15 @@ fn both_sides_come_back_with_every_act_since_the_backup() {
     back_up(&mut world);
     let cards = ["AB000001", "AB000002", "AB000003", "AB000004"];
     let asked = world.health_pseudonyms(&cards);
-    take_backups(&world);
+    world.back_up();
     world.end(Side::Node);
     world.start(Side::Node, &[]);
     live(&mut world);
     world.stop();
     let before = [Side::Vault, Side::Node].map(|side| state(&world.path(folder(side))));
     for side in [Side::Vault, Side::Node] {
-        lose(&world, folder(side));
-        let done = good(&restore(&world, side, &[]));
+        world.lose(folder(side));
+        let done = good(&world.restore(side, &[]));
         assert!(done["entries_after"].as_u64() > Some(0), "{done}");
         assert!(done["records_after"].as_u64() > Some(0), "{done}");
         if side == Side::Vault {
@@ -155,7 +103,7 @@ fn a_revocation_an_erasure_and_a_lost_interval() {
     let asked = world.health_pseudonyms(&["AB000001", "AB000002"]);
     let order = world.order("health", &asked);
     let signed = world.sign(&order, QUORUM);
-    take_backups(&world);
+    world.back_up();
     let revoked = act(&world, &order, ActKind::Revoke, &["judge-1"]);
     to_vault(&world, &revoked).ok();
     erase(&world, "1.jws", &asked[0]);
@@ -163,7 +111,7 @@ fn a_revocation_an_erasure_and_a_lost_interval() {
     // A checkpoint covers it; then the machine is gone.
     world.end(Side::Node);
     world.end(Side::Vault);
-    lose(&world, "data/vault");
+    world.lose("data/vault");
     let report = world.cloison(&[
         "restore",
         "report",
@@ -188,7 +136,7 @@ fn a_revocation_an_erasure_and_a_lost_interval() {
     let last = bytes.len() - 1;
     bytes[last] ^= 1;
     fs::write(&segment, &bytes).unwrap();
-    let refused = restore(&world, Side::Vault, &[]);
+    let refused = world.restore(Side::Vault, &[]);
     assert!(
         !refused.status.success() && words(&refused).contains("does not hold"),
         "{}",
@@ -196,7 +144,7 @@ fn a_revocation_an_erasure_and_a_lost_interval() {
     );
     assert!(fs::read_dir(world.path("data/vault")).map_or(0, Iterator::count) == 0);
     fs::write(&segment, whole).unwrap();
-    good(&restore(&world, Side::Vault, &[]));
+    good(&world.restore(Side::Vault, &[]));
     world.start(Side::Vault, &[]);
     world.start(Side::Node, &[]);
     let reply = world.reidentify(&signed, "health", &asked[1..]);

@@ -430,6 +430,14 @@ fn one_operator_destroys_nothing() {
             "/v1/clock-mark",
             &json!({"statement": statement}),
         ),
+        Destruction::RestoreWithoutPlaces { .. }
+        | Destruction::ConfirmEpoch { .. }
+        | Destruction::ErasuresLodged { .. } => world.post_json(
+            OPERATOR,
+            Door::Control,
+            "/v1/restore",
+            &json!({"statement": statement}),
+        ),
     };
     let thief = SigningKey::from_bytes(&[7; 32]);
     let sign = |payload: &DestructionPayload, signers: &[(&str, SigningKey)]| {

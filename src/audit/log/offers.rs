@@ -4,8 +4,6 @@
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
-use tokio::sync::watch;
-
 use super::{Log, PublishedCheckpoint};
 use crate::audit::origin::{origin, owner_and_shard};
 use crate::audit::shard_reader::ShardReader;
@@ -19,14 +17,9 @@ use crate::tlog::tree::leaf_hash;
 /// Entries that are read at once.
 const STEP: u64 = 64;
 
-/// What wakes those who wait for an offer.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct OfferNews {
-    /// How many checkpoints were offered so far.
-    pub offers: u64,
-    /// Whether nobody waits any more, because the process ends.
-    pub has_ended: bool,
-}
+/// Is told of each checkpoint that is offered; with `true`, that nobody waits any more, because the
+/// process ends.
+pub type OfferListener = Box<dyn Fn(bool) + Send + Sync>;
 
 impl Log {
     /// What a follower lacks that holds the log up to `held` (a checkpoint that this log contains, or
@@ -70,9 +63,22 @@ impl Log {
         Ok(whole.map(|offer| (signed, offer)))
     }
 
-    /// Wakes those who wait for an offer.
-    pub fn offer_news(&self) -> watch::Receiver<OfferNews> {
-        self.offers.subscribe()
+    /// The origin of the last checkpoint that is offered.
+    pub fn offered_origin(&self) -> Option<String> {
+        let state = self.state();
+        let (_, last) = state.offered.last_key_value()?;
+        Some(last.checkpoint.origin.clone())
+    }
+
+    /// Has the first listener that is named told of each offer.
+    pub fn on_offers(&self, listener: OfferListener) {
+        let _ = self.listener.set(listener);
+    }
+
+    pub(super) fn tell_listener(&self, has_ended: bool) {
+        if let Some(listener) = self.listener.get() {
+            listener(has_ended);
+        }
     }
 
     /// Waits until something is offered beyond `held`, or the process ends.
@@ -80,7 +86,7 @@ impl Log {
         let end = Instant::now() + patience;
         let held = held.and_then(|held| Some((owner_and_shard(&held.origin)?.1, held.size)));
         let mut state = self.state();
-        while !self.offers.borrow().has_ended {
+        while !state.offers_end {
             let last = state.offered.last_key_value();
             let is_new =
                 last.is_some_and(|(shard, last)| held < Some((*shard, last.checkpoint.size)));
@@ -98,9 +104,9 @@ impl Log {
 
     /// Ends all waiting for offers, because the process ends.
     pub fn end_offers(&self) {
-        self.offers.send_modify(|news| news.has_ended = true);
-        let _state = self.state();
+        self.state().offers_end = true;
         self.news.notify_all();
+        self.tell_listener(true);
     }
 
     /// Signs a checkpoint over a tree.

@@ -243,7 +243,7 @@ impl Log {
         state.settle(self.quorum.needed);
         self.news.notify_all();
         drop(state);
-        self.offers.send_modify(|news| news.offers += 1);
+        self.tell_listener(false);
     }
 
     /// Waits for a checkpoint over an entry that is signed and in the second place, and may not be

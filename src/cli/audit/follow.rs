@@ -13,10 +13,10 @@ use crate::audit::origin::{TrustedLogKey, owner_and_shard};
 use crate::client::{Client, ClientError, Timeouts};
 use crate::clock::{Clock as _, SystemClock};
 use crate::config::ClientConfig;
-use crate::http::termination;
 use crate::journal::followed::{FollowFault, FollowedPlace, FollowerKey};
 use crate::journal::offer::{JournalHeld, JournalOffer};
 use crate::keys::file::read_signing_key;
+use crate::serve::at_termination;
 use crate::terminal::{CommandError, print, print_json, progress};
 use crate::tlog::checkpoint::Checkpoint;
 use crate::tlog::witness::KnownLogs as _;
@@ -92,7 +92,9 @@ pub fn run(args: &AuditFollowArgs) -> Result<(), CommandError> {
     };
     let (ended, end) = channel();
     let signalled = ended.clone();
-    watch_signals(signalled)?;
+    at_termination(move || {
+        let _ = signalled.send(FollowEnd::Stopped);
+    })?;
     let held = follower.start(first, ended, &end)?;
     report(args, held.as_ref())
 }
@@ -114,24 +116,6 @@ fn report(args: &AuditFollowArgs, held: Option<&Checkpoint>) -> Result<(), Comma
 enum FollowEnd {
     Stopped,
     Done(Result<(), CommandError>),
-}
-
-/// Tells when the process is to end.
-fn watch_signals(ended: Sender<FollowEnd>) -> Result<(), CommandError> {
-    let failed = |error| CommandError::new(error, "check the limits on threads and memory");
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(failed)?;
-    let entered = runtime.enter();
-    let stopped = termination().map_err(failed)?;
-    drop(entered);
-    let wait = move || {
-        runtime.block_on(stopped);
-        let _ = ended.send(FollowEnd::Stopped);
-    };
-    let thread = std::thread::Builder::new().name("signals".into());
-    thread.spawn(wait).map(drop).map_err(failed)
 }
 
 /// The folder, and the first offer where that was needed to learn whose log it is.

@@ -1,37 +1,20 @@
 //! `cloison audit resume`: lets a log go on after a restore that lost entries, or when the second
 //! place is lost.
 
-use std::fmt::Display;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
 use serde_json::json;
 
+use super::offline::{NamedLog, OfflineLog, PATIENCE, failed, trouble};
 use crate::audit::AuditEvent;
-use crate::audit::cosign::{WitnessAnswer, WitnessLink};
-use crate::audit::log::{Appender, KnownLoss, Log, LogError, LogParts};
-use crate::audit::seen::Onlooker;
+use crate::audit::log::{KnownLoss, LogError};
 use crate::cli::assent::{Assent, Irreversible};
-use crate::cli::check;
 use crate::clock::{Clock as _, SystemClock};
-use crate::commit::small::SmallChunks;
-use crate::commit::{Committer, WriterSeals};
-use crate::config::{ClientConfig, LogConfig, NodeConfig, VaultConfig};
-use crate::journal::place::JournalPlace;
-use crate::keys::custody::{Deposit, Keyring};
-use crate::keys::file::SecretKind;
-use crate::keys::sector_secrets::read_journal;
-use crate::seal::journal::JournalCipher;
-use crate::serve::onlookers;
-use crate::store::index::Index;
-use crate::store::{Store, StoreError};
+use crate::restore::without::{self, OtherSide};
+use crate::store::Store;
 use crate::terminal::files::read_text;
 use crate::terminal::{CommandError, print, print_json};
-use crate::tlog::witness::CheckpointSubmission;
-
-/// How long writing the entry may take.
-const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Let a log go on after its store was restored from a backup, or after its second place was lost
 #[derive(clap::Args)]
@@ -39,7 +22,8 @@ const PATIENCE: Duration = Duration::from_secs(30);
     after_long_help = "Examples:\n  cloison audit resume --after-restore --config vault.toml\n  \
     cloison audit resume --after-restore --seen vault-seen.checkpoint --config vault.toml\n  \
     cloison audit resume --second-lost --config vault.toml\n\n\
-    Stop the process first. After a restore the shard that lost entries is never extended again; the log goes on in a new \
+    Stop the process first. Where a place holds what the store lacks, `cloison restore --in-place` brings it: use this only for \
+    what is lost for good. After a restore the shard that lost entries is never extended again; the log goes on in a new \
     one, whose first entry says what was lost. Before that, see docs/operations.md for what else an older store lacks, and \
     tell the commission. When the second place is empty (lost, or new in the configuration), this machine cannot tell whether \
     the store is the newest one: compare it with what a witness or the other side has cosigned. The log says that it went on."
@@ -70,7 +54,7 @@ pub struct AuditResumeArgs {
 /// # Errors
 /// When there is nothing to resume, or the log cannot be written.
 pub fn run(args: &AuditResumeArgs) -> Result<(), CommandError> {
-    let place = ResumePlace::read(args)?;
+    let place = read_place(args)?;
     if args.second_lost {
         go_on_without_second(args, &place)
     } else {
@@ -78,155 +62,34 @@ pub fn run(args: &AuditResumeArgs) -> Result<(), CommandError> {
     }
 }
 
-/// A log that a configuration names: where it lies, whose it is, what opens it, and who has seen it.
-struct NamedLog {
-    store: PathBuf,
-    owner: String,
-    key: Deposit,
-    journal: Deposit,
-    keyring: Keyring,
-    log: LogConfig,
-    /// At a node: the vault.
-    vault: Option<ClientConfig>,
-}
-
-impl NamedLog {
-    fn load(config: &Path) -> Result<Self, CommandError> {
-        let invalid = |error| CommandError::new(error, "correct the file and try again");
-        Ok(if check::is_node(&read_text(config)?) {
-            Self::of_node(NodeConfig::load(config).map_err(invalid)?)
-        } else {
-            Self::of_vault(VaultConfig::load(config).map_err(invalid)?)
-        })
-    }
-
-    fn of_node(node: NodeConfig) -> Self {
-        Self {
-            owner: format!("{}/node/{}", node.deployment, node.authority),
-            store: node.store,
-            key: node.checkpoint,
-            journal: node.journal,
-            keyring: node.openers.keyring(),
-            log: node.log,
-            vault: Some(node.vault),
-        }
-    }
-
-    fn of_vault(vault: VaultConfig) -> Self {
-        Self {
-            owner: format!("{}/vault", vault.deployment),
-            store: vault.store,
-            key: vault.secrets.checkpoint,
-            journal: vault.secrets.journal,
-            keyring: vault.openers.keyring(),
-            log: vault.log,
-            vault: None,
-        }
-    }
-}
-
 /// A log that did not go on, with its open store.
-struct ResumePlace {
-    store: Arc<Store>,
-    named: NamedLog,
-    /// A checkpoint that somebody handed over, and its file's name.
-    seen: Option<(PathBuf, String)>,
-}
-
-impl ResumePlace {
-    /// Opens the store that a configuration names; that fails while the process runs.
-    fn read(args: &AuditResumeArgs) -> Result<Self, CommandError> {
-        let seen = args.seen.as_ref();
-        let seen = seen.map(|file| Ok::<_, CommandError>((file.clone(), read_text(file)?)));
-        let seen = seen.transpose()?;
-        let named = NamedLog::load(&args.config)?;
-        let nobody = named.log.witnesses.is_empty() && named.vault.is_none() && seen.is_none();
-        if named.log.second.is_none() && nobody {
-            return Err(CommandError::new(
-                "the configuration names no second place (`[audit] second`) and no witness, so nothing is known to be lost",
-                "start the process: it goes on where the store ends",
-            ));
-        }
-        if !Store::is_there(&named.store) {
-            return Err(CommandError::new(
-                format_args!("there is no store at {}", named.store.display()),
-                "mount its disk, or put the backup there first (docs/operations.md#backups)",
-            ));
-        }
-        let store = Store::open(&named.store, &named.owner).map_err(failed)?;
-        Ok(Self {
-            store: Arc::new(store),
-            named,
-            seen,
-        })
+fn read_place(args: &AuditResumeArgs) -> Result<OfflineLog, CommandError> {
+    let seen = args.seen.as_ref();
+    let seen = seen.map(|file| Ok::<_, CommandError>((file.clone(), read_text(file)?)));
+    let seen = seen.transpose()?;
+    let named = NamedLog::load(&args.config)?;
+    if named.log.second.is_none() && named.asks_nobody() && seen.is_none() {
+        return Err(CommandError::new(
+            "the configuration names no second place (`[audit] second`) and no witness, so nothing is known to be lost",
+            "start the process: it goes on where the store ends",
+        ));
     }
-
-    /// Opens the log as a start does, accepting only the loss `known`.
-    fn open(&self, known: Option<KnownLoss>) -> Result<OpenedLog, CommandError> {
-        let named = &self.named;
-        let key = named
-            .keyring
-            .read_signing_key(&named.key, SecretKind::Checkpoint)
-            .map_err(failed)?;
-        let mut onlookers = onlookers(&named.log, named.vault.as_ref())?;
-        onlookers.extend(self.seen.clone().map(|(file, note)| Onlooker {
-            name: file.display().to_string(),
-            link: Box::new(HandedCheckpoint(note)),
-        }));
-        let parts = LogParts {
-            second: named.log.second.clone().map(JournalPlace::new),
-            places: named.log.places.clone(),
-            onlookers,
-            resume: known,
-            ..LogParts::new(key)
-        };
-        let (store, now) = (self.store.clone(), SystemClock.now());
-        Ok(Log::open(store, &named.owner, parts, now))
+    if !Store::is_there(&named.store) {
+        return Err(CommandError::new(
+            format_args!("there is no store at {}", named.store.display()),
+            "mount its disk, or put the backup there first (docs/operations.md#backups)",
+        ));
     }
-
-    /// The writer of the log, for the one entry that is to be written.
-    fn writer(&self, log: &Log, appender: Appender) -> Result<Committer, CommandError> {
-        let poisoned =
-            Box::new(|error: &StoreError| tracing::error!(%error, "the entry cannot be written"));
-        let (index, small, clock) = (
-            Arc::new(Index::default()),
-            SmallChunks::default(),
-            Arc::new(SystemClock),
-        );
-        let journal = read_journal(&self.named.keyring, &self.named.journal).map_err(failed)?;
-        let seals = WriterSeals {
-            chunks: None,
-            journal: Arc::new(JournalCipher::new(&journal)),
-        };
-        let store = log.store().clone();
-        Committer::start(store, appender, index, seals, small, clock, poisoned).map_err(failed)
-    }
-}
-
-/// A checkpoint that somebody saw and handed over as a file.
-struct HandedCheckpoint(String);
-
-impl WitnessLink for HandedCheckpoint {
-    fn ask(&self, _: &CheckpointSubmission) -> Result<WitnessAnswer, String> {
-        Err("a file cosigns nothing".to_owned())
-    }
-
-    fn last(&self, origin: &str) -> Result<Option<Vec<u8>>, String> {
-        let is_of = self.0.lines().next() == Some(origin);
-        Ok(is_of.then(|| self.0.clone().into_bytes()))
-    }
-}
-
-/// A log and what appends to it, or why it does not go on.
-type OpenedLog = Result<(Arc<Log>, Appender), LogError>;
-
-fn failed(error: impl Display) -> CommandError {
-    let hint = "stop the process, and check [store], [secrets] and [audit] in the configuration";
-    CommandError::new(error, hint)
+    let store = Store::open(&named.store, &named.owner).map_err(failed)?;
+    Ok(OfflineLog {
+        store: Arc::new(store),
+        named,
+        seen: seen.into_iter().collect(),
+    })
 }
 
 /// Begins a new shard, whose first entry says what was lost.
-fn go_on_after_restore(args: &AuditResumeArgs, place: &ResumePlace) -> Result<(), CommandError> {
+fn go_on_after_restore(args: &AuditResumeArgs, place: &OfflineLog) -> Result<(), CommandError> {
     let (origin, published, found) = match place.open(None)? {
         Err(LogError::Behind {
             origin,
@@ -244,23 +107,20 @@ fn go_on_after_restore(args: &AuditResumeArgs, place: &ResumePlace) -> Result<()
     };
     args.assent.obtain(&Irreversible {
         changes: format!("{origin} had {published} published entries, and {found}. The log goes on without them."),
-        lost: "The shard that lost entries is never extended again, and the new one says so for good.",
+        lost: "The shard that lost entries is never extended again, and the new one says so for good. Earlier orders are over, \
+               every sector is closed until its epoch is confirmed, and releases wait until erasures were lodged again.",
     })?;
     let (log, appender) = place.open(Some(KnownLoss::AfterRestore))?.map_err(failed)?;
-    let before = log.latest().map(|published| published.tree.shard);
     // The writer writes the entry about the loss before anything else.
     let writer = place.writer(&log, appender)?;
-    let started = Instant::now();
-    let resumed = loop {
-        let latest = log.latest();
-        match latest.filter(|published| Some(published.tree.shard) != before) {
-            Some(published) => break published,
-            None if started.elapsed() > PATIENCE => {
-                return Err(failed(trouble(&log, "the entry was not written in time")));
-            }
-            None => std::thread::sleep(Duration::from_millis(20)),
-        }
-    };
+    let register = crate::serve::open_register(&place.named.register)?;
+    let (now, nothing) = (SystemClock.now(), OtherSide::default());
+    let recorded = without::record(None, &place.store, &register, &nothing, now);
+    let (event, changes) = recorded.map_err(failed)?;
+    let receipt = writer.record(now, event, vec![], changes).map_err(failed)?;
+    let resumed = log.signed(&receipt, PATIENCE);
+    let resumed =
+        resumed.ok_or_else(|| failed(trouble(&log, "the entry was not written in time")))?;
     drop(writer);
     let new = &resumed.checkpoint.origin;
     if args.json {
@@ -268,13 +128,14 @@ fn go_on_after_restore(args: &AuditResumeArgs, place: &ResumePlace) -> Result<()
     } else {
         print(format_args!(
             "{origin} had {published} published entries, and {found}.\n\
-             The log goes on as {new}; its first entry says so. Start the process now."
+             The log goes on as {new}; its first entry says so. Orders that were issued before are over, every sector is closed, \
+             and nothing is released, until people have confirmed what they know: start the process, then `cloison restore state`."
         ))
     }
 }
 
 /// Logs that the second place had nothing, and fills it with the checkpoint over that entry.
-fn go_on_without_second(args: &AuditResumeArgs, place: &ResumePlace) -> Result<(), CommandError> {
+fn go_on_without_second(args: &AuditResumeArgs, place: &OfflineLog) -> Result<(), CommandError> {
     let (origin, published) = match place.open(None)? {
         Err(LogError::SecondLost {
             origin, published, ..
@@ -317,9 +178,4 @@ fn go_on_without_second(args: &AuditResumeArgs, place: &ResumePlace) -> Result<(
              Start the process now."
         ))
     }
-}
-
-/// Why an entry was not written: the log's own fault, or else `late`.
-fn trouble(log: &Log, late: &str) -> String {
-    log.trouble().unwrap_or_else(|| late.to_owned())
 }

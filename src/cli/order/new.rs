@@ -234,6 +234,7 @@ fn payload(
         (None, None) => None,
     };
     let inform_after = faults.note(args.inform_after.map(whole_second).transpose());
+    let issued = faults.note(whole_second(SystemClock.now()));
     Some(OrderPayload {
         aud: aud?,
         id: args.id.unwrap_or_else(crate::clock::random_uuid),
@@ -247,6 +248,7 @@ fn payload(
         not_after: not_after?,
         officers: officers.into_iter().collect::<Option<_>>()?,
         inform_after: inform_after?,
+        issued: Some(issued?),
     })
 }
 

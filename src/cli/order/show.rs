@@ -115,6 +115,9 @@ fn facts(order: &str, payload: &OrderPayload, most: usize) -> Result<String, Com
     facts.add("sectors", sectors.join(", "));
     scope(&mut facts, &payload.scope, most);
     facts.add("valid", valid);
+    if let Some(issued) = payload.issued {
+        facts.add("issued", issued);
+    }
     facts.add("officers", officers.join(", "));
     if let Some(time) = payload.inform_after {
         facts.add(

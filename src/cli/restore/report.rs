@@ -1,11 +1,15 @@
 //! `cloison restore report`: what the interval after a backup had acknowledged.
 
+use std::path::PathBuf;
+
 use indicatif::HumanCount;
 use serde_json::json;
 
+use super::without::other_side;
 use super::{RestoreSourceArgs, place_fault};
 use crate::restore::lost_since;
 use crate::restore::report::LostInterval;
+use crate::restore::without::{LostErasure, OtherSide};
 use crate::terminal::{CommandError, print, print_json, voice};
 
 /// The arguments of `report`.
@@ -18,6 +22,10 @@ use crate::terminal::{CommandError, print, print_json, voice};
 pub(super) struct RestoreReportArgs {
     #[command(flatten)]
     from: RestoreSourceArgs,
+    /// The other side's log (a copy, or its store): lists the erasures that were lodged there after
+    /// the backup, for a restore without places
+    #[arg(long, value_name = "LOG")]
+    other_log: Option<PathBuf>,
 }
 
 /// Runs the command.
@@ -26,34 +34,81 @@ pub(super) struct RestoreReportArgs {
 /// When the backup or the place cannot be used.
 pub(super) fn run(args: &RestoreReportArgs) -> Result<(), CommandError> {
     let source = args.from.open()?;
+    let other = other_side(args.other_log.as_ref(), &source)?;
     let most = source
         .places
         .iter()
         .max_by_key(|place| (place.shards.last().map(|s| s.shard), place.checkpoint.size));
-    let place = most.ok_or_else(|| {
-        CommandError::usage(
-            "no place is there that holds the log after the backup",
-            "name one with --from PLACE",
-        )
-    })?;
-    let lost = lost_since(place, &source.manifest.log).map_err(place_fault)?;
+    let lost = match most {
+        Some(place) => lost_since(place, &source.manifest.log).map_err(place_fault)?,
+        // Only the other side's log can tell anything then.
+        None if args.other_log.is_some() => LostInterval::default(),
+        None => {
+            return Err(CommandError::usage(
+                "no place is there that holds the log after the backup",
+                "name one with --from PLACE, or the other side's log with --other-log LOG",
+            ));
+        }
+    };
     if voice().json {
         let rows: Vec<_> = lost.rows().collect();
         return print_json(&json!({
             "backup": source.manifest.id.as_str(),
             "rows": rows,
             "total": lost.total(),
+            "since": lost.since,
+            "until": lost.until,
+            "erasures": other.erasures,
+            "epochs": other.epochs,
         }));
     }
-    print(table(&lost))
+    if most.is_some() {
+        print(table(&lost))?;
+    }
+    if args.other_log.is_some() {
+        print(erasures(&other))?;
+    }
+    Ok(())
+}
+
+/// A line for each erasure that the other side knows of.
+fn erasures(other: &OtherSide) -> String {
+    if other.erasures.is_empty() {
+        return "the other side's log knows of no erasure after the backup".to_owned();
+    }
+    let head = "erasures that the other side's log knows of, to be lodged again after a restore without places:";
+    let lines = other.erasures.iter().map(|erasure| {
+        let LostErasure {
+            time,
+            request,
+            sector,
+            officers,
+        } = erasure;
+        let officers = officers.join(", ");
+        format!("{time}  {sector}  request {request}, signed by {officers}")
+    });
+    let lines: Vec<_> = std::iter::once(head.to_owned()).chain(lines).collect();
+    lines.join("\n")
+}
+
+/// A place holds the log up to its last checkpoint, so batches of the last half second are in none.
+fn what_to_send(lost: &LostInterval) -> String {
+    let time = |time: &Option<String>| time.clone().unwrap_or_else(|| "an unknown time".to_owned());
+    format!(
+        "Clients send again all that was answered since {}; what was answered after {} is counted nowhere.",
+        time(&lost.since),
+        time(lost.until.as_ref().map_or(&lost.since, |_| &lost.until))
+    )
 }
 
 /// A line for each client, sector and hour.
 pub(super) fn table(lost: &LostInterval) -> String {
     let total = lost.total();
     if total.requests == 0 {
-        return "no request was acknowledged after the backup: nothing has to be sent again"
-            .to_owned();
+        return format!(
+            "no request is known that was acknowledged after the backup. {}",
+            what_to_send(lost)
+        );
     }
     let mut lines = vec![format!(
         "{:<24}{:<28}{:<16}{:>10}{:>13}",
@@ -74,5 +129,6 @@ pub(super) fn table(lost: &LostInterval) -> String {
         HumanCount(total.identifiers),
         HumanCount(total.requests)
     ));
+    lines.push(what_to_send(lost));
     lines.join("\n")
 }

@@ -3,16 +3,11 @@
 //! An order is over when its time has passed by both sides' clocks (`Entity::proven_time`), so
 //! that a clock that runs ahead destroys nothing.
 
-use uuid::Uuid;
-
 use crate::audit::AuditEvent;
-use crate::code::Code;
 use crate::commit::{Change, Job, Pending};
 use crate::execution::FAILED;
-use crate::order::book::Book;
-use crate::order::life::stopped;
+use crate::order::book::{Book, was_revoked};
 use crate::refusal::{Refusal, fault, not_logged};
-use crate::register::Id;
 use crate::store::OrderKey;
 use crate::vault::Vault;
 
@@ -22,7 +17,7 @@ use crate::vault::Vault;
 /// and all requests under orders would wait with it.
 ///
 /// # Errors
-/// [`Code::AuditUnavailable`], [`Code::Overloaded`], [`Code::Internal`]. The next call destroys
+/// [`Code::AuditUnavailable`](crate::code::Code::AuditUnavailable), `Overloaded`, `Internal`. The next call destroys
 /// what this one did not.
 pub fn destroy_over(vault: &Vault) -> Result<usize, Refusal> {
     if ended_orders(vault)?.is_empty() {
@@ -51,24 +46,17 @@ struct EndedOrder {
 
 /// The orders with copies that are over or revoked.
 fn ended_orders(vault: &Vault) -> Result<Vec<EndedOrder>, Refusal> {
-    let (book, now) = (Book::from(vault), vault.proven_time().as_second());
+    let now = vault.proven_time().as_second();
     let mut ended = vec![];
     for (order, row) in vault.store().copied_orders().map_err(fault(FAILED))? {
         let why = if row.until <= now {
             Some("over")
         } else {
-            is_revoked(&book, &order.authority, order.id)?.then_some("revoked")
+            was_revoked(vault.store(), &order)?.then_some("revoked")
         };
         ended.extend(why.map(|why| EndedOrder { order, why }));
     }
     Ok(ended)
-}
-
-fn is_revoked(book: &Book<'_>, authority: &str, order: Uuid) -> Result<bool, Refusal> {
-    let authority = Id::parse(authority)
-        .ok_or("a stored order's authority is not an id")
-        .map_err(fault(FAILED))?;
-    Ok(stopped(&book.acts(&authority, order)?) == Some(Code::OrderRevoked))
 }
 
 impl EndedOrder {

@@ -1,0 +1,164 @@
+//! The part of `cloison restore` that is about a restore without places.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::RestoreSource;
+use crate::audit::log::KnownLoss;
+use crate::audit::source;
+use crate::cli::audit::offline::{NamedLog, OfflineLog, PATIENCE, failed, trouble};
+use crate::clock::{Clock as _, SystemClock};
+use crate::register::Register;
+use crate::restore::clear::floors;
+use crate::restore::without::{self, AllowedLoss, OtherSide, UNKNOWN_CHUNKS};
+use crate::store::{RowBatch, Store};
+use crate::terminal::CommandError;
+use crate::terminal::files::read_text;
+
+/// How a store is restored although no place holds the log after its backup.
+#[derive(clap::Args)]
+pub(super) struct WithoutPlacesArgs {
+    /// Restore although no place holds the log after the backup, as two operators allow by this
+    /// statement: what came after it is lost
+    #[arg(long, value_name = "STATEMENT")]
+    without_places: Option<PathBuf>,
+    /// With --without-places: the other side's log (a copy, or its store), which names epochs of the
+    /// time after the backup
+    #[arg(long, value_name = "LOG", requires = "without_places")]
+    other_log: Option<PathBuf>,
+    /// With --without-places: a checkpoint of this side's log that somebody remembers, such as a
+    /// file of the other side's `[audit] cosigned`; repeatable
+    #[arg(long, value_name = "FILE", requires = "without_places")]
+    seen: Vec<PathBuf>,
+}
+
+/// What those allow, and name.
+pub(super) struct AllowedArgs {
+    loss: AllowedLoss,
+    other: OtherSide,
+    seen: Vec<(PathBuf, String)>,
+}
+
+impl WithoutPlacesArgs {
+    /// Checks the statement against the register and the backup. `None` where a place is there.
+    ///
+    /// # Errors
+    /// When there is neither a place nor a statement, or both, or the statement allows something else.
+    pub(super) fn allow(
+        &self,
+        source: &RestoreSource,
+    ) -> Result<Option<AllowedArgs>, CommandError> {
+        let (side, manifest) = (&source.side, &source.manifest);
+        let Some(file) = &self.without_places else {
+            if !source.places.is_empty() {
+                return Ok(None);
+            }
+            let hint = format!(
+                "name one with --from PLACE. Where none is left, two operators sign for what is lost: `cloison statement new \
+                 --restore-without-places {}:{} --case REFERENCE`, then --without-places FILE",
+                side.role.local_name(),
+                manifest.id
+            );
+            let what = "no place is there that holds the log after the backup";
+            return Err(CommandError::usage(what, hint));
+        };
+        if let Some(place) = source.places.first() {
+            return Err(CommandError::usage(
+                format_args!(
+                    "a place is there that holds {} entries of {}",
+                    place.checkpoint.size, place.checkpoint.origin
+                ),
+                "restore from it: leave --without-places out. If people decided that it does not count, move it away first",
+            ));
+        }
+        let text = read_text(file)?;
+        let now = SystemClock.now();
+        let loss = without::allow(text.trim_end(), &side.register, &side.role, manifest, now);
+        let loss = loss.map_err(|refusal| {
+            CommandError::new(
+                refusal,
+                "`cloison statement check` says what is missing; nothing was restored",
+            )
+        })?;
+        let seen = self.seen.iter();
+        let seen = seen.map(|file| Ok((file.clone(), read_text(file)?)));
+        Ok(Some(AllowedArgs {
+            loss,
+            other: other_side(self.other_log.as_ref(), source)?,
+            seen: seen.collect::<Result<_, CommandError>>()?,
+        }))
+    }
+}
+
+/// What the other side's log knows of the time after the backup; nothing where it is not named.
+///
+/// # Errors
+/// When it cannot be read.
+pub(super) fn other_side(
+    log: Option<&PathBuf>,
+    source: &RestoreSource,
+) -> Result<OtherSide, CommandError> {
+    let Some(path) = log else {
+        return Ok(OtherSide::default());
+    };
+    let taken = source.manifest.taken;
+    let read = source::open(path).and_then(|log| OtherSide::read(&*log, taken));
+    read.map_err(|error| {
+        CommandError::new(
+            error,
+            "name the other side's store, or a copy of its log (`cloison audit copy`)",
+        )
+    })
+}
+
+impl AllowedArgs {
+    /// Ends the shard of the restored store, begins the next one, and writes the entry about the loss
+    /// with all that follows from it. The store is closed on return.
+    ///
+    /// # Errors
+    /// When the log does not go on or cannot be written.
+    pub(super) fn record(
+        self,
+        store: Store,
+        config: &Path,
+        register: &Register,
+    ) -> Result<(), CommandError> {
+        let mut batch = RowBatch::default();
+        let put = floors(&store, &mut batch, UNKNOWN_CHUNKS);
+        put.and_then(|()| store.commit(batch)).map_err(failed)?;
+        let offline = OfflineLog {
+            store: Arc::new(store),
+            named: NamedLog::load(config)?,
+            seen: self.seen,
+        };
+        let opened = offline.open(Some(KnownLoss::WithoutPlaces))?;
+        let (log, appender) = opened.map_err(failed)?;
+        let writer = offline.writer(&log, appender)?;
+        let now = SystemClock.now();
+        let recorded = without::record(Some(self.loss), &offline.store, register, &self.other, now);
+        let (event, changes) = recorded.map_err(failed)?;
+        let receipt = writer.record(now, event, vec![], changes).map_err(failed)?;
+        if log.signed(&receipt, PATIENCE).is_none() {
+            return Err(failed(trouble(&log, "the entry was not published in time")));
+        }
+        drop((writer, log));
+        close(offline.store)
+    }
+}
+
+/// Waits until the log's threads have let go of the store, and closes it.
+fn close(mut store: Arc<Store>) -> Result<(), CommandError> {
+    let begun = Instant::now();
+    loop {
+        store = match Arc::try_unwrap(store) {
+            Ok(store) => {
+                drop(store);
+                return Ok(());
+            }
+            Err(shared) if begun.elapsed() < PATIENCE => shared,
+            Err(_) => return Err(failed("the store is still in use")),
+        };
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}

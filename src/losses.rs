@@ -1,0 +1,225 @@
+//! After a restore without places: people end what holds since then, each by a statement of two
+//! operators.
+//!
+//! | what holds | which statement ends it |
+//! |---|---|
+//! | every sector is closed, because it may have left its epoch | `confirm-epoch`, a sector each: it stands at that epoch now, and neither the backup nor the other side's log names a later one |
+//! | nothing is released or opened, because erasures may be missing | `erasures-lodged` |
+//! | orders issued before are over | nothing: their authority signs new ones |
+//!
+//! What holds is [`RestoreLoss`]; the checks are where the requests are.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use crate::access::OperatorPermit;
+use crate::audit::{AuditEvent, StatementNote};
+use crate::code::Code;
+use crate::commit::Change;
+use crate::entity::{Entity, RestoreLoss};
+use crate::epoch::statement::{self, Destruction, DestructionPayload};
+use crate::refusal::{Refusal, fault, not_logged};
+use crate::register::Sector;
+use crate::statement::{Signed, Statement as _};
+
+/// The context of an internal error in the log.
+const FAILED: &str = "what holds since the restore";
+
+/// A statement as it is brought.
+#[derive(Debug, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ConfirmRestore {
+    /// The statement that two operators signed, JWS General JSON as text.
+    pub statement: String,
+}
+
+/// What holds since the last restore without places.
+#[derive(Debug, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RestoreState {
+    /// Absent where the store was never restored without places.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub loss: Option<RestoreLossView>,
+}
+
+/// The same, of a side that was restored so.
+#[derive(Debug, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RestoreLossView {
+    /// The backup's id; absent where a copy of the store was brought back by other means.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub backup: Option<String>,
+    /// When the store was restored: orders that were not issued later are over.
+    #[schema(value_type = String)]
+    pub restored: Timestamp,
+    /// The sectors that are closed, by name; none at a node, which answers in no sector.
+    pub closed: Vec<ClosedSector>,
+    /// Whether releases still wait for erasures to be lodged again.
+    pub erasures_missing: bool,
+}
+
+/// A sector whose epoch nobody has confirmed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ClosedSector {
+    /// Sector name.
+    pub sector: String,
+    /// The lowest epoch that can be confirmed.
+    pub least: u32,
+}
+
+/// What holds since the last restore without places.
+pub fn state(entity: &Entity, _permit: &OperatorPermit) -> RestoreState {
+    let loss = entity.restore_loss();
+    RestoreState {
+        loss: loss.map(|loss| view(entity, &loss)),
+    }
+}
+
+fn view(entity: &Entity, loss: &RestoreLoss) -> RestoreLossView {
+    let sectors = entity.register().sectors.values();
+    let closed = sectors.filter(|sector| !loss.confirmed.contains(&sector.uuid));
+    let closed = closed.map(|sector| ClosedSector {
+        sector: sector.name.clone(),
+        least: least(loss, sector.uuid),
+    });
+    RestoreLossView {
+        backup: loss.backup.as_ref().map(|backup| backup.id.clone()),
+        restored: loss.restored,
+        closed: if entity.role().is_vault() {
+            closed.collect()
+        } else {
+            vec![]
+        },
+        erasures_missing: !loss.erased_again,
+    }
+}
+
+/// The lowest epoch of a sector that can be confirmed.
+fn least(loss: &RestoreLoss, sector: Uuid) -> u32 {
+    loss.epochs.get(&sector).copied().unwrap_or(1)
+}
+
+/// Takes a statement that confirms an epoch or says that erasures were lodged again: durable, logged,
+/// and in force once enough places hold it.
+///
+/// # Errors
+/// [`Code::StatementInvalid`], [`Code::RequestReplayed`], [`Code::UnknownSector`],
+/// [`Code::EpochNotCurrent`], [`Code::AuditUnavailable`]; [`Code::JournalUnavailable`]: the same
+/// statement asks again then.
+pub fn confirm(
+    entity: &Entity,
+    permit: &OperatorPermit,
+    text: &str,
+) -> Result<RestoreState, Refusal> {
+    let signed = statement::check(text, entity.register(), entity.steady_time()?)?;
+    entity.refuse_shut_out(&signed.persons)?;
+    let _one_at_a_time = entity.lock_restore_loss();
+    let stored = RestoreLoss::of(entity.store()).map_err(fault(FAILED))?;
+    let loss = stored.ok_or_else(|| invalid("this side was not restored without places"))?;
+    let (id, until) = (signed.says.id, signed.says.until().as_second());
+    let taken = entity.store().is_carried_out(until, id);
+    let changed = apply(entity, &loss, &signed)?;
+    if !taken.map_err(fault(FAILED))? {
+        let (row, event) = (changed.to_bytes(), event(&signed, permit));
+        let write: Change = Box::new(move |store, batch| {
+            store.put_carried_out(batch, until, id);
+            store.put_restore_loss(batch, &row);
+        });
+        entity
+            .committer()
+            .record(entity.now(), event, vec![], vec![write])
+            .map_err(not_logged("nothing is confirmed"))?;
+    } else if changed != loss {
+        let why = "the statement was taken already: sign another one";
+        return Err(Refusal::new(Code::RequestReplayed, why));
+    }
+    entity.wait_for_places("it is confirmed once enough do, and the same call asks again")?;
+    entity.put_restore_loss(changed);
+    Ok(state(entity, permit))
+}
+
+fn invalid(why: impl Into<std::borrow::Cow<'static, str>>) -> Refusal {
+    DestructionPayload::refuse(why)
+}
+
+/// What holds after the statement.
+fn apply(
+    entity: &Entity,
+    loss: &RestoreLoss,
+    signed: &Signed<DestructionPayload, crate::id::Id>,
+) -> Result<RestoreLoss, Refusal> {
+    if signed.says.time < loss.restored {
+        return Err(invalid(
+            "the statement was written before the restore: sign another one",
+        ));
+    }
+    let mut loss = loss.clone();
+    match &signed.says.destruction {
+        Destruction::ConfirmEpoch { sector, epoch } if entity.role().is_vault() => {
+            let known = entity.register().sector(sector);
+            let known = known.ok_or_else(|| {
+                Refusal::new(Code::UnknownSector, "the register knows no such sector")
+            })?;
+            check_epoch(entity, &loss, known, *epoch)?;
+            loss.confirmed.insert(known.uuid);
+        }
+        Destruction::ErasuresLodged { entity: named } if *named == entity.role().local_name() => {
+            loss.erased_again = true;
+        }
+        _ => {
+            return Err(invalid(
+                "the statement is for something else, or for another side",
+            ));
+        }
+    }
+    Ok(loss)
+}
+
+/// Refuses an epoch at which the sector does not stand, and one below what is known of it.
+fn check_epoch(
+    entity: &Entity,
+    loss: &RestoreLoss,
+    sector: &Sector,
+    epoch: u32,
+) -> Result<(), Refusal> {
+    let rows = entity.store().epochs(sector.uuid).map_err(fault(FAILED))?;
+    let current = rows.last().map_or(0, |row| row.epoch);
+    let least = least(loss, sector.uuid);
+    if epoch != current {
+        let why = format!(
+            "the sector stands at epoch {current}, not at epoch {epoch}: advance it first (`cloison epoch advance`)"
+        );
+        return Err(Refusal::new(Code::EpochNotCurrent, why));
+    }
+    if epoch < least {
+        let why = format!(
+            "the other side's log names epoch {least} of the sector: advance it as far first (`cloison epoch advance`)"
+        );
+        return Err(Refusal::new(Code::EpochNotCurrent, why));
+    }
+    Ok(())
+}
+
+fn event(
+    signed: &Signed<DestructionPayload, crate::id::Id>,
+    permit: &OperatorPermit,
+) -> AuditEvent {
+    let (what, sector, epoch) = match &signed.says.destruction {
+        Destruction::ConfirmEpoch { sector, epoch } => {
+            ("epoch", Some(sector.clone()), Some(*epoch))
+        }
+        _ => ("erasures", None, None),
+    };
+    AuditEvent::RestoreConfirm {
+        operator: permit.operator.clone(),
+        what,
+        sector,
+        epoch,
+        statement: StatementNote {
+            statement: signed.says.id.to_string(),
+            signers: signed.persons.clone(),
+        },
+    }
+}

@@ -1,0 +1,296 @@
+//! A restore without places: no place holds the log after the backup, so what came later is lost, and
+//! nobody knows what it was. Two operators allow it by a statement that names the backup; from then on
+//! the side acts as if the worst had come ([`RestoreLoss`]).
+//!
+//! | what may have come | what holds |
+//! |---|---|
+//! | orders were revoked, or used up | orders issued before are over; their copies are destroyed |
+//! | a sector left its epoch | every sector is closed until its epoch is confirmed |
+//! | persons were erased | nothing is released until that was lodged again |
+//! | quotas and look-ups of the day were used | they count as used up until the day (UTC) is over |
+//! | entries were published | the log goes on in a new shard, which begins with `resume` |
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use jiff::Timestamp;
+use serde::Deserialize;
+
+use crate::audit::{AuditEvent, StatementNote};
+use crate::backup::manifest::BackupManifest;
+use crate::clock::day_of;
+use crate::commit::Change;
+use crate::entity::{RestoreLoss, RestoredBackup, Role};
+use crate::epoch::statement::{self, Destruction, DestructionPayload};
+use crate::refusal::Refusal;
+use crate::register::{Id, Register};
+use crate::statement::{Signed, Statement as _};
+use crate::store::{RowBatch, Store, StoreError};
+use crate::tlog::checkpoint::Checkpoint;
+use crate::tlog::path::LogResource;
+use crate::tlog::source::{LogSource, LogSourceError, read_or_wider, split_bundle};
+use crate::tlog::tree::{self, TILE_WIDTH, TileId};
+
+/// A count that no limit allows: the day is used up.
+const USED_UP: u64 = i64::MAX as u64;
+/// How far sequences of chunks begin above those in the backup, because nobody knows how many were
+/// given out since.
+pub const UNKNOWN_CHUNKS: u64 = 1 << 26;
+
+/// Permission to restore a backup without places. Only [`allow`] makes one.
+#[derive(Debug)]
+pub struct AllowedLoss {
+    backup: RestoredBackup,
+    note: StatementNote,
+    case: String,
+}
+
+/// Checks that two operators allow to restore this backup of this side without places.
+///
+/// # Errors
+/// [`Code::StatementInvalid`](crate::code::Code::StatementInvalid), saying what does not fit.
+pub fn allow(
+    text: &str,
+    register: &Register,
+    role: &Role,
+    manifest: &BackupManifest,
+    now: Timestamp,
+) -> Result<AllowedLoss, Refusal> {
+    let Signed {
+        says,
+        persons,
+        text,
+        ..
+    } = statement::check(text, register, now)?;
+    let wrong = |why: String| Err(DestructionPayload::refuse(why));
+    let Destruction::RestoreWithoutPlaces {
+        entity,
+        backup,
+        case,
+    } = says.destruction
+    else {
+        return wrong("the statement is for something else".to_owned());
+    };
+    if entity != role.local_name() {
+        return wrong(format!("the statement is about the store of {entity}"));
+    }
+    if backup != manifest.id.as_str() {
+        let id = &manifest.id;
+        return wrong(format!(
+            "the statement is about the backup {backup}, and not {id}"
+        ));
+    }
+    Ok(AllowedLoss {
+        backup: RestoredBackup {
+            id: backup,
+            taken: manifest.taken,
+            statement: text,
+        },
+        note: StatementNote {
+            statement: says.id.to_string(),
+            signers: persons,
+        },
+        case,
+    })
+}
+
+/// An erasure that the other side logged after the backup.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct LostErasure {
+    /// When, RFC 3339.
+    pub time: String,
+    /// The id of the rights officers' request.
+    pub request: String,
+    /// Sector name.
+    pub sector: String,
+    /// The rights officers who signed.
+    pub officers: Vec<String>,
+}
+
+/// What the other side's log knows of the time after a backup. It is believed as far as it restricts.
+#[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize)]
+pub struct OtherSide {
+    /// Sector name → the highest epoch that an entry names.
+    pub epochs: BTreeMap<String, u32>,
+    /// The erasures to be lodged again.
+    pub erasures: Vec<LostErasure>,
+}
+
+/// The members of entries that this reads.
+#[derive(Deserialize)]
+struct OtherEntry {
+    event: String,
+    time: String,
+    #[serde(default)]
+    sector: String,
+    #[serde(default)]
+    request: String,
+    #[serde(default)]
+    officers: Vec<String>,
+    #[serde(default)]
+    to: Option<u32>,
+}
+
+impl OtherSide {
+    /// Reads the other side's log: a copy, its store, or its server.
+    ///
+    /// # Errors
+    /// [`LogSourceError`]
+    pub fn read(source: &dyn LogSource, since: Timestamp) -> Result<Self, LogSourceError> {
+        let mut known = Self::default();
+        for shard in source.shards()? {
+            let size = match source.entries(&shard)? {
+                Some(size) => size,
+                None => size_of(source, &shard)?,
+            };
+            for index in 0..size.div_ceil(TILE_WIDTH as u64) {
+                let width = tree::width(TileId { level: 0, index }, size);
+                let bundle = read_or_wider(source, &shard, LogResource::Entries(index, width))?;
+                for entry in split_bundle(&bundle.unwrap_or_default()).unwrap_or_default() {
+                    known.count(entry, since);
+                }
+            }
+        }
+        Ok(known)
+    }
+
+    fn count(&mut self, entry: &[u8], since: Timestamp) {
+        let Ok(entry) = serde_json::from_slice::<OtherEntry>(entry) else {
+            return;
+        };
+        match (entry.event.as_str(), entry.to) {
+            ("migration-reveal" | "migration-release" | "migrate", Some(to)) => {
+                let known = self.epochs.entry(entry.sector).or_default();
+                *known = to.max(*known);
+            }
+            ("erase", _)
+                if entry
+                    .time
+                    .parse()
+                    .is_ok_and(|time: Timestamp| time >= since) =>
+            {
+                self.erasures.push(LostErasure {
+                    time: entry.time,
+                    request: entry.request,
+                    sector: entry.sector,
+                    officers: entry.officers,
+                });
+            }
+            _ => {}
+        }
+    }
+}
+
+fn size_of(source: &dyn LogSource, shard: &str) -> Result<u64, LogSourceError> {
+    let note = source.read(shard, LogResource::Checkpoint)?;
+    let note = note.unwrap_or_default();
+    Ok(Checkpoint::read(&note).map_or(0, |(checkpoint, _)| checkpoint.size))
+}
+
+/// The entry about a loss, and what its commit changes: `allowed` is the backup that was restored, and
+/// nothing where the log goes on from a copy of the store.
+///
+/// # Errors
+/// [`StoreError`] of reading the store.
+pub fn record(
+    allowed: Option<AllowedLoss>,
+    store: &Store,
+    register: &Register,
+    other: &OtherSide,
+    now: Timestamp,
+) -> Result<(AuditEvent, Vec<Change>), StoreError> {
+    let restored = Timestamp::from_second(now.as_second()).unwrap_or(now);
+    let (backup, case, statement) = match allowed {
+        Some(allowed) => (Some(allowed.backup), Some(allowed.case), Some(allowed.note)),
+        None => (None, None, None),
+    };
+    let event = AuditEvent::RestoreWithoutPlaces {
+        backup: backup.as_ref().map(|backup| backup.id.clone()),
+        taken: backup.as_ref().map(|backup| backup.taken.to_string()),
+        restored: restored.to_string(),
+        case,
+        statement,
+    };
+    let loss = RestoreLoss {
+        backup,
+        restored,
+        epochs: least_epochs(store, register, other)?,
+        confirmed: BTreeSet::new(),
+        erased_again: false,
+    };
+    let (copied, used) = (store.copied_orders()?, used_up(register));
+    let write: Change = Box::new(move |store: &Store, batch: &mut RowBatch| {
+        store.put_restore_loss(batch, &loss.to_bytes());
+        for (order, _) in &copied {
+            store.delete_order_copies(batch, order);
+        }
+        used.put(store, batch, day_of(now));
+    });
+    Ok((event, vec![write]))
+}
+
+/// The least epoch of each sector that can be confirmed: what the backup has, or the other side names.
+fn least_epochs(
+    store: &Store,
+    register: &Register,
+    other: &OtherSide,
+) -> Result<BTreeMap<uuid::Uuid, u32>, StoreError> {
+    let mut least = BTreeMap::new();
+    for (sector, _) in store.sector_numbers()? {
+        least.extend(store.epochs(sector)?.last().map(|row| (sector, row.epoch)));
+    }
+    for (name, epoch) in &other.epochs {
+        if let Some(sector) = register.sector(name) {
+            let known = least.entry(sector.uuid).or_default();
+            *known = (*epoch).max(*known);
+        }
+    }
+    Ok(least)
+}
+
+/// Those whose counts of the day are used up.
+struct UsedUp {
+    organisations: Vec<Id>,
+    rights_officers: Vec<Id>,
+}
+
+fn used_up(register: &Register) -> UsedUp {
+    UsedUp {
+        organisations: register.organisations.keys().cloned().collect(),
+        rights_officers: register.rights_officers.keys().cloned().collect(),
+    }
+}
+
+impl UsedUp {
+    fn put(&self, store: &Store, batch: &mut RowBatch, day: u32) {
+        for organisation in &self.organisations {
+            store.put_quota_used(batch, organisation.as_str(), day, USED_UP);
+        }
+        for officer in &self.rights_officers {
+            store.put_look_ups(batch, officer.as_str(), day, USED_UP);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_other_side_knows_epochs_and_later_erasures() {
+        let mut known = OtherSide::default();
+        let since = "2026-11-28T08:00:00Z".parse().unwrap();
+        for entry in [
+            r#"{"event":"migration-reveal","time":"2026-11-28T07:00:00Z","sector":"health","from":1,"to":3}"#,
+            r#"{"event":"migration-reveal","time":"2026-11-28T07:00:00Z","sector":"health","from":1,"to":2}"#,
+            r#"{"event":"erase","time":"2026-11-28T07:59:59Z","sector":"health","request":"a","officers":["x"]}"#,
+            r#"{"event":"erase","time":"2026-11-28T08:00:00.5Z","sector":"health","request":"b","officers":["x","y"]}"#,
+            r#"{"event":"start","time":"2026-11-28T09:00:00Z"}"#,
+            "no entry",
+        ] {
+            known.count(entry.as_bytes(), since);
+        }
+        assert_eq!(known.epochs, BTreeMap::from([("health".to_owned(), 3)]));
+        let requests: Vec<_> = known.erasures.iter().map(|one| &one.request).collect();
+        assert_eq!(requests, ["b"]);
+    }
+}
