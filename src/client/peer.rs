@@ -27,6 +27,9 @@ use crate::tlog::witness::{CheckpointSubmission, Witness, WitnessRefusal, origin
 /// How old an exchange may be before the next release makes another one.
 const FRESH: Duration = Duration::from_secs(60);
 
+/// How long to wait for the first checkpoint of a vault.
+const FIRST: Duration = Duration::from_secs(5);
+
 /// The vault as the node reaches it: asked only while its log is watched.
 pub struct WatchedVault {
     /// For releases, which may take their time.
@@ -106,7 +109,7 @@ impl WatchedVault {
     }
 
     fn look(&self) -> Result<(), Refusal> {
-        let named = self.watching.shards().map_err(away)?;
+        let named = self.named()?;
         let seen = self.seen()?;
         // The last two that it names: a shard may have ended since.
         let recent = &named[named.len().saturating_sub(2)..];
@@ -135,6 +138,19 @@ impl WatchedVault {
             }
         }
         Ok(())
+    }
+
+    /// The shards that the vault names. A vault at its first start publishes nothing before enough
+    /// places hold the first entries, and this node may be one: so it is waited for a little.
+    fn named(&self) -> Result<Vec<String>, Refusal> {
+        let end = Instant::now() + FIRST;
+        loop {
+            let named = self.watching.shards().map_err(away)?;
+            if !named.is_empty() || Instant::now() >= end {
+                return Ok(named);
+            }
+            std::thread::sleep(Duration::from_millis(100));
+        }
     }
 
     /// By shard: the last checkpoint with entries that was cosigned here.
