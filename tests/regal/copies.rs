@@ -51,8 +51,8 @@ pub(super) fn lodge(world: &World, file: &str, order: &str) -> Value {
     )
 }
 
-/// Two rights officers have a pseudonym erased at both sides; the two answers.
-pub(super) fn erase(world: &World, file: &str, pseudonym: &str) -> [Value; 2] {
+/// Has two rights officers sign that a pseudonym is erased, into a file.
+pub(super) fn sign_erasure(world: &World, file: &str, pseudonym: &str) {
     let by = |id: &str| {
         [
             format!("--key=secrets/people/{id}.pem"),
@@ -81,6 +81,11 @@ pub(super) fn erase(world: &World, file: &str, pseudonym: &str) -> [Value; 2] {
     );
     let [key, kid] = by("rights-2");
     run(world, &["rights", "sign", "--yes", file, &key, &kid]);
+}
+
+/// Two rights officers have a pseudonym erased at both sides; the two answers.
+pub(super) fn erase(world: &World, file: &str, pseudonym: &str) -> [Value; 2] {
+    sign_erasure(world, file, pseudonym);
     ["clients/rights-1.toml", "clients/rights-1-node.toml"].map(|client| {
         run(
             world,

@@ -6,11 +6,18 @@ use std::thread;
 use cloison::order::act::ActKind;
 use serde_json::json;
 
+use super::actors;
 use super::common::{Door, QUORUM, Reply, Setup, Side, World};
+use super::copies::sign_erasure;
 use super::people::{act, at_vault, to_vault};
 
 /// The vault's second place is said to lie on another machine.
 fn world() -> World {
+    world_with(|_| {})
+}
+
+/// The same, prepared further before its start.
+fn world_with(prepare: fn(&World)) -> World {
     let mut world = World::with(Setup {
         log: "info",
         start: false,
@@ -22,6 +29,7 @@ fn world() -> World {
         "second = \"data/vault.place\"",
         "second = \"elsewhere/place\"\nsecond-elsewhere = true",
     );
+    prepare(&world);
     world.start(Side::Vault, &[]);
     world.start(Side::Node, &[]);
     world
@@ -121,4 +129,52 @@ fn a_new_secret_and_a_register_wait_for_a_place() {
     assert_eq!(reload().ok()["changed"], true);
     assert_eq!(in_force(), 2);
     world.stop();
+}
+
+/// An act whose answer a place held up is not carried out twice, and gets its answer.
+#[test]
+fn the_same_erasure_and_suspension_are_answered_once_a_place_has_them() {
+    let mut world = world_with(|world| {
+        let health = &["health"][..];
+        actors::rights_officers(world, &[("rights-1", health), ("rights-2", health)]);
+    });
+    let asked = world.health_pseudonyms(&["AB1"]);
+    sign_erasure(&world, "1.jws", &asked[0]);
+    let request = json!({"request": world.read("1.jws").trim_end()});
+    let lodge = || world.post_json("rights-1", Door::Control, "/v1/rights/erasures", &request);
+    let suspend = |how: &[&str]| {
+        let by = ["--client", "clients/operator.toml", "--yes"];
+        world.cloison(&[&["client", "suspend"], how, &by[..]].concat())
+    };
+    let key = [
+        "--key",
+        "secrets/register/operations.pem",
+        "--kid",
+        "operations",
+    ];
+    let what = ["dgi-tax", "--reason", "key-stolen"];
+    away(&world, true);
+    thread::scope(|scope| {
+        let suspended =
+            scope.spawn(|| suspend(&[&what[..], &key, &["--keep", "kept.jws"]].concat()));
+        unavailable(&lodge());
+        let said = suspended.join().unwrap();
+        assert!(!said.status.success());
+        let said = String::from_utf8_lossy(&said.stderr).into_owned();
+        assert!(said.contains("journal-unavailable"), "{said}");
+    });
+    unavailable(&lodge());
+    away(&world, false);
+    let receipt = lodge().ok();
+    assert_eq!(lodge().code(), "request-replayed", "it was answered");
+    let kept = json!({"statement": world.read("kept.jws").trim_end()});
+    let bring = || world.post_json("operator", Door::Control, "/v1/suspensions", &kept);
+    bring().ok();
+    assert_eq!(bring().code(), "request-replayed", "it was answered");
+    world.stop();
+    let entries = world.entries(Side::Vault);
+    let of = |event: &str| entries.iter().filter(|e| e["event"] == event).count();
+    assert_eq!((of("erase"), of("suspension")), (1, 1));
+    let named = &entries[receipt["entry"]["index"].as_u64().unwrap() as usize];
+    assert_eq!(named["event"], "erase");
 }

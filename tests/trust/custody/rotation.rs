@@ -204,4 +204,11 @@ fn the_last_one_stays_and_numbers_do_not_come_back() {
     world.end(Side::Vault);
     world.start(Side::Vault, &[]);
     assert_eq!(versions(&ask(&world, &["rotate"])).last().unwrap().0, 4);
+    // Nor that of a confirmed one whose file was lost before an epoch named it.
+    done(&confirm(&world, 4));
+    world.end(Side::Vault);
+    std::fs::remove_file(world.path("secrets/vault/sector/4.secret")).unwrap();
+    world.start(Side::Vault, &[]);
+    let (number, state, _) = versions(&ask(&world, &["rotate"])).pop().unwrap();
+    assert_eq!((number, state.as_str()), (5, "unconfirmed"));
 }
