@@ -52,7 +52,9 @@ impl BackupId {
     pub fn parse(text: &str) -> Option<Self> {
         let (time, random) = text.split_once('-')?;
         let digits = |text: &str| text.bytes().all(|b| b.is_ascii_digit());
-        let is_time = time.len() == 16
+        // Characters are bytes then, so that no cut is within one.
+        let is_time = time.is_ascii()
+            && time.len() == 16
             && digits(&time[..8])
             && &time[8..9] == "T"
             && digits(&time[9..15])

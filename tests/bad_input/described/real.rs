@@ -30,9 +30,9 @@ pub struct RealRequest {
     pub answer: &'static str,
 }
 
-/// All of them. Each is used once, so what it needs is made here: orders that nobody used,
+/// Prepares them. Each is used once, so what it needs is made here: orders that nobody used,
 /// inspections that are open, a migration that awaits a page.
-pub fn requests(world: &World) -> Vec<RealRequest> {
+pub fn requests(world: &World) -> RealRequests<'_> {
     let mut real = RealRequests {
         world,
         all: vec![],
@@ -45,13 +45,11 @@ pub fn requests(world: &World) -> Vec<RealRequest> {
     world.advance("health", false);
     real.pseudonyms = world.health_pseudonyms(&["AB1", "AB2", "AB3"]);
     real.of_clients();
-    real.of_nodes();
-    real.of_officers();
     real.of_auditors();
     real.of_rights_officers();
     real.of_custodians();
     real.of_operators();
-    real.all
+    real
 }
 
 /// A statement, signed.
@@ -62,7 +60,8 @@ fn sign<S: Statement>(says: &S, signers: &[(&str, SigningKey)]) -> String {
     })
 }
 
-struct RealRequests<'w> {
+/// Those that were not taken yet.
+pub struct RealRequests<'w> {
     world: &'w World,
     all: Vec<RealRequest>,
     /// Of the epoch that the sector `health` has left.
@@ -72,6 +71,17 @@ struct RealRequests<'w> {
 }
 
 impl RealRequests<'_> {
+    /// Those of a role. Officers' requests are good for minutes, so they are signed here.
+    pub fn take(&mut self, role: &str) -> Vec<RealRequest> {
+        match role {
+            "node-control" => self.of_nodes(),
+            "officer-officers" => self.of_officers(),
+            _ => {}
+        }
+        let is_own = |real: &mut RealRequest| real.role == role;
+        self.all.extract_if(.., is_own).collect()
+    }
+
     fn add(&mut self, role: &'static str, operation: &'static str, body: Value) {
         self.add_at(role, operation, json!({}), body);
     }
