@@ -102,7 +102,8 @@ impl AllowedLoss {
     pub fn check_signers(&self, store: &Store, other: &OtherSide) -> Result<(), Refusal> {
         let rows = store.suspensions().map_err(fault("suspensions"))?;
         for (_, row) in rows {
-            let row: EntrySuspension = serde_json::from_slice(&row).map_err(fault("suspensions"))?;
+            let row: EntrySuspension =
+                serde_json::from_slice(&row).map_err(fault("suspensions"))?;
             if row.lifted.is_none() && self.note.signers.contains(&row.entry) {
                 return Err(suspended(&row.entry));
             }
@@ -211,12 +212,14 @@ impl OtherSide {
                 let known = self.epochs.entry(entry.sector).or_default();
                 *known = to.max(*known);
             }
-            ("erase", _)
-                if entry
-                    .time
-                    .parse()
-                    .is_ok_and(|time: Timestamp| time >= since) =>
-            {
+            ("suspension", _) if is_later(&entry.time) => {
+                self.suspensions.push(LostSuspension {
+                    time: entry.time,
+                    act: entry.act,
+                    entry: entry.entry,
+                });
+            }
+            ("erase", _) if is_later(&entry.time) => {
                 self.erasures.push(LostErasure {
                     time: entry.time,
                     request: entry.request,
@@ -287,8 +290,14 @@ fn restored_at(
     let mark = Timestamp::from_millisecond(store.clock_mark()?).unwrap_or(now);
     let last = store.last_audit()?;
     let last = last.and_then(|(_, entry)| serde_json::from_slice::<EntryTime>(&entry).ok());
-    let seen = [allowed.map(|allowed| allowed.backup.taken), last.map(|last| last.time)];
-    let latest = seen.into_iter().flatten().fold(now.max(mark), Timestamp::max);
+    let seen = [
+        allowed.map(|allowed| allowed.backup.taken),
+        last.map(|last| last.time),
+    ];
+    let latest = seen
+        .into_iter()
+        .flatten()
+        .fold(now.max(mark), Timestamp::max);
     Ok(Timestamp::from_second(latest.as_second()).unwrap_or(latest))
 }
 
@@ -316,7 +325,11 @@ fn least_epochs(
         if let Some(sector) = register.sector(name) {
             let known = least.entry(sector.uuid).or_default();
             if epoch.saturating_sub(*known) > MOST_AHEAD {
-                tracing::warn!(sector = name, epoch, "the other side's log names an epoch that is not believed");
+                tracing::warn!(
+                    sector = name,
+                    epoch,
+                    "the other side's log names an epoch that is not believed"
+                );
                 continue;
             }
             *known = (*epoch).max(*known);

@@ -104,7 +104,10 @@ impl OfflineLog {
     /// # Errors
     /// When it cannot be read.
     pub(crate) fn key(&self) -> Result<VerifyingKey, CommandError> {
-        let key = self.named.keyring.read_signing_key(&self.named.key, SecretKind::Checkpoint);
+        let key = self
+            .named
+            .keyring
+            .read_signing_key(&self.named.key, SecretKind::Checkpoint);
         Ok(key.map_err(failed)?.verifying_key())
     }
 

@@ -146,9 +146,14 @@ impl AllowedArgs {
         config: &Path,
         register: &Register,
     ) -> Result<(), CommandError> {
-        self.loss.check_signers(&store, &self.other).map_err(|refusal| {
-            CommandError::new(refusal, "have two other operators sign; nothing was restored")
-        })?;
+        self.loss
+            .check_signers(&store, &self.other)
+            .map_err(|refusal| {
+                CommandError::new(
+                    refusal,
+                    "have two other operators sign; nothing was restored",
+                )
+            })?;
         let mut batch = RowBatch::default();
         let put = floors(&store, &mut batch, UNKNOWN_CHUNKS);
         put.and_then(|()| store.commit(batch)).map_err(failed)?;
