@@ -18,10 +18,11 @@ use serde::Deserialize;
 use crate::audit::{AuditEvent, StatementNote};
 use crate::backup::manifest::BackupManifest;
 use crate::clock::day_of;
+use crate::code::Code;
 use crate::commit::Change;
-use crate::entity::{RestoreLoss, RestoredBackup, Role};
+use crate::entity::{EntrySuspension, RestoreLoss, RestoredBackup, Role};
 use crate::epoch::statement::{self, Destruction, DestructionPayload};
-use crate::refusal::Refusal;
+use crate::refusal::{Refusal, fault};
 use crate::register::{Id, Register};
 use crate::statement::{Signed, Statement as _};
 use crate::store::{RowBatch, Store, StoreError};
@@ -93,6 +94,30 @@ pub fn allow(
     })
 }
 
+impl AllowedLoss {
+    /// Refuses signers who are suspended: in the restored store, or by the other side's log since.
+    ///
+    /// # Errors
+    /// [`Code::Suspended`](crate::code::Code::Suspended), `Internal`.
+    pub fn check_signers(&self, store: &Store, other: &OtherSide) -> Result<(), Refusal> {
+        let rows = store.suspensions().map_err(fault("suspensions"))?;
+        for (_, row) in rows {
+            let row: EntrySuspension =
+                serde_json::from_slice(&row).map_err(fault("suspensions"))?;
+            if row.lifted.is_none() && self.note.signers.contains(&row.entry) {
+                return Err(suspended(&row.entry));
+            }
+        }
+        let shut_out = self.note.signers.iter().find(|id| other.suspends(id));
+        shut_out.map_or(Ok(()), |id| Err(suspended(id)))
+    }
+}
+
+fn suspended(signer: &Id) -> Refusal {
+    let why = format!("the register entry of {signer}, who signed the statement, is suspended");
+    Refusal::new(Code::Suspended, why)
+}
+
 /// An erasure that the other side logged after the backup.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 pub struct LostErasure {
@@ -106,9 +131,22 @@ pub struct LostErasure {
     pub officers: Vec<String>,
 }
 
+/// A suspension of a register entry, or its lift, that the other side logged after the backup.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct LostSuspension {
+    /// When, RFC 3339.
+    pub time: String,
+    /// `suspend` or `lift`.
+    pub act: String,
+    /// The id of the register entry.
+    pub entry: String,
+}
+
 /// What the other side's log knows of the time after a backup. It is believed as far as it restricts.
 #[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize)]
 pub struct OtherSide {
+    /// The suspensions and lifts to be brought again, in order.
+    pub suspensions: Vec<LostSuspension>,
     /// Sector name → the highest epoch that an entry names.
     pub epochs: BTreeMap<String, u32>,
     /// The erasures to be lodged again.
@@ -128,9 +166,20 @@ struct OtherEntry {
     officers: Vec<String>,
     #[serde(default)]
     to: Option<u32>,
+    #[serde(default)]
+    act: String,
+    #[serde(default)]
+    entry: String,
 }
 
 impl OtherSide {
+    /// Whether the last that it knows of a register entry is that it was suspended.
+    fn suspends(&self, entry: &Id) -> bool {
+        let acts = self.suspensions.iter().rev();
+        let last = acts.into_iter().find(|one| one.entry == entry.as_str());
+        last.is_some_and(|one| one.act == "suspend")
+    }
+
     /// Reads the other side's log: a copy, its store, or its server.
     ///
     /// # Errors
@@ -157,17 +206,20 @@ impl OtherSide {
         let Ok(entry) = serde_json::from_slice::<OtherEntry>(entry) else {
             return;
         };
+        let is_later = |time: &str| time.parse().is_ok_and(|time: Timestamp| time >= since);
         match (entry.event.as_str(), entry.to) {
             ("migration-reveal" | "migration-release" | "migrate", Some(to)) => {
                 let known = self.epochs.entry(entry.sector).or_default();
                 *known = to.max(*known);
             }
-            ("erase", _)
-                if entry
-                    .time
-                    .parse()
-                    .is_ok_and(|time: Timestamp| time >= since) =>
-            {
+            ("suspension", _) if is_later(&entry.time) => {
+                self.suspensions.push(LostSuspension {
+                    time: entry.time,
+                    act: entry.act,
+                    entry: entry.entry,
+                });
+            }
+            ("erase", _) if is_later(&entry.time) => {
                 self.erasures.push(LostErasure {
                     time: entry.time,
                     request: entry.request,
@@ -198,7 +250,7 @@ pub fn record(
     other: &OtherSide,
     now: Timestamp,
 ) -> Result<(AuditEvent, Vec<Change>), StoreError> {
-    let restored = Timestamp::from_second(now.as_second()).unwrap_or(now);
+    let restored = restored_at(store, allowed.as_ref(), now)?;
     let (backup, case, statement) = match allowed {
         Some(allowed) => (Some(allowed.backup), Some(allowed.case), Some(allowed.note)),
         None => (None, None, None),
@@ -228,6 +280,37 @@ pub fn record(
     Ok((event, vec![write]))
 }
 
+/// When the restore is, for orders: not before any time that the store has seen, since a new machine's
+/// clock may be behind, and orders that were revoked meanwhile would stand.
+fn restored_at(
+    store: &Store,
+    allowed: Option<&AllowedLoss>,
+    now: Timestamp,
+) -> Result<Timestamp, StoreError> {
+    let mark = Timestamp::from_millisecond(store.clock_mark()?).unwrap_or(now);
+    let last = store.last_audit()?;
+    let last = last.and_then(|(_, entry)| serde_json::from_slice::<EntryTime>(&entry).ok());
+    let seen = [
+        allowed.map(|allowed| allowed.backup.taken),
+        last.map(|last| last.time),
+    ];
+    let latest = seen
+        .into_iter()
+        .flatten()
+        .fold(now.max(mark), Timestamp::max);
+    Ok(Timestamp::from_second(latest.as_second()).unwrap_or(latest))
+}
+
+/// The time of an entry.
+#[derive(Deserialize)]
+struct EntryTime {
+    time: Timestamp,
+}
+
+/// How many epochs beyond the backup's the other side's log is believed: one that names a far later
+/// one would close the sector for good.
+const MOST_AHEAD: u32 = 1_000;
+
 /// The least epoch of each sector that can be confirmed: what the backup has, or the other side names.
 fn least_epochs(
     store: &Store,
@@ -241,6 +324,14 @@ fn least_epochs(
     for (name, epoch) in &other.epochs {
         if let Some(sector) = register.sector(name) {
             let known = least.entry(sector.uuid).or_default();
+            if epoch.saturating_sub(*known) > MOST_AHEAD {
+                tracing::warn!(
+                    sector = name,
+                    epoch,
+                    "the other side's log names an epoch that is not believed"
+                );
+                continue;
+            }
             *known = (*epoch).max(*known);
         }
     }
@@ -284,6 +375,9 @@ mod tests {
             r#"{"event":"migration-reveal","time":"2026-11-28T07:00:00Z","sector":"health","from":1,"to":2}"#,
             r#"{"event":"erase","time":"2026-11-28T07:59:59Z","sector":"health","request":"a","officers":["x"]}"#,
             r#"{"event":"erase","time":"2026-11-28T08:00:00.5Z","sector":"health","request":"b","officers":["x","y"]}"#,
+            r#"{"act":"suspend","entry":"operator","event":"suspension","time":"2026-11-28T08:30:00Z"}"#,
+            r#"{"act":"suspend","entry":"officer","event":"suspension","time":"2026-11-28T08:30:00Z"}"#,
+            r#"{"act":"lift","entry":"officer","event":"suspension","time":"2026-11-28T08:40:00Z"}"#,
             r#"{"event":"start","time":"2026-11-28T09:00:00Z"}"#,
             "no entry",
         ] {
@@ -292,5 +386,21 @@ mod tests {
         assert_eq!(known.epochs, BTreeMap::from([("health".to_owned(), 3)]));
         let requests: Vec<_> = known.erasures.iter().map(|one| &one.request).collect();
         assert_eq!(requests, ["b"]);
+        let suspends = |id: &str| known.suspends(&Id::parse(id).unwrap());
+        assert!(suspends("operator") && !suspends("officer") && !suspends("auditor"));
+    }
+
+    #[test]
+    fn a_restore_is_no_earlier_than_what_the_store_has_seen() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(folder.path(), "test/vault").unwrap();
+        let at = |text: &str| text.parse::<Timestamp>().unwrap();
+        let now = at("2026-11-28T08:00:00Z");
+        assert_eq!(restored_at(&store, None, now).unwrap(), now);
+        let mut batch = RowBatch::default();
+        store.put_clock_mark(&mut batch, at("2026-11-28T09:00:00.5Z").as_millisecond());
+        store.commit(batch).unwrap();
+        let restored = restored_at(&store, None, now).unwrap();
+        assert_eq!(restored, at("2026-11-28T09:00:00Z"), "the clock is behind");
     }
 }

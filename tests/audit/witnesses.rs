@@ -319,6 +319,22 @@ fn a_vault_that_lost_entries_is_noticed_by_the_node_which_opens_again_when_that_
             .contains("is not the one that was published"),
         "{failed}"
     );
+    // It is not to go on without them while the second place holds what is missing.
+    let line = [
+        "audit",
+        "resume",
+        "--after-restore",
+        "--yes",
+        "--config",
+        "vault.toml",
+    ];
+    let refused = world.cloison(&line);
+    assert!(
+        !refused.status.success()
+            && String::from_utf8_lossy(&refused.stderr).contains("restore --in-place"),
+        "{}",
+        String::from_utf8_lossy(&refused.stderr)
+    );
     let second = world.path("data/vault.place/checkpoint");
     let remembered = fs::read(&second).unwrap();
     fs::remove_file(&second).unwrap();
@@ -356,6 +372,7 @@ fn a_vault_that_lost_entries_is_noticed_by_the_node_which_opens_again_when_that_
     fs::remove_dir_all(&store).unwrap();
     copy(&backup, &store);
     fs::write(&second, remembered).unwrap();
+    lose_the_places_entries(&world);
     let resumed = world.cloison(&[
         "audit",
         "resume",
@@ -545,6 +562,7 @@ fn restore_and_resume(world: &World, backup: &Path) {
     let store = world.path("data/vault");
     fs::remove_dir_all(&store).unwrap();
     copy(backup, &store);
+    lose_the_places_entries(world);
     let resumed = world.cloison(&[
         "audit",
         "resume",
@@ -558,6 +576,16 @@ fn restore_and_resume(world: &World, backup: &Path) {
         "{}",
         String::from_utf8_lossy(&resumed.stderr)
     );
+}
+
+/// Leaves the second place its checkpoint only.
+fn lose_the_places_entries(world: &World) {
+    for entry in fs::read_dir(world.path("data/vault.place")).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            fs::remove_dir_all(path).unwrap();
+        }
+    }
 }
 
 pub fn copy(from: &Path, to: &Path) {

@@ -6,6 +6,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use ed25519_dalek::VerifyingKey;
+
 use crate::audit::cosign::{WitnessAnswer, WitnessLink};
 use crate::audit::log::{Appender, KnownLoss, Log, LogError, LogParts};
 use crate::audit::seen::Onlooker;
@@ -97,6 +99,18 @@ pub(crate) struct OfflineLog {
 }
 
 impl OfflineLog {
+    /// The key that verifies the log's checkpoints.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub(crate) fn key(&self) -> Result<VerifyingKey, CommandError> {
+        let key = self
+            .named
+            .keyring
+            .read_signing_key(&self.named.key, SecretKind::Checkpoint);
+        Ok(key.map_err(failed)?.verifying_key())
+    }
+
     /// Opens the log as a start does, accepting only the loss `known`.
     ///
     /// # Errors

@@ -11,10 +11,13 @@ use crate::audit::AuditEvent;
 use crate::audit::log::{KnownLoss, LogError};
 use crate::cli::assent::{Assent, Irreversible};
 use crate::clock::{Clock as _, SystemClock};
+use crate::journal::read::PlaceLog;
+use crate::restore::head_of;
 use crate::restore::without::{self, OtherSide};
 use crate::store::Store;
 use crate::terminal::files::read_text;
 use crate::terminal::{CommandError, print, print_json};
+use crate::tlog::checkpoint::Checkpoint;
 
 /// Let a log go on after its store was restored from a backup, or after its second place was lost
 #[derive(clap::Args)]
@@ -88,6 +91,37 @@ fn read_place(args: &AuditResumeArgs) -> Result<OfflineLog, CommandError> {
     })
 }
 
+/// Refuses to give up what the second place still holds: that is brought back, and nothing is lost.
+fn refuse_where_nothing_is_lost(place: &OfflineLog) -> Result<(), CommandError> {
+    let Some(folder) = &place.named.log.second else {
+        return Ok(());
+    };
+    let head = head_of(&place.store).map_err(failed)?;
+    // A place that cannot be read brings nothing back.
+    let Ok(held) = PlaceLog::open(folder, &place.named.owner, &place.key()?, None) else {
+        return Ok(());
+    };
+    let goes_on = head.is_some_and(|head| {
+        let end = Checkpoint {
+            origin: head.origin,
+            size: head.size,
+            root: head.root,
+        };
+        matches!(held.contains(&end), Ok(Some(true)))
+    });
+    if !goes_on {
+        return Ok(());
+    }
+    Err(CommandError::new(
+        format_args!(
+            "the second place {} holds what this store lacks: nothing is lost",
+            folder.display()
+        ),
+        "`cloison restore --in-place --config FILE` brings it. Where that says that the place is damaged, move the place's \
+         folders away and leave its file `checkpoint`",
+    ))
+}
+
 /// Begins a new shard, whose first entry says what was lost.
 fn go_on_after_restore(args: &AuditResumeArgs, place: &OfflineLog) -> Result<(), CommandError> {
     let (origin, published, found) = match place.open(None)? {
@@ -105,6 +139,7 @@ fn go_on_after_restore(args: &AuditResumeArgs, place: &OfflineLog) -> Result<(),
             ));
         }
     };
+    refuse_where_nothing_is_lost(place)?;
     args.assent.obtain(&Irreversible {
         changes: format!("{origin} had {published} published entries, and {found}. The log goes on without them."),
         lost: "The shard that lost entries is never extended again, and the new one says so for good. Earlier orders are over, \

@@ -9,7 +9,7 @@ use super::without::other_side;
 use super::{RestoreSourceArgs, place_fault};
 use crate::restore::lost_since;
 use crate::restore::report::LostInterval;
-use crate::restore::without::{LostErasure, OtherSide};
+use crate::restore::without::{LostErasure, LostSuspension, OtherSide};
 use crate::terminal::{CommandError, print, print_json, voice};
 
 /// The arguments of `report`.
@@ -59,6 +59,7 @@ pub(super) fn run(args: &RestoreReportArgs) -> Result<(), CommandError> {
             "since": lost.since,
             "until": lost.until,
             "erasures": other.erasures,
+            "suspensions": other.suspensions,
             "epochs": other.epochs,
         }));
     }
@@ -67,8 +68,24 @@ pub(super) fn run(args: &RestoreReportArgs) -> Result<(), CommandError> {
     }
     if args.other_log.is_some() {
         print(erasures(&other))?;
+        print(suspensions(&other))?;
     }
     Ok(())
+}
+
+/// A line for each suspension and lift that the other side knows of, and what it cannot know.
+fn suspensions(other: &OtherSide) -> String {
+    let lines = other.suspensions.iter().map(|one| {
+        let LostSuspension { time, act, entry } = one;
+        format!("{time}  {act}  {entry}")
+    });
+    let head = format!(
+        "{} suspensions and lifts that the other side's log knows of, to be brought again before anybody else is let in. It does not \
+         know which epochs were retired, nor what was suspended at this side alone",
+        other.suspensions.len()
+    );
+    let lines: Vec<_> = std::iter::once(head).chain(lines).collect();
+    lines.join("\n")
 }
 
 /// A line for each erasure that the other side knows of.

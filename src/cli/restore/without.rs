@@ -6,7 +6,9 @@ use std::time::{Duration, Instant};
 
 use super::RestoreSource;
 use crate::audit::log::KnownLoss;
+use crate::audit::origin::TrustedLogKey;
 use crate::audit::source;
+use crate::audit::verify::{self, LogExpectations};
 use crate::cli::audit::offline::{NamedLog, OfflineLog, PATIENCE, failed, trouble};
 use crate::clock::{Clock as _, SystemClock};
 use crate::register::Register;
@@ -15,6 +17,7 @@ use crate::restore::without::{self, AllowedLoss, OtherSide, UNKNOWN_CHUNKS};
 use crate::store::{RowBatch, Store};
 use crate::terminal::CommandError;
 use crate::terminal::files::read_text;
+use crate::tlog::source::{LogSource, LogSourceError};
 
 /// How a store is restored although no place holds the log after its backup.
 #[derive(clap::Args)]
@@ -102,14 +105,33 @@ pub(super) fn other_side(
     let Some(path) = log else {
         return Ok(OtherSide::default());
     };
-    let taken = source.manifest.taken;
-    let read = source::open(path).and_then(|log| OtherSide::read(&*log, taken));
-    read.map_err(|error| {
-        CommandError::new(
-            error,
-            "name the other side's store, or a copy of its log (`cloison audit copy`)",
-        )
-    })
+    let hint = "name the other side's store, or a copy of its log (`cloison audit copy`)";
+    let unusable = |error: LogSourceError| CommandError::new(error, hint);
+    let log = source::open(path).map_err(unusable)?;
+    verify(&*log, source)?;
+    OtherSide::read(&*log, source.manifest.taken).map_err(unusable)
+}
+
+/// Verifies that a log is the other side's: every entry, under the key that the register states.
+fn verify(log: &dyn LogSource, source: &RestoreSource) -> Result<(), CommandError> {
+    let hint = "`cloison audit verify` says what is wrong with it";
+    let register = &source.side.register;
+    let peers = source.side.role.peers(register).into_iter();
+    let keys = peers.map(|(role, key)| TrustedLogKey::Owner(role.owner(&register.deployment), key));
+    let wanted = LogExpectations {
+        keys: keys.collect(),
+        cosigners: vec![],
+        witnesses: vec![],
+        required: 0,
+        seen: vec![],
+    };
+    let report = verify::all(log, &wanted, &mut |_, _, _| {})
+        .map_err(|error| CommandError::new(error, hint))?;
+    if report.is_good() {
+        return Ok(());
+    }
+    let what = "the log that --other-log names is not a good log of the other side";
+    Err(CommandError::new(what, hint))
 }
 
 impl AllowedArgs {
@@ -124,6 +146,14 @@ impl AllowedArgs {
         config: &Path,
         register: &Register,
     ) -> Result<(), CommandError> {
+        self.loss
+            .check_signers(&store, &self.other)
+            .map_err(|refusal| {
+                CommandError::new(
+                    refusal,
+                    "have two other operators sign; nothing was restored",
+                )
+            })?;
         let mut batch = RowBatch::default();
         let put = floors(&store, &mut batch, UNKNOWN_CHUNKS);
         put.and_then(|()| store.commit(batch)).map_err(failed)?;
