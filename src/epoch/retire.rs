@@ -83,6 +83,7 @@ pub fn retire(
         retired: true,
     };
     if epoch.is_retired() {
+        vault.wait_for_places(IN_FORCE)?;
         return Ok(retired);
     }
     check_closed(state, number, now)?;
