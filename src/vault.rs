@@ -48,7 +48,8 @@ use frozen::FrozenFacts;
 pub use keeper::KeeperCounts;
 pub(crate) use keeper::PauseGuard;
 use keeper::{Keeper, KeeperParts};
-pub(crate) use pending::PendingAct;
+use pending::UnheldActs;
+pub(crate) use pending::{PendingAct, ROTATE};
 pub use quota::{QuotaLeft, Quotas};
 pub use sector::{Epoch, SectorAdvance, SectorState, Terms};
 use sector::{SectorLoader, Sectors};
@@ -186,7 +187,7 @@ impl Vault {
         let open = |owner: &str| Store::open_with(&home.store, owner, home.cache());
         let mut opening = EntityOpening::of(Role::Vault, register, log, clock.now(), open)?;
         let (register, store) = (opening.register.clone(), opening.store.clone());
-        let (roots, retired) = load_roots(&*sector_secrets, &store)?;
+        let (mut roots, mut retired) = load_roots(&*sector_secrets, &store)?;
         let now = clock.now();
         check_advance(&register, &store, advance, now)?;
         let loader = SectorLoader {
@@ -214,11 +215,14 @@ impl Vault {
             poisoned,
         };
         let started = opening.start(&audit, writer)?;
+        let unheld = UnheldActs::read(started.entity.log())?;
         let mark = started.entity.committer().mark().clone();
         let quotas = Quotas::load(&register, &store, mark, clock.now())?;
         let entity = started.begin(opened)?;
 
+        retired.retain(|version| !unheld.retired.contains(version));
         destroy_retired(&*sector_secrets, &retired);
+        let pending = unheld.withhold(&sectors, &mut roots);
         let parts = KeeperParts {
             entity: entity.clone(),
             index: index.clone(),
@@ -237,7 +241,7 @@ impl Vault {
             look_ups: Mutex::default(),
             epoch_changes: Mutex::default(),
             segment_changes: Mutex::default(),
-            pending: Mutex::default(),
+            pending: Mutex::new(pending),
             former_segment_keys: OnceLock::new(),
         };
         Ok(Self {

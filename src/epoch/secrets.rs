@@ -27,7 +27,7 @@ use crate::keys::SectorRootKey;
 use crate::keys::file::FileFault;
 use crate::refusal::{Refusal, fault};
 use crate::store::{EpochRow, StoreError};
-use crate::vault::{PendingAct, UsableVersions, Vault};
+use crate::vault::{PendingAct, ROTATE, UsableVersions, Vault};
 
 /// The versions of the sector secret.
 #[derive(Debug, Serialize, Deserialize, utoipa::ToSchema)]
@@ -117,9 +117,6 @@ pub fn list(vault: &Vault, _permit: &OperatorPermit) -> Result<SectorSecrets, Re
     let versions = views(vault).map_err(fault(FAILED))?;
     Ok(SectorSecrets { versions, journal })
 }
-
-/// The name of a rotation among the acts that wait for places.
-const ROTATE: &str = "secret-rotate";
 
 /// Makes a new version for the next epochs, durably and logged.
 ///

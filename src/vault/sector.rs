@@ -219,11 +219,23 @@ impl SectorState {
     }
 
     /// Makes an epoch the current one. It must be durable.
-    pub(crate) fn advance(&self, epoch: Epoch) {
+    pub(crate) fn advance(&self, epoch: impl Into<Arc<Epoch>>) {
         let mut epochs = unpoisoned(self.epochs.write());
         let mut next = epochs.as_ref().clone();
-        next.push(Arc::new(epoch));
+        next.push(epoch.into());
         *epochs = Arc::new(next);
+    }
+
+    /// Takes back the current epoch, if it is this one and there is one before it.
+    pub(super) fn withhold(&self, epoch: u32) -> Option<Arc<Epoch>> {
+        let mut epochs = unpoisoned(self.epochs.write());
+        let mut before = epochs.as_ref().clone();
+        let last = before.pop().filter(|last| last.row.epoch == epoch)?;
+        if before.is_empty() {
+            return None;
+        }
+        *epochs = Arc::new(before);
+        Some(last)
     }
 
     /// Forgets the keys of the epochs that derive from a version of the sector secret.

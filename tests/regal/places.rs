@@ -3,6 +3,8 @@
 use std::fs;
 use std::thread;
 
+use cloison::deployment::register_text::OPERATORS;
+use cloison::epoch::statement::Destruction;
 use cloison::order::act::ActKind;
 use serde_json::json;
 
@@ -177,4 +179,62 @@ fn the_same_erasure_and_suspension_are_answered_once_a_place_has_them() {
     assert_eq!((of("erase"), of("suspension")), (1, 1));
     let named = &entries[receipt["entry"]["index"].as_u64().unwrap() as usize];
     assert_eq!(named["event"], "erase");
+}
+
+/// A restart puts nothing in force and destroys nothing that waits for places.
+#[test]
+fn what_waits_for_a_place_waits_over_a_restart() {
+    let mut world = world();
+    let before = world.health_pseudonyms(&["AB1"]);
+    let advance = |world: &World| {
+        let how = json!({"from": 1});
+        world.post_json("operator", Door::Control, "/v1/sectors/health/epochs", &how)
+    };
+    let restart = |world: &mut World| {
+        world.kill(Side::Vault);
+        away(world, false);
+        world.start(Side::Vault, &[]);
+    };
+    away(&world, true);
+    unavailable(&advance(&world));
+    restart(&mut world);
+    assert_eq!(current(&world), 1);
+    assert_eq!(world.health_pseudonyms(&["AB1"]), before);
+    advance(&world).ok();
+    assert_eq!(current(&world), 2);
+    // What was in force is in force after a kill.
+    restart_in_force(&mut world);
+    assert_eq!(current(&world), 2);
+
+    let rotate = || {
+        world
+            .post_json("operator", Door::Control, "/v1/secrets", &json!({}))
+            .ok()
+    };
+    (0..2).for_each(|_| drop(rotate()));
+    let statement = world.statement(Destruction::Secret { version: 2 });
+    let statement = world.sign_statement(&statement, &OPERATORS);
+    let retire = |world: &World, body| {
+        world.post_json("operator", Door::Control, "/v1/secrets/retire", &body)
+    };
+    away(&world, true);
+    unavailable(&retire(
+        &world,
+        json!({"version": 2, "statement": statement}),
+    ));
+    restart(&mut world);
+    let file = fs::read_dir(world.path("secrets/vault/sector")).unwrap();
+    let is_two = |entry: std::io::Result<fs::DirEntry>| {
+        let name = entry.unwrap().file_name().into_string().unwrap();
+        name.starts_with("2.")
+    };
+    assert!(file.into_iter().any(is_two), "it is not destroyed yet");
+    let retired = retire(&world, json!({"version": 2})).ok();
+    assert_eq!(retired["destroyed"], true);
+    world.stop();
+}
+
+fn restart_in_force(world: &mut World) {
+    world.kill(Side::Vault);
+    world.start(Side::Vault, &[]);
 }
