@@ -101,7 +101,14 @@ fn refuse_where_nothing_is_lost(place: &OfflineLog) -> Result<(), CommandError> 
     let Ok(held) = PlaceLog::open(folder, &place.named.owner, &place.key()?, None) else {
         return Ok(());
     };
+    let end_of_place = held
+        .shards
+        .last()
+        .map(|last| (last.shard, held.checkpoint.size));
     let goes_on = head.is_some_and(|head| {
+        if end_of_place <= head.position() {
+            return false;
+        }
         let end = Checkpoint {
             origin: head.origin,
             size: head.size,
