@@ -13,6 +13,7 @@ mod loss;
 mod role;
 mod start;
 mod suspensions;
+mod unanswered;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, TryLockError};
@@ -43,6 +44,7 @@ pub use role::Role;
 pub(crate) use start::{EntityOpening, WriterParts};
 pub use suspensions::EntrySuspension;
 pub(crate) use suspensions::EntrySuspensions;
+use unanswered::UnansweredActs;
 
 /// How long an act waits for places.
 const PLACES: Duration = Duration::from_secs(5);
@@ -74,6 +76,7 @@ struct EntityCore {
     /// For how many days at most a backup holds what was erased; unset where none is taken.
     backup_days: OnceLock<u32>,
     journal_versions: Mutex<JournalVersions>,
+    unanswered: UnansweredActs,
     committer: Committer,
     journal: Arc<JournalCipher>,
     index: Arc<Index>,

@@ -236,7 +236,7 @@ fn shared_version(vault: &Vault) -> Result<u32, Refusal> {
     let roots = vault.roots().read().expect("no panic under this lock");
     match usable.unconfirmed(&roots) {
         Some(version) => Err(confirm::unconfirmed(version)),
-        None => Ok(usable.shared(&roots)),
+        None => Ok(usable.shared_version(&roots)),
     }
 }
 

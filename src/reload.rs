@@ -128,7 +128,7 @@ impl<T: UnderRegister> RegisterReload<T> {
         }
         side.as_ref().as_ref().committer().admit()?;
         let hold = side.hold(&register)?;
-        let _suspensions = side.as_ref().as_ref().lock_suspensions();
+        let suspensions = side.as_ref().as_ref().lock_suspensions();
         let entity: &Entity = side.as_ref().as_ref();
         let ChangedRegister {
             entity: next,
@@ -149,6 +149,8 @@ impl<T: UnderRegister> RegisterReload<T> {
             .committer()
             .record(entity.now(), event, vec![], vec![rows.change()])
             .map_err(not_logged("the register before stays in force"))?;
+        // A suspension must not wait for places with this.
+        drop(suspensions);
         entity.wait_for_places(
             "the register before stays in force until the same call finds enough",
         )?;

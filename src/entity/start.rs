@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use super::change::{RegisterRows, accept_register, check_key};
 use super::loss::CurrentLoss;
+use super::unanswered::UnansweredActs;
 use super::{Entity, EntityCore, EntrySuspensions, Role, StartError};
 use jiff::Timestamp;
 
@@ -140,6 +141,7 @@ impl EntityOpening {
             cosigners: OnceLock::new(),
             backup_days: OnceLock::new(),
             journal_versions: Mutex::default(),
+            unanswered: UnansweredActs::default(),
             committer,
             journal,
             index,

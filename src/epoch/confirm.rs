@@ -54,8 +54,9 @@ pub fn confirm(
             vec![note],
         )?;
     }
-    vault.wait_for_places("the version is confirmed here, and that could be lost with this machine; ask again, or see to the places")?;
+    // Others must not wait for places with this.
     drop(one_at_a_time);
+    vault.wait_for_places("the version is confirmed here, and that could be lost with this machine; ask again, or see to the places")?;
     list(vault, permit)
 }
 

@@ -69,8 +69,8 @@ pub fn retire(
 ) -> Result<RetiredEpoch, Refusal> {
     let state = &permit.sector;
     // Meanwhile no epoch is advanced, nothing is released and nothing is migrated.
-    let _epochs = vault.lock_epochs()?;
-    let _orders = vault.orders().lock_orders();
+    let epochs = vault.lock_epochs()?;
+    let orders = vault.orders().lock_orders();
     let now = vault.steady_time()?;
     let epoch = state
         .epoch(number)
@@ -83,6 +83,7 @@ pub fn retire(
         retired: true,
     };
     if epoch.is_retired() {
+        drop((orders, epochs));
         vault.wait_for_places(IN_FORCE)?;
         return Ok(retired);
     }
@@ -104,6 +105,8 @@ pub fn retire(
     commit_retirement(vault, permit, &retired, &mandate, now)?;
     let _ = epoch.retired.set(now.as_second());
     vault.committer().small().forget(id);
+    // Others must not wait for places with this.
+    drop((orders, epochs));
     vault.wait_for_places(IN_FORCE)?;
     Ok(retired)
 }

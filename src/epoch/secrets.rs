@@ -113,7 +113,7 @@ pub struct RetiredSecret {
 /// [`Code::Internal`].
 pub fn list(vault: &Vault, _permit: &OperatorPermit) -> Result<SectorSecrets, Refusal> {
     let journal = vault.journal_versions().map_err(fault(FAILED))?;
-    let _one_at_a_time = vault.lock_epochs()?;
+    // Without a lock: reading waits for nothing, also while an act waits for places.
     let versions = views(vault).map_err(fault(FAILED))?;
     Ok(SectorSecrets { versions, journal })
 }
@@ -261,7 +261,10 @@ fn is_absent(fault: &FileFault) -> bool {
 
 /// The highest version that ever existed: numbers are not used again.
 pub(super) fn highest(vault: &Vault, used: &[EpochRow]) -> Result<u32, StoreError> {
-    let retired = vault.store().retired_secrets()?;
+    let store = vault.store();
+    // Also those whose file was lost before an epoch named them: another secret under the number of a
+    // confirmed one would count as confirmed.
+    let reserved = store.reserved_secrets()?.into_iter();
     let here = vault
         .roots()
         .read()
@@ -272,7 +275,9 @@ pub(super) fn highest(vault: &Vault, used: &[EpochRow]) -> Result<u32, StoreErro
     Ok(used
         .iter()
         .map(|row| row.secret_version)
-        .chain(retired)
+        .chain(store.retired_secrets()?)
+        .chain(store.confirmed_secrets()?)
+        .chain(reserved.map(|reserved| reserved.version))
         .chain(here)
         .max()
         .unwrap_or(0))
@@ -284,7 +289,10 @@ fn views(vault: &Vault) -> Result<Vec<SecretView>, StoreError> {
     let usable = UsableVersions::of(store, &used, vault.sector_secrets().is_off_machine())?;
     let (here, next): (BTreeSet<u32>, u32) = {
         let roots = vault.roots().read().expect("no panic under this lock");
-        (roots.keys().copied().collect(), usable.shared(&roots))
+        (
+            roots.keys().copied().collect(),
+            usable.shared_version(&roots),
+        )
     };
     let mut needs: BTreeMap<u32, BTreeSet<SecretNeed>> = BTreeMap::new();
     needs.entry(next).or_default().insert(SecretNeed {

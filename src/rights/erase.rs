@@ -102,21 +102,20 @@ fn check_request(
     register: &Register,
     permit: &RightsPermit,
     now: Timestamp,
-) -> Result<(ErasureRequest, Vec<Id>, Arc<Sector>), Refusal> {
-    let Signed {
-        says: erasure,
-        persons: officers,
-        ..
-    } = check(text, register, now)?;
-    let own = permit.officer.sectors.contains(&erasure.sector);
-    let sector = register.sector(&erasure.sector).filter(|_| own).cloned();
+) -> Result<(Signed<ErasureRequest, Id>, Arc<Sector>), Refusal> {
+    let signed = check(text, register, now)?;
+    let own = permit.officer.sectors.contains(&signed.says.sector);
+    let sector = register
+        .sector(&signed.says.sector)
+        .filter(|_| own)
+        .cloned();
     let sector = sector.ok_or_else(|| {
         Refusal::new(
             Code::UnknownSector,
             "there is no such sector for this officer",
         )
     })?;
-    Ok((erasure, officers, sector))
+    Ok((signed, sector))
 }
 
 /// Refuses a request that was carried out here already. Otherwise one officer alone could bring it
@@ -191,7 +190,7 @@ fn commit(
     officers: Vec<Id>,
     permit: &RightsPermit,
     now: Timestamp,
-) -> Result<ErasureReceipt, Refusal> {
+) -> Result<LogPosition, Refusal> {
     let erased = EraseDetails {
         officers,
         request: erasure.id.to_string(),
@@ -205,10 +204,21 @@ fn commit(
         vec![change],
     );
     let receipt = recorded.map_err(not_logged("nothing is erased"))?;
+    Ok(receipt.position())
+}
+
+/// Answers an erasure that was carried out, once enough places hold it. Hold no lock meanwhile.
+fn answer(
+    entity: &Entity,
+    (digest, request): ([u8; 32], Uuid),
+    entry: LogPosition,
+    now: Timestamp,
+) -> Result<ErasureReceipt, Refusal> {
+    let entry = entity.answer_act(digest, entry, IN_FORCE)?;
     let (backups_until, side_records_until) = last_days(entity, now);
     Ok(ErasureReceipt {
-        request: erasure.id,
-        entry: receipt.position(),
+        request,
+        entry,
         backups_until,
         side_records_until,
     })
@@ -219,15 +229,21 @@ fn commit(
 /// # Errors
 /// [`Code::RightsInvalid`], [`Code::UnknownSector`], [`Code::RequestReplayed`],
 /// [`Code::ClockBehind`]; [`Code::AuditUnavailable`], [`Code::Overloaded`], [`Code::Internal`]:
-/// nothing was erased then. [`Code::JournalUnavailable`]: it was erased.
+/// nothing was erased then. [`Code::JournalUnavailable`]: it was erased, and the same request gets its
+/// receipt once enough places hold it.
 pub fn at_vault(
     vault: &Vault,
     permit: &RightsPermit,
     text: &str,
 ) -> Result<ErasureReceipt, Refusal> {
     let now = vault.steady_time()?;
-    let (erasure, officers, sector) = check_request(text, vault.register(), permit, now)?;
+    let (signed, sector) = check_request(text, vault.register(), permit, now)?;
+    let (erasure, officers, act) = (signed.says, signed.persons, signed.digest);
     vault.refuse_shut_out(&officers)?;
+    let act = (act, erasure.id);
+    if let Some(entry) = vault.unanswered(&act.0) {
+        return answer(vault, act, entry, now);
+    }
     vault.committer().admit().map_err(Refusal::unavailable)?;
     // Checked before the long scan as well, so that a repeated request costs nothing.
     check_not_carried_out(vault.store(), &erasure)?;
@@ -249,8 +265,8 @@ pub fn at_vault(
     let side = TraceSide::of(vault);
     let pairs = side.pairs(&tags)?;
     // … and a short one covers what came since, under the lock and after the writer has settled.
-    let _orders = side.book.lock_orders();
-    let _pause = vault.pause_keeper();
+    let orders = side.book.lock_orders();
+    let pause = vault.pause_keeper();
     check_not_carried_out(vault.store(), &erasure)?;
     // A commit that has begun may bring one of the mappings.
     if !vault.committer().settled() {
@@ -279,12 +295,13 @@ pub fn at_vault(
         // The request that waits for this may have ended.
         let _ = tell.send(chunks::rewrite(store, batch, &index, &cipher, found));
     });
-    let receipt = commit(vault, change, &erasure, officers, permit, now)?;
+    let entry = commit(vault, change, &erasure, officers, permit, now)?;
     told.try_iter()
         .flatten()
         .for_each(|(kind, small)| vault.committer().small().add(&kind, small));
-    vault.wait_for_places(IN_FORCE)?;
-    Ok(receipt)
+    // Others must not wait for places with this.
+    drop((pause, orders));
+    answer(vault, act, entry, now)
 }
 
 /// Erases at an authority's node: the tags beside its entries.
@@ -293,8 +310,13 @@ pub fn at_vault(
 /// As [`at_vault`].
 pub fn at_node(node: &Node, permit: &RightsPermit, text: &str) -> Result<ErasureReceipt, Refusal> {
     let now = node.steady_time()?;
-    let (erasure, officers, sector) = check_request(text, node.register(), permit, now)?;
+    let (signed, sector) = check_request(text, node.register(), permit, now)?;
+    let (erasure, officers, act) = (signed.says, signed.persons, signed.digest);
     node.refuse_shut_out(&officers)?;
+    let act = (act, erasure.id);
+    if let Some(entry) = node.unanswered(&act.0) {
+        return answer(node, act, entry, now);
+    }
     node.committer().admit().map_err(Refusal::unavailable)?;
     let tags = parse(&erasure, &sector, node.audit_key())?
         .into_iter()
@@ -304,7 +326,7 @@ pub fn at_node(node: &Node, permit: &RightsPermit, text: &str) -> Result<Erasure
     check_not_carried_out(node.store(), &erasure)?;
     let side = TraceSide::of(node);
     let pairs = side.pairs(&tags)?;
-    let _orders = side.book.lock_orders();
+    let orders = side.book.lock_orders();
     check_not_carried_out(node.store(), &erasure)?;
     let traces = side.traces(&tags, pairs)?;
     let written = erasure.clone();
@@ -312,7 +334,7 @@ pub fn at_node(node: &Node, permit: &RightsPermit, text: &str) -> Result<Erasure
         note(store, batch, &written, now);
         traces.destroy(store, batch);
     });
-    let receipt = commit(node, change, &erasure, officers, permit, now)?;
-    node.wait_for_places(IN_FORCE)?;
-    Ok(receipt)
+    let entry = commit(node, change, &erasure, officers, permit, now)?;
+    drop(orders);
+    answer(node, act, entry, now)
 }

@@ -363,7 +363,7 @@ impl SectorLoader<'_> {
         let used = one_fault(store.all_epochs())?;
         let usable = one_fault(UsableVersions::of(store, &used, self.by_custody))?;
         let loader = EpochLoader {
-            shared: usable.shared(self.roots),
+            shared: usable.shared_version(self.roots),
             roots: self.roots,
             advance: self.advance,
             now: self.now,

@@ -56,7 +56,7 @@ impl UsableVersions {
 
     /// The version that new epochs without a secret of their own share: the newest one here that is
     /// confirmed and no epoch's own.
-    pub(crate) fn shared(&self, here: &HashMap<u32, SectorRootKey>) -> u32 {
+    pub(crate) fn shared_version(&self, here: &HashMap<u32, SectorRootKey>) -> u32 {
         let here = here.keys().copied();
         here.filter(|version| !self.is_own(*version) && self.is_confirmed(*version))
             .max()
@@ -65,7 +65,7 @@ impl UsableVersions {
 
     /// The version that would take the place of the shared one if it were confirmed.
     pub(crate) fn unconfirmed(&self, here: &HashMap<u32, SectorRootKey>) -> Option<u32> {
-        let shared = self.shared(here);
+        let shared = self.shared_version(here);
         let here = here.keys().copied();
         here.filter(|version| *version > shared && !self.is_own(*version))
             .max()

@@ -547,14 +547,13 @@ fn a_statement_is_made_signed_by_two_operators_and_taken() {
         &[&advance[..], &["--from", "1"]].concat(),
         "statement-required",
     );
-    done(
-        &[&advance[..], &["--from", "1", "--statement", "own.jws"]].concat(),
-        "(own)",
-    );
-    done(
-        &[&advance[..], &["--from", "1", "--statement", "own.jws"]].concat(),
-        "(own)",
-    );
+    let allowed = [&advance[..], &["--from", "1", "--statement", "own.jws"]].concat();
+    fails(&allowed, "secret-unconfirmed");
+    let confirm = ["secrets", "confirm", "2"];
+    let operator = ["--client", "clients/operator.toml"];
+    done(&[&confirm[..], &operator].concat(), "2");
+    done(&allowed, "(own)");
+    done(&allowed, "(own)");
     // It allowed this and nothing else.
     let further = [
         &advance[..],

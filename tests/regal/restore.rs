@@ -64,7 +64,12 @@ fn both_sides_come_back_with_every_act_since_the_backup() {
         let name = |(column, key, _): &(String, Vec<u8>, Vec<u8>)| {
             (column.clone(), String::from_utf8_lossy(key).into_owned())
         };
-        let missing: Vec<_> = before.difference(&after).map(name).collect();
+        // Copies of an order that was over or revoked go with the restore, where the server had not yet
+        // destroyed them.
+        let missing = before.difference(&after).map(name);
+        let missing: Vec<_> = missing
+            .filter(|(column, _)| !column.starts_with("state-order-cop"))
+            .collect();
         let more: Vec<_> = after.difference(&before).map(name).collect();
         assert_eq!((missing, more), (vec![], vec![]), "{side:?}");
     }
