@@ -414,6 +414,8 @@ impl RealRequests<'_> {
         let epochs = json!({"from": 1, "own_secret": false});
         let operation = "POST /v1/sectors/{sector}/epochs";
         self.add_at(operator, operation, json!({"sector": "social"}), epochs);
+        // Versions of the sector secret that were made below are not confirmed.
+        self.refused("409 secret-unconfirmed");
         // Version 2 of the sector secret is needed by no epoch once there is a third.
         for _ in 0..2 {
             let path = "/v1/secrets";
