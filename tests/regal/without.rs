@@ -301,7 +301,7 @@ fn a_node_without_places_opens_nothing_until_erasures_were_lodged_again() {
     let mut said = String::new();
     for _ in 0..600 {
         let reply = open(&again);
-        said = reply.text();
+        said = reply.text().to_owned();
         if reply.status == 200 {
             break;
         }
