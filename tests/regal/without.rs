@@ -5,7 +5,7 @@ use std::fs;
 
 use cloison::epoch::statement::Destruction;
 use cloison::order::act::ActKind;
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
 use super::common::backups::{good, words};
@@ -58,6 +58,17 @@ fn tokenize(world: &World, card: &str) -> Reply {
 
 fn order_for(world: &World, asked: &[String]) -> String {
     world.sign(&world.order("health", asked), QUORUM)
+}
+
+/// The same, issued in a later second than the restore of that side.
+fn order_after_restore(world: &World, door: Door, asked: &[String]) -> String {
+    let state = world.get("operator", door, "/v1/restore").ok();
+    let restored = state["loss"]["restored"].as_str().unwrap();
+    let restored: Timestamp = restored.parse().unwrap();
+    let mut payload = world.order("health", asked);
+    let later = restored + SignedDuration::from_secs(1);
+    payload.issued = payload.issued.map(|issued| issued.max(later));
+    world.sign(&payload, QUORUM)
 }
 
 /// Every officer acknowledges what the vault's log lost, once the node has seen it.
@@ -213,7 +224,7 @@ fn a_vault_without_places_acts_as_if_the_worst_had_come() {
     }
     let known = waits(&old);
     assert_eq!(known, (403, "order-revoked".into()), "the node brought it");
-    let again = order_for(&world, &asked);
+    let again = order_after_restore(&world, Door::Control, &asked);
     let items = world.reidentify(&again, "health", &asked).ok();
     assert_eq!(
         codes(&items),
@@ -289,9 +300,7 @@ fn a_node_without_places_opens_nothing_until_erasures_were_lodged_again() {
     write_statement(&world, "loss.jws", loss("node/court", &id), &OPERATORS);
     restored(&world, Side::Node, &[]);
     world.start(Side::Node, &[]);
-    // Issued in a later second than the restore.
-    std::thread::sleep(std::time::Duration::from_millis(1_100));
-    let again = order_for(&world, &asked);
+    let again = order_after_restore(&world, Door::Officers, &asked);
     let open = |order: &str| world.reidentify(order, "health", &asked);
     assert_eq!(code(&open(&again)), (503, "erasures-missing".into()));
     let lodged = Destruction::ErasuresLodged {
