@@ -48,7 +48,7 @@ pub struct AllowedLoss {
 /// Checks that two operators allow to restore this backup of this side without places.
 ///
 /// # Errors
-/// [`Code::StatementInvalid`](crate::code::Code::StatementInvalid), saying what does not fit.
+/// [`Code::StatementInvalid`], saying what does not fit.
 pub fn allow(
     text: &str,
     register: &Register,
@@ -98,7 +98,7 @@ impl AllowedLoss {
     /// Refuses signers who are suspended: in the restored store, or by the other side's log since.
     ///
     /// # Errors
-    /// [`Code::Suspended`](crate::code::Code::Suspended), `Internal`.
+    /// [`Code::Suspended`], `Internal`.
     pub fn check_signers(&self, store: &Store, other: &OtherSide) -> Result<(), Refusal> {
         let rows = store.suspensions().map_err(fault("suspensions"))?;
         for (_, row) in rows {
