@@ -135,7 +135,7 @@ pub(super) fn advice(code: Code) -> &'static str {
             "`cloison secrets versions` says by which epochs; the newest is needed until there is a newer one"
         }
         C::SecretUnconfirmed => {
-            "have its last backup made (`cloison secrets split`), say so (`cloison secrets confirm VERSION`), and ask again"
+            "back it up (`cloison secrets split`), confirm it (`cloison secrets confirm VERSION`), and ask again"
         }
         C::SecretReadOnly => {
             "make the version by hand (`systemd-creds`, or let the vault's user write to the folder) and restart the vault"
