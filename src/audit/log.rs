@@ -297,6 +297,21 @@ pub struct PublishedCheckpoint {
 }
 
 impl PublishedCheckpoint {
+    /// The checkpoint over a tree of an owner's log, signed.
+    fn sign(owner: &str, tree: TreeRow, key: &SigningKey) -> Self {
+        let checkpoint = Checkpoint {
+            origin: origin::origin(owner, tree.shard),
+            size: tree.size,
+            root: tree.root,
+        };
+        let note = checkpoint.sign(key);
+        Self {
+            checkpoint,
+            tree,
+            note,
+        }
+    }
+
     /// Whether it covers an entry.
     pub fn covers(&self, receipt: &AuditReceipt) -> bool {
         self.tree.shard == receipt.shard && receipt.index < self.checkpoint.size
@@ -360,17 +375,7 @@ impl LogState {
         if tree.size == 0 || last.is_some_and(|last| last.checkpoint.size >= tree.size) {
             return;
         }
-        let checkpoint = Checkpoint {
-            origin: origin::origin(owner, tree.shard),
-            size: tree.size,
-            root: tree.root,
-        };
-        let note = checkpoint.sign(key);
-        let kept = Arc::new(PublishedCheckpoint {
-            checkpoint,
-            tree,
-            note,
-        });
+        let kept = Arc::new(PublishedCheckpoint::sign(owner, tree, key));
         self.published.insert(tree.shard, kept.clone());
         self.unstored.insert(tree.shard, kept);
     }

@@ -1,7 +1,7 @@
 //! Followers of this side's log, and the other sides' logs that this side follows.
 //!
-//! A follower says what it holds, and gets what comes next. What it says counts by its cosignature,
-//! whoever brings it.
+//! A follower says what it holds, and gets what comes next. What it says counts by its signature,
+//! no matter who brings it.
 
 use super::Entity;
 use crate::audit::AuditReceipt;
@@ -31,7 +31,7 @@ impl Entity {
     ///
     /// # Errors
     /// [`Code::MalformedBody`]: it is not what a follower says, no checkpoint of this log, or a
-    /// cosignature in it is forged. [`Code::Internal`].
+    /// signature in it is forged. [`Code::Internal`].
     pub fn take_held(&self, by: &str, held: &[u8]) -> Result<TakenHeld, Refusal> {
         let malformed = |why: String| Refusal::new(Code::MalformedBody, why);
         let held = JournalHeld::parse(held).map_err(|error| malformed(error.to_string()))?;
@@ -51,7 +51,7 @@ impl Entity {
         };
         let mut counts = false;
         for follower in self.log().followers() {
-            if self.has_cosigned(follower, &note)? {
+            if self.has_vouched(follower, &note)? {
                 self.log().note_held(&follower.name, contained.clone());
                 counts = true;
             }
@@ -86,7 +86,7 @@ impl Entity {
 
     /// A checkpoint over an entry, and all that it covers and the other side `peer` lacks, which
     /// says in `held` up to where it holds the log. `None` if it lacks more than an offer takes, or
-    /// its word does not count: it is not cosigned by the key that the register states.
+    /// its word does not count: it is not signed by the key that the register states.
     ///
     /// # Errors
     /// [`Code::MalformedBody`], as [`Entity::take_held`]; [`Code::Internal`].
@@ -106,7 +106,7 @@ impl Entity {
         let text = JournalHeld::parse(held.as_bytes()).ok();
         let text = text.and_then(|held| held.note).unwrap_or_default();
         let note = SignedNote::parse(text.as_bytes()).map_err(fault(FAILED))?;
-        if !self.has_cosigned(&peer, &note)? {
+        if !self.has_vouched(&peer, &note)? {
             return Ok(None);
         }
         let tail = self.log().durable_tail(self.journal(), &checkpoint);
@@ -114,8 +114,8 @@ impl Entity {
         Ok(tail.filter(|(signed, _)| signed.covers(receipt)))
     }
 
-    /// Whether a follower has cosigned a note.
-    fn has_cosigned(
+    /// Whether a follower vouches in a note.
+    fn has_vouched(
         &self,
         follower: &KnownFollower,
         note: &SignedNote<'_>,

@@ -131,7 +131,7 @@ struct WaitQuery {
 /// Hands out what a follower lacks of the log, sealed, and takes its word for what it holds.
 ///
 /// The body is what it holds: `cloison held 1`, and below it the last checkpoint with its
-/// cosignature, or nothing. The answer is an offer (`cloison offer 1`); 204 where nothing new came
+/// signature, or nothing. The answer is an offer (`cloison offer 1`); 204 where nothing new came
 /// while the request waited. For auditors and nodes; at the vault for operators, at a node for the
 /// custodians of its authority.
 #[utoipa::path(
@@ -212,7 +212,7 @@ async fn next_offer(
     operation_id = "bring_log",
     request_body(content = Vec<u8>, content_type = "application/octet-stream"),
     responses(
-        (status = 200, description = "What is held: the last checkpoint, cosigned", body = String, content_type = "text/plain"),
+        (status = 200, description = "What is held: the last checkpoint, and the vault's word for it", body = String, content_type = "text/plain"),
         Problem,
     ),
 )]

@@ -72,7 +72,7 @@ pub enum FollowFault {
 
 /// The key by which a follower vouches, and its name.
 pub struct FollowerKey {
-    /// The name in its cosignatures.
+    /// The name under which it vouches.
     pub name: String,
     /// The key.
     pub key: SigningKey,
@@ -125,19 +125,19 @@ impl FollowedPlace {
             key,
             state: Mutex::default(),
         };
-        place.state().waived = WaivedEntries::of(&place.folder);
+        let mut state = FollowedState {
+            waived: WaivedEntries::of(&place.folder),
+            ..FollowedState::default()
+        };
         if let Some(note) = place.checkpoint.load()? {
             let damaged = || FollowFault::Damaged(place.folder.clone());
             let (held, _) = Checkpoint::read(&note).map_err(|_| damaged())?;
             let shard = place.shard_of(&held.origin).ok_or_else(damaged)?;
-            let state = FollowedState {
-                tail: Some(place.tail_of(shard, &held)?),
-                note: Some(note),
-                held: Some((shard, held)),
-                waived: WaivedEntries::of(&place.folder),
-            };
-            *place.state() = state;
+            state.tail = Some(place.tail_of(shard, &held)?);
+            state.note = Some(note);
+            state.held = Some((shard, held));
         }
+        *place.state() = state;
         Ok(place)
     }
 
@@ -170,19 +170,19 @@ impl FollowedPlace {
         let note = state.note.as_deref();
         let note = note.and_then(|note| std::str::from_utf8(note).ok());
         let note = note.map(|note| {
-            let cosigned = self.key.as_ref().and_then(|key| {
+            let vouched = self.key.as_ref().and_then(|key| {
                 let text = SignedNote::parse(note.as_bytes()).ok()?.text();
                 let time = u64::try_from(now.as_second()).unwrap_or(0);
                 Some(vouch(&key.name, &key.key, text, time))
             });
-            format!("{note}{}", cosigned.unwrap_or_default())
+            format!("{note}{}", vouched.unwrap_or_default())
         });
         JournalHeld { note }
     }
 
     /// Takes what the owner offers, whose checkpoints `key` signs, at the time `now`: entries first,
-    /// then the checkpoint, each durable. Entries that are held already are passed over. Returns whether more
-    /// is held now than before.
+    /// then the checkpoint, each durable. Entries that are held already are passed over. Returns
+    /// whether more is held now than before.
     ///
     /// # Errors
     /// [`FollowFault`]

@@ -112,17 +112,7 @@ impl Log {
 
     /// Signs a checkpoint over a tree.
     pub(super) fn sign(&self, tree: TreeRow) -> PublishedCheckpoint {
-        let checkpoint = Checkpoint {
-            origin: origin(&self.owner, tree.shard),
-            size: tree.size,
-            root: tree.root,
-        };
-        let note = checkpoint.sign(&self.key);
-        PublishedCheckpoint {
-            checkpoint,
-            tree,
-            note,
-        }
+        PublishedCheckpoint::sign(&self.owner, tree, &self.key)
     }
 
     fn offer_until(

@@ -36,11 +36,11 @@ pub struct PlaceQuorum {
 pub struct KnownFollower {
     /// How messages name it.
     pub name: String,
-    /// Whose cosignature vouches.
+    /// Whose signature vouches.
     pub key: FollowerIdentity,
 }
 
-/// Whose cosignature a follower's is.
+/// Whose signature a follower's is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum FollowerIdentity {
     /// That of the key, under the follower's name.

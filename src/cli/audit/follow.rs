@@ -35,7 +35,7 @@ const AGAIN: Duration = Duration::from_secs(1);
     --vouch follower.pem --name court-archive\n\n\
     The folder is a place: `cloison restore --from DIR` brings a store to the end of the log that it holds. Entries and side \
     records are sealed under the server's journal secret, so that nobody reads them here. With --vouch (an Ed25519 key; \
-    `openssl genpkey -algorithm ed25519`) it tells the server by a cosignature what it holds, and counts among its places if \
+    `openssl genpkey -algorithm ed25519`) it tells the server by a signature what it holds, and counts among its places if \
     `[[audit.follower]]` there states name and key. It runs until it is stopped; what it has told is on the disk. Exit code \
     4: the server's log does not continue what is held; the folder is left as it is, and what was shown is kept in it.")]
 pub struct AuditFollowArgs {
