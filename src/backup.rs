@@ -3,7 +3,8 @@
 //! [`manifest`] says what a backup holds, and [`repository`] where it lies. [`take`] makes one: a
 //! snapshot of the store between two commits, whose files are copied afterwards while the store goes
 //! on. [`verify`] finds out whether a backup is whole and its log good, without any secret; [`prune`]
-//! removes those that no rule keeps, and with them the side records that no other needs. [`keeper`] does this for a server, one job at a time.
+//! removes those that no rule keeps, and with them the side records that no other needs. [`keeper`]
+//! does this for a server, one job at a time.
 //!
 //! A backup holds no secret, no TLS key, no register and no configuration: [`KEPT_APART`] names them.
 

@@ -178,8 +178,8 @@ pub fn head_of(store: &Store) -> Result<Option<BackupLogHead>, StoreError> {
     }))
 }
 
-/// Brings a store that was laid down, or that is behind, from its end (`head`) to that of the log, from the place that has most of it, and
-/// destroys what was destroyed since the backup. Does nothing where no place has more than the backup.
+/// Brings a store that was laid down, or that is behind, from its end (`head`) to that of the log, from
+/// the place that has most of it, and destroys what was destroyed since the backup. Does nothing where no place has more than the backup.
 ///
 /// # Errors
 /// [`RestoreError`]; the store is of no use then.
