@@ -131,7 +131,6 @@ fn a_caller_that_goes_away() {
     let world = World::new();
     let vault = world.open();
     let permit = permit(&vault, CALLERS[0], "cnie");
-    let before = vault.store().last_audit().unwrap().unwrap().0;
     let (gone, job) = tokenize::prepare(
         &vault,
         &permit,
@@ -155,6 +154,12 @@ fn a_caller_that_goes_away() {
     drop(vault);
     let vault = world.open();
     assert_eq!(vault.index().len(), 2);
-    // Entry of the one that went away, of the one that stayed, of the start.
-    assert_eq!(vault.store().last_audit().unwrap().unwrap().0, before + 3);
+    // An entry of the one that went away and one of the one that stayed. The log may hold more: day
+    // counts that no record had at the end have an entry of their own.
+    let entries = vault.store().audit_from(0, usize::MAX).unwrap();
+    let batches = entries.iter().filter(|(_, entry)| {
+        let entry: serde_json::Value = serde_json::from_slice(entry).unwrap();
+        entry["event"] == "tokenize"
+    });
+    assert_eq!(batches.count(), 2);
 }
