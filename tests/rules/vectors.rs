@@ -12,7 +12,7 @@ use cloison::code::Code;
 use cloison::identifier::{CheckDigit, LetterCase, Scheme, SchemeRules};
 use cloison::keys::{
     AuditKey, AuditSecret, AuthoritySecret, DomainScope, IdentityKeys, IdentitySecret, Key,
-    PrfOutput, SectorRootKey, SectorSecret, StoreKey, StoreSecret, UtiBatch, UtiSource,
+    PrfOutput, SectorRootKey, SectorSecret, StoreKey, StoreSecret,
 };
 use cloison::pseudonym::{ParsedPseudonym, Pseudonym, TextWriter, parse};
 use cloison::register::{AuthorityKey, Id, Suite, TextForm};
@@ -525,15 +525,7 @@ fn derived(input: &Value, form: TextForm) -> (Pseudonym, [u8; 8]) {
     let identity = IdentityKeys::new(&IdentitySecret(key(&input["identity_secret"])));
     let (scheme, value) = (text(&input["scheme"]), text(&input["value"]));
     let mut utis = Vec::new();
-    identity.derive(
-        UtiBatch {
-            scheme,
-            values: value.as_bytes(),
-            start: 0,
-            ends: &[value.len() as u32],
-        },
-        &mut utis,
-    );
+    identity.append_utis(scheme, [value.as_bytes()], &mut utis);
     let path: Vec<Uuid> = each(&input["path"])
         .map(|sector| Uuid::parse_str(text(sector)).unwrap())
         .collect();
@@ -770,17 +762,8 @@ fn seal_and_let_open(form_name: &str, suite: Suite) {
     for (sequence, (segment, epoch, scope, scheme, count)) in (1..).step_by(10).zip(batches) {
         let segment = &segments[segment];
         let values: Vec<String> = (0..count).map(|n| format!("AB{n:06}")).collect();
-        let ends: Vec<u32> = (1..=values.len() as u32).map(|n| n * 8).collect();
         let mut utis = Vec::new();
-        identity.derive(
-            UtiBatch {
-                scheme,
-                values: values.concat().as_bytes(),
-                start: 0,
-                ends: &ends,
-            },
-            &mut utis,
-        );
+        identity.append_utis(scheme, values.iter().map(String::as_bytes), &mut utis);
         let domain = tree.domain(epoch, &scope);
         let mut sealer = MappingSealer::new(
             segment,
