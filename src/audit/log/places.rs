@@ -10,7 +10,8 @@ use std::time::{Duration, Instant};
 
 use ed25519_dalek::VerifyingKey;
 
-use super::{Log, LogState, PublishedCheckpoint};
+use super::state::LogState;
+use super::{Log, PublishedCheckpoint};
 use crate::audit::AuditReceipt;
 use crate::audit::origin::owner_and_shard;
 use crate::audit::shard_reader::ShardReader;
