@@ -22,7 +22,7 @@ const FAILED: &str = "the log cannot be offered";
 pub struct TakenHeld {
     /// The checkpoint; `None` if it holds nothing yet.
     pub checkpoint: Option<Checkpoint>,
-    /// Whether it vouches for that, and counts among the places.
+    /// Whether it vouches for that, and counts among the places: it is offered what is not published yet.
     pub counts: bool,
 }
 
@@ -42,17 +42,18 @@ impl Entity {
         let (checkpoint, note) = Checkpoint::open(text.as_bytes(), &key)
             .map_err(|error| malformed(error.to_string()))?;
         let contained = self.log().contained(&checkpoint).map_err(fault(FAILED))?;
-        let Some(contained) = contained else {
+        if contained.is_none() {
             self.show_unknown(by, &text);
-            return Ok(TakenHeld {
-                checkpoint: Some(checkpoint),
-                counts: false,
-            });
-        };
+        }
+        // What was lost at a restore is held for nothing. Its holder still counts: it is offered the
+        // shard in which the log goes on before that is published, or nobody would ever hold it.
+        let goes_on = contained.is_some() || self.owns_up_to(&checkpoint)?;
         let mut counts = false;
         for follower in self.log().followers() {
-            if self.has_vouched(follower, &note)? {
-                self.log().note_held(&follower.name, contained.clone());
+            if goes_on && self.has_vouched(follower, &note)? {
+                if let Some(contained) = &contained {
+                    self.log().note_held(&follower.name, contained.clone());
+                }
                 counts = true;
             }
         }
@@ -72,6 +73,10 @@ impl Entity {
         if let Some(cosigners) = self.cosigners() {
             cosigners.shown(self.log(), &seen);
         }
+    }
+
+    fn owns_up_to(&self, checkpoint: &Checkpoint) -> Result<bool, Refusal> {
+        self.log().owns_up_to(checkpoint).map_err(fault(FAILED))
     }
 
     /// What a follower lacks; `None` if nothing.

@@ -12,7 +12,7 @@ use crate::backup::{BackupPlan, BackupRetention};
 use crate::cli::audit::LogKeyArgs;
 use crate::cli::check::is_node;
 use crate::client::Client;
-use crate::config::{NodeConfig, VaultConfig};
+use crate::config::{LogConfig, NodeConfig, VaultConfig};
 use crate::entity::Role;
 use crate::keys::file::SecretKind;
 use crate::keys::{StoreKey, StoreSecret};
@@ -78,6 +78,16 @@ pub(crate) struct BackupSide {
     pub(crate) register: Register,
     pub(crate) plan: Option<BackupPlan>,
     pub(crate) cipher: Option<ChunkCipher>,
+}
+
+impl SideConfig {
+    /// `[audit]`.
+    pub(crate) fn log(&self) -> &LogConfig {
+        match self {
+            Self::Vault(config) => &config.log,
+            Self::Node(config) => &config.log,
+        }
+    }
 }
 
 impl BackupPlaceArgs {
