@@ -131,12 +131,13 @@ pub fn confirm(
             .committer()
             .record(entity.now(), event, vec![], vec![write])
             .map_err(not_logged("nothing is confirmed"))?;
+        // The log withholds it until enough places hold its entry.
+        entity.put_restore_loss(changed);
     } else if changed != loss {
         let why = "the statement was taken already: sign another one";
         return Err(Refusal::new(Code::RequestReplayed, why));
     }
-    entity.wait_for_places("it is confirmed once enough do, and the same call asks again")?;
-    entity.put_restore_loss(changed);
+    entity.wait_for_grant()?;
     Ok(state(entity, permit))
 }
 

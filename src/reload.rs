@@ -151,11 +151,9 @@ impl<T: UnderRegister> RegisterReload<T> {
             .map_err(not_logged("the register before stays in force"))?;
         // A suspension must not wait for places with this.
         drop(suspensions);
-        entity.wait_for_places(
-            "the register before stays in force until the same call finds enough",
-        )?;
+        let held = entity.wait_for_grant()?;
         // First the register, so that nobody is let in whom only the one before names.
-        self.in_force.swap(next);
+        self.in_force.swap(next, &held);
         entity.put_suspensions(lifted);
         T::release(hold);
         tracing::info!(

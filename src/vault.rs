@@ -215,7 +215,7 @@ impl Vault {
             poisoned,
         };
         let started = opening.start(&audit, writer)?;
-        let unheld = UnheldActs::read(started.entity.log())?;
+        let unheld = UnheldActs::of(started.entity.log());
         let mark = started.entity.committer().mark().clone();
         let quotas = Quotas::load(&register, &store, mark, clock.now())?;
         let entity = started.begin(opened)?;

@@ -6,6 +6,7 @@
 //! second place holds it, and as many places off this machine as must ([`PlaceQuorum`]).
 
 mod append;
+mod grants;
 mod offers;
 mod places;
 mod publish;
@@ -38,6 +39,8 @@ use crate::tlog::tree::MerkleTree;
 use crate::tlog::witness::Witness;
 pub use append::Appender;
 use append::{end_of, year_of};
+pub use grants::HeldByPlaces;
+use grants::WithheldGrants;
 pub use offers::OfferListener;
 use places::PlaceState;
 pub use places::{FollowerIdentity, KnownFollower, PlaceQuorum, PlaceStanding};
@@ -334,6 +337,7 @@ pub struct Log {
     news: Condvar,
     /// Told of each offer.
     listener: OnceLock<OfferListener>,
+    withheld: WithheldGrants,
 }
 
 #[derive(Default)]
@@ -436,7 +440,9 @@ impl Log {
             work,
             news,
             listener: OnceLock::new(),
+            withheld: WithheldGrants::default(),
         });
+        log.withhold_unheld()?;
         log.begin_offers(&trees, row.shard);
         let publisher = {
             let log = log.clone();
@@ -577,44 +583,9 @@ impl Log {
         self.published_with(receipt.shard, receipt.index + 1, patience)
     }
 
-    /// Waits until enough places hold all that is durable now. Always, where none is asked for.
-    pub fn is_held(&self, patience: Duration) -> bool {
-        if !self.asks_for_places() {
-            return true;
-        }
-        let durable = self.state().durable;
-        durable.is_some_and(|head| {
-            self.published_with(head.shard, head.size, patience)
-                .is_some()
-        })
-    }
-
     /// Whether places off this machine have to hold what grants before it takes effect.
     pub fn asks_for_places(&self) -> bool {
         self.quorum.needed > 0
-    }
-
-    /// Calls `each` with every entry that no checkpoint covers which enough places hold, as far as the
-    /// store knows. With none, where no place is asked for.
-    ///
-    /// # Errors
-    /// [`StoreError`]
-    pub fn each_unheld(&self, mut each: impl FnMut(&[u8])) -> Result<(), StoreError> {
-        if !self.asks_for_places() {
-            return Ok(());
-        }
-        for tree in self.store.trees()? {
-            let published = self.published(tree.shard);
-            let held = published.map_or(0, |published| published.checkpoint.size);
-            let count = tree.size.saturating_sub(held);
-            let count = usize::try_from(count).unwrap_or(usize::MAX);
-            self.store
-                .each_audit(tree.first + held, count, |_, entry| {
-                    each(entry);
-                    Ok::<_, StoreError>(())
-                })?;
-        }
-        Ok(())
     }
 
     /// Compares the log with a checkpoint that somebody shows.

@@ -14,6 +14,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+use crate::audit::Grant;
 use crate::code::Code;
 use crate::refusal::Refusal;
 use crate::store::{Store, StoreError};
@@ -115,9 +116,22 @@ impl CurrentLoss {
 }
 
 impl super::Entity {
-    /// What holds since the last restore without places, if there was one.
+    /// What holds since the last restore without places, if there was one. A confirmation counts once
+    /// enough places hold its entry.
     pub fn restore_loss(&self) -> Option<Arc<RestoreLoss>> {
-        unpoisoned(self.core.loss.0.read()).clone()
+        let loss = unpoisoned(self.core.loss.0.read()).clone()?;
+        if self.log().withholds_nothing() {
+            return Some(loss);
+        }
+        let mut held = RestoreLoss::clone(&loss);
+        let withheld = |sector| self.log().withholds(&Grant::Confirmation(sector));
+        for sector in self.register().sectors.values() {
+            if withheld(Some(sector.name.clone())) {
+                held.confirmed.remove(&sector.uuid);
+            }
+        }
+        held.erased_again &= !withheld(None);
+        Some(Arc::new(held))
     }
 
     /// Takes a row that is durable.

@@ -8,6 +8,8 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+use crate::audit::Grant;
+use crate::audit::log::Log;
 use crate::id::Id;
 use crate::register::{Register, SpkiDigest};
 use crate::store::{Store, StoreError};
@@ -44,12 +46,25 @@ pub struct EntrySuspension {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>)]
     pub lifted: Option<Timestamp>,
+    /// The id of the statement that ended it; absent where a register did. In the store only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(ignore)]
+    pub lifted_by: Option<String>,
 }
 
 impl EntrySuspension {
-    /// Whether it lasts and shuts out this entry: by its id, or by a key that the entry had.
+    /// Whether it shuts out this entry, as long as it lasts: by its id, or by a key that the entry had.
     pub(crate) fn shuts_out(&self, entry: &str, key: SpkiDigest) -> bool {
-        self.lifted.is_none() && (self.entry.as_str() == entry || self.has_key(key))
+        self.entry.as_str() == entry || self.has_key(key)
+    }
+
+    /// Whether it lasts: it was not ended, or too few places hold the entry about its end.
+    pub(crate) fn lasts(&self, log: &Log) -> bool {
+        if self.lifted.is_none() {
+            return true;
+        }
+        let by = self.lifted_by.as_ref();
+        by.is_some_and(|by| log.withholds(&Grant::Lift(by.clone())))
     }
 
     /// Whether the entry had this key when it was suspended.
