@@ -109,16 +109,16 @@ fn what_lets_something_go_on_waits_for_a_place_also_over_a_restart() {
     });
     world.start(Side::Node, &[]);
     soon("a place has it", || !is_shut_out(&world));
-    soon("a place has it", || state(&world, &order) == "active");
+    soon("a place has it", || state(&world, &order) == "exhausted");
     soon("a place has it", || is_open(&world));
-    assert_eq!(to_vault(&world, &resume).ok()["order"]["state"], "active");
+    assert_eq!(to_vault(&world, &resume).ok()["order"]["state"], "exhausted");
     world.reidentify(&signed_order, "health", &asked).ok();
 
     // What a place has is in force after a kill, whether the place answers or not.
     world.end(Side::Node);
     world.kill(Side::Vault);
     world.start(Side::Vault, &[]);
-    assert_eq!(state(&world, &order), "active");
+    assert_eq!(state(&world, &order), "exhausted");
     assert!(!is_shut_out(&world) && is_open(&world));
     world.stop();
     let entries = world.entries(Side::Vault);
