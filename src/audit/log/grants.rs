@@ -6,7 +6,6 @@
 
 use std::collections::HashMap;
 use std::sync::RwLock;
-use std::time::Duration;
 
 use super::Log;
 use crate::audit::Grant;
@@ -14,31 +13,11 @@ use crate::journal::prune::LogPlace;
 use crate::store::StoreError;
 use crate::system::lock::unpoisoned;
 
-/// Proof that enough places off this machine hold every entry that was durable when they were waited
-/// for; or that none is asked for. Only the log makes one: what grants something is put in force with
-/// it.
-///
-/// ```compile_fail,E0423
-/// let held = cloison::audit::log::HeldByPlaces(());
-/// ```
-#[derive(Debug)]
-pub struct HeldByPlaces(());
-
 /// Grants whose entries places may not hold, and where the entries stand.
 #[derive(Default)]
 pub(super) struct WithheldGrants(RwLock<HashMap<Grant, LogPlace>>);
 
 impl Log {
-    /// Waits until enough places hold all that is durable now. At once, where none is asked for.
-    pub fn held(&self, patience: Duration) -> Option<HeldByPlaces> {
-        if !self.asks_for_places() {
-            return Some(HeldByPlaces(()));
-        }
-        let head = self.state().durable?;
-        self.published_with(head.shard, head.size, patience)
-            .map(|_| HeldByPlaces(()))
-    }
-
     /// Whether enough places hold an entry now.
     fn is_held(&self, entry: LogPlace) -> bool {
         self.published(entry.shard)
