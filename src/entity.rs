@@ -14,6 +14,7 @@ mod role;
 mod start;
 mod suspensions;
 mod unanswered;
+mod waiting;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, TryLockError};
@@ -384,6 +385,12 @@ impl Entity {
     /// about its end.
     pub(crate) fn put_suspensions(&self, changed: Vec<EntrySuspension>) {
         self.core.suspensions.put(changed);
+    }
+
+    /// Ends the suspensions of entries and keys that the register in force no longer has.
+    pub(crate) fn end_suspensions(&self, register: &Register) {
+        let ended = self.core.suspensions.ended_by(register, self.now());
+        self.core.suspensions.put(ended);
     }
 
     /// Taken for a change of a suspension, from reading them to committing the new one.

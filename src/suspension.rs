@@ -199,7 +199,8 @@ pub fn bring(
 /// Whether this lift was taken before a restart, and too few places hold it yet.
 fn is_withheld(entity: &Entity, says: &SuspensionPayload) -> bool {
     let id = says.id.to_string();
-    let ended = |row: &EntrySuspension| row.lifted_by.as_ref() == Some(&id) && row.entry == says.entry;
+    let ended =
+        |row: &EntrySuspension| row.lifted_by.as_ref() == Some(&id) && row.entry == says.entry;
     entity.suspensions_ever().iter().any(ended) && entity.log().withholds(&Grant::Lift(id))
 }
 

@@ -51,6 +51,16 @@ pub enum Grant {
     Retirement(u32),
 }
 
+impl ActEffect {
+    /// What it grants, if it does.
+    pub fn granted(self) -> Option<Grant> {
+        match self {
+            Self::Grants(grant) => Some(grant),
+            Self::Restricts | Self::Tells => None,
+        }
+    }
+}
+
 impl AuditEvent {
     /// What the act does to others. Every event is named here, so that a new one has to say.
     pub fn effect(&self) -> ActEffect {
@@ -111,15 +121,40 @@ impl AuditEvent {
 #[derive(Deserialize)]
 #[serde(tag = "event", rename_all = "kebab-case")]
 enum GrantMembers {
-    Suspension { act: String, statement: String },
-    OrderAct { act: String, digest: String },
-    Inspection { action: String, inspection: String },
-    RestoreConfirm { #[serde(default)] sector: Option<String> },
-    AcknowledgeResume { entry: String },
-    Register { register_version: u64 },
-    EpochAdvance { sector: String, epoch: u32 },
-    SecretRotate { version: u32, #[serde(default)] sector: Option<String> },
-    SecretRetire { version: u32 },
+    Suspension {
+        act: String,
+        statement: String,
+    },
+    OrderAct {
+        act: String,
+        digest: String,
+    },
+    Inspection {
+        action: String,
+        inspection: String,
+    },
+    RestoreConfirm {
+        #[serde(default)]
+        sector: Option<String>,
+    },
+    AcknowledgeResume {
+        entry: String,
+    },
+    Register {
+        register_version: u64,
+    },
+    EpochAdvance {
+        sector: String,
+        epoch: u32,
+    },
+    SecretRotate {
+        version: u32,
+        #[serde(default)]
+        sector: Option<String>,
+    },
+    SecretRetire {
+        version: u32,
+    },
     #[serde(other)]
     Other,
 }
@@ -141,9 +176,80 @@ impl Grant {
             GrantMembers::AcknowledgeResume { entry } => Some(Self::Acknowledgement(entry)),
             GrantMembers::Register { register_version } => Some(Self::Register(register_version)),
             GrantMembers::EpochAdvance { sector, epoch } => Some(Self::Epoch(sector, epoch)),
-            GrantMembers::SecretRotate { version, sector: None } => Some(Self::Secret(version)),
+            GrantMembers::SecretRotate {
+                version,
+                sector: None,
+            } => Some(Self::Secret(version)),
             GrantMembers::SecretRetire { version } => Some(Self::Retirement(version)),
             _ => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::audit::{AuditEntry, StatementNote};
+    use crate::register::Id;
+
+    #[test]
+    fn a_stored_entry_grants_what_its_event_does() {
+        let id = || Id::parse("operator").unwrap();
+        let statement = || StatementNote {
+            statement: "0b0b6b0e-6d0c-4c51-8a57-3f0a6f6b8a4e".to_owned(),
+            signers: vec![id()],
+        };
+        let suspension = |act| AuditEvent::Suspension {
+            act,
+            bearer: "operator".to_owned(),
+            entry: id(),
+            reason: "misuse".to_owned(),
+            signers: vec![],
+            statement: "1".to_owned(),
+        };
+        let confirm = |sector: Option<&str>| AuditEvent::RestoreConfirm {
+            operator: id(),
+            what: "epoch",
+            sector: sector.map(str::to_owned),
+            epoch: None,
+            statement: statement(),
+        };
+        let rotate = |sector: Option<&str>| AuditEvent::SecretRotate {
+            operator: id(),
+            version: 2,
+            sector: sector.map(str::to_owned),
+        };
+        let advance = AuditEvent::EpochAdvance {
+            operator: id(),
+            sector: "health".to_owned(),
+            epoch: 2,
+            secret_version: 1,
+            own_secret: false,
+            ended_overlap: None,
+            statement: None,
+        };
+        let retire = AuditEvent::SecretRetire {
+            operator: id(),
+            version: 1,
+            statement: statement(),
+        };
+        for (event, grants) in [
+            (suspension("suspend"), None),
+            (suspension("lift"), Some(Grant::Lift("1".to_owned()))),
+            (confirm(None), Some(Grant::Confirmation(None))),
+            (
+                confirm(Some("tax")),
+                Some(Grant::Confirmation(Some("tax".to_owned()))),
+            ),
+            (rotate(None), Some(Grant::Secret(2))),
+            (rotate(Some("health")), None),
+            (advance, Some(Grant::Epoch("health".to_owned(), 2))),
+            (retire, Some(Grant::Retirement(1))),
+        ] {
+            let effect = event.effect();
+            let entry = AuditEntry::new(jiff::Timestamp::UNIX_EPOCH, event).to_bytes();
+            assert_eq!(Grant::of_entry(&entry), grants);
+            assert_eq!(effect.granted(), grants);
         }
     }
 }

@@ -38,6 +38,7 @@ pub use append::Appender;
 use append::{end_of, year_of};
 pub use error::LogError;
 use grants::WithheldGrants;
+pub use grants::each_unheld;
 pub use held::HeldByPlaces;
 pub use offers::OfferListener;
 pub use parts::{KnownLoss, LogParts};

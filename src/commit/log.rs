@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use sha2::Sha256;
 
 use super::JobLog;
-use crate::audit::{ActEffect, AuditEntry, AuditEvent, Domain, Grant, TokenizeDetails};
+use crate::audit::{AuditEntry, AuditEvent, Domain, Grant, TokenizeDetails};
 use crate::code::Code;
 use crate::pseudonym::Pseudonym;
 use crate::register::Id;
@@ -109,13 +109,15 @@ impl GroupLog {
 
     /// What the entries grant, each with its number.
     pub(super) fn grants(&self) -> impl Iterator<Item = (Grant, u64)> {
-        (self.first..).zip(&self.drafts).filter_map(|(number, draft)| match draft {
-            EntryDraft::Entry(entry, _) => match entry.event.effect() {
-                ActEffect::Grants(grant) => Some((grant, number)),
-                ActEffect::Restricts | ActEffect::Tells => None,
-            },
-            EntryDraft::Tokenized { .. } => None,
-        })
+        (self.first..)
+            .zip(&self.drafts)
+            .filter_map(|(number, draft)| match draft {
+                EntryDraft::Entry(entry, _) => {
+                    let grant = entry.event.effect().granted()?;
+                    Some((grant, number))
+                }
+                EntryDraft::Tokenized { .. } => None,
+            })
     }
 
     /// Adds an entry that only names the commit's side record.

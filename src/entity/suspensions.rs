@@ -15,6 +15,9 @@ use crate::register::{Register, SpkiDigest};
 use crate::store::{Store, StoreError};
 use crate::system::lock::unpoisoned;
 
+/// How a suspension says that a register ended it; the version follows.
+const BY_REGISTER: &str = "register ";
+
 /// A suspension as the store keeps it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
@@ -46,7 +49,8 @@ pub struct EntrySuspension {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>)]
     pub lifted: Option<Timestamp>,
-    /// The id of the statement that ended it; absent where a register did. In the store only.
+    /// The id of the statement that ended it, or `register` and the version of the one that did. In
+    /// the store only, and not in its rows of earlier versions.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(ignore)]
     pub lifted_by: Option<String>,
@@ -65,6 +69,12 @@ impl EntrySuspension {
         }
         let by = self.lifted_by.as_ref();
         by.is_some_and(|by| log.withholds(&Grant::Lift(by.clone())))
+    }
+
+    /// The version of the register that ended it.
+    fn ending_register(&self) -> Option<u64> {
+        let by = self.lifted_by.as_ref()?.strip_prefix(BY_REGISTER)?;
+        by.parse().ok()
     }
 
     /// Whether the entry had this key when it was suspended.
@@ -88,10 +98,18 @@ impl EntrySuspension {
 pub(crate) struct EntrySuspensions(RwLock<Arc<Vec<EntrySuspension>>>);
 
 impl EntrySuspensions {
-    /// Those of the store.
-    pub(super) fn load(store: &Store) -> Result<Self, StoreError> {
+    /// Those of the store, under a register. One that a later register ended lasts.
+    pub(super) fn load(store: &Store, register: &Register) -> Result<Self, StoreError> {
         let read = |(_, value): (Uuid, Vec<u8>)| {
-            serde_json::from_slice(&value).map_err(|_| StoreError::Corrupt("state-suspension"))
+            let mut row: EntrySuspension = serde_json::from_slice(&value)
+                .map_err(|_| StoreError::Corrupt("state-suspension"))?;
+            if row
+                .ending_register()
+                .is_some_and(|by| by > register.version)
+            {
+                (row.lifted, row.lifted_by) = (None, None);
+            }
+            Ok(row)
         };
         let all = store.suspensions()?.into_iter().map(read);
         let all = all.collect::<Result<_, _>>()?;
@@ -108,6 +126,7 @@ impl EntrySuspensions {
             .cloned()
             .map(|row| EntrySuspension {
                 lifted: Some(now),
+                lifted_by: Some(format!("{BY_REGISTER}{}", register.version)),
                 ..row
             })
             .collect()

@@ -8,9 +8,10 @@ use std::collections::HashMap;
 use std::sync::RwLock;
 
 use super::Log;
+use super::startup::stored_checkpoint;
 use crate::audit::Grant;
 use crate::journal::prune::LogPlace;
-use crate::store::StoreError;
+use crate::store::{Store, StoreError};
 use crate::system::lock::unpoisoned;
 
 /// Grants whose entries places may not hold, and where the entries stand.
@@ -60,19 +61,27 @@ impl Log {
         if !self.asks_for_places() {
             return Ok(());
         }
-        for tree in self.store.trees()? {
-            let published = self.published(tree.shard);
-            let held = published.map_or(0, |published| published.checkpoint.size);
-            let count = usize::try_from(tree.size.saturating_sub(held)).unwrap_or(usize::MAX);
-            let first = tree.first + held;
-            self.store.each_audit(first, count, |number, entry| {
-                if let Some(grant) = Grant::of_entry(entry) {
-                    let index = number - tree.first;
-                    self.withhold(grant, LogPlace { shard: tree.shard, index });
-                }
-                Ok::<_, StoreError>(())
-            })?;
-        }
-        Ok(())
+        each_unheld(&self.store, |grant, entry| self.withhold(grant, entry))
     }
+}
+
+/// Calls `each` with what the entries grant that no checkpoint covers which enough places hold, as far
+/// as a store knows, and where they stand.
+///
+/// # Errors
+/// [`StoreError`]
+pub fn each_unheld(store: &Store, mut each: impl FnMut(Grant, LogPlace)) -> Result<(), StoreError> {
+    for tree in store.trees()? {
+        let (shard, published) = (tree.shard, stored_checkpoint(store, tree)?);
+        let held = published.map_or(0, |published| published.checkpoint.size);
+        let count = usize::try_from(tree.size.saturating_sub(held)).unwrap_or(usize::MAX);
+        store.each_audit(tree.first + held, count, |number, entry| {
+            if let Some(grant) = Grant::of_entry(entry) {
+                let index = number - tree.first;
+                each(grant, LogPlace { shard, index });
+            }
+            Ok::<_, StoreError>(())
+        })?;
+    }
+    Ok(())
 }
