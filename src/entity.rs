@@ -43,7 +43,7 @@ pub(crate) use change::{ChangedRegister, RegisterRows, UnderRegister};
 pub use error::StartError;
 pub use followers::TakenHeld;
 pub use in_force::{EntityInForce, InForce};
-pub use loss::{RestoreLoss, RestoredBackup};
+pub use loss::{LostSuspension, RestoreLoss, RestoredBackup};
 pub use role::Role;
 pub(crate) use start::{EntityOpening, WriterParts};
 pub use suspensions::EntrySuspension;

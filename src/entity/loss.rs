@@ -40,6 +40,25 @@ pub struct RestoreLoss {
     /// Whether lost erasures were lodged again; nothing is released before.
     #[serde(default)]
     pub erased_again: bool,
+    /// The register entries that the other side's log names as suspended after the backup; at most a
+    /// thousand.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub suspended: Vec<LostSuspension>,
+    /// Whether the other side's log was named at the restore.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub other_side: bool,
+}
+
+/// A suspension of a register entry, or its lift, that the other side logged after the backup.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct LostSuspension {
+    /// When, RFC 3339.
+    pub time: String,
+    /// `suspend` or `lift`.
+    pub act: String,
+    /// The id of the register entry.
+    pub entry: String,
 }
 
 /// The backup that was restored, and who allowed it.
@@ -173,6 +192,8 @@ mod tests {
             epochs: BTreeMap::new(),
             confirmed: BTreeSet::new(),
             erased_again: false,
+            suspended: vec![],
+            other_side: false,
         }
     }
 

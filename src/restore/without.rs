@@ -20,7 +20,7 @@ use crate::backup::manifest::BackupManifest;
 use crate::clock::day_of;
 use crate::code::Code;
 use crate::commit::Change;
-use crate::entity::{EntrySuspension, RestoreLoss, RestoredBackup, Role};
+use crate::entity::{EntrySuspension, LostSuspension, RestoreLoss, RestoredBackup, Role};
 use crate::epoch::statement::{self, Destruction, DestructionPayload};
 use crate::refusal::{Refusal, fault};
 use crate::register::{Id, Register};
@@ -131,17 +131,6 @@ pub struct LostErasure {
     pub officers: Vec<String>,
 }
 
-/// A suspension of a register entry, or its lift, that the other side logged after the backup.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
-pub struct LostSuspension {
-    /// When, RFC 3339.
-    pub time: String,
-    /// `suspend` or `lift`.
-    pub act: String,
-    /// The id of the register entry.
-    pub entry: String,
-}
-
 /// What the other side's log knows of the time after a backup. It is believed as far as it restricts.
 #[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize)]
 pub struct OtherSide {
@@ -151,7 +140,13 @@ pub struct OtherSide {
     pub epochs: BTreeMap<String, u32>,
     /// The erasures to be lodged again.
     pub erasures: Vec<LostErasure>,
+    /// Whether its log was read.
+    #[serde(skip)]
+    is_known: bool,
 }
+
+/// How many suspended entries are kept for `restore state`.
+const MOST_SUSPENDED: usize = 1_000;
 
 /// The members of entries that this reads.
 #[derive(Deserialize)]
@@ -180,12 +175,23 @@ impl OtherSide {
         last.is_some_and(|one| one.act == "suspend")
     }
 
+    /// The register entries of which the last that it knows is that they were suspended.
+    fn suspended(&self) -> Vec<LostSuspension> {
+        let last = self.suspensions.iter().map(|one| (&one.entry, one));
+        let last: BTreeMap<_, _> = last.collect();
+        let suspended = last.into_values().filter(|one| one.act == "suspend");
+        suspended.take(MOST_SUSPENDED).cloned().collect()
+    }
+
     /// Reads the other side's log: a copy, its store, or its server.
     ///
     /// # Errors
     /// [`LogSourceError`]
     pub fn read(source: &dyn LogSource, since: Timestamp) -> Result<Self, LogSourceError> {
-        let mut known = Self::default();
+        let mut known = Self {
+            is_known: true,
+            ..Self::default()
+        };
         for shard in source.shards()? {
             let size = match source.entries(&shard)? {
                 Some(size) => size,
@@ -268,6 +274,8 @@ pub fn record(
         epochs: least_epochs(store, register, other)?,
         confirmed: BTreeSet::new(),
         erased_again: false,
+        suspended: other.suspended(),
+        other_side: other.is_known,
     };
     let (copied, used) = (store.copied_orders()?, used_up(register));
     let write: Change = Box::new(move |store: &Store, batch: &mut RowBatch| {

@@ -29,7 +29,7 @@ fn unavailable(reply: &Reply) {
 }
 
 /// A statement upon the entry `dgi-tax`.
-fn suspension(world: &World, act: SuspensionAct, keys: &[&str]) -> Value {
+pub fn suspension(world: &World, act: SuspensionAct, keys: &[&str]) -> Value {
     let payload = SuspensionPayload {
         aud: id(DEPLOYMENT),
         id: uuid4(),
@@ -178,6 +178,8 @@ fn lose_without_places(world: &World) {
         epochs: BTreeMap::new(),
         confirmed: BTreeSet::new(),
         erased_again: false,
+        suspended: vec![],
+        other_side: false,
     };
     let mut batch = RowBatch::default();
     store.put_restore_loss(&mut batch, &loss.to_bytes());
