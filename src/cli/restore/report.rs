@@ -7,9 +7,10 @@ use serde_json::json;
 
 use super::without::other_side;
 use super::{RestoreSourceArgs, place_fault};
+use crate::entity::LostSuspension;
 use crate::restore::lost_since;
 use crate::restore::report::LostInterval;
-use crate::restore::without::{LostErasure, LostSuspension, OtherSide};
+use crate::restore::without::{LostErasure, OtherSide};
 use crate::terminal::{CommandError, print, print_json, voice};
 
 /// The arguments of `report`.

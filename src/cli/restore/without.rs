@@ -166,7 +166,7 @@ impl AllowedArgs {
         let (log, appender) = opened.map_err(failed)?;
         let writer = offline.writer(&log, appender)?;
         let now = SystemClock.now();
-        let recorded = without::record(Some(self.loss), &offline.store, register, &self.other, now);
+        let recorded = without::record(self.loss, &offline.store, register, &self.other, now);
         let (event, changes) = recorded.map_err(failed)?;
         let receipt = writer.record(now, event, vec![], changes).map_err(failed)?;
         if log.signed(&receipt, PATIENCE).is_none() {
