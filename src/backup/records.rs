@@ -5,7 +5,7 @@
 //! oldest is not of this log, nothing is pruned.
 
 use super::error::RepositoryError;
-use super::manifest::BackupManifest;
+use super::listed::ListedBackup;
 use super::repository::BackupRepository;
 use crate::commit::Change;
 use crate::entity::Entity;
@@ -89,15 +89,16 @@ fn oldest_end(
     repository: &BackupRepository,
 ) -> Result<Option<OldestEnd>, RepositoryError> {
     let key = entity.log().key();
-    let mut oldest: Option<BackupManifest> = None;
+    let mut oldest: Option<ListedBackup> = None;
     let mut is_one_whole = false;
     for (id, text) in repository.manifests()?.manifests {
         // One that cannot be read may be the oldest.
-        let backup = repository.read_manifest(&id, &text?, &key)?;
-        is_one_whole |= backup.files.iter().all(|file| repository.has(file));
+        let backup = repository.read_backup(&id, &text?, &key)?;
+        is_one_whole |= backup.stored().iter().all(|file| repository.has(file));
         oldest.get_or_insert(backup);
     }
-    let Some(log) = oldest.filter(|_| is_one_whole).map(|backup| backup.log) else {
+    let log = oldest.filter(|_| is_one_whole);
+    let Some(log) = log.map(|backup| backup.log().clone()) else {
         return Ok(None);
     };
     let end = Checkpoint {

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use serde_json::json;
 
 use super::inputs::list_faults;
+use crate::backup::BackupPlan;
 use crate::certificates::{ending_entries, unused_client_ca};
 use crate::clock::{Clock as _, SystemClock};
 use crate::config::{
@@ -130,9 +131,10 @@ fn check_file(file: &Path) -> Result<CheckedFile, String> {
             let mut warnings = opened(&config.named_files(), register.as_ref(), None)?;
             warnings.extend(unused_client_ca(&config.tls));
             let says = format!(
-                "{}; {} MiB for the index",
+                "{}; {} MiB for the index{}",
                 signed(&config.register)?,
-                config.index_memory >> 20
+                config.index_memory >> 20,
+                backups(config.backup.as_ref())
             );
             Ok(CheckedFile { says, warnings })
         }
@@ -142,10 +144,8 @@ fn check_file(file: &Path) -> Result<CheckedFile, String> {
             let unknown = unknown_authority(file, &config);
             let mut warnings = opened(&config.named_files(), register.as_ref(), unknown)?;
             warnings.extend(unused_client_ca(&config.tls));
-            Ok(CheckedFile {
-                says: signed(&config.register)?,
-                warnings,
-            })
+            let says = signed(&config.register)? + &backups(config.backup.as_ref());
+            Ok(CheckedFile { says, warnings })
         }
         FileKind::Witness => {
             let config = WitnessConfig::load(file).map_err(of_config)?;
@@ -213,6 +213,13 @@ pub(super) fn open(files: &RegisterFiles) -> Result<Register, String> {
                 .to_owned()
         }
         _ => error.to_string(),
+    })
+}
+
+/// How backups are taken, where they are.
+fn backups(plan: Option<&BackupPlan>) -> String {
+    plan.map_or(String::new(), |plan| {
+        format!("; backups {}", plan.seal_in_words())
     })
 }
 
