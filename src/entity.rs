@@ -39,6 +39,7 @@ use crate::system::lock::unpoisoned;
 pub(crate) use change::{ChangedRegister, RegisterRows, UnderRegister};
 pub use error::StartError;
 pub use followers::TakenHeld;
+pub(crate) use in_force::WeakInForce;
 pub use in_force::{EntityInForce, InForce};
 pub use loss::{RestoreLoss, RestoredBackup};
 pub use role::Role;

@@ -6,7 +6,6 @@
 
 use std::fs;
 use std::io;
-use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard};
 
@@ -17,7 +16,7 @@ use super::offer::{JournalHeld, JournalOffer};
 use super::origin::{origin, owner_and_shard};
 use super::prune::{LogPlace, prune_place};
 use super::segment::EntryForm;
-use super::tail::{CoveredEntries, SegmentTail};
+use super::tail::{CoveredEntries, SegmentTail, make_folder};
 use super::waived::WaivedEntries;
 use super::{CHECKPOINT, segments, shard_folder};
 use crate::files::put_in_place;
@@ -65,9 +64,32 @@ pub enum FollowFault {
     /// The folder's disk is nearly full.
     #[error("the disk of {0} is nearly full: nothing more of the log is kept")]
     Full(PathBuf),
+    /// So much was brought today.
+    #[error("more than {} MiB of the log were brought today (UTC), which is all that {place} takes a day", bytes >> 20)]
+    Surfeit {
+        /// The folder.
+        place: String,
+        /// The most bytes a day.
+        bytes: u64,
+    },
+    /// The folder is not there, and neither is the one that it lies in.
+    #[error("{0} is not there: make it, or mount its disk")]
+    Away(PathBuf),
     /// The folder.
     #[error(transparent)]
     Folder(#[from] CheckpointFileError),
+}
+
+impl FollowFault {
+    /// Whether people at the follower should look into it: an offer that is not whole needs nobody.
+    pub fn is_notable(&self) -> bool {
+        !matches!(self, Self::Foreign(_) | Self::Unfit(_))
+    }
+
+    /// Whether the next try may well end otherwise.
+    pub fn may_pass(&self) -> bool {
+        matches!(self, Self::Folder(_) | Self::Full(_) | Self::Away(_))
+    }
 }
 
 /// The key by which a follower vouches, and its name.
@@ -84,6 +106,8 @@ pub struct FollowedPlace {
     owner: String,
     checkpoint: CheckpointFile,
     key: Option<FollowerKey>,
+    /// The most bytes that are taken in a day (UTC), if that is bounded.
+    daily: Option<u64>,
     state: Mutex<FollowedState>,
 }
 
@@ -98,31 +122,52 @@ struct FollowedState {
     waived: WaivedEntries,
     /// Where entries are added, while this is known.
     tail: Option<SegmentTail>,
+    /// What was taken on a day of this process's life.
+    intake: DayIntake,
+}
+
+/// Bytes that were taken on a day (of Unix time).
+#[derive(Default, Clone, Copy)]
+struct DayIntake {
+    day: i64,
+    bytes: u64,
+}
+
+impl DayIntake {
+    /// With that much more, at the time `now`.
+    fn with(self, bytes: u64, now: Timestamp) -> Self {
+        let day = now.as_second().div_euclid(86_400);
+        let before = if day == self.day { self.bytes } else { 0 };
+        let bytes = before + bytes;
+        Self { day, bytes }
+    }
 }
 
 impl FollowedPlace {
     /// Opens the folder in which the log of `owner` (such as `demo/vault`) is followed; makes it if
-    /// it is not there. `key` vouches; without it the follower counts nowhere.
+    /// it is not there, in one that is. `key` vouches; without it the follower counts nowhere.
     ///
     /// # Errors
-    /// [`FollowFault::Folder`]; [`FollowFault::Damaged`], also where another log is followed there.
+    /// [`FollowFault::Folder`]; [`FollowFault::Away`]; [`FollowFault::Damaged`], also where another
+    /// log is followed there.
     pub fn open(
         folder: PathBuf,
         owner: String,
         key: Option<FollowerKey>,
     ) -> Result<Self, FollowFault> {
-        let failed = |error| CheckpointFileError::Io(folder.clone(), error);
         if !folder.is_dir() {
-            let mut folders = fs::DirBuilder::new();
-            let made = folders.mode(0o700).recursive(true).create(&folder);
-            made.and_then(|()| crate::files::sync_folders_above(&folder))
-                .map_err(failed)?;
+            let above = folder_above(&folder);
+            if !above.is_dir() {
+                return Err(FollowFault::Away(above.to_owned()));
+            }
+            make_folder(&folder).map_err(|error| CheckpointFileError::Io(folder.clone(), error))?;
         }
         let place = Self {
             checkpoint: CheckpointFile::new(folder.join(CHECKPOINT)),
             folder,
             owner,
             key,
+            daily: None,
             state: Mutex::default(),
         };
         let mut state = FollowedState {
@@ -139,6 +184,12 @@ impl FollowedPlace {
         }
         *place.state() = state;
         Ok(place)
+    }
+
+    /// Takes so many bytes of the log in a day (UTC) of the process's life; any number with `None`.
+    #[must_use]
+    pub fn taking(self, daily: Option<u64>) -> Self {
+        Self { daily, ..self }
     }
 
     /// Whose log is followed in a folder; `None` if none is yet.
@@ -219,6 +270,11 @@ impl FollowedPlace {
         if tree.size() != checkpoint.size || tree.root() != checkpoint.root {
             return Err(self.forked(&state, &checkpoint, &new));
         }
+        let intake = state.intake.with(offer.length() as u64, now);
+        if let Some(bytes) = self.daily.filter(|most| intake.bytes > *most) {
+            let place = self.folder.display().to_string();
+            return Err(FollowFault::Surfeit { place, bytes });
+        }
         let mut tail = match (state.tail.take(), &state.held) {
             (Some(tail), _) if tail.shard == shard => Some(tail),
             (_, Some((held_shard, held))) if *held_shard == shard => {
@@ -245,7 +301,7 @@ impl FollowedPlace {
             })?;
         state.note = Some(new.into_bytes());
         state.held = Some((shard, checkpoint));
-        state.tail = tail;
+        (state.tail, state.intake) = (tail, intake);
         Ok(true)
     }
 
@@ -358,4 +414,12 @@ impl FollowedPlace {
     fn state(&self) -> MutexGuard<'_, FollowedState> {
         unpoisoned(self.state.lock())
     }
+}
+
+/// The folder that one lies in.
+pub(super) fn folder_above(folder: &Path) -> &Path {
+    let above = folder.parent();
+    above
+        .filter(|above| !above.as_os_str().is_empty())
+        .unwrap_or(Path::new("."))
 }

@@ -91,6 +91,11 @@ impl JournalOffer {
         self.leaves.push((leaf, self.frames.len()));
     }
 
+    /// The bytes of entries and records that it holds.
+    pub(super) fn length(&self) -> usize {
+        self.frames.len()
+    }
+
     /// Whether an entry and its record of so many bytes go into it. The first always does.
     pub fn takes(&self, bytes: usize) -> bool {
         self.leaves.is_empty() || self.frames.len() + bytes <= MOST_BYTES

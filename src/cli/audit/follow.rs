@@ -279,7 +279,10 @@ fn fault(found: FollowFault) -> CommandError {
             &found,
             "move the folder away, or name another one: the log is followed from its beginning again",
         ),
-        FollowFault::Folder(_) | FollowFault::Full(_) => {
+        FollowFault::Folder(_)
+        | FollowFault::Full(_)
+        | FollowFault::Away(_)
+        | FollowFault::Surfeit { .. } => {
             CommandError::new(&found, "check the folder and its disk")
         }
     }
