@@ -269,7 +269,8 @@ pub(super) fn take_offer_of(
     let offer = offer.transpose();
     let offer = offer.map_err(|error| Refusal::new(Code::MalformedBody, error.to_string()))?;
     let held = followed.take(log, offer.as_ref(), now);
-    held.map(|held| held.text()).map_err(|fault| refusal(&fault))
+    held.map(|held| held.text())
+        .map_err(|fault| refusal(&fault))
 }
 
 fn refusal(found: &FollowFault) -> Refusal {

@@ -64,7 +64,14 @@ impl LogBringing {
             callers.push(client.clone());
             let owner = entity.get().log().owner().to_owned();
             let to = format!("the witness {}", witness.name);
-            bringing.start(client, to, Some(WitnessOfLog { owner, troubles: troubles.clone() }))?;
+            bringing.start(
+                client,
+                to,
+                Some(WitnessOfLog {
+                    owner,
+                    troubles: troubles.clone(),
+                }),
+            )?;
         }
         Ok(bringing)
     }

@@ -79,7 +79,11 @@ pub(super) fn followed_logs(
 ) -> Option<Arc<FollowedLogs>> {
     let folder = config.followed.clone()?;
     let key = vault.get().log().follower_key();
-    Some(Arc::new(FollowedLogs::new(folder, key, Some(config.followed_daily))))
+    Some(Arc::new(FollowedLogs::new(
+        folder,
+        key,
+        Some(config.followed_daily),
+    )))
 }
 
 /// Shows on `/readyz` which of the logs that are kept for others are not, and why, until the task is

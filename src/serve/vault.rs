@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use tokio::task::AbortHandle;
 
+use super::bring::LogBringing;
 use super::figures::PersonFigures;
 use super::watch::{EntityWatch, WatchedSide};
 use super::{
@@ -15,7 +16,6 @@ use super::{
     read_tls, refuse_example_keys, register_reload, runtime, show_protection, shutdown_signal,
     start_error, tidy, watch, writable,
 };
-use super::bring::LogBringing;
 use crate::clock::SystemClock;
 use crate::config::VaultConfig;
 use crate::entity::InForce;

@@ -7,8 +7,8 @@ use ed25519_dalek::SigningKey;
 use tokio::task::AbortHandle;
 
 use super::{
-    bind, descriptors, first_start, follow, health_listener, keep_tls, limits, prepare_process, read_tls,
-    runtime, shutdown_signal,
+    bind, descriptors, first_start, follow, health_listener, keep_tls, limits, prepare_process,
+    read_tls, runtime, shutdown_signal,
 };
 use crate::access;
 use crate::audit::origin::{AcknowledgedLogs, TrustedLogKey};

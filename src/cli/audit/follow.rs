@@ -282,8 +282,6 @@ fn fault(found: FollowFault) -> CommandError {
         FollowFault::Folder(_)
         | FollowFault::Full(_)
         | FollowFault::Away(_)
-        | FollowFault::Surfeit { .. } => {
-            CommandError::new(&found, "check the folder and its disk")
-        }
+        | FollowFault::Surfeit { .. } => CommandError::new(&found, "check the folder and its disk"),
     }
 }
