@@ -113,8 +113,8 @@ fn a_vault_whose_machine_is_lost_comes_back_from_the_witness() {
     fs::write(&segment, &whole).unwrap();
 
     let done = good(&world.restore(Side::Vault, &["--from", VAULT_LOG]));
-    assert!(done["entries_after"].as_u64() > Some(2), "{done}");
-    let resume = "audit resume --second-lost --config vault.toml";
+    assert_eq!(done["entries_after"], 2, "{done}");
+    let resume = "audit resume --second-lost --yes --config vault.toml";
     let resumed = world.cloison(&resume.split(' ').collect::<Vec<_>>());
     assert!(resumed.status.success(), "{}", words(&resumed));
     world.start(Side::Vault, &[]);
@@ -139,7 +139,7 @@ fn an_act_waits_for_the_witness_also_once_its_folder_is_lost() {
         (503, "journal-unavailable".into())
     );
     world.lose("data/witness-logs");
-    let _witness = place.start(&world, &[]).unwrap();
+    let witness = place.start(&world, &[]).unwrap();
     advance(&world, 1).ok();
     soon("it holds all that there is", || {
         standing(&world)["behind_seconds"].is_null()
@@ -152,7 +152,7 @@ fn an_act_waits_for_the_witness_also_once_its_folder_is_lost() {
         "[follow]\npath = \"data/witness-logs\"\n",
         "",
     );
-    drop(_witness);
+    drop(witness);
     let _witness = place.start(&world, &[]).unwrap();
     world.start(Side::Vault, &[]);
     soon("the vault says who keeps nothing", || {
@@ -163,7 +163,7 @@ fn an_act_waits_for_the_witness_also_once_its_folder_is_lost() {
 
 #[test]
 fn a_witness_keeps_what_its_logs_owners_signed_and_nothing_else() {
-    let (world, ..) = world();
+    let (world, _place, _witness) = world();
     world.health_pseudonyms(&["AB1"]);
     let (path, held) = ("/v1/journal?wait=0", b"cloison held 1\n");
     let offer = world.post("node", Door::Control, path, "text/plain", held);
