@@ -38,6 +38,8 @@ use crate::store::Shard;
 const CHECKPOINT: &str = "checkpoint";
 /// The ending of a segment's name.
 const ENDING: &str = ".journal";
+/// The ending of a segment that no checkpoint covered, in whose place another one began.
+const UNPUBLISHED: &str = "unpublished";
 
 /// The folder of a shard's segments.
 fn shard_folder(place: &Path, shard: Shard) -> PathBuf {

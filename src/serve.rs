@@ -16,12 +16,13 @@ mod witness;
 mod writable;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 pub use drill::{DrillStart, drill_node, drill_vault};
 use node::node_parts;
 pub use node::{read_set, run_node};
-use reload::{AtHangup, TlsKeeper, TlsUser};
+use reload::{AtHangup, HangupEnd, TlsKeeper, TlsUser};
 use vault::read_vault_secrets;
 pub use vault::run_vault;
 pub use watch::onlookers;
@@ -31,6 +32,7 @@ use crate::audit::log::LogError;
 use crate::certificates::{TlsInspection, unused_client_ca};
 use crate::client::Client;
 use crate::clock::{Clock as _, SystemClock};
+use crate::code::Code;
 use crate::config::{LimitConfig, NamedFile, RegisterFiles, TlsFiles};
 use crate::entity::{EntityInForce, InForce, UnderRegister};
 use crate::http::tls::ServerTls;
@@ -101,19 +103,41 @@ fn register_reload<T: UnderRegister>(
     RegisterReload::new(in_force.clone(), Box::new(read))
 }
 
-/// At SIGHUP the register is read again too.
+/// At SIGHUP the register is read again too. Where too few places hold the entry about it, it is read once
+/// more as soon as they do.
 fn at_hangup<T: UnderRegister>(reload: Arc<RegisterReload<T>>) -> AtHangup {
-    Box::new(move || match reload.reload_at_signal() {
-        Ok(done) if done.changed => {}
-        Ok(done) => tracing::info!(
-            version = done.register.version,
-            "the register is in force already"
-        ),
-        Err(refusal) => tracing::error!(
-            code = %refusal.code(),
-            why = %refusal,
-            "the register was not reloaded"
-        ),
+    let waits = AtomicBool::new(false);
+    Box::new(move || {
+        let entity = reload.in_force().entity().get();
+        // Each try is an entry of its own.
+        if waits.load(Ordering::Relaxed) && !entity.log().is_held(Duration::ZERO) {
+            return HangupEnd::Waits;
+        }
+        let done = reload.reload_at_signal();
+        let is_waiting =
+            matches!(&done, Err(refusal) if refusal.code() == Code::JournalUnavailable);
+        waits.store(is_waiting, Ordering::Relaxed);
+        match done {
+            Ok(done) if done.changed => {}
+            Ok(done) => tracing::info!(
+                version = done.register.version,
+                "the register is in force already"
+            ),
+            Err(refusal) if is_waiting => tracing::warn!(
+                why = %refusal,
+                "the register is put in force once enough places hold the entry about it"
+            ),
+            Err(refusal) => tracing::error!(
+                code = %refusal.code(),
+                why = %refusal,
+                "the register was not reloaded"
+            ),
+        }
+        if is_waiting {
+            HangupEnd::Waits
+        } else {
+            HangupEnd::Settled
+        }
     })
 }
 

@@ -38,7 +38,7 @@ use append::{end_of, year_of};
 pub use error::LogError;
 pub use offers::OfferListener;
 pub use parts::{KnownLoss, LogParts};
-pub use places::{FollowerIdentity, KnownFollower, PlaceQuorum, PlaceStanding};
+pub use places::{FollowerIdentity, KnownFollower, PlaceQuorum, PlaceStanding, VouchTime};
 pub use publish::EVERY;
 pub use published::PublishedCheckpoint;
 use startup::{last_tree, stored_checkpoint};

@@ -39,8 +39,9 @@ const NAME: &str = "follow";
 const LONGEST_WAIT: u64 = 20;
 /// How many requests of one certificate wait at once.
 const WAITING: usize = 4;
-/// The most bytes of an offer that is brought.
-pub(super) const MOST_OFFER: usize = (4 << 20) + (60 << 10);
+/// The most bytes of an offer that is brought: an entry has a side record of the whole commit, which is
+/// never cut, and has to fit into a certificate's share of the memory for bodies.
+pub(super) const MOST_OFFER: usize = (7 << 20) + (60 << 10);
 /// The content type of offers.
 const BYTES: &str = "application/octet-stream";
 

@@ -18,7 +18,7 @@ use super::prune::{LogPlace, prune_place};
 use super::segment::EntryForm;
 use super::tail::{CoveredEntries, SegmentTail, make_folder};
 use super::waived::WaivedEntries;
-use super::{CHECKPOINT, segments, shard_folder};
+use super::{CHECKPOINT, UNPUBLISHED, segments, shard_folder};
 use crate::files::put_in_place;
 use crate::store::Shard;
 use crate::system;
@@ -248,6 +248,9 @@ impl FollowedPlace {
             .map_err(|error| foreign(error.to_string()))?;
         let shard = self.shard_of(&checkpoint.origin);
         let shard = shard.ok_or_else(|| foreign(format!("it is of {}", checkpoint.origin)))?;
+        if !offer.is_signed_by(&checkpoint.origin, key) {
+            return Err(foreign("its owner did not sign what comes with it".into()));
+        }
         if offer.end() != checkpoint.size {
             return Err(FollowFault::Unfit("they do not end where it does"));
         }
@@ -356,7 +359,7 @@ impl FollowedPlace {
         );
         let later = |base: u64| tree.size() == 0 || base >= tree.size();
         for (_, path) in segments(&folder)?.iter().filter(|(base, _)| later(*base)) {
-            fs::rename(path, path.with_extension("unpublished"))?;
+            fs::rename(path, path.with_extension(UNPUBLISHED))?;
         }
         SegmentTail::begin(&folder, (shard, &origin), tree, EntryForm::Sealed)
     }
