@@ -213,7 +213,9 @@ impl Entity {
         if self.log().is_held(PLACES) {
             return Ok(());
         }
-        let why = format!("too few places off this machine hold the log so far: {stands}");
+        let standing = self.log().standing_in_words();
+        let why =
+            format!("too few places off this machine hold the log so far ({standing}): {stands}");
         Err(Refusal::new(Code::JournalUnavailable, why).come_back_in(5))
     }
 

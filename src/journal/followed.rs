@@ -12,12 +12,15 @@ use std::sync::{Mutex, MutexGuard};
 use ed25519_dalek::{SigningKey, VerifyingKey};
 use jiff::Timestamp;
 
+pub use super::follow_fault::FollowFault;
 use super::offer::{JournalHeld, JournalOffer};
-use super::origin::{origin, owner_and_shard};
+use super::origin::{origin, owner_and_shard, shard_of};
 use super::prune::{LogPlace, prune_place};
 use super::segment::EntryForm;
 use super::tail::{CoveredEntries, SegmentTail, make_folder};
+use super::verified::VerifiedOffer;
 use super::waived::WaivedEntries;
+use super::whole::first_changed;
 use super::{CHECKPOINT, UNPUBLISHED, segments, shard_folder};
 use crate::files::put_in_place;
 use crate::store::Shard;
@@ -33,64 +36,6 @@ use crate::tlog::tree::MerkleTree;
 const RESERVE: u64 = 512 << 20;
 /// The name of the first checkpoint that was refused because it does not continue what is held.
 const REFUSED: &str = "refused";
-
-/// Why an offer was not taken. Nothing was changed then, and readers see what they saw.
-#[derive(Debug, thiserror::Error)]
-pub enum FollowFault {
-    /// The owner's key did not sign its checkpoint, or it is of another log.
-    #[error("the checkpoint that is offered: {0}")]
-    Foreign(String),
-    /// Its entries do not end where its checkpoint does, or do not begin where what is held ends.
-    #[error("the entries that are offered do not fit: {0}")]
-    Unfit(&'static str),
-    /// The owner signed a checkpoint that does not continue what is held.
-    #[error(
-        "{origin} with {offered} entries does not continue the {held} that are held in {place}: the log was forked or \
-         rewritten, or the entries are not its own. The checkpoint is kept there as `{REFUSED}`"
-    )]
-    Forked {
-        /// The log.
-        origin: String,
-        /// Entries under what was offered.
-        offered: u64,
-        /// Entries that are held.
-        held: u64,
-        /// The folder.
-        place: String,
-    },
-    /// The folder does not hold what its checkpoint says.
-    #[error("{0} does not hold what its checkpoint says, or is of another log")]
-    Damaged(PathBuf),
-    /// The folder's disk is nearly full.
-    #[error("the disk of {0} is nearly full: nothing more of the log is kept")]
-    Full(PathBuf),
-    /// So much was brought today.
-    #[error("more than {} MiB of the log were brought today (UTC), which is all that {place} takes a day", bytes >> 20)]
-    Surfeit {
-        /// The folder.
-        place: String,
-        /// The most bytes a day.
-        bytes: u64,
-    },
-    /// The folder is not there, and neither is the one that it lies in.
-    #[error("{0} is not there: make it, or mount its disk")]
-    Away(PathBuf),
-    /// The folder.
-    #[error(transparent)]
-    Folder(#[from] CheckpointFileError),
-}
-
-impl FollowFault {
-    /// Whether people at the follower should look into it: an offer that is not whole needs nobody.
-    pub fn is_notable(&self) -> bool {
-        !matches!(self, Self::Foreign(_) | Self::Unfit(_))
-    }
-
-    /// Whether the next try may well end otherwise.
-    pub fn may_pass(&self) -> bool {
-        matches!(self, Self::Folder(_) | Self::Full(_) | Self::Away(_))
-    }
-}
 
 /// The key by which a follower vouches, and its name.
 pub struct FollowerKey {
@@ -124,6 +69,10 @@ struct FollowedState {
     tail: Option<SegmentTail>,
     /// What was taken on a day of this process's life.
     intake: DayIntake,
+    /// The day (of Unix time) on which all of it was last read.
+    read_on: Option<i64>,
+    /// Whether it was not as it was then. Nothing is vouched for from then on.
+    is_damaged: bool,
 }
 
 /// Bytes that were taken on a day (of Unix time).
@@ -177,7 +126,7 @@ impl FollowedPlace {
         if let Some(note) = place.checkpoint.load()? {
             let damaged = || FollowFault::Damaged(place.folder.clone());
             let (held, _) = Checkpoint::read(&note).map_err(|_| damaged())?;
-            let shard = place.shard_of(&held.origin).ok_or_else(damaged)?;
+            let shard = shard_of(&place.owner, &held.origin).ok_or_else(damaged)?;
             state.tail = Some(place.tail_of(shard, &held)?);
             state.note = Some(note);
             state.held = Some((shard, held));
@@ -211,14 +160,16 @@ impl FollowedPlace {
 
     /// The checkpoint up to which everything is held.
     pub fn held(&self) -> Option<Checkpoint> {
-        self.state().held.as_ref().map(|(_, held)| held.clone())
+        let state = self.state();
+        let held = state.held.as_ref().filter(|_| !state.is_damaged);
+        held.map(|(_, held)| held.clone())
     }
 
     /// What is held, as the owner is told it: signed at the time `now`, where the follower has a key. The
     /// signature is of a kind of its own: a cosignature would say that the log was never another one.
     pub fn vouch(&self, now: Timestamp) -> JournalHeld {
         let state = self.state();
-        let note = state.note.as_deref();
+        let note = state.note.as_deref().filter(|_| !state.is_damaged);
         let note = note.and_then(|note| std::str::from_utf8(note).ok());
         let note = note.map(|note| {
             let vouched = self.key.as_ref().and_then(|key| {
@@ -243,26 +194,18 @@ impl FollowedPlace {
         key: &VerifyingKey,
         now: Timestamp,
     ) -> Result<bool, FollowFault> {
-        let foreign = |why: String| FollowFault::Foreign(why);
-        let (checkpoint, note) = Checkpoint::open(offer.note().as_bytes(), key)
-            .map_err(|error| foreign(error.to_string()))?;
-        let shard = self.shard_of(&checkpoint.origin);
-        let shard = shard.ok_or_else(|| foreign(format!("it is of {}", checkpoint.origin)))?;
-        if !offer.is_signed_by(&checkpoint.origin, key) {
-            return Err(foreign("its owner did not sign what comes with it".into()));
-        }
-        if offer.end() != checkpoint.size {
-            return Err(FollowFault::Unfit("they do not end where it does"));
-        }
-        // Only what was verified is kept.
-        let line = note.line_of(&checkpoint.verifier(*key));
-        let line = line.map_err(|error| foreign(error.to_string()))?;
-        let new = format!("{}\n{}\n", note.text(), line.unwrap_or_default());
-
+        let VerifiedOffer {
+            shard,
+            checkpoint,
+            note: new,
+        } = VerifiedOffer::of(offer, &self.owner, key)?;
         if system::free_bytes(&self.folder).is_ok_and(|free| free < RESERVE) {
             return Err(FollowFault::Full(self.folder.clone()));
         }
         let mut state = self.state();
+        if state.is_damaged {
+            return Err(FollowFault::Damaged(self.folder.clone()));
+        }
         let Some(before) = self.before(&state, offer, (shard, &checkpoint))? else {
             return Ok(false);
         };
@@ -385,6 +328,48 @@ impl FollowedPlace {
         }
     }
 
+    /// Reads all that is held, once a day, at the time `now`: a disk can change what was written long
+    /// ago. Where a byte is not as it was, nothing is vouched for any more. It can take as long as reading
+    /// the folder does; offers are taken meanwhile. Call it now and then.
+    ///
+    /// # Errors
+    /// [`FollowFault::Damaged`], also of an earlier call.
+    pub fn look_through(&self, now: Timestamp) -> Result<(), FollowFault> {
+        let day = now.as_second().div_euclid(86_400);
+        let covered = {
+            let mut state = self.state();
+            if state.is_damaged {
+                return Err(FollowFault::Damaged(self.folder.clone()));
+            }
+            if state.read_on.replace(day) == Some(day) {
+                return Ok(());
+            }
+            let covered = |(shard, held): &(Shard, Checkpoint)| CoveredEntries {
+                shard: *shard,
+                size: held.size,
+                root: held.root,
+            };
+            state.held.as_ref().map(covered)
+        };
+        let changed = covered.map(|covered| first_changed(&self.folder, covered));
+        match changed.transpose() {
+            Ok(changed) => match changed.flatten() {
+                Some(path) => {
+                    let path = path.display();
+                    tracing::error!(%path, "a byte of what is held of a log is not as it was");
+                    self.state().is_damaged = true;
+                    Err(FollowFault::Damaged(self.folder.clone()))
+                }
+                None => Ok(()),
+            },
+            // A segment may have been pruned meanwhile; a disk that is away is found by the next offer.
+            Err(error) => {
+                tracing::debug!(%error, "what is held of a log was not read to its end");
+                Ok(())
+            }
+        }
+    }
+
     fn not_pruned(&self, error: &io::Error) -> bool {
         let place = self.folder.display().to_string();
         tracing::warn!(place, %error, "what the log's owner no longer needs cannot be removed");
@@ -407,11 +392,6 @@ impl FollowedPlace {
             held: held.map_or(0, |(_, held)| held.size),
             place: self.folder.display().to_string(),
         }
-    }
-
-    fn shard_of(&self, origin: &str) -> Option<Shard> {
-        let (owner, shard) = owner_and_shard(origin)?;
-        (owner == self.owner).then_some(shard)
     }
 
     fn state(&self) -> MutexGuard<'_, FollowedState> {

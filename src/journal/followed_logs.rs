@@ -71,10 +71,15 @@ impl FollowedLogs {
         taken
     }
 
-    /// Why logs are not kept, in words; empty while all are.
-    pub fn troubles(&self) -> Vec<String> {
+    /// Why logs are not kept, in words; empty while all are. Reads them once a day
+    /// ([`FollowedPlace::look_through`]).
+    pub fn troubles(&self, now: Timestamp) -> Vec<String> {
         let logs: Vec<_> = unpoisoned(self.logs.lock()).clone().into_iter().collect();
         let of = |(owner, log): (String, Arc<KeptLog>)| {
+            let place = unpoisoned(log.place.lock()).clone();
+            if let Some(Err(fault)) = place.map(|place| place.look_through(now)) {
+                *unpoisoned(log.trouble.lock()) = Some(fault.to_string());
+            }
             let trouble = unpoisoned(log.trouble.lock()).clone()?;
             Some(format!("the log {owner} is not kept: {trouble}"))
         };

@@ -5,7 +5,7 @@
 //! kept  = u16be(year) ‖ u16be(part) ‖ u64be(index)                the first entry that a backup of the owner's needs
 //! start = begins = 0: u64be(index of the first entry)             the follower holds what comes before
 //!         begins = 1: u64be(index of the first entry) ‖ edge      it holds nothing yet (edge: as in a segment)
-//! frame = leaf hash (32 bytes) ‖ u32be(length) ‖ sealed entry ‖ u32be(length) ‖ sealed record
+//! frame = leaf hash (32 bytes) ‖ u32be(length) ‖ sealed entry ‖ u32be(length) ‖ sealed record ‖ sum (as in a segment)
 //! held  = "cloison held 1\n" ‖ signed note                        nothing behind the line: the follower holds nothing yet
 //! ```
 //!
@@ -328,7 +328,7 @@ mod tests {
                     unlike += 1;
                 }
             }
-            assert!(unlike > 100, "{unlike}");
+            assert!(unlike > 10, "{unlike}");
         }
     }
 
@@ -365,7 +365,7 @@ mod tests {
         assert_eq!(from(9), [0; 0]);
         assert_eq!(from(u64::MAX), [0; 0]);
         let bytes: Vec<u8> = offer.frames_from(8).flat_map(|(_, f)| f.to_vec()).collect();
-        assert!(bytes.starts_with(&[2; 32]) && bytes.ends_with(b"record"));
+        assert!(bytes.starts_with(&[2; 32]) && bytes[..bytes.len() - 8].ends_with(b"record"));
     }
 
     #[test]

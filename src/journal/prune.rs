@@ -100,7 +100,7 @@ fn begins(place: &Path) -> io::Result<Option<LogPlace>> {
 }
 
 /// The folders of shards in a place, oldest first.
-fn shards(place: &Path) -> io::Result<Vec<(Shard, PathBuf)>> {
+pub(super) fn shards(place: &Path) -> io::Result<Vec<(Shard, PathBuf)>> {
     let mut found = vec![];
     for entry in fs::read_dir(place)? {
         let entry = entry?;

@@ -90,7 +90,10 @@ pub(super) fn followed_logs(
 /// aborted.
 pub(super) async fn show_troubles(kept: Arc<FollowedLogs>, readiness: Arc<Readiness>) {
     loop {
-        let troubles = kept.troubles();
+        let asked = kept.clone();
+        // It may read all that is held.
+        let asking = tokio::task::spawn_blocking(move || asked.troubles(SystemClock.now()));
+        let troubles = asking.await.unwrap_or_default();
         readiness.notice(NOTICE, (!troubles.is_empty()).then(|| troubles.join("; ")));
         tokio::time::sleep(Duration::from_secs(1)).await;
     }
@@ -219,6 +222,7 @@ impl VaultFollower {
     /// Says what is held and takes what comes.
     fn round(&self, place: &FollowedPlace) -> Result<RoundEnd, RoundFault> {
         place.prune(SystemClock.now());
+        place.look_through(SystemClock.now())?;
         let held = place.vouch(SystemClock.now());
         let Some(offer) = self.client.fetch_offer(&held, WAIT)? else {
             return Ok(RoundEnd::Nothing);
@@ -240,7 +244,7 @@ impl VaultFollower {
         let what = fault.map(|fault| {
             let more = match fault {
                 RoundFault::Follow(FollowFault::Damaged(_)) => {
-                    ". Move that folder away, and it is followed from its beginning again"
+                    ". Move that folder away and start the node again: the log is followed from its beginning"
                 }
                 _ => "",
             };

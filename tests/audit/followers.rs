@@ -193,8 +193,9 @@ fn what_does_not_continue_is_refused_and_kept_as_evidence() {
     }
     // The owner's checkpoint and leaves with other bytes beside them, which it did not sign.
     let bytes = offer.to_bytes();
-    let mut junk = bytes.clone();
-    *junk.last_mut().unwrap() ^= 1;
+    let mut junk = under(junk_like(&offer), &checkpoint).to_bytes();
+    let note = 20..20 + offer.note().len();
+    junk[note.clone()].copy_from_slice(&bytes[note]);
     let mut waived = bytes.clone();
     waived[20 + offer.note().len()] ^= 1;
     for forged in [junk, waived] {
@@ -378,6 +379,43 @@ fn a_checkpoint_is_published_once_enough_places_hold_it() {
     }
     let sizes: Vec<_> = log.shards().iter().map(|s| s.checkpoint.size).collect();
     assert_eq!(sizes, [3, signed.checkpoint.size]);
+}
+
+/// An offer of as many entries, with other bytes.
+fn junk_like(offer: &JournalOffer) -> JournalOffer {
+    let mut junk = JournalOffer::after(offer.first());
+    for n in offer.first()..offer.end() {
+        junk.push(leaf_hash(&n.to_be_bytes()), b"junk", b"");
+    }
+    junk
+}
+
+#[test]
+fn a_byte_that_a_disk_changed_ends_the_followers_word() {
+    let folder = tempfile::tempdir().unwrap();
+    let (store, place) = (folder.path().join("store"), folder.path().join("place"));
+    let writing = open(&store, TIME, None, false).unwrap();
+    writing.write_state(3);
+    writing.write(20);
+    follow(&writing, &follower(&place));
+    let segment = fs::read_dir(place.join("2026")).unwrap().next().unwrap();
+    let segment = segment.unwrap().path();
+    let whole = fs::read(&segment).unwrap();
+    let looked = |bytes: &[u8]| {
+        fs::write(&segment, &whole).unwrap();
+        let following = follower(&place);
+        fs::write(&segment, bytes).unwrap();
+        let looked = following.look_through(now());
+        (looked.is_ok(), following.vouch(now()).note.is_some())
+    };
+    assert_eq!(looked(&whole), (true, true));
+    for at in [whole.len() / 2, whole.len() - 20, whole.len() - 3] {
+        let mut changed = whole.clone();
+        changed[at] ^= 1;
+        assert_eq!(looked(&changed), (false, false), "{at}");
+        let opened = FollowedPlace::open(place.clone(), OWNER.to_owned(), None).err();
+        assert!(matches!(opened, Some(FollowFault::Damaged(_))), "{at}");
+    }
 }
 
 #[test]

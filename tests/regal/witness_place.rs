@@ -112,7 +112,8 @@ fn a_vault_whose_machine_is_lost_comes_back_from_the_witness() {
     assert_eq!(left.map_or(0, Iterator::count), 0, "nothing is half done");
     fs::write(&segment, &whole).unwrap();
 
-    let done = good(&world.restore(Side::Vault, &["--from", VAULT_LOG]));
+    // The folder of both logs will do.
+    let done = good(&world.restore(Side::Vault, &["--from", "data/witness-logs"]));
     assert_eq!(done["entries_after"], 2, "{done}");
     let resume = "audit resume --second-lost --yes --config vault.toml";
     let resumed = world.cloison(&resume.split(' ').collect::<Vec<_>>());
@@ -138,6 +139,15 @@ fn an_act_waits_for_the_witness_also_once_its_folder_is_lost() {
         (refused.status, refused.code()),
         (503, "journal-unavailable".into())
     );
+    let why = refused.text().to_owned();
+    assert!(
+        why.contains("0 of 1 hold all of it; not cndp (last heard"),
+        "{why}"
+    );
+    let ready = || plain_get(world.health(Side::Vault), "/readyz").unwrap_or_default();
+    soon("it is said at once who is missing", || {
+        ready().contains("cndp is ")
+    });
     world.lose("data/witness-logs");
     let witness = place.start(&world, &[]).unwrap();
     advance(&world, 1).ok();

@@ -242,6 +242,38 @@ impl Log {
         places.collect()
     }
 
+    /// Whether somebody waited in vain for places, which have not held what was waited for since.
+    pub fn lacks_places(&self) -> bool {
+        let state = self.state();
+        state.unmet.is_some_and(|(shard, size)| {
+            let published = state.published.get(&shard);
+            published.is_none_or(|published| published.checkpoint.size < size)
+        })
+    }
+
+    /// Which of the places that count hold all that is durable, and when the others were last heard, in
+    /// words.
+    pub fn standing_in_words(&self) -> String {
+        let places = self.places().into_iter().filter(|place| place.counts);
+        let (hold, lack): (Vec<_>, Vec<_>) = places.partition(|place| place.behind.is_none());
+        let lack = lack.iter().map(|place| {
+            let heard = place
+                .vouched
+                .map(|ago| format!("last heard {} s ago", ago.as_secs()));
+            let heard = heard.unwrap_or_else(|| "not heard since the start".to_owned());
+            format!("{} ({heard})", place.name)
+        });
+        let hold: Vec<_> = hold.into_iter().map(|place| place.name).collect();
+        let lack: Vec<_> = lack.collect();
+        let mut words = format!("{} of {} hold all of it", hold.len(), self.places_needed());
+        for (what, names) in [(": ", hold), ("; not ", lack)] {
+            if !names.is_empty() {
+                words += &format!("{what}{}", names.join(", "));
+            }
+        }
+        words
+    }
+
     /// A checkpoint as this log signs it, if the log contains it, published or not; `None` if it does
     /// not, or is another log's.
     ///
@@ -320,7 +352,8 @@ impl Log {
         self.wait_for(size, patience, of)
     }
 
-    /// Waits for a checkpoint of a shard over at least `size` entries.
+    /// Waits for a checkpoint of a shard over at least `size` entries. Where none came in time, the log
+    /// remembers it until one comes ([`Log::lacks_places`]).
     pub(super) fn published_with(
         &self,
         shard: Shard,
@@ -328,7 +361,11 @@ impl Log {
         patience: Duration,
     ) -> Option<Arc<PublishedCheckpoint>> {
         let of = |state: &LogState| state.published.get(&shard).cloned();
-        self.wait_for(size, patience, of)
+        let found = self.wait_for(size, patience, of);
+        if found.is_none() && !patience.is_zero() {
+            self.state().unmet = Some((shard, size));
+        }
+        found
     }
 
     fn wait_for(

@@ -241,6 +241,7 @@ impl LogFollower {
                 None => {}
             }
             self.place.prune(SystemClock.now());
+            self.place.look_through(SystemClock.now()).map_err(fault)?;
             if let Some(held) = self.place.held() {
                 bar.set_message(format!(
                     "{} entries of {}",
