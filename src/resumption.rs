@@ -64,7 +64,7 @@ pub struct ResumedLog {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ResumedLogs {
-    /// In the order of the logs.
+    /// Those that nobody has acknowledged first, then in the order of the logs.
     pub resumed: Vec<ResumedLog>,
 }
 
@@ -90,25 +90,22 @@ pub fn list(node: &Node, link: &dyn VaultLink) -> Result<ResumedLogs, Refusal> {
             lost_entries: resumption.lost.size,
             kept_entries: resumption.kept_entries,
             acknowledged: node
-                .store()
                 .resume_acknowledged(&resumption.entry)
                 .map_err(fault(FAILED))?,
         })
     };
-    Ok(ResumedLogs {
-        resumed: link
-            .resumptions()?
-            .iter()
-            .map(shown)
-            .collect::<Result<_, Refusal>>()?,
-    })
+    let resumed = link.resumptions()?;
+    let resumed = resumed.iter().map(shown);
+    let mut resumed = resumed.collect::<Result<Vec<_>, Refusal>>()?;
+    resumed.sort_by_key(|log| log.acknowledged);
+    Ok(ResumedLogs { resumed })
 }
 
 /// Acknowledges the loss of one log, durably and logged. Repeating it does nothing.
 ///
 /// # Errors
 /// [`Code::UnknownResume`] if the vault shows no such entry; those of [`list`];
-/// [`Code::AuditUnavailable`].
+/// [`Code::AuditUnavailable`]; [`Code::JournalUnavailable`]: it counts once enough places hold it.
 pub fn acknowledge(
     node: &Node,
     permit: &ResumePermit,
@@ -146,5 +143,7 @@ pub fn acknowledge(
         recorded.map_err(not_logged("nothing is acknowledged"))?;
         tracing::warn!(actor = %permit.actor, log = found.log, "a restore of the vault was acknowledged");
     }
+    node.wait_for_grant()?;
+    link.look_again();
     list(node, link)
 }

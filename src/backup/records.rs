@@ -1,11 +1,12 @@
 //! Side records that no kept backup needs: pruned from the store and from the second place.
 //!
 //! A restore reads the log behind its backup. So the end of the log in the oldest backup that is kept
-//! decides, whole or not: one that lost files goes by its age. Where no backup is whole, or the
-//! oldest is not of this log, nothing is pruned.
+//! decides, whole or not: one that lost files goes by its age. Where no backup is whole, or one is not
+//! of this log, nothing is pruned: this store may be the one that went astray.
 
+use super::branch::LogBranch;
 use super::error::RepositoryError;
-use super::manifest::BackupManifest;
+use super::listed::ListedBackup;
 use super::repository::BackupRepository;
 use crate::commit::Change;
 use crate::entity::Entity;
@@ -89,17 +90,19 @@ fn oldest_end(
     repository: &BackupRepository,
 ) -> Result<Option<OldestEnd>, RepositoryError> {
     let key = entity.log().key();
-    let mut oldest: Option<BackupManifest> = None;
-    let mut is_one_whole = false;
-    for (id, text) in repository.manifests()?.manifests {
-        // One that cannot be read may be the oldest.
-        let backup = repository.read_manifest(&id, &text?, &key)?;
-        is_one_whole |= backup.files.iter().all(|file| repository.has(file));
-        oldest.get_or_insert(backup);
+    // One that cannot be read may be the oldest.
+    let listing = repository.backups(&key)?;
+    let folder = || repository.folder().to_owned();
+    let apart = listing.apart(&LogBranch::Entity(entity), folder)?;
+    if !apart.others.is_empty() {
+        return Ok(None);
     }
-    let Some(log) = oldest.filter(|_| is_one_whole).map(|backup| backup.log) else {
+    let backups = apart.of_log;
+    let is_whole = |backup: &ListedBackup| backup.stored().iter().all(|f| repository.has(f));
+    let Some(oldest) = backups.first().filter(|_| backups.iter().any(is_whole)) else {
         return Ok(None);
     };
+    let log = oldest.log().clone();
     let end = Checkpoint {
         origin: log.origin,
         size: log.size,

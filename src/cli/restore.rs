@@ -2,6 +2,7 @@
 
 mod confirm;
 mod in_place;
+mod next;
 mod print;
 mod report;
 mod secrets;
@@ -13,14 +14,18 @@ use std::time::Instant;
 
 use ed25519_dalek::VerifyingKey;
 
-use crate::backup::manifest::BackupManifest;
+use crate::backup::branch::LogBranch;
+use crate::backup::envelope::BackupIdentities;
+use crate::backup::listed::ListedBackup;
 use crate::backup::repository::BackupRepository;
-use crate::cli::backup::{BackupSide, fault, with_bar};
+use crate::cli::backup::{BackupSide, fault, read_identity, with_bar};
 use crate::journal::read::{PlaceFault, PlaceLog};
 use crate::restore::clear::ClearingKeys;
+use crate::restore::places::furthest;
 use crate::restore::{RestoreError, RestoredLog, bring, lay_down, make_parent};
 use crate::seal::journal::JournalCipher;
 use crate::terminal::{CommandError, print as say, print_json, voice};
+use next::{RestoreWay, SideFiles, numbered};
 use secrets::RestoreSecrets;
 
 /// Restore a vault's or node's store from a backup, into an empty folder
@@ -29,6 +34,7 @@ use secrets::RestoreSecrets;
 #[command(after_long_help = "Examples:\n  \
     cloison restore /mnt/backup/vault --config vault.toml\n  \
     cloison restore /mnt/backup/vault --config vault.toml --from /mnt/other/vault-journal\n  \
+    cloison restore /mnt/abroad/vault --config vault.toml --identity backup.age    # a sealed one\n  \
     cloison restore /mnt/backup/node --config node.toml --id 20261128T081500Z-1f3a9c07 \\\n    \
     --without-places statement.jws\n  \
     cloison restore --in-place --config vault.toml --from /mnt/other/vault-journal\n  \
@@ -77,6 +83,9 @@ pub(crate) struct RestoreSourceArgs {
     /// A place that holds the log after the backup, beside `[audit] second`; repeatable
     #[arg(long = "from", value_name = "PLACE")]
     places: Vec<PathBuf>,
+    /// The identity file that opens a sealed backup; mode 0600
+    #[arg(long, value_name = "FILE")]
+    identity: Option<PathBuf>,
 }
 
 /// What those name.
@@ -84,7 +93,10 @@ struct RestoreSource {
     config: PathBuf,
     side: BackupSide,
     repository: BackupRepository,
-    manifest: BackupManifest,
+    key: VerifyingKey,
+    backup: ListedBackup,
+    /// What opens it, if it is sealed.
+    identities: Option<BackupIdentities>,
     places: Vec<PlaceLog>,
     /// The second place can be read without them.
     secrets: Result<RestoreSecrets, CommandError>,
@@ -105,18 +117,22 @@ impl RestoreSourceArgs {
         })?;
         let repository = side.repository(folder)?;
         let key = side.key()?;
-        let manifest = repository
-            .manifest_of(self.id.as_deref(), &key)
-            .map_err(fault)?;
+        let identities = read_identity(self.identity.as_deref())?;
         let secrets = RestoreSecrets::read(&side.config);
         let journal = || Some(secrets.as_ref().ok()?.journal.clone());
+        let places = self.open_places(&side, (repository.owner(), &key), journal)?;
+        let branch = furthest(&places).map_or(LogBranch::Unknown, LogBranch::Place);
+        let backup = repository.backup(self.id.as_deref(), &key, &branch);
+        let backup = backup.map_err(fault)?;
         Ok(RestoreSource {
             config: self.config.clone(),
-            places: self.open_places(&side, (&manifest.owner, &key), journal)?,
+            places,
             secrets,
             side,
             repository,
-            manifest,
+            key,
+            backup,
+            identities,
         })
     }
 }
@@ -167,19 +183,25 @@ fn restore(source: RestoreSource, loss: Option<without::AllowedArgs>) -> Result<
         config,
         side,
         repository,
-        manifest,
+        key,
+        backup,
+        identities,
         places,
         secrets,
     } = source;
     // Before anything is written: a secret that does not open stops everything else.
     let secrets = secrets?;
-    let (side, repository, manifest, places) = (&side, &repository, &manifest, &places);
+    let backup = repository.open_backup(backup, identities.as_ref(), &key);
+    let backup = backup.map_err(fault)?;
+    let (side, manifest, places) = (&side, backup.manifest(), &places);
+    let way = match loss {
+        Some(_) => RestoreWay::WithoutPlaces,
+        None => RestoreWay::FromPlaces,
+    };
     let store = &side.store;
     make_parent(store).map_err(|error| CommandError::file(store, &error))?;
     let began = Instant::now();
-    let laid = with_bar("restored", |progress| {
-        lay_down(repository, manifest, store, progress)
-    });
+    let laid = with_bar("restored", |progress| lay_down(&backup, store, progress));
     let folder = laid.map_err(restore_fault)?;
     let brought = || -> Result<RestoredLog, CommandError> {
         // Brings it to the present format, too, while no server may open it.
@@ -209,7 +231,9 @@ fn restore(source: RestoreSource, loss: Option<without::AllowedArgs>) -> Result<
     if voice().json {
         return print_json(&print::json(store, manifest, &brought, began.elapsed()));
     }
-    say(print::text(store, manifest, &brought, began.elapsed()))
+    let steps = SideFiles::of(side, &config).steps(way);
+    say(print::text(store, manifest, &brought, began.elapsed()))?;
+    say(numbered(&steps))
 }
 
 /// What is wrong with a place, and what to do.

@@ -14,10 +14,10 @@ use crate::audit::origin::owner_and_shard;
 use crate::audit::resume::Resumption;
 use crate::clock::Clock;
 use crate::code::Code;
+use crate::entity::EntityInForce;
 use crate::link::{PostedQuestion, VaultLink};
 use crate::refusal::Refusal;
 use crate::resumption::ResumeProofs;
-use crate::store::Store;
 use crate::tlog::checkpoint::Checkpoint;
 use crate::tlog::path::LogResource;
 use crate::tlog::proof::{consistency, is_consistent};
@@ -37,8 +37,8 @@ pub struct WatchedVault {
     /// For watching, which must not hold anything up.
     watching: Client,
     witness: Witness,
-    /// The node's own store: what was acknowledged here.
-    store: Arc<Store>,
+    /// The node: what was acknowledged there.
+    node: EntityInForce,
     clock: Arc<dyn Clock>,
     last: Mutex<Option<Instant>>,
     /// Why the vault's log is not trusted.
@@ -59,20 +59,20 @@ fn away(what: impl Display) -> Refusal {
 }
 
 impl WatchedVault {
-    /// The vault at the other end of both clients; `witness` cosigns its checkpoints, `store` is
-    /// the node's.
+    /// The vault at the other end of both clients; `witness` cosigns its checkpoints, `node` knows
+    /// what was acknowledged there.
     pub fn new(
         client: Client,
         watching: Client,
         witness: Witness,
-        store: Arc<Store>,
+        node: EntityInForce,
         clock: Arc<dyn Clock>,
     ) -> Self {
         Self {
             client,
             watching,
             witness,
-            store,
+            node,
             clock,
             last: Mutex::default(),
             distrust: Mutex::default(),
@@ -91,7 +91,13 @@ impl WatchedVault {
         match &looked {
             Ok(()) => (*last, *self.distrusted()) = (Some(Instant::now()), None),
             Err(why) if why.code() == Code::ProofInvalid => {
-                *self.distrusted() = Some(why.to_string());
+                let why = why.to_string();
+                let mut before = self.distrusted();
+                // It is looked at every few seconds; `/readyz` keeps saying it.
+                if before.as_ref() != Some(&why) {
+                    tracing::error!(why, "the vault's log is not the one that was seen");
+                }
+                *before = Some(why);
             }
             // The log could not be read, so the last verdict stands.
             Err(_) => {}
@@ -202,7 +208,6 @@ impl WatchedVault {
         {
             Ok(lines) => lines,
             Err(error @ (WitnessRefusal::Inconsistent { .. } | WitnessRefusal::Unsigned(_))) => {
-                tracing::error!(%error, "the vault's log is not the one that was seen before");
                 return Err(Refusal::new(Code::ProofInvalid, error.to_string()));
             }
             Err(error) => return Err(away(error)),
@@ -277,7 +282,6 @@ impl WatchedVault {
                 "the vault's log {} now has {now} entries, and not the {} that were seen",
                 seen.origin, seen.size
             );
-            tracing::error!(why, "the vault's log was rewritten or truncated");
             return Err(Refusal::new(Code::ProofInvalid, why));
         };
         self.check_acknowledged(&resumption)
@@ -293,7 +297,8 @@ impl WatchedVault {
             ..
         } = resumption;
         if self
-            .store
+            .node
+            .get()
             .resume_acknowledged(&resumption.entry)
             .map_err(away)?
         {
@@ -311,7 +316,6 @@ impl WatchedVault {
              an officer or a custodian has acknowledged that: `cloison authority acknowledge-resume`",
             lost.size, lost.origin
         );
-        tracing::error!(why, "the vault's log lost entries at a restore");
         Err(Refusal::new(Code::ProofInvalid, why))
     }
 
@@ -376,6 +380,12 @@ impl VaultLink for WatchedVault {
             self.watched(|| self.client.post_question(question))
         } else {
             self.client.post_question(question)
+        }
+    }
+
+    fn look_again(&self) {
+        if let Err(why) = self.watch() {
+            tracing::debug!(%why, "the vault's log is still not trusted");
         }
     }
 

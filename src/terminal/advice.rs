@@ -148,13 +148,16 @@ pub(super) fn advice(code: Code) -> &'static str {
             "check `[backup]` in the server's configuration, its disk and its room: docs/operations.md#backups"
         }
         C::BackupDamaged => {
-            "take another backup, and keep the repository as it is until you know why: docs/operations.md#backups"
+            "move the named file aside, because the next backup takes a file with its name and length as it is; then take another backup, and find out why: docs/operations.md#backups"
         }
         C::UnknownBackup => "`cloison backup list` lists them",
         C::UnknownResume => {
             "`cloison authority acknowledge-resume` without --entry lists the entries that there are"
         }
         C::PeerUnavailable => "see the log and /readyz of the other side (vault or node)",
+        C::IdentityUnavailable => {
+            "try again later; the vault's /readyz and log say which identity source does not answer, and why"
+        }
         C::ProofInvalid => {
             "do not go on: verify the vault's log (`cloison audit verify`) and compare it with the checkpoints you have"
         }

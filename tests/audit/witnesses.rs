@@ -3,11 +3,14 @@
 
 use std::fs;
 use std::path::Path;
+use std::process::Output;
 use std::time::{Duration, Instant};
 
 use cloison::audit::origin::TrustedLogKey;
 use cloison::audit::source::LogFolder;
 use cloison::audit::verify::{self, LogExpectations};
+use cloison::deployment::register_text::OPERATORS;
+use cloison::epoch::statement::Destruction;
 use cloison::tlog::checkpoint::Checkpoint;
 use cloison::tlog::note::SignedNote;
 use cloison::tlog::proof::consistency;
@@ -17,6 +20,7 @@ use ed25519_dalek::SigningKey;
 use jiff::Timestamp;
 use serde_json::Value;
 
+use super::common::backups::{good, words};
 use super::common::witness::WitnessPlace;
 use super::common::{Door, QUORUM, Side, World, plain_get};
 use super::forge::{Log, ORIGIN, entries, entry, key, write};
@@ -171,9 +175,7 @@ fn a_witness_remembers_a_bounded_number_of_shards_of_one_owner() {
 #[test]
 fn a_lost_memory_of_the_other_sides_log_is_not_taken_for_a_first_use() {
     let mut world = World::new();
-    eventually("the node cosigns the vault", || {
-        shown(&world, Door::Control).contains("— cloison/test/node/court ")
-    });
+    await_cosignature_of_the_node(&world);
     world.stop();
     for (side, folder) in [
         (Side::Vault, "data/vault.cosigned"),
@@ -238,6 +240,12 @@ pub fn shown(world: &World, door: Door) -> String {
     String::from_utf8(world.get("auditor", door, "/checkpoint").body).unwrap()
 }
 
+fn await_cosignature_of_the_node(world: &World) {
+    eventually("the node cosigns the vault", || {
+        shown(world, Door::Control).contains("— cloison/test/node/court ")
+    });
+}
+
 #[track_caller]
 pub fn eventually(what: &str, mut is: impl FnMut() -> bool) {
     let end = Instant::now() + Duration::from_secs(60);
@@ -250,9 +258,7 @@ pub fn eventually(what: &str, mut is: impl FnMut() -> bool) {
 #[test]
 fn vault_and_node_cosign_each_other_and_nothing_is_released_without() {
     let mut world = World::new();
-    eventually("the node cosigns the vault", || {
-        shown(&world, Door::Control).contains("— cloison/test/node/court ")
-    });
+    await_cosignature_of_the_node(&world);
     eventually("the vault cosigns the node", || {
         shown(&world, Door::Officers).contains("— cloison/test/vault ")
     });
@@ -295,9 +301,7 @@ fn vault_and_node_cosign_each_other_and_nothing_is_released_without() {
 #[test]
 fn a_vault_that_lost_entries_is_noticed_by_the_node_which_opens_again_when_that_was_acknowledged() {
     let mut world = World::new();
-    eventually("the node cosigns the vault", || {
-        shown(&world, Door::Control).contains("— cloison/test/node/court ")
-    });
+    await_cosignature_of_the_node(&world);
     world.stop();
     let (store, backup) = (world.path("data/vault"), world.path("backup"));
     copy(&store, &backup);
@@ -320,15 +324,7 @@ fn a_vault_that_lost_entries_is_noticed_by_the_node_which_opens_again_when_that_
         "{failed}"
     );
     // It is not to go on without them while the second place holds what is missing.
-    let line = [
-        "audit",
-        "resume",
-        "--after-restore",
-        "--yes",
-        "--config",
-        "vault.toml",
-    ];
-    let refused = world.cloison(&line);
+    let refused = world.resume(Side::Vault, "--after-restore");
     assert!(
         !refused.status.success()
             && String::from_utf8_lossy(&refused.stderr).contains("restore --in-place"),
@@ -345,19 +341,8 @@ fn a_vault_that_lost_entries_is_noticed_by_the_node_which_opens_again_when_that_
             .contains("is empty, but this log has published"),
         "{failed}"
     );
-    let told = world.cloison(&[
-        "audit",
-        "resume",
-        "--second-lost",
-        "--yes",
-        "--config",
-        "vault.toml",
-    ]);
-    assert!(
-        told.status.success(),
-        "{}",
-        String::from_utf8_lossy(&told.stderr)
-    );
+    let told = world.resume(Side::Vault, "--second-lost");
+    assert!(told.status.success(), "{}", words(&told));
     // The node shows it what it has seen: a vault that is not the newest ends.
     world.start(Side::Vault, &[]);
     let _ = world.reidentify(&order, "health", &pseudonyms);
@@ -373,19 +358,8 @@ fn a_vault_that_lost_entries_is_noticed_by_the_node_which_opens_again_when_that_
     copy(&backup, &store);
     fs::write(&second, remembered).unwrap();
     lose_the_places_entries(&world);
-    let resumed = world.cloison(&[
-        "audit",
-        "resume",
-        "--after-restore",
-        "--yes",
-        "--config",
-        "vault.toml",
-    ]);
-    assert!(
-        resumed.status.success(),
-        "{}",
-        String::from_utf8_lossy(&resumed.stderr)
-    );
+    let resumed = resume(&world, &[]);
+    assert!(resumed.status.success(), "{}", words(&resumed));
     world.start(Side::Vault, &[]);
     assert!(
         shown(&world, Door::Control)
@@ -413,23 +387,7 @@ fn a_vault_that_lost_entries_is_noticed_by_the_node_which_opens_again_when_that_
             && ready().contains("vault-log")
             && ready().contains("acknowledge-resume")
     });
-    let command = |more: &[&str]| {
-        let arguments = [
-            "authority",
-            "acknowledge-resume",
-            "--json",
-            "--client",
-            "clients/officer.toml",
-        ];
-        let output = world.cloison(&[&arguments[..], more].concat());
-        assert!(
-            output.status.success(),
-            "{}",
-            String::from_utf8_lossy(&output.stderr)
-        );
-        serde_json::from_slice::<Value>(&output.stdout).unwrap()["resumed"][0].clone()
-    };
-    let found = command(&[]);
+    let found = acknowledge(&world, &[]).remove(0);
     assert_eq!(found["acknowledged"], false);
     assert_eq!(
         found["log"],
@@ -449,7 +407,7 @@ fn a_vault_that_lost_entries_is_noticed_by_the_node_which_opens_again_when_that_
         "proof-invalid"
     );
     assert_eq!(
-        command(&["--entry", found["entry"].as_str().unwrap()])["acknowledged"],
+        acknowledge(&world, &["--entry", found["entry"].as_str().unwrap()])[0]["acknowledged"],
         true
     );
     // The vault is asked again, and waits for what its people know of the lost time.
@@ -472,14 +430,7 @@ fn a_vault_that_lost_entries_is_noticed_by_the_node_which_opens_again_when_that_
         (&entry["actor"], &entry["entry"]),
         (&"officer".into(), &found["entry"])
     );
-    let again = world.cloison(&[
-        "audit",
-        "resume",
-        "--after-restore",
-        "--yes",
-        "--config",
-        "vault.toml",
-    ]);
+    let again = world.resume(Side::Vault, "--after-restore");
     assert!(!again.status.success());
 }
 
@@ -488,9 +439,7 @@ fn a_vault_that_lost_entries_is_noticed_by_the_node_which_opens_again_when_that_
 #[test]
 fn every_log_that_the_node_remembers_is_held_against_the_vaults() {
     let mut world = World::new();
-    eventually("the node cosigns the vault", || {
-        shown(&world, Door::Control).contains("— cloison/test/node/court ")
-    });
+    await_cosignature_of_the_node(&world);
     world.stop();
     let (store, backup) = (world.path("data/vault"), world.path("backup"));
     copy(&store, &backup);
@@ -528,33 +477,50 @@ fn every_log_that_the_node_remembers_is_held_against_the_vaults() {
         "{}",
         refused.text()
     );
-    let command = |more: &[&str]| {
-        let arguments = [
-            "authority",
-            "acknowledge-resume",
-            "--json",
-            "--client",
-            "clients/officer.toml",
-        ];
-        let output = world.cloison(&[&arguments[..], more].concat());
-        assert!(
-            output.status.success(),
-            "{}",
-            String::from_utf8_lossy(&output.stderr)
-        );
-        serde_json::from_slice::<Value>(&output.stdout).unwrap()["resumed"]
-            .as_array()
-            .unwrap()
-            .clone()
-    };
-    let found = command(&[]);
+    let found = acknowledge(&world, &[]);
     assert_eq!(found.len(), 2, "each shard that was begun after a loss");
-    for (number, log) in found.iter().enumerate() {
+    for log in &found {
         let entry = log["entry"].as_str().unwrap();
-        assert_eq!(command(&["--entry", entry])[number]["acknowledged"], true);
+        let known = acknowledge(&world, &["--entry", entry]);
+        let known = known.iter().find(|log| log["entry"] == entry).unwrap();
+        assert_eq!(known["acknowledged"], true);
     }
     let waits = world.reidentify(&order, "health", &pseudonyms);
     assert_eq!(waits.code(), "erasures-missing");
+}
+
+/// `authority acknowledge-resume`, by the officer: the logs of the vault that lost entries.
+fn acknowledge(world: &World, more: &[&str]) -> Vec<Value> {
+    let usual = ["authority", "acknowledge-resume", "--json"];
+    let officer = ["--client", "clients/officer.toml"];
+    let answer = good(&world.cloison(&[&usual[..], &officer, more].concat()));
+    answer["resumed"].as_array().unwrap().clone()
+}
+
+/// Lets the vault's log go on from the copy in its place, once two operators have signed for that.
+pub fn resume(world: &World, more: &[&str]) -> Output {
+    let usual = ["audit", "resume", "--after-restore", "--yes"];
+    let line = [&usual[..], &["--config", "vault.toml"], more].concat();
+    let refused = world.cloison(&line);
+    let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+    let Some((_, kept)) = said.split_once("--resume-from-copy vault:") else {
+        return refused;
+    };
+    assert!(!refused.status.success());
+    let statement = world.statement(Destruction::ResumeFromCopy {
+        entity: "vault".to_owned(),
+        kept: kept.split_whitespace().next().unwrap().to_owned(),
+        case: "OPS/2026-17".to_owned(),
+    });
+    let signed = |by: &[&str]| {
+        let _ = fs::remove_file(world.path("loss.jws"));
+        world.write("loss.jws", &world.sign_statement(&statement, by));
+        world.cloison(&[&line[..], &["--statement", "loss.jws"]].concat())
+    };
+    let alone = signed(&OPERATORS[..1]);
+    let said = String::from_utf8_lossy(&alone.stderr).into_owned();
+    assert!(said.contains("1 of 2 signatures"), "{said}");
+    signed(&OPERATORS)
 }
 
 /// Puts a copy of the vault's store in its place, and lets the log continue in another shard.
@@ -563,19 +529,8 @@ fn restore_and_resume(world: &World, backup: &Path) {
     fs::remove_dir_all(&store).unwrap();
     copy(backup, &store);
     lose_the_places_entries(world);
-    let resumed = world.cloison(&[
-        "audit",
-        "resume",
-        "--after-restore",
-        "--yes",
-        "--config",
-        "vault.toml",
-    ]);
-    assert!(
-        resumed.status.success(),
-        "{}",
-        String::from_utf8_lossy(&resumed.stderr)
-    );
+    let resumed = resume(world, &[]);
+    assert!(resumed.status.success(), "{}", words(&resumed));
 }
 
 /// Leaves the second place its checkpoint only.

@@ -5,12 +5,14 @@ use std::fs;
 
 use cloison::epoch::statement::Destruction;
 use cloison::order::act::ActKind;
+use cloison::suspension::SuspensionAct;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
 use super::common::backups::{good, words};
 use super::common::{Door, QUORUM, Reply, Side, World};
 use super::copies::{erase, world};
+use super::grants::suspension;
 use super::people::{act, codes, soon, to_vault};
 use super::restore::back_up;
 
@@ -47,7 +49,8 @@ fn code(reply: &Reply) -> (u16, String) {
 }
 
 fn restored(world: &World, side: Side, more: &[&str]) -> Value {
-    good(&world.restore(side, &[&["--without-places", "loss.jws"], more].concat()))
+    let with = ["--without-places", "loss.jws", "--lost", "second"];
+    good(&world.restore(side, &[&with, more].concat()))
 }
 
 fn tokenize(world: &World, card: &str) -> Reply {
@@ -129,6 +132,10 @@ fn a_vault_without_places_acts_as_if_the_worst_had_come() {
     .ok();
     world.advance("health", false);
     erase(&world, "erase.jws", &asked[0]);
+    let suspend = suspension(&world, SuspensionAct::Suspend, &["operations"]);
+    let shut_out = |name, door| world.post_json(name, door, "/v1/suspensions", &suspend);
+    shut_out("officer", Door::Officers).ok();
+    shut_out("operator", Door::Control).ok();
     let late = order_for(&world, &asked[1..]);
     world.reidentify(&late, "health", &asked[1..]).ok();
     world.stop();
@@ -143,7 +150,7 @@ fn a_vault_without_places_acts_as_if_the_worst_had_come() {
         &[],
         "no place is there that holds the log",
     );
-    let with = ["--without-places", "loss.jws"];
+    let with = ["--without-places", "loss.jws", "--lost", "second"];
     for (allowed, by, why) in [
         (loss("vault", &id), &OPERATORS[..1], "1 of 2 signatures"),
         (
@@ -210,6 +217,22 @@ fn a_vault_without_places_acts_as_if_the_worst_had_come() {
         "{state}"
     );
 
+    // Nothing shuts out again who was suspended: that is said, until people have done it.
+    let said = words(&world.cloison(&["restore", "state", "--client", "clients/operator.toml"]));
+    for what in [
+        "suspend      dgi-tax again",
+        "register     put the newest",
+        "erasures     lodge",
+    ] {
+        assert!(said.contains(what), "{what}: {said}");
+    }
+    let suspend = suspension(&world, SuspensionAct::Suspend, &["operations"]);
+    world
+        .post_json("operator", Door::Control, "/v1/suspensions", &suspend)
+        .ok();
+    let said = words(&world.cloison(&["restore", "state", "--client", "clients/operator.toml"]));
+    assert!(!said.contains("dgi-tax"), "{said}");
+
     // Erasures are lodged again; then releases go on, but under no order of before.
     erase(&world, "again.jws", &asked[0]);
     let lodged = |entity: &str| Destruction::ErasuresLodged {
@@ -270,15 +293,7 @@ fn a_vault_without_places_acts_as_if_the_worst_had_come() {
         ),
         (1, 1, 2)
     );
-    let audit = [
-        "audit",
-        "verify",
-        "data/vault",
-        "--register",
-        "register.toml",
-    ];
-    let verified = world.cloison(&audit);
-    assert!(verified.status.success(), "{}", words(&verified));
+    world.verify_log(Side::Vault);
 }
 
 #[test]
@@ -321,5 +336,65 @@ fn a_node_without_places_opens_nothing_until_erasures_were_lodged_again() {
         "vault and node watch one another: {said}"
     );
     assert_eq!(code(&open(&old)), (403, "order-before-restore".into()));
+    world.stop();
+}
+
+/// The set-up that operations.md recommends: the node is the only place that counts. It holds more
+/// than the backup, and is passed over: people named it as lost.
+#[test]
+fn a_follower_that_holds_what_was_lost_takes_the_log_that_goes_on() {
+    let mut world = super::followers::prepared(1);
+    world.with_repositories();
+    world.start(Side::Vault, &[]);
+    world.start(Side::Node, &[]);
+    world.health_pseudonyms(&["AB000001"]);
+    world.back_up();
+    let id = backup(&world, "vault-backup");
+    world.advance("health", false);
+    soon("the node has cosigned all that it holds", || {
+        let held = fs::read_to_string(world.path("data/node.followed/checkpoint"));
+        let seen = fs::read_to_string(remembered(&world));
+        held.is_ok_and(|held| seen.is_ok_and(|seen| seen.lines().take(3).eq(held.lines().take(3))))
+    });
+    world.stop();
+    let seen = remembered(&world);
+    world.lose("data/vault");
+    world.lose("elsewhere/place");
+    write_statement(&world, "loss.jws", loss("vault", &id), &OPERATORS);
+
+    // What may be passed over is decided by the configuration, not by what --from happens to name.
+    let with = ["--without-places", "loss.jws", "--seen", &seen];
+    refused(&world, Side::Vault, &[], "second, court");
+    for (lost, why) in [
+        (
+            &[][..],
+            "may hold what came after the backup: second, court",
+        ),
+        (
+            &["--lost", "second"],
+            "may hold what came after the backup: court",
+        ),
+        (&["--lost", "cort"], "states no place cort"),
+    ] {
+        refused(&world, Side::Vault, &[&with, lost].concat(), why);
+    }
+    let lost = ["--lost", "second", "--lost", "court"];
+    good(&world.restore(Side::Vault, &[&with[..], &lost].concat()));
+    world.start(Side::Vault, &[]);
+    world.start(Side::Node, &[]);
+
+    // The node takes the new shard, so that acts count again; its people still have to acknowledge.
+    acknowledge(&world);
+    let lodged = Destruction::ErasuresLodged {
+        entity: "vault".to_owned(),
+    };
+    let text = world.sign_statement(&world.statement(lodged), &OPERATORS);
+    let body = json!({"statement": text});
+    soon("an act counts again", || {
+        world
+            .post_json("operator", Door::Control, "/v1/restore", &body)
+            .status
+            == 200
+    });
     world.stop();
 }

@@ -7,9 +7,10 @@ use serde_json::json;
 
 use super::without::other_side;
 use super::{RestoreSourceArgs, place_fault};
+use crate::entity::LostSuspension;
 use crate::restore::lost_since;
 use crate::restore::report::LostInterval;
-use crate::restore::without::{LostErasure, LostSuspension, OtherSide};
+use crate::restore::without::{LostErasure, OtherSide};
 use crate::terminal::{CommandError, print, print_json, voice};
 
 /// The arguments of `report`.
@@ -18,7 +19,7 @@ use crate::terminal::{CommandError, print, print_json, voice};
     cloison restore report /mnt/backup/vault --config vault.toml\n  \
     cloison restore report /mnt/backup/vault --config vault.toml --from /mnt/other/vault-journal\n\n\
     Reads the places' entries after the backup; restores nothing. The mappings of these identifiers are lost until the \
-    clients send them again; they get the same pseudonyms then.")]
+    clients send them again; in the same epoch they get the same pseudonyms.")]
 pub(super) struct RestoreReportArgs {
     #[command(flatten)]
     from: RestoreSourceArgs,
@@ -40,7 +41,7 @@ pub(super) fn run(args: &RestoreReportArgs) -> Result<(), CommandError> {
         .iter()
         .max_by_key(|place| (place.shards.last().map(|s| s.shard), place.checkpoint.size));
     let lost = match most {
-        Some(place) => lost_since(place, &source.manifest.log).map_err(place_fault)?,
+        Some(place) => lost_since(place, source.backup.log()).map_err(place_fault)?,
         // Only the other side's log can tell anything then.
         None if args.other_log.is_some() => LostInterval::default(),
         None => {
@@ -53,7 +54,7 @@ pub(super) fn run(args: &RestoreReportArgs) -> Result<(), CommandError> {
     if voice().json {
         let rows: Vec<_> = lost.rows().collect();
         return print_json(&json!({
-            "backup": source.manifest.id.as_str(),
+            "backup": source.backup.id().as_str(),
             "rows": rows,
             "total": lost.total(),
             "since": lost.since,
@@ -112,7 +113,8 @@ fn erasures(other: &OtherSide) -> String {
 fn what_to_send(lost: &LostInterval) -> String {
     let time = |time: &Option<String>| time.clone().unwrap_or_else(|| "an unknown time".to_owned());
     format!(
-        "Clients send again all that was answered since {}; what was answered after {} is counted nowhere.",
+        "Clients send again all that was answered since {}; what was answered after {} is counted nowhere. Where the sector's epoch was \
+         advanced since, they send again with --previous, too, while the epoch before is open: only that brings back a mapping of it.",
         time(&lost.since),
         time(lost.until.as_ref().map_or(&lost.since, |_| &lost.until))
     )
@@ -123,7 +125,7 @@ pub(super) fn table(lost: &LostInterval) -> String {
     let total = lost.total();
     if total.requests == 0 {
         return format!(
-            "no request is known that was acknowledged after the backup. {}",
+            "no request is known that was acknowledged in the time that is lost. {}",
             what_to_send(lost)
         );
     }
