@@ -13,6 +13,7 @@ use ed25519_dalek::{SigningKey, VerifyingKey};
 use jiff::Timestamp;
 
 pub use super::follow_fault::FollowFault;
+use super::intake::DayIntake;
 use super::offer::{JournalHeld, JournalOffer};
 use super::origin::{origin, owner_and_shard, shard_of};
 use super::prune::{LogPlace, prune_place};
@@ -67,29 +68,12 @@ struct FollowedState {
     waived: WaivedEntries,
     /// Where entries are added, while this is known.
     tail: Option<SegmentTail>,
-    /// What was taken on a day of this process's life.
+    /// What was taken on a day.
     intake: DayIntake,
     /// The day (of Unix time) on which all of it was last read.
     read_on: Option<i64>,
     /// Whether it was not as it was then. Nothing is vouched for from then on.
     is_damaged: bool,
-}
-
-/// Bytes that were taken on a day (of Unix time).
-#[derive(Default, Clone, Copy)]
-struct DayIntake {
-    day: i64,
-    bytes: u64,
-}
-
-impl DayIntake {
-    /// With that much more, at the time `now`.
-    fn with(self, bytes: u64, now: Timestamp) -> Self {
-        let day = now.as_second().div_euclid(86_400);
-        let before = if day == self.day { self.bytes } else { 0 };
-        let bytes = before + bytes;
-        Self { day, bytes }
-    }
 }
 
 impl FollowedPlace {
@@ -121,6 +105,7 @@ impl FollowedPlace {
         };
         let mut state = FollowedState {
             waived: WaivedEntries::of(&place.folder),
+            intake: DayIntake::of(&place.folder),
             ..FollowedState::default()
         };
         if let Some(note) = place.checkpoint.load()? {
@@ -135,7 +120,7 @@ impl FollowedPlace {
         Ok(place)
     }
 
-    /// Takes so many bytes of the log in a day (UTC) of the process's life; any number with `None`.
+    /// Takes so many bytes of the log in a day (UTC); any number with `None`.
     #[must_use]
     pub fn taking(self, daily: Option<u64>) -> Self {
         Self { daily, ..self }
@@ -216,11 +201,7 @@ impl FollowedPlace {
         if tree.size() != checkpoint.size || tree.root() != checkpoint.root {
             return Err(self.forked(&state, &checkpoint, &new));
         }
-        let intake = state.intake.with(offer.length() as u64, now);
-        if let Some(bytes) = self.daily.filter(|most| intake.bytes > *most) {
-            let place = self.folder.display().to_string();
-            return Err(FollowFault::Surfeit { place, bytes });
-        }
+        self.count(&mut state, offer, now)?;
         let mut tail = match (state.tail.take(), &state.held) {
             (Some(tail), _) if tail.shard == shard => Some(tail),
             (_, Some((held_shard, held))) if *held_shard == shard => {
@@ -247,8 +228,24 @@ impl FollowedPlace {
             })?;
         state.note = Some(new.into_bytes());
         state.held = Some((shard, checkpoint));
-        (state.tail, state.intake) = (tail, intake);
+        state.tail = tail;
         Ok(true)
+    }
+
+    /// Counts what an offer brings on this day.
+    fn count(
+        &self,
+        state: &mut FollowedState,
+        offer: &JournalOffer,
+        now: Timestamp,
+    ) -> Result<(), FollowFault> {
+        let Some(most) = self.daily else {
+            return Ok(());
+        };
+        let counted = state.intake.count(offer.length() as u64, most, now);
+        let counted = counted.map_err(|error| CheckpointFileError::Io(self.folder.clone(), error))?;
+        let place = || self.folder.display().to_string();
+        counted.map_err(|bytes| FollowFault::Surfeit { place: place(), bytes })
     }
 
     /// The tree behind which the entries of an offer go; `None` where all of it is held already.
