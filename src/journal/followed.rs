@@ -243,9 +243,13 @@ impl FollowedPlace {
             return Ok(());
         };
         let counted = state.intake.count(offer.length() as u64, most, now);
-        let counted = counted.map_err(|error| CheckpointFileError::Io(self.folder.clone(), error))?;
+        let counted =
+            counted.map_err(|error| CheckpointFileError::Io(self.folder.clone(), error))?;
         let place = || self.folder.display().to_string();
-        counted.map_err(|bytes| FollowFault::Surfeit { place: place(), bytes })
+        counted.map_err(|bytes| FollowFault::Surfeit {
+            place: place(),
+            bytes,
+        })
     }
 
     /// The tree behind which the entries of an offer go; `None` where all of it is held already.

@@ -33,7 +33,8 @@ impl DayIntake {
     }
 
     /// Counts that much more, at the time `now`, before it is taken. Returns what was brought on the day
-    /// with it, where that is more than `most`: nothing is counted then.
+    /// with it, where that is more than `most`: nothing is counted then. The first of a day always goes,
+    /// or one long record would bar all that comes behind it.
     ///
     /// # Errors
     /// Those of the operating system.
@@ -46,7 +47,7 @@ impl DayIntake {
         let day = now.as_second().div_euclid(86_400);
         let before = if day == self.day { self.bytes } else { 0 };
         let bytes = before.saturating_add(bytes);
-        if bytes > most {
+        if before > 0 && bytes > most {
             return Ok(Err(bytes));
         }
         // Not synced: a power failure is not in the hands of those who bring entries.
