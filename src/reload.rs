@@ -228,7 +228,10 @@ impl<T: UnderRegister> WaitingActs for RegisterReload<T> {
         let log = side.as_ref().as_ref().log();
         let is_held = |waiting: &mut WaitingReload| log.holds(waiting.entry).is_some();
         let held = unpoisoned(self.waiting.lock()).take_if(is_held);
-        let Some(WaitingReload { register, actor, .. }) = held else {
+        let Some(WaitingReload {
+            register, actor, ..
+        }) = held
+        else {
             return;
         };
         let version = register.version;
@@ -332,8 +335,7 @@ pub struct RegisterHistory {
 /// [`Code::Internal`].
 pub fn history(entity: &Entity, _: &RegisterPermit) -> Result<RegisterHistory, Refusal> {
     let rows = entity.store().past_registers().map_err(fault(UNREAD))?;
-    let was_in_force =
-        |row: &&RegisterRow| !entity.log().withholds(&Grant::Register(row.version));
+    let was_in_force = |row: &&RegisterRow| !entity.log().withholds(&Grant::Register(row.version));
     Ok(RegisterHistory {
         registers: (rows.iter().filter(was_in_force))
             .map(PastRegister::of)

@@ -64,9 +64,7 @@ pub(super) async fn advance_epoch(
         operations::EPOCH_ADVANCE,
         permit,
         request,
-        move |vault, permit, how: &AdvanceEpochRequest| {
-            epoch::advance(vault, permit, &sector, how)
-        },
+        move |vault, permit, how: &AdvanceEpochRequest| epoch::advance(vault, permit, &sector, how),
     )
     .await
 }

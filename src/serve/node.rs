@@ -8,10 +8,10 @@ use tokio::task::AbortHandle;
 
 use super::watch::{EntityWatch, WatchingSide};
 use super::{
-    StartOptions, acts_thread, at_hangup, backup, bind, descriptors, end_offers, end_process, first_start,
-    follow, health_listener, inspection, keep_tls, limits, open_register, prepare_process,
-    read_tls, refuse_example_keys, register_reload, runtime, show_protection, shutdown_signal,
-    start_error, tidy, watch, writable,
+    StartOptions, acts_thread, at_hangup, backup, bind, descriptors, end_offers, end_process,
+    first_start, follow, health_listener, inspection, keep_tls, limits, open_register,
+    prepare_process, read_tls, refuse_example_keys, register_reload, runtime, show_protection,
+    shutdown_signal, start_error, tidy, watch, writable,
 };
 use crate::clock::SystemClock;
 use crate::code::Code;

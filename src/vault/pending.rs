@@ -184,7 +184,10 @@ impl UnheldActs {
             (true, true, false) => "secret-retire",
             (true, true, true) => return None,
         };
-        tracing::warn!(act = what, "an act of before takes effect as soon as enough places hold it");
+        tracing::warn!(
+            act = what,
+            "an act of before takes effect as soon as enough places hold it"
+        );
         Some(PendingAct {
             what: what.to_owned(),
             entry: self.last?,

@@ -303,19 +303,30 @@ fn an_epoch_a_register_and_a_secret_take_effect_by_themselves_once_a_follower_ho
     world.end(Side::Node);
     post(&world, "/v1/secrets", &none);
     next_register(&world, "auditor-3");
-    assert_eq!(waiting_in(&world, versions), ["version 2 of the sector secret"]);
+    assert_eq!(
+        waiting_in(&world, versions),
+        ["version 2 of the sector secret"]
+    );
     assert!(listed(&world, versions).contains("Waits for places"));
     world.start(Side::Node, &[]);
-    soon("the version is there", || waiting_in(&world, versions).is_empty());
+    soon("the version is there", || {
+        waiting_in(&world, versions).is_empty()
+    });
     world.end(Side::Node);
     post(&world, "/v1/register/reload", &none);
     assert_eq!(waiting_in(&world, history), ["register version 3"]);
     let printed = listed(&world, history);
-    assert!(!printed.lines().any(|line| line.starts_with("3 ")), "{printed}");
+    assert!(
+        !printed.lines().any(|line| line.starts_with("3 ")),
+        "{printed}"
+    );
     world.start(Side::Node, &[]);
     soon("the register is in force", || in_force(&world) == 3);
     let printed = listed(&world, history);
-    assert!(printed.lines().any(|line| line.starts_with("3 ")), "{printed}");
+    assert!(
+        printed.lines().any(|line| line.starts_with("3 ")),
+        "{printed}"
+    );
     world.stop();
     let entries = world.entries(Side::Vault);
     let of = |event: &str| entries.iter().filter(|e| e["event"] == event).count();

@@ -5,8 +5,8 @@ use std::path::PathBuf;
 
 use crate::cli::assent::{Assent, Irreversible};
 use crate::cli::client_file::ClientFile;
-use crate::cli::waiting::waiting_for_places;
 use crate::cli::statement;
+use crate::cli::waiting::waiting_for_places;
 use crate::epoch::confirm::ConfirmSecretRequest;
 use crate::epoch::secrets::SectorSecrets;
 use crate::epoch::secrets::{RetireSecretRequest, RetiredSecret, SecretNeed, SecretView};
