@@ -50,8 +50,8 @@ pub use in_force::{EntityInForce, InForce};
 pub use loss::{LostSuspension, RestoreLoss, RestoredBackup};
 pub use role::Role;
 pub(crate) use start::{EntityOpening, WriterParts};
-pub use suspensions::EntrySuspension;
 pub(crate) use suspensions::EntrySuspensions;
+pub use suspensions::{EntrySuspension, SuspensionEnd};
 use unanswered::UnansweredActs;
 
 /// How long an act waits for places.
@@ -343,12 +343,15 @@ impl Entity {
         unpoisoned(self.core.inspection_changes.lock())
     }
 
-    /// The register entries that are suspended now.
+    /// The register entries that are suspended now, without what only the store keeps of them.
     pub fn suspensions(&self) -> Vec<EntrySuspension> {
         let all = self.core.suspensions.all();
-        let lasting = all.iter().filter(|row| row.lasts(self.log()));
+        let withheld = self.log().withheld_now();
+        let lasting = all.iter().filter(|row| row.lasts(&withheld));
         let as_lasting = |row: &EntrySuspension| EntrySuspension {
+            keys: vec![],
             lifted: None,
+            lifted_by: None,
             ..row.clone()
         };
         lasting.map(as_lasting).collect()
@@ -357,8 +360,15 @@ impl Entity {
     /// Whether the entry of that id and key is suspended, or was under another id.
     pub fn suspended(&self, entry: &str, key: SpkiDigest) -> bool {
         let all = self.core.suspensions.all();
-        all.iter()
-            .any(|row| row.shuts_out(entry, key) && row.lasts(self.log()))
+        let mut shutting_out = all
+            .iter()
+            .filter(|row| row.shuts_out(entry, key))
+            .peekable();
+        if shutting_out.peek().is_none() {
+            return false;
+        }
+        let withheld = self.log().withheld_now();
+        shutting_out.any(|row| row.lasts(&withheld))
     }
 
     /// Refuses what persons signed whose entry is suspended, or has ended by the latest time that
@@ -392,7 +402,11 @@ impl Entity {
     /// Whether no entry is suspended: what nearly every request asks.
     pub fn suspends_nobody(&self) -> bool {
         let all = self.core.suspensions.all();
-        all.iter().all(|row| !row.lasts(self.log()))
+        if all.is_empty() {
+            return true;
+        }
+        let withheld = self.log().withheld_now();
+        all.iter().all(|row| !row.lasts(&withheld))
     }
 
     /// Every suspension that was ever taken, also those that ended.

@@ -5,7 +5,7 @@
 //! places hold its entry; what is more to be done then is done by a thread that waits for that
 //! ([`Log::until_held`]).
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::RwLock;
 
 use super::Log;
@@ -40,6 +40,16 @@ impl Log {
         let mut withheld = unpoisoned(self.withheld.0.write());
         withheld.retain(|_, entry| !self.is_held(*entry));
         withheld.is_empty()
+    }
+
+    /// All that was granted and is not in force now, for a decision about many things. It takes one lock
+    /// where nothing is withheld.
+    pub fn withheld_now(&self) -> HashSet<Grant> {
+        if self.withholds_nothing() {
+            return HashSet::new();
+        }
+        let withheld = self.withheld().into_iter();
+        withheld.map(|(grant, _)| grant).collect()
     }
 
     /// All that was granted and is not in force, in the order of the entries, and where these stand.
