@@ -187,10 +187,9 @@ impl FollowedPlace {
             return Err(FollowFault::Full(self.folder.clone()));
         }
         let mut state = self.state();
-        match state.reading.check(&self.folder) {
-            Err(damaged @ FollowFault::Damaged(_)) => return Err(damaged),
-            // A disk that cannot be read may well take more, and says itself if it does not.
-            Err(_) | Ok(()) => {}
+        // A disk that cannot be read may well take more, and says itself if it does not.
+        if let Err(damaged @ FollowFault::Damaged(_)) = state.reading.check(&self.folder) {
+            return Err(damaged);
         }
         let Some(before) = self.before(&state, offer, (shard, &checkpoint))? else {
             return Ok(false);
