@@ -25,7 +25,6 @@ use jiff::Timestamp;
 use rand_core::Rng as _;
 use serde::Serialize;
 
-use crate::journal::prune::LogPlace;
 use crate::keys::DomainScope;
 use crate::store::{ItemTag, Shard};
 use crate::tlog::tree::{Hash, leaf_hash, tree_hash};
@@ -161,12 +160,6 @@ impl AuditReceipt {
             index: self.index,
             leaf: data_encoding::HEXLOWER.encode(&self.leaf),
         }
-    }
-
-    /// Shard and index of the entry.
-    pub fn place(&self) -> LogPlace {
-        let (shard, index) = (self.shard, self.index);
-        LogPlace { shard, index }
     }
 
     /// The entry's number in its log, from 0.

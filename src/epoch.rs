@@ -308,7 +308,7 @@ fn commit(vault: &Vault, event: AuditEvent, changes: Vec<Change>) -> Result<LogP
     vault
         .committer()
         .record(vault.now(), event, vec![], changes)
-        .map(|receipt| receipt.place())
+        .map(|receipt| LogPlace::from(&receipt))
         .map_err(not_logged("nothing is done"))
 }
 

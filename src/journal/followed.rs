@@ -206,10 +206,9 @@ impl FollowedPlace {
         if system::free_bytes(&self.folder).is_ok_and(|free| free < RESERVE) {
             return Err(FollowFault::Full(self.folder.clone()));
         }
-        match self.check_reading() {
-            Err(damaged @ FollowFault::Damaged(_)) => return Err(damaged),
-            // A disk that cannot be read may well take more, and says itself if it does not.
-            Err(_) | Ok(()) => {}
+        // A disk that cannot be read may well take more, and says itself if it does not.
+        if let Err(damaged @ FollowFault::Damaged(_)) = self.check_reading() {
+            return Err(damaged);
         }
         let mut state = self.state();
         let Some(before) = self.before(&state, offer, (shard, &checkpoint))? else {

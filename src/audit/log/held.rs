@@ -17,6 +17,14 @@ use crate::journal::prune::LogPlace;
 #[derive(Debug)]
 pub struct HeldByPlaces(());
 
+/// Where the entry stands.
+impl From<&AuditReceipt> for LogPlace {
+    fn from(receipt: &AuditReceipt) -> Self {
+        let (shard, index) = (receipt.shard, receipt.index);
+        Self { shard, index }
+    }
+}
+
 impl Log {
     /// Waits for a checkpoint that covers an entry.
     pub fn covering(
