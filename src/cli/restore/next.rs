@@ -5,7 +5,6 @@ use std::path::{Path, PathBuf};
 use crate::cli::backup::BackupSide;
 use crate::entity::Role;
 use crate::journal::place::JournalPlace;
-use crate::serve::cosigned_folder;
 
 /// What a restore started from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,7 +31,7 @@ impl SideFiles {
         Self {
             role: side.role.clone(),
             config: config.to_owned(),
-            cosigned: cosigned_folder(side.config.log(), &side.store),
+            cosigned: side.config.log().cosigned_in(&side.store),
             second: side.second.clone(),
         }
     }
