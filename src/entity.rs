@@ -14,6 +14,7 @@ mod role;
 mod start;
 mod suspensions;
 mod unanswered;
+mod unconfirmed;
 mod waiting;
 
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -50,6 +51,7 @@ pub(crate) use start::{EntityOpening, WriterParts};
 pub use suspensions::EntrySuspension;
 pub(crate) use suspensions::EntrySuspensions;
 use unanswered::UnansweredActs;
+pub use unconfirmed::UnconfirmedRestore;
 
 /// How long an act waits for places.
 const PLACES: Duration = Duration::from_secs(5);

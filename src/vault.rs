@@ -51,7 +51,7 @@ pub(crate) use keeper::PauseGuard;
 use keeper::{Keeper, KeeperParts};
 use pending::UnheldActs;
 pub(crate) use pending::{PendingAct, ROTATE};
-pub use quota::{QuotaLeft, Quotas};
+pub use quota::{QuotaExceeded, QuotaLeft, Quotas};
 pub use sector::{Epoch, SectorAdvance, SectorState, Terms};
 use sector::{SectorLoader, Sectors};
 pub(crate) use usable::UsableVersions;

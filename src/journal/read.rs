@@ -181,6 +181,11 @@ impl PlaceLog {
         Ok(place)
     }
 
+    /// Where it lies.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
     /// Hands `each` every entry with its record, oldest first, and checks them on the way. What was
     /// handed out counts only when this returns without an error.
     ///

@@ -11,7 +11,7 @@ use super::{
     StartOptions, at_hangup, backup, bind, descriptors, end_offers, end_process, first_start,
     follow, health_listener, inspection, keep_tls, limits, open_register, prepare_process,
     read_tls, refuse_example_keys, register_reload, runtime, show_protection, shutdown_signal,
-    start_error, tidy, watch, writable,
+    start_error, tell_origin, tidy, watch, writable,
 };
 use crate::clock::SystemClock;
 use crate::code::Code;
@@ -148,6 +148,7 @@ async fn serve_node(
         .map_err(|_| CommandError::new("the node failed while it started", "see the log above"))?
         .map_err(start_error)?;
     first_start::end(first, &config.store)?;
+    tell_origin(&config.store);
     let node = InForce::new(node);
     let WatchingSide {
         vault: peer,
@@ -204,7 +205,12 @@ async fn serve_node(
     let tasks = [
         keeping_in_step,
         tokio::spawn(tidy::node(node.clone())).abort_handle(),
-        tokio::spawn(backup::keep(backups.clone(), registry.clone())).abort_handle(),
+        tokio::spawn(backup::keep(
+            backups.clone(),
+            node.entity(),
+            registry.clone(),
+        ))
+        .abort_handle(),
         tokio::spawn(keeper.keep(registry.clone(), vec![at_hangup])).abort_handle(),
         tokio::spawn(reloading).abort_handle(),
         tokio::spawn(sealing).abort_handle(),

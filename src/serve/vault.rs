@@ -14,7 +14,7 @@ use super::{
     StartOptions, at_hangup, backup, bind, descriptors, end_offers, end_process, first_start,
     follow, health_listener, inspection, keep_tls, limits, open_register, prepare_process,
     read_tls, refuse_example_keys, register_reload, runtime, show_protection, shutdown_signal,
-    start_error, tidy, watch, writable,
+    start_error, tell_origin, tidy, watch, writable,
 };
 use crate::clock::SystemClock;
 use crate::config::VaultConfig;
@@ -87,6 +87,7 @@ async fn serve_vault(
     let version = register.version;
     let vault = open_vault(&config, register, secrets, advance, &readiness).await?;
     first_start::end(first, &config.store)?;
+    tell_origin(&config.store);
     prepare_copies(vault.get()).await?;
     vault
         .get()
@@ -140,7 +141,12 @@ async fn serve_vault(
         tokio::spawn(tidy::vault(vault.clone())).abort_handle(),
         tokio::spawn(watch::keep_place(vault.entity(), readiness.clone())).abort_handle(),
         tokio::spawn(keep_house(vault.clone(), watch, registry.clone())).abort_handle(),
-        tokio::spawn(backup::keep(backups.clone(), registry.clone())).abort_handle(),
+        tokio::spawn(backup::keep(
+            backups.clone(),
+            vault.entity(),
+            registry.clone(),
+        ))
+        .abort_handle(),
         tokio::spawn(keeper.keep(registry.clone(), vec![at_hangup])).abort_handle(),
         tokio::spawn(reloading).abort_handle(),
     ];
@@ -341,4 +347,15 @@ fn vault_fingerprints(secrets: &VaultSecrets) -> Result<Vec<[u8; 32]>, FileError
             .map(|(_, secret)| fingerprint(secret.0.expose())),
     );
     Ok(fingerprints)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_log_never_says_that_a_store_with_a_few_mappings_has_none() {
+        assert_eq!(in_whole_steps(25), format!("below {PERSONS}"));
+        assert_eq!(in_whole_steps(PERSONS + 1), PERSONS.to_string());
+    }
 }

@@ -87,6 +87,9 @@ fn words(loss: &RestoreLossView) -> String {
     } else {
         "  releases     go on".to_owned()
     });
+    lines.extend(loss.quotas_until.map(|until| {
+        format!("  quotas       count as used: no client gets a pseudonym before {until}, and nothing lifts that")
+    }));
     let to_do = to_do(loss);
     if !to_do.is_empty() {
         lines.push("To do; nothing holds of it by itself:".to_owned());
