@@ -52,7 +52,7 @@ pub enum RestoreError {
     Place(#[from] PlaceFault),
     /// Two logs that went different ways.
     #[error(
-        "the log went two ways: {one} is not part of {longest}; people have to decide which of the two counts"
+        "the log went two ways: {one}, and {longest}; people have to decide which of the two counts"
     )]
     Diverging {
         /// One log.
