@@ -48,8 +48,8 @@ pub use in_force::{EntityInForce, InForce};
 pub use loss::{LostSuspension, RestoreLoss, RestoredBackup};
 pub use role::Role;
 pub(crate) use start::{EntityOpening, WriterParts};
-pub use suspensions::EntrySuspension;
 pub(crate) use suspensions::EntrySuspensions;
+pub use suspensions::{EntrySuspension, SuspensionEnd};
 use unanswered::UnansweredActs;
 pub use unconfirmed::UnconfirmedRestore;
 
@@ -328,12 +328,14 @@ impl Entity {
         unpoisoned(self.core.inspection_changes.lock())
     }
 
-    /// The register entries that are suspended now.
+    /// The register entries that are suspended now, without what only the store keeps of them.
     pub fn suspensions(&self) -> Vec<EntrySuspension> {
         let all = self.core.suspensions.all();
         let lasting = all.iter().filter(|row| row.lasts(self.log()));
         let as_lasting = |row: &EntrySuspension| EntrySuspension {
+            keys: vec![],
             lifted: None,
+            lifted_by: None,
             ..row.clone()
         };
         lasting.map(as_lasting).collect()

@@ -23,6 +23,7 @@ use std::time::Duration;
 use tokio::sync::mpsc::unbounded_channel;
 
 pub use drill::{DrillStart, drill_node, drill_vault};
+pub(crate) use follow::look_through_daily;
 use node::node_parts;
 pub use node::{read_set, run_node};
 use reload::{AtHangup, TlsKeeper, TlsUser};

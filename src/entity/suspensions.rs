@@ -15,8 +15,15 @@ use crate::register::{Register, SpkiDigest};
 use crate::store::{Store, StoreError};
 use crate::system::lock::unpoisoned;
 
-/// How a suspension says that a register ended it; the version follows.
-const BY_REGISTER: &str = "register ";
+/// What ended a suspension.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum SuspensionEnd {
+    /// The statement with this id lifted it.
+    Statement(Uuid),
+    /// The register of this version has neither the entry nor a key that it had.
+    Register(u64),
+}
 
 /// A suspension as the store keeps it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
@@ -49,11 +56,10 @@ pub struct EntrySuspension {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>)]
     pub lifted: Option<Timestamp>,
-    /// The id of the statement that ended it, or `register` and the version of the one that did. In
-    /// the store only, and not in its rows of earlier versions.
+    /// What ended it. In the store only, and not in its rows of earlier versions.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(ignore)]
-    pub lifted_by: Option<String>,
+    pub lifted_by: Option<SuspensionEnd>,
 }
 
 impl EntrySuspension {
@@ -67,17 +73,12 @@ impl EntrySuspension {
         if self.lifted.is_none() {
             return true;
         }
-        if log.withholds_nothing() {
-            return false;
+        match &self.lifted_by {
+            Some(SuspensionEnd::Statement(id)) if !log.withholds_nothing() => {
+                log.withholds(&Grant::Lift(id.to_string()))
+            }
+            _ => false,
         }
-        let by = self.lifted_by.as_ref();
-        by.is_some_and(|by| log.withholds(&Grant::Lift(by.clone())))
-    }
-
-    /// The version of the register that ended it.
-    fn ending_register(&self) -> Option<u64> {
-        let by = self.lifted_by.as_ref()?.strip_prefix(BY_REGISTER)?;
-        by.parse().ok()
     }
 
     /// Whether the entry had this key when it was suspended.
@@ -106,10 +107,7 @@ impl EntrySuspensions {
         let read = |(_, value): (Uuid, Vec<u8>)| {
             let mut row: EntrySuspension = serde_json::from_slice(&value)
                 .map_err(|_| StoreError::Corrupt("state-suspension"))?;
-            if row
-                .ending_register()
-                .is_some_and(|by| by > register.version)
-            {
+            if matches!(row.lifted_by, Some(SuspensionEnd::Register(by)) if by > register.version) {
                 (row.lifted, row.lifted_by) = (None, None);
             }
             Ok(row)
@@ -129,7 +127,7 @@ impl EntrySuspensions {
             .cloned()
             .map(|row| EntrySuspension {
                 lifted: Some(now),
-                lifted_by: Some(format!("{BY_REGISTER}{}", register.version)),
+                lifted_by: Some(SuspensionEnd::Register(register.version)),
                 ..row
             })
             .collect()

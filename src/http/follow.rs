@@ -285,9 +285,10 @@ fn refusal(found: &FollowFault) -> Refusal {
             let why = "no more of this log is taken today (UTC)";
             Refusal::new(Code::QuotaExceeded, why).come_back_in(60)
         }
-        FollowFault::Folder(_) | FollowFault::Damaged(_) | FollowFault::Away(_) => {
-            fault("another's log cannot be kept")(found)
-        }
+        FollowFault::Folder(_)
+        | FollowFault::Damaged(_)
+        | FollowFault::Unreadable { .. }
+        | FollowFault::Away(_) => fault("another's log cannot be kept")(found),
         FollowFault::Forked { .. } => {
             tracing::error!(%found, "another's log is not the one that was followed");
             let why = "the checkpoint does not continue what is held of this log";
