@@ -108,10 +108,9 @@ pub fn files(world: &World) -> Vec<PathBuf> {
 
 pub fn manifests(world: &World) -> Vec<PathBuf> {
     let folder = world.path("backup/manifests");
-    let mut files: Vec<_> = fs::read_dir(folder)
-        .unwrap()
-        .map(|entry| entry.unwrap().path())
-        .collect();
+    // The first backup makes the folder.
+    let files = fs::read_dir(folder).into_iter().flatten();
+    let mut files: Vec<_> = files.map(|entry| entry.unwrap().path()).collect();
     files.sort();
     files
 }
