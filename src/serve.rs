@@ -11,6 +11,7 @@ mod follow;
 mod node;
 mod reload;
 mod tidy;
+mod upkeep;
 mod vault;
 mod watch;
 mod witness;

@@ -32,11 +32,7 @@ pub(super) fn keeper(
 
 /// Takes backups when they are due, until the task is aborted: from when those were heard who may know more of
 /// the log.
-pub(super) async fn keep(
-    keeper: Option<Arc<BackupKeeper>>,
-    entity: EntityInForce,
-    registry: Arc<Registry>,
-) {
+pub(super) async fn keep(keeper: Option<Arc<BackupKeeper>>, registry: Arc<Registry>) {
     let Some(keeper) = keeper else { return };
     let mut gate = BackupGate::closed();
     let age = registry.gauge(
@@ -57,7 +53,7 @@ pub(super) async fn keep(
     let (mut looks, mut seen, mut times) = (0_u64, None, BackupTimes::default());
     loop {
         let look = {
-            let (keeper, may_act) = (keeper.clone(), gate.is_open(&entity.get()));
+            let (keeper, may_act) = (keeper.clone(), gate.is_open(&keeper.entity()));
             move || {
                 if may_act {
                     keeper.tick(SystemClock.now());

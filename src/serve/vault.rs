@@ -9,11 +9,11 @@ use tokio::task::AbortHandle;
 
 use super::bring::LogBringing;
 use super::figures::PersonFigures;
+use super::upkeep::{KeptParts, ServerStage, ServerUpkeep};
 use super::watch::{EntityWatch, WatchedSide};
 use super::{
-    StartOptions, at_hangup, backup, bind, descriptors, end_offers, end_process, first_start,
-    follow, health_listener, inspection, keep_tls, limits, open_register, prepare_process,
-    read_tls, refuse_example_keys, register_reload, runtime, show_protection, shutdown_signal,
+    StartOptions, bind, descriptors, end_offers, end_process, first_start, follow, inspection,
+    limits, open_register, prepare_process, refuse_example_keys, runtime, shutdown_signal,
     start_error, tell_origin, tidy, watch, writable,
 };
 use crate::clock::SystemClock;
@@ -23,7 +23,6 @@ use crate::http::backups::BackupDoor;
 use crate::http::data::DataDoor;
 use crate::http::follow::FollowDoor;
 use crate::http::mount::VaultRouters;
-use crate::http::register::RegisterDoor;
 use crate::http::{self, Callers, Limits, Listener, Readiness, mount};
 use crate::keys::example::fingerprint;
 use crate::keys::file::{FileError, SecretKind};
@@ -69,10 +68,12 @@ async fn serve_vault(
     first: FirstStart,
     protection: Protection,
 ) -> Result<(), CommandError> {
-    let (registry, readiness) = (Arc::new(Registry::new()), Readiness::starting());
-    show_protection(&protection, &registry);
-    let health = health_listener(config.health, &readiness, &registry)?;
-    let tls = read_tls(&config.tls)?;
+    let ServerStage {
+        registry,
+        readiness,
+        health,
+        tls,
+    } = ServerStage::set(config.health, &config.tls, &protection)?;
     let shutdown = shutdown_signal()?;
     let memory = watch::memory(&config.log, &config.store)?;
     // The health listener answers while the index is rebuilt. The others are bound when it is
@@ -100,7 +101,19 @@ async fn serve_vault(
     let entity = vault.entity();
     let _bringing = LogBringing::to_witnesses(&entity, &config.log, &readiness, &mut callers)?;
     let inspect = inspection(config.clone(), VaultConfig::named_files, vault.entity());
-    let keeper = keep_tls(&config.tls, &tls, callers, inspect, &readiness, &registry)?;
+    let parts = KeptParts {
+        tls: &config.tls,
+        register: &config.register,
+        backup: config.backup.as_ref(),
+    };
+    let (upkeep, register) = ServerUpkeep::prepare(
+        (&vault, version),
+        &parts,
+        callers,
+        inspect,
+        (&tls, &readiness, &registry),
+    )?;
+    let backups = upkeep.backups.clone();
     let watch = EntityWatch::new(
         vault.entity(),
         cosigning.cosigners.clone(),
@@ -108,11 +121,6 @@ async fn serve_vault(
         readiness.clone(),
         &registry,
     );
-    let reload = Arc::new(register_reload(&vault, &config.register));
-    let waits = vault.get().register().version != version;
-    let (at_hangup, reloading) = at_hangup(reload.clone(), waits);
-    let register = RegisterDoor::new(reload);
-    let backups = backup::keeper(vault.entity(), config.backup.as_ref());
     let followed = follow::followed_logs(&config.log, &vault.entity());
     let routers = mount::vault(
         DataDoor::new(vault.clone(), &registry),
@@ -139,20 +147,13 @@ async fn serve_vault(
     let tasks = [
         serving_health.abort_handle(),
         tokio::spawn(tidy::vault(vault.clone())).abort_handle(),
-        tokio::spawn(watch::keep_place(vault.entity(), readiness.clone())).abort_handle(),
         tokio::spawn(keep_house(vault.clone(), watch, registry.clone())).abort_handle(),
-        tokio::spawn(backup::keep(
-            backups.clone(),
-            vault.entity(),
-            registry.clone(),
-        ))
-        .abort_handle(),
-        tokio::spawn(keeper.keep(registry.clone(), vec![at_hangup])).abort_handle(),
-        tokio::spawn(reloading).abort_handle(),
     ];
+    let kept_up = upkeep.start(&readiness, &registry);
     let shutdown = end_offers(shutdown, vault.entity());
     http::serve(listeners, None, &readiness, &registry, shutdown).await;
-    tasks.iter().chain(&showing).for_each(AbortHandle::abort);
+    let tasks = tasks.iter().chain(&kept_up).chain(&showing);
+    tasks.for_each(AbortHandle::abort);
     backups.iter().for_each(|keeper| keeper.end());
     tracing::info!("the vault has stopped");
     Ok(())
