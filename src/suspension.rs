@@ -232,9 +232,10 @@ fn lifted(
     now: Timestamp,
 ) -> Result<Vec<EntrySuspension>, Refusal> {
     let keys = keys_of(entity.register(), &says.entry);
+    let withheld = entity.log().withheld_now();
     let of_entry = |row: &&EntrySuspension| {
         let by_key = keys.iter().any(|key| row.has_key(*key));
-        row.lasts(entity.log()) && (row.entry == says.entry || by_key)
+        row.lasts(&withheld) && (row.entry == says.entry || by_key)
     };
     let mut lasting = all.iter().filter(of_entry).peekable();
     if lasting.peek().is_none() {

@@ -49,8 +49,8 @@ use frozen::FrozenFacts;
 pub use keeper::KeeperCounts;
 pub(crate) use keeper::PauseGuard;
 use keeper::{Keeper, KeeperParts};
-use pending::UnheldActs;
 pub(crate) use pending::{PendingAct, ROTATE};
+use pending::{PendingActs, UnheldActs};
 pub use quota::{QuotaExceeded, QuotaLeft, Quotas};
 pub use sector::{Epoch, SectorAdvance, SectorState, Terms};
 use sector::{SectorLoader, Sectors};
@@ -141,7 +141,7 @@ struct VaultCore {
     epoch_changes: Mutex<()>,
     segment_changes: Mutex<()>,
     /// What waits for places, under the lock of the epochs.
-    pending: Mutex<Option<PendingAct>>,
+    pending: PendingActs,
     former_segment_keys: OnceLock<Vec<VerifyingKey>>,
 }
 
@@ -229,9 +229,8 @@ impl Vault {
         let quotas = Quotas::load(&register, &store, mark, clock.now())?;
         let entity = started.begin(opened)?;
 
-        retired.retain(|version| !unheld.retired.contains(version));
+        let pending = unheld.withhold(&sectors, &mut roots, &mut retired);
         destroy_retired(&*sector_secrets, &retired);
-        let pending = unheld.withhold(&sectors, &mut roots);
         let parts = KeeperParts {
             entity: entity.clone(),
             index: index.clone(),
@@ -250,7 +249,7 @@ impl Vault {
             look_ups: Mutex::default(),
             epoch_changes: Mutex::default(),
             segment_changes: Mutex::default(),
-            pending: Mutex::new(pending),
+            pending: PendingActs::of(pending),
             former_segment_keys: OnceLock::new(),
         };
         Ok(Self {
@@ -312,7 +311,7 @@ impl Vault {
         self.lock_and_settle().map(|(guard, _)| guard)
     }
 
-    /// The same, and the name of the act that took effect.
+    /// The same, and the name of the act that took effect, now or before without an answer.
     pub(crate) fn lock_and_settle(&self) -> Result<(MutexGuard<'_, ()>, Option<String>), Refusal> {
         let guard = self.lock_in_force()?;
         let settled = self.settle()?;

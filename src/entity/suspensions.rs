@@ -1,6 +1,7 @@
 //! The suspensions of register entries that this side has taken: in the store, and in memory for the
 //! decision about each request.
 
+use std::collections::HashSet;
 use std::sync::{Arc, RwLock};
 
 use data_encoding::HEXLOWER;
@@ -9,7 +10,6 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::audit::Grant;
-use crate::audit::log::Log;
 use crate::id::Id;
 use crate::register::{Register, SpkiDigest};
 use crate::store::{Store, StoreError};
@@ -68,14 +68,15 @@ impl EntrySuspension {
         self.entry.as_str() == entry || self.has_key(key)
     }
 
-    /// Whether it lasts: it was not ended, or too few places hold the entry about its end.
-    pub(crate) fn lasts(&self, log: &Log) -> bool {
+    /// Whether it lasts: it was not ended, or its end is among what is withheld
+    /// ([`Log::withheld_now`](crate::audit::log::Log::withheld_now)).
+    pub(crate) fn lasts(&self, withheld: &HashSet<Grant>) -> bool {
         if self.lifted.is_none() {
             return true;
         }
         match &self.lifted_by {
-            Some(SuspensionEnd::Statement(id)) if !log.withholds_nothing() => {
-                log.withholds(&Grant::Lift(id.to_string()))
+            Some(SuspensionEnd::Statement(id)) if !withheld.is_empty() => {
+                withheld.contains(&Grant::Lift(id.to_string()))
             }
             _ => false,
         }
@@ -149,5 +150,33 @@ impl EntrySuspensions {
             }
         }
         *all = Arc::new(next);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_end_that_is_withheld_is_none() {
+        let id = Uuid::from_u128(7);
+        let row = |lifted: Option<SuspensionEnd>| EntrySuspension {
+            id: Uuid::from_u128(1),
+            entry: Id::parse("bank").unwrap(),
+            reason: "misuse".to_owned(),
+            signers: vec![],
+            received: Timestamp::UNIX_EPOCH,
+            text: String::new(),
+            keys: vec![],
+            lifted: lifted.is_some().then_some(Timestamp::UNIX_EPOCH),
+            lifted_by: lifted,
+        };
+        let (nothing, other) = (HashSet::new(), HashSet::from([Grant::Register(2)]));
+        let this = HashSet::from([Grant::Lift(id.to_string())]);
+        let lifted = row(Some(SuspensionEnd::Statement(id)));
+        let lasts = [&nothing, &other, &this].map(|withheld| lifted.lasts(withheld));
+        assert_eq!(lasts, [false, false, true]);
+        assert!(!row(Some(SuspensionEnd::Register(2))).lasts(&this));
+        assert!(row(None).lasts(&nothing));
     }
 }

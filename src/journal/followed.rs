@@ -13,6 +13,7 @@ use ed25519_dalek::{SigningKey, VerifyingKey};
 use jiff::Timestamp;
 
 pub use super::follow_fault::FollowFault;
+use super::intake::DayIntake;
 use super::offer::{JournalHeld, JournalOffer};
 use super::origin::{origin, owner_and_shard, shard_of};
 use super::prune::{LogPlace, prune_place};
@@ -67,27 +68,10 @@ struct FollowedState {
     waived: WaivedEntries,
     /// Where entries are added, while this is known.
     tail: Option<SegmentTail>,
-    /// What was taken on a day of this process's life.
+    /// What was taken on a day.
     intake: DayIntake,
     /// What was found when all of it was last read. After a fault nothing is vouched for.
     reading: FolderReading,
-}
-
-/// Bytes that were taken on a day (of Unix time).
-#[derive(Default, Clone, Copy)]
-struct DayIntake {
-    day: i64,
-    bytes: u64,
-}
-
-impl DayIntake {
-    /// With that much more, at the time `now`.
-    fn with(self, bytes: u64, now: Timestamp) -> Self {
-        let day = now.as_second().div_euclid(86_400);
-        let before = if day == self.day { self.bytes } else { 0 };
-        let bytes = before + bytes;
-        Self { day, bytes }
-    }
 }
 
 impl FollowedPlace {
@@ -119,6 +103,7 @@ impl FollowedPlace {
         };
         let mut state = FollowedState {
             waived: WaivedEntries::of(&place.folder),
+            intake: DayIntake::of(&place.folder),
             ..FollowedState::default()
         };
         if let Some(note) = place.checkpoint.load()? {
@@ -133,7 +118,7 @@ impl FollowedPlace {
         Ok(place)
     }
 
-    /// Takes so many bytes of the log in a day (UTC) of the process's life; any number with `None`.
+    /// Takes so many bytes of the log in a day (UTC); any number with `None`.
     #[must_use]
     pub fn taking(self, daily: Option<u64>) -> Self {
         Self { daily, ..self }
@@ -202,10 +187,9 @@ impl FollowedPlace {
             return Err(FollowFault::Full(self.folder.clone()));
         }
         let mut state = self.state();
-        match state.reading.check(&self.folder) {
-            Err(damaged @ FollowFault::Damaged(_)) => return Err(damaged),
-            // A disk that cannot be read may well take more, and says itself if it does not.
-            Err(_) | Ok(()) => {}
+        // A disk that cannot be read may well take more, and says itself if it does not.
+        if let Err(damaged @ FollowFault::Damaged(_)) = state.reading.check(&self.folder) {
+            return Err(damaged);
         }
         let Some(before) = self.before(&state, offer, (shard, &checkpoint))? else {
             return Ok(false);
@@ -217,11 +201,7 @@ impl FollowedPlace {
         if tree.size() != checkpoint.size || tree.root() != checkpoint.root {
             return Err(self.forked(&state, &checkpoint, &new));
         }
-        let intake = state.intake.with(offer.length() as u64, now);
-        if let Some(bytes) = self.daily.filter(|most| intake.bytes > *most) {
-            let place = self.folder.display().to_string();
-            return Err(FollowFault::Surfeit { place, bytes });
-        }
+        self.count(&mut state, offer, now)?;
         let mut tail = self.tail_in(&mut state, shard)?;
         let (old, folder) = (state.note.clone(), shard_folder(&self.folder, shard));
         let names = (folder.as_path(), checkpoint.origin.as_str());
@@ -242,8 +222,28 @@ impl FollowedPlace {
             })?;
         state.note = Some(new.into_bytes());
         state.held = Some((shard, checkpoint));
-        (state.tail, state.intake) = (tail, intake);
+        state.tail = tail;
         Ok(true)
+    }
+
+    /// Counts what an offer brings on this day.
+    fn count(
+        &self,
+        state: &mut FollowedState,
+        offer: &JournalOffer,
+        now: Timestamp,
+    ) -> Result<(), FollowFault> {
+        let Some(most) = self.daily else {
+            return Ok(());
+        };
+        let counted = state.intake.count(offer.length() as u64, most, now);
+        let counted =
+            counted.map_err(|error| CheckpointFileError::Io(self.folder.clone(), error))?;
+        let place = || self.folder.display().to_string();
+        counted.map_err(|bytes| FollowFault::Surfeit {
+            place: place(),
+            bytes,
+        })
     }
 
     /// The tree behind which the entries of an offer go; `None` where all of it is held already.

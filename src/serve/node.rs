@@ -161,13 +161,14 @@ async fn serve_node(
     let _following = follow::node(&node, other, &readiness, &mut callers)?;
     let inspect = inspection(config.clone(), NodeConfig::named_files, node.entity());
     let parts = KeptParts {
+        acts: vec![],
         tls: &config.tls,
         register: &config.register,
         backup: config.backup.as_ref(),
     };
     let (upkeep, register) = ServerUpkeep::prepare(
         (&node, version),
-        &parts,
+        parts,
         callers,
         inspect,
         (&tls, &readiness, &registry),
@@ -220,7 +221,10 @@ async fn serve_node(
     let kept_up = upkeep.start(&readiness, &registry);
     let shutdown = end_offers(shutdown, ending);
     http::serve(listeners, Some(health), &readiness, &registry, shutdown).await;
-    tasks.iter().chain(&kept_up).for_each(AbortHandle::abort);
+    tasks
+        .iter()
+        .chain(&kept_up.tasks)
+        .for_each(AbortHandle::abort);
     backups.iter().for_each(|keeper| keeper.end());
     tracing::info!("the authority node has stopped");
     Ok(())

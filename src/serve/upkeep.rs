@@ -9,14 +9,15 @@ use tokio::task::AbortHandle;
 
 use super::reload::{AtHangup, TlsKeeper};
 use super::{
-    at_hangup, backup, health_listener, keep_tls, read_tls, register_reload, show_protection, watch,
+    acts_thread, at_hangup, backup, health_listener, keep_tls, read_tls, register_reload,
+    show_protection, watch,
 };
 use crate::backup::BackupPlan;
 use crate::backup::keeper::BackupKeeper;
 use crate::certificates::TlsInspection;
 use crate::client::Client;
 use crate::config::{RegisterFiles, TlsFiles};
-use crate::entity::{EntityInForce, InForce, UnderRegister};
+use crate::entity::{ActsThread, EntityInForce, InForce, UnderRegister, WaitingActs};
 use crate::http::register::RegisterDoor;
 use crate::http::tls::ServerTls;
 use crate::http::{Listener, Readiness};
@@ -53,8 +54,10 @@ impl ServerStage {
     }
 }
 
-/// The parts of a configuration that change while a server runs, or say what it does by itself.
+/// The parts of a configuration that change while a server runs, or say what it does by itself; and the acts that
+/// wait for places, beside the register.
 pub(super) struct KeptParts<'c> {
+    pub(super) acts: Vec<Arc<dyn WaitingActs>>,
     pub(super) tls: &'c TlsFiles,
     pub(super) register: &'c RegisterFiles,
     pub(super) backup: Option<&'c BackupPlan>,
@@ -68,6 +71,14 @@ pub(super) struct ServerUpkeep {
     keeper: TlsKeeper,
     at_hangup: AtHangup,
     reloading: Pin<Box<dyn Future<Output = ()> + Send>>,
+    acts: ActsThread,
+}
+
+/// The tasks and threads of a server that is kept up.
+pub(super) struct KeptUp {
+    pub(super) tasks: Vec<AbortHandle>,
+    /// Puts acts in force while it lives.
+    _acts: ActsThread,
 }
 
 impl ServerUpkeep {
@@ -75,10 +86,10 @@ impl ServerUpkeep {
     /// those of its listeners and of its `callers`.
     ///
     /// # Errors
-    /// When the system lets nobody listen for SIGHUP.
+    /// When the system starts no thread, or lets nobody listen for SIGHUP.
     pub(super) fn prepare<T: UnderRegister>(
         (side, version): (&InForce<T>, u64),
-        parts: &KeptParts<'_>,
+        parts: KeptParts<'_>,
         callers: Vec<Client>,
         inspect: impl Fn() -> TlsInspection + Send + 'static,
         (listeners, readiness, registry): (&ServerTls, &Arc<Readiness>, &Registry),
@@ -86,6 +97,9 @@ impl ServerUpkeep {
         let entity = side.entity();
         let keeper = keep_tls(parts.tls, listeners, callers, inspect, readiness, registry)?;
         let reload = Arc::new(register_reload(side, parts.register));
+        let mut waiting = parts.acts;
+        waiting.push(reload.clone());
+        let acts = acts_thread(entity.clone(), waiting)?;
         let waits = entity.get().register().version != version;
         let (at_hangup, reloading) = at_hangup(reload.clone(), waits);
         let upkeep = Self {
@@ -94,23 +108,24 @@ impl ServerUpkeep {
             keeper,
             at_hangup,
             reloading: Box::pin(reloading),
+            acts,
         };
         Ok((upkeep, RegisterDoor::new(reload)))
     }
 
-    /// Starts the tasks that do it.
-    pub(super) fn start(
-        self,
-        readiness: &Arc<Readiness>,
-        registry: &Arc<Registry>,
-    ) -> Vec<AbortHandle> {
+    /// Starts the tasks that do it. They are aborted by their handles.
+    pub(super) fn start(self, readiness: &Arc<Readiness>, registry: &Arc<Registry>) -> KeptUp {
         let keeping_place = watch::keep_place(self.entity, readiness.clone());
         let keeping_tls = self.keeper.keep(registry.clone(), vec![self.at_hangup]);
-        vec![
+        let tasks = vec![
             tokio::spawn(keeping_place).abort_handle(),
             tokio::spawn(backup::keep(self.backups, registry.clone())).abort_handle(),
             tokio::spawn(keeping_tls).abort_handle(),
             tokio::spawn(self.reloading).abort_handle(),
-        ]
+        ];
+        KeptUp {
+            tasks,
+            _acts: self.acts,
+        }
     }
 }

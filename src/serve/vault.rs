@@ -102,13 +102,14 @@ async fn serve_vault(
     let _bringing = LogBringing::to_witnesses(&entity, &config.log, &readiness, &mut callers)?;
     let inspect = inspection(config.clone(), VaultConfig::named_files, vault.entity());
     let parts = KeptParts {
+        acts: vec![Arc::new(vault.clone())],
         tls: &config.tls,
         register: &config.register,
         backup: config.backup.as_ref(),
     };
     let (upkeep, register) = ServerUpkeep::prepare(
         (&vault, version),
-        &parts,
+        parts,
         callers,
         inspect,
         (&tls, &readiness, &registry),
@@ -152,7 +153,7 @@ async fn serve_vault(
     let kept_up = upkeep.start(&readiness, &registry);
     let shutdown = end_offers(shutdown, vault.entity());
     http::serve(listeners, None, &readiness, &registry, shutdown).await;
-    let tasks = tasks.iter().chain(&kept_up).chain(&showing);
+    let tasks = tasks.iter().chain(&kept_up.tasks).chain(&showing);
     tasks.for_each(AbortHandle::abort);
     backups.iter().for_each(|keeper| keeper.end());
     tracing::info!("the vault has stopped");

@@ -524,3 +524,29 @@ fn a_follower_takes_no_more_in_a_day_than_it_is_told() {
         "no missing mount is made"
     );
 }
+
+#[test]
+fn a_restart_of_a_follower_makes_no_room_for_more_of_a_day() {
+    let folder = tempfile::tempdir().unwrap();
+    let writing = open(&folder.path().join("store"), TIME, None, false).unwrap();
+    let opened = || follower(&folder.path().join("place")).taking(Some(30_000));
+    let take = |place: &FollowedPlace, time| {
+        let offer = next(&writing, place.held().as_ref()).unwrap();
+        place.accept(&offer, &key().verifying_key(), time)
+    };
+    let mut taken = 0;
+    // Each time by another process.
+    let refused = loop {
+        writing.write(20);
+        match take(&opened(), now()) {
+            Ok(is_new) => assert!(is_new),
+            Err(refused) => break refused,
+        }
+        taken += 1;
+        assert!(taken < 50, "it takes without end");
+    };
+    assert!(matches!(refused, FollowFault::Surfeit { .. }), "{refused}");
+    assert!(taken > 1);
+    let tomorrow = now() + jiff::SignedDuration::from_hours(24);
+    assert!(take(&opened(), tomorrow).unwrap());
+}
