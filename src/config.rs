@@ -44,7 +44,7 @@ use value::{
     BaseUrl, BodyMebibytes, Count, IndexMebibytes, ListenAddress, LoopbackAddress,
     PinnedCertificate, Place,
 };
-pub use witness::{WatchedLog, WitnessConfig};
+pub use witness::{FollowConfig, WatchedLog, WitnessConfig};
 
 /// The most bytes that a configuration file may have.
 const MAX_FILE: usize = 1024 * 1024;
@@ -269,7 +269,7 @@ impl VaultConfig {
                 register: register?,
                 limits: limits?,
             };
-            apart::check(
+            apart::check_entity(
                 &config.store,
                 &config.log,
                 config.backup.as_ref(),

@@ -71,16 +71,19 @@ pub fn of_vault(vault: &Vault, member: &MemberPermit, condition: ServerCondition
 pub fn of_node(node: &Node, member: &MemberPermit, condition: ServerCondition) -> StatusReport {
     let mut report = common(node.entity(), member, condition);
     report.server.authority = Some(node.authority().id.to_string());
-    if let MemberRole::Officer(own) | MemberRole::Custodian(own) = &member.role
-        && own.id == node.authority().id
-    {
-        let sealed = node.safe().sealed();
-        report.custody = Some(CustodyStatus {
-            sealed: !sealed.is_empty(),
-            sealed_keys: sealed.iter().map(ToString::to_string).collect(),
-        });
-        report.sectors = competent(node, own);
-        show_waiting(node, &mut report);
+    match &member.role {
+        MemberRole::Officer(own) | MemberRole::Custodian(own) if own.id == node.authority().id => {
+            let sealed = node.safe().sealed();
+            report.custody = Some(CustodyStatus {
+                sealed: !sealed.is_empty(),
+                sealed_keys: sealed.iter().map(ToString::to_string).collect(),
+            });
+            report.sectors = competent(node, own);
+            show_waiting(node, &mut report);
+        }
+        // They bring lifts, inspections and confirmations there.
+        MemberRole::Operator => show_waiting(node, &mut report),
+        _ => {}
     }
     report
 }

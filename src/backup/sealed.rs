@@ -46,7 +46,7 @@ pub struct SealedPart {
 pub struct SealedFile {
     /// How it lies there.
     pub part: SealedPart,
-    /// The keyed hash by which the server knows it again.
+    /// The keyed hash by which the server recognises it.
     pub mark: [u8; 32],
 }
 

@@ -8,7 +8,6 @@ use std::time::{Duration, Instant};
 
 use ed25519_dalek::SigningKey;
 
-use super::writable;
 use crate::audit::cosign::{CosignatureQuorum, Cosigner, Cosigners, WitnessLink, WitnessThread};
 use crate::audit::log::{Log, LogParts};
 use crate::audit::origin::TrustedLogKey;
@@ -189,7 +188,7 @@ fn cosigners(
 /// # Errors
 /// When it is lost, or cannot be made.
 pub(super) fn memory(config: &LogConfig, store: &Path) -> Result<PathBuf, CommandError> {
-    let folder = writable::cosigned(config, store);
+    let folder = config.cosigned_in(store);
     if Store::is_there(store) && !folder.exists() {
         let what = "this remembers what was last seen of the other side's log (`[audit] cosigned`), and is gone";
         return Err(CommandError::new(

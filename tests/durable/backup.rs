@@ -14,6 +14,8 @@ use serde_json::{Value, json};
 use super::faults::mount;
 use super::load::{Acknowledged, Load, Plan, check};
 use super::world::card;
+pub use crate::common::backups::{good, words};
+pub use crate::common::copy_folder;
 use crate::common::{Door, Setup, Side, World, plain_get};
 
 /// A world whose vault has `[backup]`.
@@ -35,20 +37,6 @@ pub fn tokenize(world: &World, first: u32, count: u32) {
     let cards: Vec<String> = (first..first + count).map(card).collect();
     let cards: Vec<&str> = cards.iter().map(String::as_str).collect();
     world.tokenize("cnss-health", "health", "cnie", Some("billing"), &cards);
-}
-
-pub fn words(output: &Output) -> String {
-    format!(
-        "{}{}",
-        String::from_utf8_lossy(&output.stdout),
-        String::from_utf8_lossy(&output.stderr)
-    )
-}
-
-/// The JSON of a command that must succeed.
-pub fn good(output: &Output) -> Value {
-    assert!(output.status.success(), "{}", words(output));
-    serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("{}", words(output)))
 }
 
 /// A command that must fail, and say this.
@@ -199,6 +187,15 @@ fn a_node_has_its_own_backups_and_each_side_names_who_may() {
     );
     assert!(create("clients/officer.toml").status.success());
     refused(&create("clients/operator.toml"), "has no [backup]");
+    for (who, door) in [
+        ("operator", Door::Officers),
+        ("auditor", Door::Officers),
+        ("auditor", Door::Control),
+    ] {
+        let reply = world.post_json(who, door, "/v1/backups", &json!({}));
+        let said = (reply.status, reply.code());
+        assert_eq!(said, (403, "forbidden".into()), "{who} at {door:?}");
+    }
     let wrong = [
         "backup",
         "verify",
@@ -615,19 +612,6 @@ fn forged(world: &World, text: &str) -> String {
     let key = world.register_key("operations");
     let draft = cloison::jws::draft(&payload);
     cloison::jws::add_signature(&draft, TYP, "vault", &key).unwrap()
-}
-
-pub fn copy_folder(from: &Path, to: &Path) {
-    fs::create_dir_all(to).unwrap();
-    for entry in fs::read_dir(from).unwrap() {
-        let entry = entry.unwrap();
-        let target = to.join(entry.file_name());
-        if entry.file_type().unwrap().is_dir() {
-            copy_folder(&entry.path(), &target);
-        } else {
-            fs::copy(entry.path(), target).unwrap();
-        }
-    }
 }
 
 /// However many are taken in one second, and wherever to: the last name is the last backup's.

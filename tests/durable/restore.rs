@@ -58,7 +58,7 @@ fn a_store_comes_back_as_it_was_when_the_backup_was_taken() {
 const COPIES: [&str; 2] = ["data/vault", "data/vault.place"];
 
 /// Moves both away, and others to their place.
-fn swap(world: &World, away: &str, back: &str) {
+fn exchange_copies(world: &World, away: &str, back: &str) {
     for folder in COPIES {
         let path = |kind: &str| world.path(&format!("{folder}{kind}"));
         fs::rename(path(""), path(away)).unwrap();
@@ -66,8 +66,8 @@ fn swap(world: &World, away: &str, back: &str) {
     }
 }
 
-/// An old machine comes back with its own second place and serves for a while: its backups have more of a
-/// log that does not count, and none of them is the last one, nor takes another's place.
+/// An old machine comes back with its own second place and serves for a while: its backups have more of
+/// a log that does not count, and none of them is the last one.
 #[test]
 fn a_backup_of_another_branch_is_never_the_last_one() {
     let mut world = backed_up("");
@@ -86,7 +86,7 @@ fn a_backup_of_another_branch_is_never_the_last_one() {
     world.end(Side::Vault);
 
     // The old machine.
-    swap(&world, "-true", "-image");
+    exchange_copies(&world, "-true", "-image");
     world.start(Side::Vault, &[]);
     for person in 0..20 {
         tokenize(&world, 1_000 + person, 1);
@@ -101,14 +101,14 @@ fn a_backup_of_another_branch_is_never_the_last_one() {
         "its own sight is not the last word"
     );
     world.end(Side::Vault);
-    swap(&world, "-astray", "-true");
+    exchange_copies(&world, "-astray", "-true");
     world.start(Side::Vault, &[]);
     tokenize(&world, 200, 1);
     let third = create(&world);
 
     let list = good(&world.cloison(&["backup", "list", "--json", "--client", online[1]]));
-    let other: Vec<_> = list["backups"].as_array().unwrap().iter().collect();
-    let marked = other.iter().filter(|one| one["other_branch"] == true);
+    let all = list["backups"].as_array().unwrap();
+    let marked = all.iter().filter(|one| one["other_branch"] == true);
     assert_eq!(
         marked.map(|one| id_of(one)).collect::<Vec<_>>(),
         [id_of(&astray)]

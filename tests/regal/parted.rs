@@ -5,10 +5,12 @@ use std::fs;
 use std::path::PathBuf;
 use std::process::Output;
 
+use cloison::deployment::register_text::OPERATORS;
+
 use super::common::backups::{good, words};
 use super::common::{Door, Side, World};
 use super::people::soon;
-use super::without::{OPERATORS, backup, loss, write_statement};
+use super::without::{backup, loss, write_statement};
 
 fn manifests(world: &World) -> Vec<PathBuf> {
     let files = fs::read_dir(world.path("vault-backup/manifests")).unwrap();

@@ -3,6 +3,7 @@
 
 use std::fs;
 
+use cloison::deployment::register_text::OPERATORS;
 use cloison::epoch::statement::Destruction;
 use cloison::order::act::ActKind;
 use cloison::suspension::SuspensionAct;
@@ -12,11 +13,8 @@ use serde_json::{Value, json};
 use super::common::backups::{good, words};
 use super::common::{Door, QUORUM, Reply, Side, World, plain_get};
 use super::copies::{erase, world};
-use super::grants::suspension;
 use super::people::{act, codes, soon, to_vault};
 use super::restore::back_up;
-
-pub const OPERATORS: [&str; 2] = ["operator", "operator-2"];
 
 /// The id of a side's only backup.
 pub fn backup(world: &World, folder: &str) -> String {
@@ -132,7 +130,7 @@ fn a_vault_without_places_acts_as_if_the_worst_had_come() {
     .ok();
     world.advance("health", false);
     erase(&world, "erase.jws", &asked[0]);
-    let suspend = suspension(&world, SuspensionAct::Suspend, &["operations"]);
+    let suspend = world.suspension("dgi-tax", SuspensionAct::Suspend, &["operations"]);
     let shut_out = |name, door| world.post_json(name, door, "/v1/suspensions", &suspend);
     shut_out("officer", Door::Officers).ok();
     shut_out("operator", Door::Control).ok();
@@ -264,7 +262,7 @@ fn a_vault_without_places_acts_as_if_the_worst_had_come() {
         "{state}"
     );
 
-    // Nothing shuts out again who was suspended: that is said, until people have done it.
+    // A restore suspends nobody again: the state lists whom people still have to suspend.
     let said = words(&world.cloison(&["restore", "state", "--client", "clients/operator.toml"]));
     for what in [
         "suspend      dgi-tax again",
@@ -274,7 +272,7 @@ fn a_vault_without_places_acts_as_if_the_worst_had_come() {
     ] {
         assert!(said.contains(what), "{what}: {said}");
     }
-    let suspend = suspension(&world, SuspensionAct::Suspend, &["operations"]);
+    let suspend = world.suspension("dgi-tax", SuspensionAct::Suspend, &["operations"]);
     world
         .post_json("operator", Door::Control, "/v1/suspensions", &suspend)
         .ok();

@@ -364,7 +364,7 @@ fn fault(found: FollowFault) -> CommandError {
         FollowFault::Unfit(_) => CommandError::new(&found, "run the command again"),
         FollowFault::Damaged(_) => CommandError::new(
             &found,
-            "move the folder away, or name another one: the log is followed from its beginning again",
+            "run the command again then, or name another folder with --to",
         ),
         FollowFault::Folder(_)
         | FollowFault::Full(_)

@@ -4,7 +4,6 @@ use std::path::{Path, PathBuf};
 
 use crate::cli::backup::{BackupSide, SideConfig};
 use crate::entity::Role;
-use crate::serve::cosigned_folder;
 
 /// What a restore started from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,7 +34,7 @@ impl SideFiles {
         Self {
             role: side.role.clone(),
             config: config.to_owned(),
-            cosigned: cosigned_folder(log, &side.store),
+            cosigned: log.cosigned_in(&side.store),
             second: side.second.clone(),
         }
     }
