@@ -33,7 +33,7 @@ mod register;
 mod value;
 mod witness;
 
-pub use audit::{LogConfig, WatcherConfig};
+pub use audit::{LogConfig, SECOND_PLACE_NAME, WatcherConfig};
 use custody::{SecretsSection, openers};
 pub use files::{NamedFile, PairUse};
 pub use kind::FileKind;

@@ -62,6 +62,9 @@ pub struct RestoreLossView {
     /// not suspended here: people suspend them again.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub suspend: Vec<LostSuspension>,
+    /// Whether the other side's log named more of them than the restore kept.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub more_suspended: bool,
     /// Whether the other side's log was not named at the restore, so that nothing is known of
     /// suspensions.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
@@ -153,6 +156,7 @@ fn view(entity: &Entity, loss: &RestoreLoss) -> Result<RestoreLossView, StoreErr
         },
         erasures_missing: !loss.erased_again,
         suspend: to_suspend(entity, loss),
+        more_suspended: loss.more_suspended,
         other_side_unknown: !loss.other_side,
         retire: if loss.erased_again {
             vec![]

@@ -10,15 +10,16 @@ use std::str::FromStr;
 use serde::Serialize;
 
 use super::check::{Survey, is_node, open};
-use crate::backup::BackupPlan;
-use crate::backup::repository::BackupRepository;
+use crate::backup::{BackupPlan, RepositoryError};
 use crate::certificates::TlsInspection;
 use crate::client::health;
 use crate::clock::{Clock as _, SystemClock};
 use crate::config::{LogConfig, NodeConfig, VaultConfig};
+use crate::entity::Role;
 use crate::journal::versions::OLDEST_JOURNAL_SECRET;
 use crate::keys::custody::{Deposit, Keyring};
 use crate::keys::memory;
+use crate::register::Register;
 use crate::store::Store;
 use crate::terminal::files::read_text;
 use crate::terminal::{CommandError, print, print_json};
@@ -291,7 +292,7 @@ fn of_config(path: &Path, findings: &mut Vec<DoctorFinding>) -> Result<(), Comma
             config.store,
             config.log,
             config.journal,
-            config.backup,
+            plan_of(config.backup, register, &Role::Node(config.authority)),
             survey,
         )
     } else {
@@ -303,7 +304,7 @@ fn of_config(path: &Path, findings: &mut Vec<DoctorFinding>) -> Result<(), Comma
             config.store,
             config.log,
             config.secrets.journal,
-            config.backup,
+            plan_of(config.backup, register, &Role::Vault),
             survey,
         )
     };
@@ -320,7 +321,7 @@ fn of_config(path: &Path, findings: &mut Vec<DoctorFinding>) -> Result<(), Comma
     );
     certificate_findings(&called, &survey.tls, findings);
     findings.push(place_finding(&called, &log));
-    findings.extend(backup.map(|plan| backup_finding(&called, &plan)));
+    findings.extend(backup.map(|(plan, owner)| backup_finding(&called, &plan, &owner)));
     findings.extend(journal_finding(&called, health, &journal));
     findings.extend(copy_findings(&called, &store));
     findings.extend(
@@ -384,29 +385,39 @@ fn place_finding(called: &impl Display, log: &LogConfig) -> DoctorFinding {
     }
 }
 
-/// Whether backups are sealed, and their repository fits that.
-fn backup_finding(called: &impl Display, plan: &BackupPlan) -> DoctorFinding {
+/// How backups are taken, and of which owner; that is known by a register that can be read.
+fn plan_of(
+    plan: Option<BackupPlan>,
+    register: Option<Register>,
+    role: &Role,
+) -> Option<(BackupPlan, String)> {
+    plan.zip(register.map(|register| role.owner(&register.deployment)))
+}
+
+/// Whether backups can go where they should, and are sealed.
+fn backup_finding(called: &impl Display, plan: &BackupPlan, owner: &str) -> DoctorFinding {
     let what = format!("{called}: backups");
-    let repository = BackupRepository::open(&plan.path).ok();
-    let fits = repository.map_or(Ok(()), |repository| plan.check_seal(&repository));
-    match fits {
-        Err(error) => DoctorFinding::bad(
-            what,
-            error.to_string(),
-            "until then no backup is taken: docs/operations.md, \"Backups\"",
-        ),
-        Ok(()) if plan.recipients.is_none() => {
-            let says = format!(
-                "go in clear to {}: who reads there has the log, not the mappings; `[backup] recipients` seals them",
-                plan.path.display()
+    let path = plan.path.display();
+    let first = match plan.open(owner) {
+        Ok(_) => "",
+        Err(RepositoryError::Empty(_)) => {
+            "; it is empty: the first backup begins a repository there. If there was one, its disk is not mounted"
+        }
+        Err(error) => {
+            return DoctorFinding::bad(
+                what,
+                error.to_string(),
+                "until then no backup is taken: docs/operations.md, \"Backups\"",
             );
-            DoctorFinding::good(what, says)
         }
-        Ok(()) => {
-            let says = format!("go {} to {}", plan.seal_in_words(), plan.path.display());
-            DoctorFinding::good(what, says)
-        }
-    }
+    };
+    let says = match plan.recipients {
+        None => format!(
+            "go in clear to {path}: who reads there has the log, not the mappings; `[backup] recipients` seals them{first}"
+        ),
+        Some(_) => format!("go {} to {path}{first}", plan.seal_in_words()),
+    };
+    DoctorFinding::good(what, says)
 }
 
 /// Which versions of the journal secret side records still need. Nothing is said where there is one

@@ -19,6 +19,7 @@ use crate::backup::envelope::BackupIdentities;
 use crate::backup::listed::ListedBackup;
 use crate::backup::repository::BackupRepository;
 use crate::cli::backup::{BackupSide, fault, read_identity, with_bar};
+use crate::journal::place::JournalPlace;
 use crate::journal::read::{PlaceFault, PlaceLog};
 use crate::restore::clear::ClearingKeys;
 use crate::restore::places::furthest;
@@ -147,7 +148,7 @@ impl RestoreSourceArgs {
         journal: impl Fn() -> Option<Arc<JournalCipher>>,
     ) -> Result<Vec<PlaceLog>, CommandError> {
         let second = side.second.iter();
-        let second = second.filter(|folder| folder.join("checkpoint").exists());
+        let second = second.filter(|folder| JournalPlace::holds_checkpoint(folder));
         let places: Result<Vec<_>, _> = second
             .chain(&self.places)
             .map(|folder| PlaceLog::open(folder, owner, key, journal()))
@@ -194,6 +195,9 @@ fn restore(source: RestoreSource, loss: Option<without::AllowedArgs>) -> Result<
     let backup = repository.open_backup(backup, identities.as_ref(), &key);
     let backup = backup.map_err(fault)?;
     let (side, manifest, places) = (&side, backup.manifest(), &places);
+    if loss.is_none() {
+        without::refuse_stale(places, manifest)?;
+    }
     let way = match loss {
         Some(_) => RestoreWay::WithoutPlaces,
         None => RestoreWay::FromPlaces,

@@ -16,6 +16,9 @@ use crate::register::read::{At, Faults, TomlTable};
 /// hundred bytes.
 const FOLLOWED_DAILY: u64 = 1024;
 
+/// What `[audit] second` is called beside the names of followers.
+pub const SECOND_PLACE_NAME: &str = "second";
+
 /// `[audit]` of a vault or a node.
 #[derive(Debug, Clone)]
 pub struct LogConfig {
@@ -170,6 +173,9 @@ fn witnesses(
         else {
             continue;
         };
+        if follows.value {
+            refuse_second(&name, faults);
+        }
         if witnesses
             .iter()
             .any(|known| known.name == name.value.0 || known.public == public.value)
@@ -188,6 +194,14 @@ fn witnesses(
         });
     }
     witnesses
+}
+
+/// A place has one name: `--lost second` passes over `second`, and over no follower.
+fn refuse_second(name: &At<LogName>, faults: &mut Faults) {
+    if name.value.0 == SECOND_PLACE_NAME {
+        let what = "`second` is the name of the place that `[audit] second` states";
+        faults.push(name.line, what, "another name");
+    }
 }
 
 /// Those that count among the places: witnesses that follow, and `[[audit.follower]]`.
@@ -209,6 +223,7 @@ fn followers(
         let peer = entry.optional::<Id>("peer", faults);
         entry.finish(faults);
         let Some(name) = name else { continue };
+        refuse_second(&name, faults);
         let key = match (public, peer) {
             (Some(public), None) => Some(FollowerIdentity::Stated(public.value)),
             (None, Some(peer)) => owner.peer(&peer, faults).map(FollowerIdentity::Peer),

@@ -461,6 +461,12 @@ fn a_witness_that_follows_counts_once_among_the_places() {
         let faults = faults(&audit(&format!("[[audit.follower]]\n{again}\n")));
         assert!(faults[0].what.contains("a second follower"), "{faults:?}");
     }
+    // `--lost second` names `[audit] second` and nothing else.
+    let second = format!("[[audit.follower]]\nname = \"second\"\npublic = \"{OPERATIONS}\"\n");
+    let called = "is the name of the place that `[audit] second` states";
+    assert!(faults(&audit(&second))[0].what.contains(called));
+    let follows = audit("").replace("\"cndp\"", "\"second\"");
+    assert!(faults(&follows)[0].what.contains(called));
     let asked = audit("").replace("follows = true\n", "");
     assert!(faults(&asked)[0].what.contains("`places` is 1"));
 }

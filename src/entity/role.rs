@@ -44,6 +44,16 @@ impl Role {
         }
     }
 
+    /// Whose store and log these are, by their owner.
+    pub fn of_owner(owner: &str) -> Option<Self> {
+        let (_, name) = owner.split_once('/')?;
+        match name.split_once('/') {
+            None => (name == "vault").then_some(Self::Vault),
+            Some(("node", authority)) => Id::parse(authority).map(Self::Node),
+            Some(_) => None,
+        }
+    }
+
     /// The key of its checkpoints, where the register states one.
     pub fn checkpoint_key(&self, register: &Register) -> Option<VerifyingKey> {
         match self {
@@ -65,6 +75,28 @@ impl Role {
                 .filter_map(stated)
                 .collect(),
             Self::Node(_) => stated(Self::Vault).into_iter().collect(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_owner_leads_back_to_its_role() {
+        let id = |text| Id::parse(text).unwrap();
+        for role in [Role::Vault, Role::Node(id("court"))] {
+            assert_eq!(Role::of_owner(&role.owner(&id("demo"))), Some(role));
+        }
+        for other in [
+            "demo",
+            "demo/vault/x",
+            "demo/court",
+            "demo/node",
+            "demo/node/",
+        ] {
+            assert_eq!(Role::of_owner(other), None, "{other}");
         }
     }
 }

@@ -6,12 +6,12 @@ use super::RestoreError;
 use crate::backup::branch::store_contains;
 use crate::backup::manifest::BackupLogHead;
 use crate::journal::read::PlaceLog;
-use crate::store::{Shard, Store};
+use crate::store::Store;
 use crate::tlog::checkpoint::Checkpoint;
 
 /// The place that reaches furthest.
 pub fn furthest(places: &[PlaceLog]) -> Option<&PlaceLog> {
-    places.iter().max_by_key(|place| end_of(place))
+    places.iter().max_by_key(|place| place.end())
 }
 
 /// The place that holds most of the log, if it holds more than the backup does.
@@ -35,12 +35,8 @@ pub fn longest<'p>(
             return Err(diverging(&other.origin, other.size, &most.checkpoint));
         }
     }
-    let end = Checkpoint {
-        origin: head.origin.clone(),
-        size: head.size,
-        root: head.root,
-    };
-    if end_of(most) <= head.position() {
+    let end = head.checkpoint();
+    if most.end() <= head.position() {
         return if store_contains(store, &most.checkpoint)? {
             Ok(None)
         } else {
@@ -55,11 +51,6 @@ pub fn longest<'p>(
             size: end.size,
         }),
     }
-}
-
-fn end_of(place: &PlaceLog) -> Option<(Shard, u64)> {
-    let last = place.shards.last()?;
-    Some((last.shard, place.checkpoint.size))
 }
 
 fn diverging(origin: &str, size: u64, most: &Checkpoint) -> RestoreError {

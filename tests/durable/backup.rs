@@ -240,6 +240,42 @@ fn the_timer_takes_backups_and_removes_those_that_no_rule_keeps() {
     assert_eq!(backups_logged(&world)[0]["actor"], "timer");
 }
 
+/// A late name among the manifests that is no backup's: in a foreign place others can put one there.
+#[test]
+fn what_is_no_backup_makes_none_due() {
+    let mut world = backed_up("every = \"300d\"\n");
+    let begun = Instant::now();
+    while manifests(&world).is_empty() {
+        assert!(begun.elapsed() < Duration::from_secs(60), "no backup");
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    world.end(Side::Vault);
+    world.write("backup/manifests/99991231T000000Z-00000000.jws", "nonsense");
+    world.start(Side::Vault, &[]);
+    // The timer has looked when the age is there.
+    let age = loop {
+        let metrics = plain_get(world.health(Side::Vault), "/metrics").unwrap();
+        let line = metrics.lines();
+        let age = line
+            .filter_map(|line| line.strip_prefix("cloison_backup_age_seconds "))
+            .find(|age| *age != "0");
+        if let Some(age) = age {
+            break age.to_owned();
+        }
+        assert!(begun.elapsed() < Duration::from_secs(60), "{metrics}");
+        std::thread::sleep(Duration::from_millis(100));
+    };
+    assert!(age.len() < 9, "not since 1970: {age}");
+    let list = ["backup", "list", "--json", "--client"];
+    let list = good(&world.cloison(&[&list[..], &["clients/operator.toml"]].concat()));
+    assert_eq!(
+        (&list["running"], &list["ended"]),
+        (&Value::Null, &Value::Null)
+    );
+    world.stop();
+    assert_eq!(backups_logged(&world).len(), 1);
+}
+
 #[test]
 fn pruning_keeps_the_last_good_backup_and_only_what_backups_need() {
     let mut world = backed_up("");

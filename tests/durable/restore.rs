@@ -10,7 +10,8 @@ use super::backup::{
 use super::faults::mount;
 use super::world::card;
 use crate::common::{Side, World};
-use serde_json::json;
+use cloison::epoch::statement::Destruction;
+use serde_json::{Value, json};
 
 fn restore(world: &World, more: &[&str]) -> Output {
     let usual = ["restore", "backup", "--config", "vault.toml", "--json"];
@@ -142,6 +143,49 @@ fn a_backup_of_another_branch_is_never_the_last_one() {
     .unwrap();
     let old = ["--id", id_of(&third), "--from", "data/vault.place-old"];
     refused(&restore(&world, &old), "it is an old copy of a place");
+}
+
+/// A log went on in another shard after its places were lost, and backups were taken since. An old copy of
+/// the place has only the shard before: the newest backup is the last one all the same, and the copy is
+/// refused.
+#[test]
+fn a_place_that_missed_a_shard_does_not_hide_the_newest_backup() {
+    let mut world = backed_up("");
+    tokenize(&world, 1, 10);
+    let first = create(&world);
+    world.end(Side::Vault);
+    let place = world.path("data/vault.place");
+    let old = world.path("data/place-old");
+    copy_folder(&place, &old);
+    lose_the_store(&world);
+    fs::remove_dir_all(&place).unwrap();
+    let loss = Destruction::RestoreWithoutPlaces {
+        entity: "vault".to_owned(),
+        backup: id_of(&first).to_owned(),
+        case: "OPS/2026-17".to_owned(),
+    };
+    let statement = world.sign_statement(&world.statement(loss), &["operator", "operator-2"]);
+    world.write("loss.jws", &statement);
+    let without = ["--without-places", "loss.jws", "--lost", "second"];
+    good(&restore(&world, &without));
+    world.start(Side::Vault, &[]);
+    let second = create(&world);
+    world.stop();
+    lose_the_store(&world);
+    let now = world.path("data/place-now");
+    fs::rename(&place, &now).unwrap();
+
+    let from = ["--from", "data/place-old"];
+    refused(&restore(&world, &from), "it is an old copy of a place");
+    fs::rename(&old, &place).unwrap();
+    let list = ["backup", "list", "--config", "vault.toml", "--json"];
+    let list = good(&world.cloison(&list));
+    for backup in list["backups"].as_array().unwrap() {
+        assert_eq!(backup["other_branch"], Value::Null, "{list}");
+    }
+    fs::remove_dir_all(&place).unwrap();
+    let done = good(&restore(&world, &["--from", "data/place-now"]));
+    assert_eq!(done["backup"], second["backup"]);
 }
 
 /// A store that was restored is a store: backed up, lost and restored again, with every act of both lives.

@@ -172,6 +172,7 @@ fn lose_without_places(world: &World) {
         confirmed: BTreeSet::new(),
         erased_again: false,
         suspended: vec![],
+        more_suspended: false,
         other_side: false,
     };
     let mut batch = RowBatch::default();

@@ -16,6 +16,7 @@ use crate::clock::{Clock as _, SystemClock};
 use crate::commit::small::SmallChunks;
 use crate::commit::{Committer, WriterSeals};
 use crate::config::{ClientConfig, LogConfig, NodeConfig, RegisterFiles, VaultConfig};
+use crate::entity::Role;
 use crate::journal::place::JournalPlace;
 use crate::keys::custody::{Deposit, Keyring};
 use crate::keys::file::SecretKind;
@@ -35,6 +36,7 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 pub(crate) struct NamedLog {
     pub(crate) store: PathBuf,
     pub(crate) owner: String,
+    pub(crate) role: Role,
     key: Deposit,
     journal: Deposit,
     keyring: Keyring,
@@ -64,8 +66,10 @@ impl NamedLog {
     }
 
     fn of_node(node: NodeConfig) -> Self {
+        let role = Role::Node(node.authority);
         Self {
-            owner: format!("{}/node/{}", node.deployment, node.authority),
+            owner: role.owner(&node.deployment),
+            role,
             store: node.store,
             key: node.checkpoint,
             journal: node.journal,
@@ -78,7 +82,8 @@ impl NamedLog {
 
     fn of_vault(vault: VaultConfig) -> Self {
         Self {
-            owner: format!("{}/vault", vault.deployment),
+            owner: Role::Vault.owner(&vault.deployment),
+            role: Role::Vault,
             store: vault.store,
             key: vault.secrets.checkpoint,
             journal: vault.secrets.journal,

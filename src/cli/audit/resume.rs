@@ -19,7 +19,6 @@ use crate::restore::without::{self, AllowedLoss, OtherSide};
 use crate::store::Store;
 use crate::terminal::files::read_text;
 use crate::terminal::{CommandError, print, print_json};
-use crate::tlog::checkpoint::Checkpoint;
 
 /// Let a log go on after its store was restored from a backup, or after its second place was lost
 #[derive(clap::Args)]
@@ -109,20 +108,8 @@ fn refuse_where_nothing_is_lost(place: &OfflineLog) -> Result<(), CommandError> 
     let Ok(held) = PlaceLog::open(folder, &place.named.owner, &place.key()?, None) else {
         return Ok(());
     };
-    let end_of_place = held
-        .shards
-        .last()
-        .map(|last| (last.shard, held.checkpoint.size));
     let goes_on = head.is_some_and(|head| {
-        if end_of_place <= head.position() {
-            return false;
-        }
-        let end = Checkpoint {
-            origin: head.origin,
-            size: head.size,
-            root: head.root,
-        };
-        matches!(held.contains(&end), Ok(Some(true)))
+        held.end() > head.position() && matches!(held.contains(&head.checkpoint()), Ok(Some(true)))
     });
     if !goes_on {
         return Ok(());
@@ -151,10 +138,7 @@ fn allow(
         format!("{shard}:{size}:{root}")
     });
     let kept = kept.unwrap_or_else(|| "none".to_owned());
-    let owner = &place.named.owner;
-    let entity = owner
-        .split_once('/')
-        .map_or(owner.as_str(), |(_, entity)| entity);
+    let entity = place.named.role.local_name();
     let Some(file) = &args.statement else {
         return Err(CommandError::usage(
             "two operators have to sign for what is lost; nothing was done",
@@ -169,7 +153,7 @@ fn allow(
     let allowed = without::allow_copy(
         text.trim_end(),
         register,
-        (entity, &kept),
+        (&entity, &kept),
         SystemClock.now(),
     )
     .and_then(|allowed| {

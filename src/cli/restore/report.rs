@@ -5,10 +5,12 @@ use std::path::PathBuf;
 use indicatif::HumanCount;
 use serde_json::json;
 
-use super::without::other_side;
+use super::without::{other_side, refuse_stale};
 use super::{RestoreSourceArgs, place_fault};
+use crate::backup::listed::ListedBackup;
 use crate::entity::LostSuspension;
 use crate::restore::lost_since;
+use crate::restore::places::furthest;
 use crate::restore::report::LostInterval;
 use crate::restore::without::{LostErasure, OtherSide};
 use crate::terminal::{CommandError, print, print_json, voice};
@@ -36,10 +38,10 @@ pub(super) struct RestoreReportArgs {
 pub(super) fn run(args: &RestoreReportArgs) -> Result<(), CommandError> {
     let source = args.from.open()?;
     let other = other_side(args.other_log.as_ref(), &source)?;
-    let most = source
-        .places
-        .iter()
-        .max_by_key(|place| (place.shards.last().map(|s| s.shard), place.checkpoint.size));
+    if let ListedBackup::Clear(manifest) = &source.backup {
+        refuse_stale(&source.places, manifest)?;
+    }
+    let most = furthest(&source.places);
     let lost = match most {
         Some(place) => lost_since(place, source.backup.log()).map_err(place_fault)?,
         // Only the other side's log can tell anything then.

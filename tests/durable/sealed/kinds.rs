@@ -5,7 +5,7 @@ use std::fs;
 use serde_json::json;
 
 use super::{ask, clear_part, keygen, on_repository, parts, sealed_to, set_recipients, verify};
-use crate::backup::{create, files, good, id_of, manifests, refused, tokenize, words};
+use crate::backup::{copy_folder, create, files, good, id_of, manifests, refused, tokenize, words};
 use crate::common::{Setup, Side, World};
 
 #[test]
@@ -240,4 +240,73 @@ fn recipients_that_nobody_should_use_are_faults_of_the_configuration() {
         checked.contains("backups sealed to one recipient"),
         "{checked}"
     );
+}
+
+/// Where the manifest is sealed, the end that was published when the backup was taken is read with the
+/// identity; an old copy of the place is refused all the same.
+#[test]
+fn a_sealed_backup_is_not_restored_from_an_old_copy_of_a_place() {
+    let mut world = sealed_to(&["one"]);
+    tokenize(&world, 1, 10);
+    world.end(Side::Vault);
+    copy_folder(
+        &world.path("data/vault.place"),
+        &world.path("data/place-old"),
+    );
+    world.start(Side::Vault, &[]);
+    tokenize(&world, 100, 10);
+    create(&world);
+    tokenize(&world, 200, 10);
+    world.stop();
+    for lost in ["data/vault", "data/vault.place"] {
+        fs::rename(world.path(lost), world.path(&format!("{lost}-now"))).unwrap();
+    }
+    let restore = |place: &str| {
+        let usual = ["restore", "backup", "--config", "vault.toml", "--json"];
+        world.cloison(&[&usual[..], &["--identity", "one.age", "--from", place]].concat())
+    };
+    refused(&restore("data/place-old"), "it is an old copy of a place");
+    assert!(!world.path("data/vault").exists(), "nothing was touched");
+    let done = good(&restore("data/vault.place-now"));
+    assert!(done["entries_after"].as_u64() > Some(0), "{done}");
+}
+
+/// What no backup can go to is no good finding, whether it is sealed or not.
+#[test]
+fn the_doctor_says_where_no_backup_can_go() {
+    let mut world = sealed_to(&["one"]);
+    create(&world);
+    world.stop();
+    let doctor = |place: &str| {
+        let text = world.read("vault.toml");
+        let named = text.replacen("path = \"backup\"", &format!("path = {place:?}"), 1);
+        world.write("other.toml", &named);
+        let said = words(&world.cloison(&["doctor", "--config", "other.toml"]));
+        let line = said.lines().find(|line| line.contains("backups"));
+        line.unwrap_or_else(|| panic!("{said}")).to_owned()
+    };
+    world.write("file", "");
+    fs::create_dir(world.path("empty")).unwrap();
+    fs::create_dir(world.path("theirs")).unwrap();
+    world.write("theirs/thesis.txt", "theirs");
+    copy_folder(&world.path("backup"), &world.path("of-node"));
+    world.replace("of-node/repository.json", "test/vault", "test/node/court");
+    for (place, level, says) in [
+        ("backup", "good", "go sealed to one recipient"),
+        (
+            "empty",
+            "good",
+            "the first backup begins a repository there",
+        ),
+        ("absent", "BAD", "is its disk mounted?"),
+        ("file", "BAD", "is not a folder"),
+        ("theirs", "BAD", "is not a repository of backups"),
+        ("of-node", "BAD", "holds backups of test/node/court"),
+    ] {
+        let line = doctor(place);
+        assert!(
+            line.contains(says) && line.contains(level),
+            "{place}: {line}"
+        );
+    }
 }
