@@ -111,7 +111,7 @@ fn a_backup_of_another_branch_is_never_the_last_one() {
     let all = list["backups"].as_array().unwrap();
     let marked = all.iter().filter(|one| one["other_branch"] == true);
     assert_eq!(
-        marked.map(|one| id_of(one)).collect::<Vec<_>>(),
+        marked.map(id_of).collect::<Vec<_>>(),
         [id_of(&astray)]
     );
     let verified = ["backup", "verify", "--json"];
