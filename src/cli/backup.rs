@@ -269,10 +269,10 @@ fn remove(args: &BackupPruneArgs) -> Result<(), CommandError> {
             let lock = opened.repository.lock().map_err(fault)?;
             let now = SystemClock.now();
             prune(
-                &opened.repository,
-                &lock,
+                opened.repository.with(&lock),
                 &opened.key,
-                (&retention, &opened.log.branch()),
+                &retention,
+                &opened.log.branch(),
                 now,
                 args.dry_run,
             )
