@@ -132,6 +132,11 @@ impl BackupKeeper {
         }
     }
 
+    /// Whose backups they are, as it is now.
+    pub fn entity(&self) -> Arc<Entity> {
+        self.entity.get()
+    }
+
     /// The configuration.
     pub fn plan(&self) -> &BackupPlan {
         &self.plan
