@@ -110,10 +110,7 @@ fn a_backup_of_another_branch_is_never_the_last_one() {
     let list = good(&world.cloison(&["backup", "list", "--json", "--client", online[1]]));
     let all = list["backups"].as_array().unwrap();
     let marked = all.iter().filter(|one| one["other_branch"] == true);
-    assert_eq!(
-        marked.map(id_of).collect::<Vec<_>>(),
-        [id_of(&astray)]
-    );
+    assert_eq!(marked.map(id_of).collect::<Vec<_>>(), [id_of(&astray)]);
     let verified = ["backup", "verify", "--json"];
     let there = good(&world.cloison(&[&verified[..], &online].concat()));
     assert_eq!(there["backup"], third["backup"]);
