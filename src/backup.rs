@@ -25,6 +25,7 @@ mod records;
 pub mod repository;
 pub mod sealed;
 mod sealing;
+mod signed;
 mod state;
 pub mod take;
 pub mod verify;

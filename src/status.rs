@@ -16,7 +16,7 @@ pub use report::{
 
 use crate::access::{MemberPermit, MemberRole};
 use crate::audit::log::PlaceStanding;
-use crate::entity::{Entity, EntrySuspension, Role};
+use crate::entity::{Entity, EntrySuspension, Role, UnconfirmedRestore};
 use crate::node::Node;
 use crate::register::{Authority, Id, Operation, RegisteredClient, Sector};
 use crate::tokenize::period_of;
@@ -140,11 +140,27 @@ fn common(entity: &Entity, member: &MemberPermit, condition: ServerCondition) ->
         },
         sectors: vec![],
         schemes: vec![],
+        restored: restored(entity, &member.role),
         quota: None,
         custody: None,
         log: watches.then(|| log(entity)).flatten(),
         out_of_step: watches.then(|| out_of_step(entity, &member.role)),
         suspended: watches.then(|| suspended(entity)),
+    }
+}
+
+/// What still holds since a restore without places: all of it for those who run or watch the server or
+/// execute orders, to others what concerns their sectors.
+fn restored(entity: &Entity, role: &MemberRole) -> Option<UnconfirmedRestore> {
+    let restore = entity.unconfirmed_restore()?;
+    match role {
+        MemberRole::Client(client) => {
+            restore.in_sectors(|name| client.sectors.iter().any(|own| own == name))
+        }
+        MemberRole::RightsOfficer(officer) => {
+            restore.in_sectors(|name| officer.sectors.iter().any(|own| own == name))
+        }
+        _ => Some(restore),
     }
 }
 

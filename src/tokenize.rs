@@ -20,7 +20,7 @@ use crate::refusal::Refusal;
 use crate::register::Id;
 use crate::store::index::AHEAD;
 use crate::utis::{UtiContext, UtiKind};
-use crate::vault::{Epoch, QuotaLeft, SectorState, Vault};
+use crate::vault::{Epoch, QuotaExceeded, QuotaLeft, SectorState, Vault};
 pub use answer::{PreviousPseudonyms, TokenizedBatch};
 pub(crate) use canonical::CanonicalBatch;
 pub(crate) use derive::BatchDerivation;
@@ -67,9 +67,7 @@ pub fn prepare<'a>(
     let taken = vault
         .quotas()
         .take(organisation, items.len() as u64, now)
-        .map_err(|exceeded| {
-            Refusal::from(Code::QuotaExceeded).come_back_in(exceeded.retry_after)
-        })?;
+        .map_err(|exceeded| exceeded_refusal(vault, exceeded, now))?;
 
     let batch = CanonicalBatch::read(permit, items);
     let (answer, mappings) = derive(vault, permit, batch, &domains, taken.left, now)?;
@@ -90,6 +88,21 @@ pub fn prepare<'a>(
             log,
         },
     ))
+}
+
+/// After a restore without places no quota is left that day: the refusal says so.
+fn exceeded_refusal(vault: &Vault, exceeded: QuotaExceeded, now: Timestamp) -> Refusal {
+    let until = vault.restore_loss().and_then(|loss| loss.quotas_until(now));
+    let refusal = match until {
+        None => Refusal::from(Code::QuotaExceeded),
+        Some(until) => Refusal::new(
+            Code::QuotaExceeded,
+            format!(
+                "the vault was restored, and quotas of that day count as used: no client gets a pseudonym before {until}"
+            ),
+        ),
+    };
+    refusal.come_back_in(exceeded.retry_after)
 }
 
 fn check_size(items: usize) -> Result<(), Refusal> {

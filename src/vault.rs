@@ -51,7 +51,7 @@ pub(crate) use keeper::PauseGuard;
 use keeper::{Keeper, KeeperParts};
 pub(crate) use pending::{PendingAct, ROTATE};
 use pending::{PendingActs, UnheldActs};
-pub use quota::{QuotaLeft, Quotas};
+pub use quota::{QuotaExceeded, QuotaLeft, Quotas};
 pub use sector::{Epoch, SectorAdvance, SectorState, Terms};
 use sector::{SectorLoader, Sectors};
 pub(crate) use usable::UsableVersions;

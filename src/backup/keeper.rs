@@ -13,7 +13,7 @@ use super::error::RepositoryError;
 use super::manifest::BackupId;
 use super::prune::{PrunedBackups, prune};
 use super::records::{place_of, prune_records};
-use super::repository::{BackupRepository, RepositoryId, RepositoryLock};
+use super::repository::{BackupRepository, RepositoryId, WritableRepository};
 use super::take::{BackupOrder, KnownFiles, take};
 use super::verify::{BackupVerification, BackupVerifier};
 use super::view::{BackupJobView, BackupList, list};
@@ -132,6 +132,11 @@ impl BackupKeeper {
         }
     }
 
+    /// Whose backups they are, as it is now.
+    pub fn entity(&self) -> Arc<Entity> {
+        self.entity.get()
+    }
+
     /// The configuration.
     pub fn plan(&self) -> &BackupPlan {
         &self.plan
@@ -220,8 +225,7 @@ impl BackupKeeper {
             let order = BackupOrder {
                 id,
                 actor,
-                repository: &repository,
-                lock: &lock,
+                place: repository.with(&lock),
                 recipients: recipients.as_ref(),
             };
             let mut known = unpoisoned(known.lock());
@@ -233,7 +237,7 @@ impl BackupKeeper {
                 "a backup was taken"
             );
             if then_prune {
-                prune_after(&repository, &lock, &entity, &retention);
+                prune_after(repository.with(&lock), &entity, &retention);
             }
             Ok(JobOutcome {
                 backup: taken.id,
@@ -302,10 +306,10 @@ impl BackupKeeper {
         let lock = repository.lock()?;
         let (key, retention) = (entity.log().key(), self.retention(&entity)?);
         let done = prune(
-            &repository,
-            &lock,
+            repository.with(&lock),
             &key,
-            (&retention, &LogBranch::Store(entity.store())),
+            &retention,
+            &LogBranch::Store(entity.store()),
             entity.now(),
             asked.dry_run,
         )?;
@@ -547,15 +551,10 @@ fn finish(jobs: &Mutex<KeeperJobs>, outcome: Result<JobOutcome, Refusal>) {
 }
 
 /// Prunes after a backup of the timer; a failure is logged, because the backup is taken all the same.
-fn prune_after(
-    repository: &BackupRepository,
-    lock: &RepositoryLock,
-    entity: &Entity,
-    retention: &BackupRetention,
-) {
+fn prune_after(place: WritableRepository<'_>, entity: &Entity, retention: &BackupRetention) {
     let key = entity.log().key();
-    let rules = (retention, &LogBranch::Store(entity.store()));
-    match prune(repository, lock, &key, rules, entity.now(), false) {
+    let branch = LogBranch::Store(entity.store());
+    match prune(place, &key, retention, &branch, entity.now(), false) {
         Ok(pruned) if pruned.removed.is_empty() => {}
         Ok(pruned) => tracing::info!(
             removed = pruned.removed.len(),
@@ -567,7 +566,7 @@ fn prune_after(
             return;
         }
     }
-    if let Err(refusal) = prune_records(entity, repository) {
+    if let Err(refusal) = prune_records(entity, place.repository) {
         tracing::error!(code = %refusal.code(), why = %refusal, "not every side record that no backup needs was removed");
     }
 }

@@ -161,11 +161,8 @@ impl BackupRepository {
             (id, backup)
         };
         let mut backups: Vec<_> = found.ids.into_iter().map(read).collect();
-        // Not by their places in the log: they may be of several branches.
-        backups.sort_by_cached_key(|(id, backup)| {
-            let order = |backup: &ListedBackup| (backup.taken(), backup.log().position());
-            (backup.as_ref().ok().map(order), id.clone())
-        });
+        // By their ids, and not by their places in the log: they may be of several branches.
+        backups.sort_by_key(|(_, backup)| backup.is_ok());
         Ok(BackupListing {
             backups,
             foreign: found.foreign,

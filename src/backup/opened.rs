@@ -69,7 +69,8 @@ impl BackupRepository {
         let mut text = vec![];
         self.open_file(
             &StoredFile::sealed(&sealed.manifest),
-            (sealed, identities),
+            sealed,
+            identities,
             |piece| {
                 text.extend_from_slice(piece);
                 if text.len() > LONGEST {
@@ -94,7 +95,8 @@ impl BackupRepository {
     fn open_file(
         &self,
         file: &StoredFile,
-        (sealed, identities): (&SealedManifest, &BackupIdentities),
+        sealed: &SealedManifest,
+        identities: &BackupIdentities,
         take: impl FnMut(&[u8]) -> Result<(), RepositoryError>,
     ) -> Result<(), RepositoryError> {
         let path = self.path_of(file);
@@ -164,7 +166,7 @@ impl OpenedBackup<'_> {
                 };
                 let mut out = DigestPipe::new(PortionWriter::create(to)?);
                 self.repository
-                    .open_file(&file, (sealed, identities), |piece| {
+                    .open_file(&file, sealed, identities, |piece| {
                         let written = out.write_all(piece);
                         written.map_err(|error| RepositoryError::io(to, error))?;
                         done(piece.len() as u64)

@@ -26,7 +26,7 @@ use super::branch::LogBranch;
 use super::error::RepositoryError;
 use super::listed::ListedBackup;
 use super::manifest::BackupId;
-use super::repository::{BackupRepository, RepositoryLock, is_ours};
+use super::repository::{BackupRepository, WritableRepository, is_ours};
 use crate::journal::prune::LogPlace;
 
 /// Which backups are kept.
@@ -126,13 +126,14 @@ impl BackupRetention {
 /// [`RepositoryError`]. Where the log that counts is not known and the backups are of several branches, or a manifest cannot be read or is not signed by `key`, nothing is removed:
 /// which files it needs is not known.
 pub fn prune(
-    repository: &BackupRepository,
-    lock: &RepositoryLock,
+    place: WritableRepository<'_>,
     key: &VerifyingKey,
-    (retention, branch): (&BackupRetention, &LogBranch<'_>),
+    retention: &BackupRetention,
+    branch: &LogBranch<'_>,
     now: Timestamp,
     dry_run: bool,
 ) -> Result<PrunedBackups, RepositoryError> {
+    let WritableRepository { repository, lock } = place;
     let folder = || repository.folder().to_owned();
     let split = repository.backups(key)?.split_by_branch(branch, folder)?;
     let candidates =

@@ -70,6 +70,15 @@ pub struct RepositoryLock {
     _file: File,
 }
 
+/// A repository, and the right to write in it.
+#[derive(Debug, Clone, Copy)]
+pub struct WritableRepository<'r> {
+    /// The repository.
+    pub repository: &'r BackupRepository,
+    /// The right to write there.
+    pub lock: &'r RepositoryLock,
+}
+
 /// What lies among the manifests, by its names.
 #[derive(Debug, Default)]
 pub(super) struct ManifestNames {
@@ -174,6 +183,14 @@ impl BackupRepository {
         );
         put(&folder.join(FACTS), facts.as_bytes())?;
         Self::open(folder)
+    }
+
+    /// The same with the right to write in it.
+    pub fn with<'r>(&'r self, lock: &'r RepositoryLock) -> WritableRepository<'r> {
+        WritableRepository {
+            repository: self,
+            lock,
+        }
     }
 
     /// Where it is.
@@ -328,7 +345,8 @@ impl BackupRepository {
     pub fn add_sealed(
         &self,
         _: &RepositoryLock,
-        (file, source): (&BackupFile, &Path),
+        file: &BackupFile,
+        source: &Path,
         recipients: &BackupRecipients,
         done: BytesDone<'_>,
     ) -> Result<SealedPart, RepositoryError> {

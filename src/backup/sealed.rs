@@ -23,13 +23,11 @@ use ed25519_dalek::VerifyingKey;
 use jiff::Timestamp;
 
 use super::envelope::BackupRecipients;
-use super::manifest::{
-    BackupId, BackupLogHead, LONGEST, ManifestError, digest, is_signed_by_one, log_head, wrong,
-};
+use super::manifest::{BackupId, BackupLogHead, ManifestError, digest, log_head, wrong};
 use super::repository::RepositoryId;
+use super::signed::{self, ManifestPayload};
 use crate::id::{from_hex, hex};
 use crate::json::{JsonFault, JsonObject};
-use crate::jws;
 
 /// The `typ` of the clear part.
 pub const SEALED_TYP: &str = "cloison-sealed-backup+json";
@@ -102,7 +100,7 @@ impl SealedManifest {
     /// # Errors
     /// [`ManifestError::Text`]
     pub fn read_unverified(text: &str) -> Result<Self, ManifestError> {
-        Self::of(jws::parse_within(text, SEALED_TYP, LONGEST)?.payload())
+        signed::read_unverified(text)
     }
 
     /// Reads one that the key of its owner's checkpoints must have signed.
@@ -110,16 +108,14 @@ impl SealedManifest {
     /// # Errors
     /// [`ManifestError::Text`], [`ManifestError::Signature`].
     pub fn read(text: &str, key: &VerifyingKey) -> Result<Self, ManifestError> {
-        let jws = jws::parse_within(text, SEALED_TYP, LONGEST)?;
-        // What nobody signed costs no more than this.
-        if is_signed_by_one(&jws, key) {
-            Self::of(jws.payload())
-        } else {
-            Err(ManifestError::Signature)
-        }
+        signed::read(text, key)
     }
+}
 
-    fn of(payload: &[u8]) -> Result<Self, ManifestError> {
+impl ManifestPayload for SealedManifest {
+    const TYP: &'static str = SEALED_TYP;
+
+    fn of_payload(payload: &[u8]) -> Result<Self, ManifestError> {
         let mut members = JsonObject::parse(payload)?;
         let (id, owner) = (members.text("backup")?, members.text("entity")?);
         let (repository, taken) = (members.text("repository")?, members.text("taken")?);
@@ -189,6 +185,7 @@ mod tests {
 
     use super::super::manifest::tests::manifest as clear;
     use super::*;
+    use crate::jws;
 
     fn sealed() -> SealedManifest {
         let clear = clear();

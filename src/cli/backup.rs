@@ -18,6 +18,7 @@ use crate::backup::{BackupProgress, BackupRetention, KEPT_APART, RepositoryError
 use crate::cli::client_file::ClientFile;
 use crate::client::Client;
 use crate::clock::{Clock as _, SystemClock};
+use crate::code::Code;
 use crate::terminal::{CommandError, is_quiet, print as say, print_json, progress, voice};
 pub(super) use identity::read_identity;
 use identity::{BackupKeygenArgs, IdentityArgs};
@@ -268,10 +269,10 @@ fn remove(args: &BackupPruneArgs) -> Result<(), CommandError> {
             let lock = opened.repository.lock().map_err(fault)?;
             let now = SystemClock.now();
             prune(
-                &opened.repository,
-                &lock,
+                opened.repository.with(&lock),
                 &opened.key,
-                (&retention, &opened.log.branch()),
+                &retention,
+                &opened.log.branch(),
                 now,
                 args.dry_run,
             )
@@ -388,6 +389,10 @@ pub(super) fn fault(error: RepositoryError) -> CommandError {
         }
         RepositoryError::NoIdentity { .. } | RepositoryError::WrongIdentity { .. } => {
             "name the identity file of one of these recipients with --identity"
+        }
+        // Of a file with other bytes the next backup would count on.
+        RepositoryError::Damaged { .. } => {
+            return CommandError::refused(Code::BackupDamaged.as_str(), error);
         }
         RepositoryError::Mixed { .. } | RepositoryError::Moved(_) => {
             "move that file away, and find out who put it there"

@@ -186,6 +186,11 @@ impl PlaceLog {
         Some((self.shards.last()?.shard, self.checkpoint.size))
     }
 
+    /// Where it lies.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
     /// Hands `each` every entry with its record, oldest first, and checks them on the way. What was
     /// handed out counts only when this returns without an error.
     ///

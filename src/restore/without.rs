@@ -325,7 +325,9 @@ pub fn record(
         for (order, _) in &copied {
             store.delete_order_copies(batch, order);
         }
-        used.put(store, batch, day_of(now));
+        for day in [day_of(now), day_of(restored)] {
+            used.put(store, batch, day);
+        }
     });
     Ok((event, vec![write]))
 }

@@ -18,7 +18,7 @@ use crate::client::{Client, Timeouts};
 use crate::clock::lasting::LastingTrouble;
 use crate::clock::{ClockBehind, SystemClock};
 use crate::config::{ClientConfig, LogConfig, NodeConfig, VaultConfig, WatcherConfig};
-use crate::entity::{EntityInForce, EntrySuspension, InForce, Role};
+use crate::entity::{EntityInForce, EntrySuspension, InForce, Role, UnconfirmedRestore};
 use crate::http::Readiness;
 use crate::http::cosign::CosignDoor;
 use crate::journal::place::JournalPlace;
@@ -467,6 +467,12 @@ fn show_suspensions(suspended: &[EntrySuspension], readiness: &Readiness) {
     readiness.notice("suspended", what);
 }
 
+/// Shows on `/readyz` what still holds since a restore without places.
+fn show_restore(restore: Option<&UnconfirmedRestore>, readiness: &Readiness) {
+    let what = restore.map(|restore| format!("{restore} (`cloison restore state`)"));
+    readiness.notice("restored", what);
+}
+
 /// Shows an entity's state each second: on `/readyz`, in the log, on `/metrics`.
 pub(super) struct EntityWatch {
     entity: EntityInForce,
@@ -527,6 +533,7 @@ impl EntityWatch {
         let others = entity.orders().other_registers();
         show_registers(&others, &mut self.said_registers, readiness);
         show_suspensions(&entity.suspensions(), readiness);
+        show_restore(entity.unconfirmed_restore().as_ref(), readiness);
         apart.len()
     }
 }

@@ -3,6 +3,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::sync::Arc;
 
 use cloison::audit::origin::origin;
@@ -15,7 +16,7 @@ use cloison::tlog::checkpoint::Checkpoint;
 use cloison::tlog::tree::{MerkleTree, leaf_hash};
 use serde_json::{Value, json};
 
-use super::common::backups::good;
+use super::common::backups::{good, words};
 use super::common::{DEPLOYMENT, Door, QUORUM, Reply, Setup, Side, World, plain_get};
 use super::journal::cipher;
 use super::people::{act, soon, to_vault, unavailable};
@@ -289,6 +290,59 @@ fn strangers_follow_nothing_and_forged_words_count_for_nothing() {
         let reply = bring("node", body);
         assert_eq!((reply.status, reply.code()), (400, "malformed-body".into()));
     }
+}
+
+#[test]
+fn a_folder_is_followed_only_from_the_server_whose_log_it_holds() {
+    let mut world = world(1);
+    world.health_pseudonyms(&["AB1"]);
+    let follow = |client: &str| {
+        let file = format!("clients/{client}.toml");
+        let to = [
+            "audit",
+            "follow",
+            "--to",
+            "followed",
+            "--register",
+            "register.toml",
+        ];
+        world.cloison(&[&to[..], &["--once", "--client", &file]].concat())
+    };
+    let done = follow("auditor");
+    assert!(done.status.success(), "{}", words(&done));
+    let other = words(&follow("auditor-node"));
+    assert!(
+        other.contains("followed holds the log of test/vault")
+            && other.contains("has the log of test/node/court"),
+        "{other}"
+    );
+    // A server that is away: what may have ended it, and what brings it back.
+    let log = fs::File::create(world.path("follow.log")).unwrap();
+    let mut following = Command::new(env!("CARGO_BIN_EXE_cloison"))
+        .args([
+            "audit",
+            "follow",
+            "--to",
+            "followed",
+            "--register",
+            "register.toml",
+        ])
+        .args(["--client", "clients/auditor.toml"])
+        .current_dir(world.path(""))
+        .stdout(log.try_clone().unwrap())
+        .stderr(log)
+        .spawn()
+        .unwrap();
+    let said = || world.read("follow.log");
+    soon("it follows", || said().contains("follows the log"));
+    world.end(Side::Vault);
+    let said = || world.read("follow.log");
+    soon("it says that the server is away", || {
+        said().contains("tried again every second")
+            && said().contains("--in-place --config FILE --from followed")
+    });
+    following.kill().unwrap();
+    following.wait().unwrap();
 }
 
 #[test]

@@ -166,6 +166,26 @@ fn allow(
     })
 }
 
+/// Why a log does not go on by this command, and by which one it does.
+fn not_resumed(error: LogError) -> CommandError {
+    let hint = match &error {
+        LogError::Behind { went_on: false, .. } => {
+            "nothing was done. Bring what is missing from a place that holds it: `cloison restore --in-place --config FILE --from \
+             PLACE`; only for what is lost for good: `cloison audit resume --after-restore`"
+        }
+        LogError::Behind { .. } => {
+            "nothing was done. This store's log went on without them: restore a backup with a place that holds them, `cloison restore \
+             REPOSITORY --config FILE --from PLACE`; only for what is lost for good: `cloison audit resume --after-restore`"
+        }
+        LogError::SecondLost { .. } => {
+            "nothing was done. Where a follower's folder holds more than the store: `cloison restore --in-place --config FILE --from \
+             PLACE`; then, if the second place is lost or new: `cloison audit resume --second-lost`"
+        }
+        _ => return failed(error),
+    };
+    CommandError::new(error, hint)
+}
+
 /// Begins a new shard, whose first entry says what was lost.
 fn go_on_after_restore(args: &AuditResumeArgs, place: &OfflineLog) -> Result<(), CommandError> {
     let (origin, published, found) = match place.open(None)? {
@@ -175,7 +195,7 @@ fn go_on_after_restore(args: &AuditResumeArgs, place: &OfflineLog) -> Result<(),
             found,
             ..
         }) => (origin, published, found),
-        Err(error) => return Err(failed(error)),
+        Err(error) => return Err(not_resumed(error)),
         Ok(_) => {
             return Err(CommandError::new(
                 "there is nothing to resume: the store leads to the checkpoint that the second place and those who cosign have",
@@ -220,7 +240,7 @@ fn go_on_without_second(args: &AuditResumeArgs, place: &OfflineLog) -> Result<()
         Err(LogError::SecondLost {
             origin, published, ..
         }) => (origin, published),
-        Err(error) => return Err(failed(error)),
+        Err(error) => return Err(not_resumed(error)),
         Ok(_) => {
             return Err(CommandError::new(
                 "the second place has what it should have",

@@ -88,6 +88,9 @@ fn words(loss: &RestoreLossView) -> String {
     } else {
         "  releases     go on".to_owned()
     });
+    lines.extend(loss.quotas_until.map(|until| {
+        format!("  quotas       count as used: no client gets a pseudonym before {until}, and nothing lifts that")
+    }));
     let to_do = to_do(loss);
     if !to_do.is_empty() {
         lines.push("Still to do by people; none of it takes effect by itself:".to_owned());
@@ -156,6 +159,7 @@ mod tests {
             restored: "2026-11-28T09:00:00Z".parse().unwrap(),
             closed: vec![],
             erasures_missing: true,
+            quotas_until: None,
             suspend: vec![LostSuspension {
                 time: "2026-11-28T08:30:00Z".to_owned(),
                 act: "suspend".to_owned(),
