@@ -184,9 +184,11 @@ fn a_sealed_backup_is_restored_with_an_identity_and_without_one_nothing_is_touch
     let done = good(&restore(&["--identity", "one.age"]));
     assert!(done["entries_after"].as_u64() > Some(0), "{done}");
     world.start(Side::Vault, &[]);
-    // The next backup goes to the same repository, and uses what lies there.
-    let next = create(&world);
-    assert!(next["copied"].as_u64() < next["all"].as_u64(), "{next}");
+    // The next backups go to the same repository, and use what lies there. The store writes its files
+    // anew in its own time, which may be before the first of them.
+    let (next, again) = (create(&world), create(&world));
+    let copied = |one: &serde_json::Value| one["copied"].as_u64() < one["all"].as_u64();
+    assert!(copied(&next) || copied(&again), "{next} {again}");
     good(&verify(&world, Some("one"), &["--json"]));
     world.stop();
     assert_eq!(world.mappings(), 2_000);
