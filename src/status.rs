@@ -59,7 +59,12 @@ pub fn of_vault(vault: &Vault, member: &MemberPermit, condition: ServerCondition
         MemberRole::Node(authority) => {
             report.sectors = states(&|state| state.sector.authorities.contains(&authority.id));
         }
-        MemberRole::Auditor | MemberRole::Officer(_) | MemberRole::Custodian(_) => {}
+        MemberRole::Auditor
+        | MemberRole::Officer(_)
+        | MemberRole::Custodian(_)
+        | MemberRole::Vault
+        | MemberRole::Identity(_)
+        | MemberRole::IdentityCustodian(_) => {}
     }
     report
 }
@@ -137,14 +142,19 @@ fn common(entity: &Entity, member: &MemberPermit, condition: ServerCondition) ->
 /// Whether the caller runs or watches this server.
 fn watches(entity: &Entity, role: &MemberRole) -> bool {
     let is_own = |authority: &Authority| match entity.role() {
-        Role::Vault => false,
+        Role::Vault | Role::Identity(_) => false,
         Role::Node(own) => *own == authority.id,
     };
     match role {
-        MemberRole::Operator | MemberRole::Auditor => true,
-        MemberRole::Node(_) => *entity.role() == Role::Vault,
+        MemberRole::Auditor => true,
+        // Those who run the vault are not those who run an identity source.
+        MemberRole::Operator => !matches!(entity.role(), Role::Identity(_)),
+        MemberRole::Node(_) | MemberRole::Identity(_) => *entity.role() == Role::Vault,
         MemberRole::Officer(authority) | MemberRole::Custodian(authority) => is_own(authority),
-        MemberRole::Client(_) | MemberRole::RightsOfficer(_) => false,
+        MemberRole::IdentityCustodian(own) => {
+            matches!(entity.role(), Role::Identity(id) if *id == own.id)
+        }
+        MemberRole::Client(_) | MemberRole::RightsOfficer(_) | MemberRole::Vault => false,
     }
 }
 
@@ -156,7 +166,9 @@ fn role_name(role: &MemberRole) -> &'static str {
         MemberRole::RightsOfficer(_) => "rights-officer",
         MemberRole::Node(_) => "node",
         MemberRole::Officer(_) => "officer",
-        MemberRole::Custodian(_) => "custodian",
+        MemberRole::Custodian(_) | MemberRole::IdentityCustodian(_) => "custodian",
+        MemberRole::Vault => "vault",
+        MemberRole::Identity(_) => "identity",
     }
 }
 
@@ -258,6 +270,8 @@ fn out_of_step(entity: &Entity, role: &MemberRole) -> Vec<String> {
     let all = entity.orders().out_of_step(entity.now()).into_iter();
     let seen = |id: &Id| match role {
         MemberRole::Node(own) => own.id == *id,
+        // An identity source has no part in orders.
+        MemberRole::Identity(_) => false,
         _ => true,
     };
     all.filter(seen).map(|id| id.to_string()).collect()
