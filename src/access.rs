@@ -404,6 +404,15 @@ pub struct SealPermit {
     pub(crate) actor: Id,
 }
 
+impl SealPermit {
+    /// A custodian may seal.
+    pub(crate) fn of(custodian: CustodianPermit) -> Self {
+        Self {
+            actor: custodian.custodian,
+        }
+    }
+}
+
 /// Authorises a custodian or an officer of `authority`.
 ///
 /// # Errors
@@ -424,6 +433,15 @@ pub fn sealer(register: &Register, authority: &Id, peer: SpkiDigest) -> Result<S
 /// It opens nothing without an order.
 pub struct ResumePermit {
     pub(crate) actor: Id,
+}
+
+impl ResumePermit {
+    /// A custodian may acknowledge.
+    pub(crate) fn of(custodian: CustodianPermit) -> Self {
+        Self {
+            actor: custodian.custodian,
+        }
+    }
 }
 
 /// Authorises a custodian or an officer of `authority`.

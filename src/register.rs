@@ -38,7 +38,7 @@ pub use crate::id::Id;
 pub use crate::pseudonym::TextForm;
 pub use difference::{RegisterChange, WrittenRegister};
 pub use frozen::FrozenFact;
-pub use identity::{IdentitySource, QuotaShare, RegisteredVault};
+pub use identity::{RegisteredIdentity, QuotaShare, RegisteredVault};
 pub use sign::{PinnedKey, RegisterOpenError, RegisterPins, RegisterSignatureFault, open};
 pub use suite::Suite;
 
@@ -194,7 +194,7 @@ pub struct Register {
     /// certificate.
     pub vault: Option<RegisteredVault>,
     /// Processes of other bodies that hold the identity secret; empty where the vault holds it.
-    pub identities: BTreeMap<Id, Arc<IdentitySource>>,
+    pub identities: BTreeMap<Id, Arc<RegisteredIdentity>>,
     /// The commission's register keys, from this side's own configuration and not from the
     /// register: who decides on inspections. Empty where the register was read without its
     /// signatures.

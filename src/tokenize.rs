@@ -85,7 +85,7 @@ pub fn prepare<'a>(
         Job {
             mappings,
             changes,
-            count: Some(taken.count),
+            counts: vec![taken.count],
             log,
         },
     ))

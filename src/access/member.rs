@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::code::Code;
 use crate::register::{
-    Authority, Id, IdentitySource, Register, RegisteredClient, RightsOfficer, SpkiDigest,
+    Authority, Id, RegisteredIdentity, Register, RegisteredClient, RightsOfficer, SpkiDigest,
 };
 
 /// The part that a caller has in the deployment.
@@ -27,9 +27,9 @@ pub enum MemberRole {
     /// The vault, which calls identity sources.
     Vault,
     /// An identity source.
-    Identity(Arc<IdentitySource>),
+    Identity(Arc<RegisteredIdentity>),
     /// A custodian of an identity source.
-    IdentityCustodian(Arc<IdentitySource>),
+    IdentityCustodian(Arc<RegisteredIdentity>),
 }
 
 /// Permission to know what a member of the deployment may know: the caller is one.

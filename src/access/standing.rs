@@ -9,7 +9,7 @@ use crate::code::Code;
 use crate::entity::Entity;
 use crate::refusal::Refusal;
 use crate::register::{
-    Authority, Id, IdentitySource, Register, RegisteredClient, RegisteredVault, SpkiDigest, is_over,
+    Authority, Id, RegisteredIdentity, Register, RegisteredClient, RegisteredVault, SpkiDigest, is_over,
 };
 
 /// How the log names a caller whose key the register does not have.
@@ -26,7 +26,7 @@ enum KeyHolder<'r> {
     AuthorityMember(&'r Authority, &'r Id),
     Vault(&'r RegisteredVault),
     /// An identity source, or a custodian of it.
-    Identity(&'r IdentitySource, &'r Id),
+    Identity(&'r RegisteredIdentity, &'r Id),
 }
 
 impl<'r> KeyHolder<'r> {
@@ -54,7 +54,7 @@ impl<'r> KeyHolder<'r> {
             .or_else(|| identities.find_map(|identity| Self::of_identity(identity, key)))
     }
 
-    fn of_identity(identity: &'r IdentitySource, key: SpkiDigest) -> Option<Self> {
+    fn of_identity(identity: &'r RegisteredIdentity, key: SpkiDigest) -> Option<Self> {
         let custodians = identity.custodians.values();
         let custodians = custodians.map(|custodian| (custodian.certificate, &custodian.id));
         std::iter::once((identity.certificate, &identity.id))

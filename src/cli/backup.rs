@@ -19,7 +19,7 @@ use crate::client::Client;
 use crate::clock::{Clock as _, SystemClock};
 use crate::terminal::{CommandError, is_quiet, print as say, print_json, progress, voice};
 use place::{BackupPlaceArgs, OpenedPlace, OpenedRepository};
-pub(super) use place::{BackupSide, SideConfig};
+pub(super) use place::BackupSide;
 
 /// Take, list, verify and prune backups
 #[derive(clap::Subcommand)]

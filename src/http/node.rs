@@ -15,7 +15,7 @@ use super::problem::Problem;
 use crate::access;
 use crate::code::Code;
 use crate::keys::shares::{Share, ShareText};
-use crate::node::safe::SharePurpose;
+use crate::safe::SharePurpose;
 use crate::reidentify::deliver::{self, SealedResponse};
 use crate::reidentify::reveal::{self, ReidentifyResponse};
 use crate::reidentify::{Delivery, ReidentifyRequest};

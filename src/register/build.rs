@@ -10,7 +10,7 @@ use super::file::{
     MaybeAt, OfficerEntry, OrganisationEntry, RegisterFile, RightsOfficerEntry, SectorEntry,
 };
 use super::frozen;
-use super::identity::{IdentitySource, RegisteredVault, VAULT};
+use super::identity::{RegisteredIdentity, RegisteredVault, VAULT};
 use super::read::At;
 use super::value::SealingKey;
 use super::{
@@ -294,8 +294,8 @@ fn custodian(entry: CustodianEntry) -> Option<(Id, Custodian)> {
     Some((id, custodian))
 }
 
-fn identity(entry: IdentityEntry) -> Option<IdentitySource> {
-    Some(IdentitySource {
+fn identity(entry: IdentityEntry) -> Option<RegisteredIdentity> {
+    Some(RegisteredIdentity {
         id: value_of(entry.id)?,
         organisation: value_of(entry.organisation)?,
         certificate: value_of(entry.certificate)?,

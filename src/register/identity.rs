@@ -28,7 +28,7 @@ pub struct RegisteredVault {
 /// A process of another body than the vault's, which holds the identity secret, derives UTIs for the
 /// vault, and counts them.
 #[derive(Debug, Clone)]
-pub struct IdentitySource {
+pub struct RegisteredIdentity {
     /// Stable id.
     pub id: Id,
     /// The body that runs it: neither the vault's nor an authority.
