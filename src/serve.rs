@@ -153,9 +153,12 @@ fn start_error(error: StartError) -> CommandError {
     let hint = "see docs/operations.md, \"What an error at start means\"";
     match &error {
         StartError::Store(store) if store.may_pass() => CommandError::temporary(error, hint),
-        StartError::Log(
-            LogError::Second(CheckpointFileError::Io(..)) | LogError::SecondLost { .. },
-        )
+        StartError::Log(LogError::SecondLost { .. }) => {
+            let hint = "if the configuration names a new place, move the old one there and start again; else mount its disk; if it \
+                        is lost: docs/audit.md, \"When the second place is away\"";
+            CommandError::temporary(error, hint)
+        }
+        StartError::Log(LogError::Second(CheckpointFileError::Io(..)))
         | StartError::Clock(_)
         | StartError::Audit(_) => CommandError::temporary(error, hint),
         StartError::Log(LogError::Behind { .. }) => {

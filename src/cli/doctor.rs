@@ -119,6 +119,10 @@ pub fn run(args: DoctorArgs) -> Result<(), CommandError> {
         .count()
     {
         0 => Ok(()),
+        1 => Err(CommandError::new(
+            "one finding is bad",
+            "it says what to do",
+        )),
         count => Err(CommandError::new(
             format_args!("{count} findings are bad"),
             "each says what to do",

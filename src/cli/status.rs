@@ -23,11 +23,11 @@ use crate::terminal::{CommandError, print, print_json};
     Prints one line a fact, the worst first; exit codes as monitoring plugins have them: 0 good; 1 warning: it works, and \
     something needs to be seen to; 2 critical: it does not work; 3 unknown: a file cannot be read.")]
 pub struct StatusArgs {
-    /// A client file
-    #[arg(long, value_name = "FILE", env = "CLOISON_CLIENT")]
+    /// A client file [default: that of CLOISON_CLIENT, without --config]
+    #[arg(long, value_name = "FILE")]
     client: Option<PathBuf>,
     /// The configuration of a vault, node or witness that runs here
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", conflicts_with = "client")]
     config: Option<PathBuf>,
     /// Print JSON
     #[arg(long)]

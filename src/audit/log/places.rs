@@ -10,7 +10,8 @@ use std::time::{Duration, Instant};
 
 use ed25519_dalek::VerifyingKey;
 
-use super::{Log, LogState, PublishedCheckpoint};
+use super::state::LogState;
+use super::{Log, PublishedCheckpoint};
 use crate::audit::AuditReceipt;
 use crate::audit::origin::owner_and_shard;
 use crate::audit::shard_reader::ShardReader;
@@ -85,6 +86,11 @@ impl PlaceState {
             behind: None,
         }
     }
+
+    /// Whether the place holds the log up to a head.
+    fn holds(&self, head: TreeRow) -> bool {
+        self.held.as_ref().is_some_and(|held| held.tree == head)
+    }
 }
 
 impl PlaceQuorum {
@@ -103,11 +109,13 @@ fn reach(published: &PublishedCheckpoint) -> (Shard, u64) {
 }
 
 impl LogState {
-    /// Notes that something became durable, which no place holds yet.
+    /// Notes the head up to which the log is durable.
     pub(super) fn note_durable(&mut self, head: TreeRow) {
         self.durable = Some(head);
         for place in &mut self.places {
-            place.behind.get_or_insert_with(Instant::now);
+            if !place.holds(head) {
+                place.behind.get_or_insert_with(Instant::now);
+            }
         }
     }
 
@@ -125,9 +133,9 @@ impl LogState {
         {
             return;
         }
-        let is_all = durable.is_none_or(|durable| durable == held.tree);
-        place.behind = (!is_all).then(Instant::now);
         place.held = Some(held);
+        let is_behind = durable.is_some_and(|durable| !place.holds(durable));
+        place.behind = is_behind.then(Instant::now);
     }
 
     /// The last checkpoint whose entries `needed` places hold.

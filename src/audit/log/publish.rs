@@ -4,7 +4,8 @@
 use std::sync::PoisonError;
 use std::time::{Duration, Instant};
 
-use super::{Log, place_source};
+use super::Log;
+use super::second::place_source;
 use crate::store::TreeRow;
 use crate::tlog::checkpoint_file::CheckpointFileError;
 

@@ -1,7 +1,11 @@
 //! What a start reads from the store: trees and checkpoints, or entries that an older version wrote
 //! without a tree.
 
+use jiff::Timestamp;
+
 use super::PublishedCheckpoint;
+use super::append::year_of;
+use crate::audit::shard_reader::ShardReader;
 use crate::store::{RowBatch, Shard, Store, StoreError, TreeRow};
 use crate::tlog::checkpoint::Checkpoint;
 use crate::tlog::tree::{MerkleTree, leaf_hash, tile_bytes};
@@ -34,8 +38,38 @@ pub(super) fn stored_checkpoint(
     }))
 }
 
+/// The last shard's tree as the store has it. Entries that an older version wrote without a tree
+/// get one here.
+pub(super) fn last_tree(
+    store: &Store,
+    last: Option<&TreeRow>,
+    now: Timestamp,
+) -> Result<(TreeRow, MerkleTree), StoreError> {
+    let next = store.last_audit()?.map_or(0, |(number, _)| number + 1);
+    if let Some(row) = last {
+        let tree = ShardReader::new(store, row, row.size).tree()?;
+        if tree.root() != row.root || row.first + row.size != next {
+            return Err(StoreError::Corrupt("audit-tree"));
+        }
+        return Ok((*row, tree));
+    }
+    // Entries that older versions wrote in several years stay together in one shard.
+    let marked = Timestamp::from_millisecond(store.clock_mark()?).unwrap_or(Timestamp::UNIX_EPOCH);
+    let shard = Shard::of(year_of(if next > 0 { marked } else { now }));
+    let tree = rebuild(store, shard)?;
+    Ok((
+        TreeRow {
+            shard,
+            first: 0,
+            size: tree.size(),
+            root: tree.root(),
+        },
+        tree,
+    ))
+}
+
 /// Builds the tree of a log that was written without one.
-pub(super) fn rebuild(store: &Store, shard: Shard) -> Result<MerkleTree, StoreError> {
+fn rebuild(store: &Store, shard: Shard) -> Result<MerkleTree, StoreError> {
     let (mut tree, mut batch, mut tiles) = (MerkleTree::default(), RowBatch::default(), 0);
     store.each_audit::<StoreError>(0, usize::MAX, |number, entry| {
         if number != tree.size() {

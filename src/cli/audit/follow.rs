@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::Duration;
 
+use data_encoding::HEXLOWER;
 use indicatif::HumanCount;
 use serde_json::json;
 
@@ -17,7 +18,7 @@ use crate::journal::followed::{FollowFault, FollowedPlace, FollowerKey};
 use crate::journal::offer::{JournalHeld, JournalOffer};
 use crate::keys::file::read_signing_key;
 use crate::serve::at_termination;
-use crate::terminal::{CommandError, print, print_json, progress};
+use crate::terminal::{CommandError, log, print, print_beside, print_json, progress};
 use crate::tlog::checkpoint::Checkpoint;
 use crate::tlog::witness::KnownLogs as _;
 use ed25519_dalek::VerifyingKey;
@@ -83,7 +84,26 @@ pub fn run(args: &AuditFollowArgs) -> Result<(), CommandError> {
     let client = Client::with_timeouts(&config, timeouts)
         .map_err(|error| CommandError::new(error, "check the client file"))?;
     let keys = args.keys.keys()?;
+    let vouches = key.as_ref().map(|key| {
+        let public = HEXLOWER.encode(key.key.verifying_key().as_bytes());
+        format!(
+            "\nto count among the server's places it needs in its configuration:\n\n\
+             [[audit.follower]]\nname = \"{}\"\npublic = \"{public}\"\n",
+            key.name
+        )
+    });
     let (place, first) = open(&args.to, &client, &keys, key)?;
+    if !args.once {
+        log::start();
+        let entries = place.held().map_or(0, |held| held.size);
+        print_beside(format_args!(
+            "follows the log of {} into {}, which holds {} entries, until it is stopped{}",
+            place.owner(),
+            args.to.display(),
+            HumanCount(entries),
+            vouches.unwrap_or_default()
+        ))?;
+    }
     let follower = LogFollower {
         client,
         place,
@@ -231,14 +251,20 @@ impl LogFollower {
         }
     }
 
-    /// Says what is held and gets what comes next. A server that is away is waited for, but not
-    /// once.
+    /// Says what is held and gets what comes next. With `--once` a server that is away is an error,
+    /// else it is waited for.
     fn fetch(&self) -> Result<Option<JournalOffer>, CommandError> {
         let wait = if self.is_once { 0 } else { WAIT };
+        let mut is_away = false;
         loop {
             let begun = std::time::Instant::now();
             let held = self.place.vouch(SystemClock.now());
-            match self.client.fetch_offer(&held, wait) {
+            let fetched = self.client.fetch_offer(&held, wait);
+            if is_away && fetched.is_ok() {
+                tracing::info!("the log is followed again");
+                is_away = false;
+            }
+            match fetched {
                 Ok(Some(offer)) => return Ok(Some(offer)),
                 Ok(None) if self.is_once => return Ok(None),
                 // A server that is ending answers at once.
@@ -247,7 +273,10 @@ impl LogFollower {
                     if self.is_once || error.retry_after().is_none() {
                         return Err(unreachable_log(&error));
                     }
-                    tracing::debug!(%error, "the log cannot be fetched");
+                    if !is_away {
+                        tracing::warn!(%error, "the log cannot be fetched now; tried again every second");
+                    }
+                    is_away = true;
                 }
             }
             std::thread::sleep(AGAIN.saturating_sub(begun.elapsed()));

@@ -58,17 +58,12 @@ impl Server {
             all.push(Self::remote(client)?);
         }
         if all.is_empty() {
-            all.push(Self::named(
-                None,
-                std::env::var_os("CLOISON_CLIENT")
-                    .map(PathBuf::from)
-                    .as_deref(),
-            )?);
+            all.push(Self::named(None, None)?);
         }
         Ok(all)
     }
 
-    /// The one that is named.
+    /// The one that is named; the client file in `CLOISON_CLIENT` if none is.
     ///
     /// # Errors
     /// When no file is named, or it cannot be read.
@@ -76,10 +71,13 @@ impl Server {
         config: Option<&Path>,
         client: Option<&Path>,
     ) -> Result<Self, CommandError> {
-        match (config, client) {
-            (Some(config), _) => Self::here(config),
-            (None, Some(client)) => Self::remote(client),
-            (None, None) => Err(CommandError::usage(
+        if let Some(config) = config {
+            return Self::here(config);
+        }
+        let usual = std::env::var_os("CLOISON_CLIENT").map(PathBuf::from);
+        match client.or(usual.as_deref()) {
+            Some(client) => Self::remote(client),
+            None => Err(CommandError::usage(
                 "no server is named",
                 "name a client file (--client) or a configuration (--config)",
             )),

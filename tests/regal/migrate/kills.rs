@@ -1,6 +1,13 @@
 //! Either side is killed at every step of a migration, and it goes on.
 
-use super::*;
+use cloison::keys::file::{SecretKind, write_secret};
+use cloison::order::OrderPayload;
+use serde_json::{Value, json};
+
+use super::{check_pairs, fetch, key, order, run, setup, waiting};
+use crate::common::{QUORUM, Side, World};
+use crate::people::{at_node, at_vault, persons, soon};
+use crate::proxy::Wire;
 
 const PERSONS: usize = 12_000;
 /// The first page: as many whole chunks as ten thousand mappings hold.

@@ -1,6 +1,9 @@
 //! Facts that keys derive from, or that keep sectors apart: once used they do not change.
 
-use super::*;
+use cloison::register;
+use proptest::prelude::*;
+
+use super::{GOOD, id, line, with};
 
 #[test]
 fn frozen_facts() {
