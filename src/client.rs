@@ -45,7 +45,7 @@ use crate::http::tls::TlsError;
 use crate::link::wire::{self, WIRE, WIRE_HEADER};
 use crate::refusal::Refusal;
 use crate::register::SpkiDigest;
-use crate::vault::QuotaLeft;
+use crate::quota::QuotaLeft;
 
 /// The most bytes that an answer may have: 100 000 items with everything around them, and room to
 /// spare.

@@ -17,6 +17,7 @@ pub use report::{
 use crate::access::{MemberPermit, MemberRole};
 use crate::audit::log::PlaceStanding;
 use crate::entity::{Entity, EntrySuspension, Role};
+use crate::identity::IdentitySource;
 use crate::node::Node;
 use crate::register::{Authority, Id, Operation, RegisteredClient, Sector};
 use crate::tokenize::period_of;
@@ -49,7 +50,7 @@ pub fn of_vault(vault: &Vault, member: &MemberPermit, condition: ServerCondition
             report.schemes = schemes(vault, client);
             report.quota = vault
                 .quotas()
-                .left(&client.organisation, vault.now())
+                .left(client.organisation.as_str(), vault.now())
                 .map(QuotaStatus::of);
         }
         MemberRole::Operator => report.sectors = states(&|_| true),
@@ -86,7 +87,24 @@ pub fn of_node(node: &Node, member: &MemberPermit, condition: ServerCondition) -
     report
 }
 
-/// What both sides tell.
+/// What an identity source tells a caller.
+pub fn of_identity(
+    source: &IdentitySource,
+    member: &MemberPermit,
+    condition: ServerCondition,
+) -> StatusReport {
+    let mut report = common(source.entity(), member, condition);
+    if watches(source.entity(), &member.role) {
+        let sealed = source.safe().sealed();
+        report.custody = Some(CustodyStatus {
+            sealed: !sealed.is_empty(),
+            sealed_keys: sealed,
+        });
+    }
+    report
+}
+
+/// What all sides tell.
 fn common(entity: &Entity, member: &MemberPermit, condition: ServerCondition) -> StatusReport {
     let register = entity.register();
     let watches = watches(entity, &member.role);

@@ -34,8 +34,9 @@ use crate::keys::{
     AuditSecret, IdentityKeys, IdentitySecret, IndexKey, JournalSecret, SectorRootKey, StoreKey,
     StoreSecret, UtiSource,
 };
+use crate::quota::{self, Quotas};
 use crate::refusal::Refusal;
-use crate::register::Register;
+use crate::register::{QuotaShare, Register};
 use crate::seal::chunk::ChunkCipher;
 use crate::seal::journal::JournalCipher;
 use crate::store::index::Index;

@@ -7,7 +7,7 @@ use ureq::http::HeaderMap;
 
 use crate::http::data::quota_fields;
 use crate::system::lock::unpoisoned;
-use crate::vault::QuotaLeft;
+use crate::quota::QuotaLeft;
 
 /// What a server told of a quota, and when that was heard.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

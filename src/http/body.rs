@@ -13,6 +13,7 @@ use axum::http::{HeaderMap, Response, Uri};
 use hyper::body::Body as _;
 use serde::de::DeserializeOwned;
 use tokio::time::{Instant, timeout_at};
+use zeroize::Zeroizing;
 
 use super::admission::{Lane, overloaded};
 use super::budget::Charge;

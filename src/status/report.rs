@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use crate::identifier::{CheckDigit, LetterCase, SchemeRules};
 use crate::register::{Id, Quota};
-use crate::vault::QuotaLeft;
+use crate::quota::QuotaLeft;
 
 /// What a server tells a caller.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]

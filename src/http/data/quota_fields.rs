@@ -9,7 +9,7 @@ use axum::http::HeaderMap;
 use axum::http::header::{HeaderName, HeaderValue};
 
 use crate::register::Quota;
-use crate::vault::QuotaLeft;
+use crate::quota::QuotaLeft;
 
 /// `RateLimit-Policy`
 const POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
