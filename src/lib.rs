@@ -18,6 +18,7 @@
 //! | [`identifier`], [`pseudonym`], [`register`] | what the domain is: types that cannot be wrong |
 //! | [`keys`], [`seal`] | root secrets and the key schedule; the two envelopes |
 //! | [`safe`] | keys that are sealed and unsealed |
+//! | [`utis`] | where UTIs come from; the bytes by which a vault asks an identity source for them, and the answer's |
 //! | [`store`] | rows behind one interface; the only room that knows RocksDB; sees sealed bytes, never a key |
 //! | [`journal`] | places that hold the log and its side records off the machine: writing one, reading one |
 //! | [`audit`], [`commit`] | audit entries, and the logs that they stand in; the one writer that makes effect and entry durable together |
@@ -108,4 +109,5 @@ pub mod tlog;
 pub mod tokenize;
 pub mod transfer;
 pub mod unseal;
+pub mod utis;
 pub mod vault;

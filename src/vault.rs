@@ -32,7 +32,7 @@ use crate::entity::{Entity, EntityOpening, Role, WriterParts};
 use crate::keys::sector_secrets::SectorSecretStore;
 use crate::keys::{
     AuditSecret, IdentityKeys, IdentitySecret, IndexKey, JournalSecret, SectorRootKey, StoreKey,
-    StoreSecret, UtiSource,
+    StoreSecret,
 };
 use crate::quota::{self, Quotas};
 use crate::refusal::Refusal;
@@ -42,6 +42,7 @@ use crate::seal::journal::JournalCipher;
 use crate::store::index::Index;
 use crate::store::{Store, StoreError};
 use crate::system::lock::{intact, unpoisoned};
+use crate::utis::UtiSource;
 use blinding::KeyedBlinding;
 pub use counts::VaultCounts;
 use frozen::FrozenFacts;

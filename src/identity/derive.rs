@@ -17,11 +17,11 @@ use crate::code::Code;
 use crate::commit::{DayCount, Job, JobLog, Pending};
 use crate::identifier::Scheme;
 use crate::id::hex;
-use crate::keys::{IdentityCheck, IdentityKeys, Key, Uti, UtiKind};
+use crate::keys::{IdentityCheck, IdentityKeys, Key, Uti};
 use crate::quota::QuotaHolder;
 use crate::refusal::Refusal;
 use crate::register::{Id, Operation, Sector};
-use crate::utis::{AnswerWriter, PartValues, UtiPart, UtiRequest};
+use crate::utis::{AnswerWriter, PartValues, UtiKind, UtiPart, UtiRequest};
 
 /// The most groups in one entry: an entry has at most 16 KiB, and a group less than 600 bytes.
 const GROUPS: usize = 24;

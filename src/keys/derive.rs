@@ -8,8 +8,8 @@ use zeroize::{Zeroize, ZeroizeOnDrop};
 
 use super::mac::ShortMac;
 use super::{
-    AuditSecret, AuthoritySecret, IdentitySecret, JournalSecret, KEY_LEN, Key, SectorSecret,
-    StoreSecret, lp,
+    AuditSecret, AuthoritySecret, IdentityCheck, IdentitySecret, JournalSecret, KEY_LEN, Key,
+    SectorSecret, StoreSecret, Uti, lp,
 };
 use crate::pseudonym::Pseudonym;
 use crate::register::Suite;
@@ -46,48 +46,6 @@ fn keyed(key: &Key) -> HmacSha256 {
 
 // --- identity ---------------------------------------------------------------------------------------------------------
 
-/// The unique technical identifier of a person: 32 bytes that never leave the vault, are never
-/// logged and never stored.
-///
-/// ```compile_fail,E0277
-/// fn show(uti: &cloison::keys::Uti) -> String {
-///     format!("{uti:?}")
-/// }
-/// ```
-#[derive(Zeroize, ZeroizeOnDrop)]
-pub struct Uti([u8; 32]);
-
-impl Uti {
-    /// The bytes, for the conformance kit only.
-    pub(crate) fn expose(&self) -> &[u8; 32] {
-        &self.0
-    }
-}
-
-/// Canonical values of one scheme, from which to derive UTIs: one arena, and where each value ends
-/// in it.
-#[derive(Debug, Clone, Copy)]
-pub struct UtiBatch<'a> {
-    /// The scheme's id.
-    pub scheme: &'a str,
-    /// The canonical values, one after the other.
-    pub values: &'a [u8],
-    /// Where the first of them begins.
-    pub start: usize,
-    /// End of each value in `values`.
-    pub ends: &'a [u32],
-}
-
-/// Where UTIs come from. Behind this one interface, the identity secret could move to a second
-/// administrator.
-pub trait UtiSource: Send + Sync {
-    /// Appends the UTI of each value of the batch to `utis`, in order.
-    fn derive(&self, batch: UtiBatch<'_>, utis: &mut Vec<Uti>);
-
-    /// The person-handle key of a sector.
-    fn person_key(&self, sector: Uuid) -> PersonKey;
-}
-
 /// The identity secret's keys, in this process.
 pub struct IdentityKeys {
     prk: Key,
@@ -113,28 +71,34 @@ impl IdentityKeys {
     }
 }
 
-impl UtiSource for IdentityKeys {
-    fn derive(&self, batch: UtiBatch<'_>, utis: &mut Vec<Uti>) {
-        // LP(scheme) is the same for the whole batch; behind it comes LP(value), whose length has
-        // two bytes.
-        let mut scheme = Vec::with_capacity(2 + batch.scheme.len());
-        lp(&mut scheme, batch.scheme.as_bytes());
-        utis.reserve(batch.ends.len());
+impl IdentityKeys {
+    /// Appends the UTI of each canonical value of a scheme to `utis`, in order:
+    /// `HMAC-SHA256(K_uti, LP(scheme) ‖ LP(value))`.
+    pub fn append_utis<'v>(
+        &self,
+        scheme: &str,
+        values: impl IntoIterator<Item = &'v [u8]>,
+        utis: &mut Vec<Uti>,
+    ) {
+        // LP(scheme) is the same for all; behind it comes LP(value), whose length has two bytes.
+        let mut prefix = Vec::with_capacity(2 + scheme.len());
+        lp(&mut prefix, scheme.as_bytes());
         let mut macs = self.uti.batch(Uti);
-        let mut start = batch.start;
-        for &end in batch.ends {
-            let value = &batch.values[start..end as usize];
-            start = end as usize;
-            macs.push([&scheme, &(value.len() as u16).to_be_bytes(), value], utis);
+        for value in values {
+            macs.push([&prefix, &(value.len() as u16).to_be_bytes(), value], utis);
         }
         macs.finish(utis);
     }
 
-    fn person_key(&self, sector: Uuid) -> PersonKey {
-        PersonKey(keyed(&expand(
-            &self.prk,
-            &info("cloison/v1/person", &[sector.as_bytes()]),
-        )))
+    /// `K_person`, from which [`PersonKey::new`] makes the person-handle key of a sector.
+    pub fn person_key_of(&self, sector: Uuid) -> Key {
+        expand(&self.prk, &info("cloison/v1/person", &[sector.as_bytes()]))
+    }
+
+    /// `HKDF-Expand(PRK_id, "cloison/v1/identity-check", 32)`: as one-way as any derived key, and
+    /// used for nothing else, so it may lie in a store.
+    pub fn check_value(&self) -> IdentityCheck {
+        IdentityCheck(*expand(&self.prk, b"cloison/v1/identity-check").expose())
     }
 }
 
@@ -142,6 +106,11 @@ impl UtiSource for IdentityKeys {
 pub struct PersonKey(HmacSha256);
 
 impl PersonKey {
+    /// The key of a sector, from its 32 bytes.
+    pub fn new(key: &Key) -> Self {
+        Self(keyed(key))
+    }
+
     /// `H`: 16 bytes that never leave the vault; oppositions, freezes and tombstones are keyed by
     /// them.
     pub fn handle(&self, uti: &Uti) -> [u8; 16] {

@@ -323,9 +323,9 @@ fn libraries_stay_in_their_rooms() {
         (&["rcgen"], &["deployment"]),
         (&["tracing_subscriber"], &["terminal"]),
         (&["minijinja"], &["cli"]),
-        // Use cases are plain and synchronous; the writer hands its receipt to whoever waits, on a
-        // thread or in a task.
-        (&["tokio"], &["http", "serve", "load", "commit"]),
+        // Use cases are plain and synchronous; the writer hands its receipt, and an identity source
+        // its UTIs, to whoever waits, on a thread or in a task.
+        (&["tokio"], &["http", "serve", "load", "commit", "utis"]),
     ];
     for source in sources() {
         for (names, rooms) in libraries {
