@@ -309,7 +309,11 @@ pub struct VaultPermit {
 /// # Errors
 /// As [`operator`].
 pub fn vault(register: &Register, peer: SpkiDigest) -> Result<VaultPermit, Code> {
-    match register.vault.as_ref().filter(|vault| vault.certificate == peer) {
+    match register
+        .vault
+        .as_ref()
+        .filter(|vault| vault.certificate == peer)
+    {
         Some(vault) => Ok(VaultPermit {
             vault: vault.id.clone(),
         }),

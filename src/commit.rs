@@ -168,7 +168,8 @@ impl Job {
             JobLog::Entry(..)
             | JobLog::Salted(..)
             | JobLog::Nothing
-            | JobLog::Read { .. } | JobLog::Refused { .. } => 0,
+            | JobLog::Read { .. }
+            | JobLog::Refused { .. } => 0,
         };
         self.records() + logged
     }

@@ -38,7 +38,7 @@ pub use crate::id::Id;
 pub use crate::pseudonym::TextForm;
 pub use difference::{RegisterChange, WrittenRegister};
 pub use frozen::FrozenFact;
-pub use identity::{RegisteredIdentity, QuotaShare, RegisteredVault};
+pub use identity::{QuotaShare, RegisteredIdentity, RegisteredVault};
 pub use sign::{PinnedKey, RegisterOpenError, RegisterPins, RegisterSignatureFault, open};
 pub use suite::Suite;
 
@@ -267,7 +267,10 @@ impl Register {
                 .chain(officers)
                 .chain(custodians)
         });
-        let vault = self.vault.iter().map(|vault| (&vault.id, vault.certificate));
+        let vault = self
+            .vault
+            .iter()
+            .map(|vault| (&vault.id, vault.certificate));
         let of_identities = self.identities.values().flat_map(|identity| {
             let custodians = identity.custodians.values();
             std::iter::once((&identity.id, identity.certificate))

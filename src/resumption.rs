@@ -13,9 +13,9 @@ use crate::audit::AuditEvent;
 use crate::audit::resume::{self, Resumption};
 use crate::code::Code;
 use crate::commit::Change;
+use crate::entity::Entity;
 use crate::id::hex;
 use crate::link::VaultLink;
-use crate::entity::Entity;
 use crate::refusal::{Refusal, fault, not_logged};
 use crate::vault::Vault;
 

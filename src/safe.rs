@@ -105,11 +105,7 @@ impl TwoClockMoment {
 
 impl<K> KeySafe<K> {
     /// A safe with keys in it, and with places for those in shares.
-    pub fn new(
-        keys: Vec<(String, K)>,
-        shared: Vec<(Id, ShareSet)>,
-        times: SealTimes,
-    ) -> Self {
+    pub fn new(keys: Vec<(String, K)>, shared: Vec<(Id, ShareSet)>, times: SealTimes) -> Self {
         let here = keys.into_iter().map(|(id, key)| KeySlot {
             id,
             key: Some(key),
@@ -151,11 +147,7 @@ impl<K> KeySafe<K> {
 
     /// Lends the keys that are open. Sealing waits until they are back, so `work` must not wait for
     /// anything.
-    pub(crate) fn open<T>(
-        &self,
-        now: Timestamp,
-        work: impl FnOnce(&[&K]) -> T,
-    ) -> T {
+    pub(crate) fn open<T>(&self, now: Timestamp, work: impl FnOnce(&[&K]) -> T) -> T {
         let slots = self.slots();
         let keys: Vec<_> = slots
             .keys
@@ -191,13 +183,7 @@ impl<K> KeySafe<K> {
 
     /// Puts a key in its slot, unless there was a sealing since `sealings` was read. Returns
     /// whether it did.
-    pub(crate) fn put(
-        &self,
-        place: usize,
-        key: K,
-        sealings: u64,
-        now: Timestamp,
-    ) -> bool {
+    pub(crate) fn put(&self, place: usize, key: K, sealings: u64, now: Timestamp) -> bool {
         let mut slots = unpoisoned(self.slots.write());
         if slots.sealings != sealings {
             return false;

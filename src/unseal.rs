@@ -16,8 +16,8 @@ use serde::{Deserialize, Serialize};
 use crate::access::{CustodianPermit, SealPermit};
 use crate::audit::{AuditEvent, CustodyAction, CustodyDetails};
 use crate::code::Code;
-use crate::id::hex;
 use crate::entity::Entity;
+use crate::id::hex;
 use crate::identity::IdentitySource;
 use crate::keys::file::SecretKind;
 use crate::keys::shares::{Share, ShareError, ShareSet};
@@ -221,7 +221,8 @@ pub fn bring<S: SealableSide>(
     };
     drop(shares);
     log(side.side(), now, entry(reached))?;
-    if purpose == SharePurpose::Unseal && !side.key_safe().put(place, private, pinned.sealings, now) {
+    if purpose == SharePurpose::Unseal && !side.key_safe().put(place, private, pinned.sealings, now)
+    {
         return Err(Refusal::new(
             Code::Sealed,
             "the keys were sealed in the meantime",

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::code::Code;
 use crate::register::{
-    Authority, Id, RegisteredIdentity, Register, RegisteredClient, RightsOfficer, SpkiDigest,
+    Authority, Id, Register, RegisteredClient, RegisteredIdentity, RightsOfficer, SpkiDigest,
 };
 
 /// The part that a caller has in the deployment.
@@ -73,7 +73,11 @@ pub fn member(register: &Register, peer: SpkiDigest) -> Result<MemberPermit, Cod
             return known(&custodian.id, MemberRole::Custodian(authority.clone()));
         }
     }
-    if let Some(vault) = register.vault.as_ref().filter(|one| one.certificate == peer) {
+    if let Some(vault) = register
+        .vault
+        .as_ref()
+        .filter(|one| one.certificate == peer)
+    {
         return known(&vault.id, MemberRole::Vault);
     }
     for identity in register.identities.values() {

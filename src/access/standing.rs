@@ -9,7 +9,8 @@ use crate::code::Code;
 use crate::entity::Entity;
 use crate::refusal::Refusal;
 use crate::register::{
-    Authority, Id, RegisteredIdentity, Register, RegisteredClient, RegisteredVault, SpkiDigest, is_over,
+    Authority, Id, Register, RegisteredClient, RegisteredIdentity, RegisteredVault, SpkiDigest,
+    is_over,
 };
 
 /// How the log names a caller whose key the register does not have.

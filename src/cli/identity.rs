@@ -35,7 +35,9 @@ pub enum IdentityCommand {
     )]
     Seal(NodeCallArgs),
     /// Show whether the identity secret is sealed, and how many shares were brought
-    #[command(after_long_help = "Example:\n  cloison identity status --client clients/keeper-1.toml")]
+    #[command(
+        after_long_help = "Example:\n  cloison identity status --client clients/keeper-1.toml"
+    )]
     Status(NodeCallArgs),
 }
 

@@ -8,7 +8,6 @@ use std::path::PathBuf;
 
 use data_encoding::HEXLOWER;
 use ed25519_dalek::SigningKey;
-use toml::de::DeTable;
 
 use serde_json::json;
 
@@ -19,7 +18,6 @@ use crate::keys::file::{SecretKind, public_key_text};
 use crate::keys::{AuthoritySecret, Key, memory};
 use crate::register::Suite;
 use crate::seal::segment::AuthorityPrivateKey;
-use crate::terminal::files::read_text;
 use crate::terminal::{CommandError, print_either};
 
 /// Make, move, split and recover root secrets

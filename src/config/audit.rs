@@ -165,8 +165,7 @@ fn followers(
             (None, Some(peer)) => owner.peer(&peer, faults).map(FollowerIdentity::Peer),
             _ => {
                 let what = "a follower is the other side or has a key, and this is neither or both";
-                let instead =
-                    "peer = \"court\" (an authority; at any other side \"vault\"), or public = \"…\"";
+                let instead = "peer = \"court\" (an authority; at any other side \"vault\"), or public = \"…\"";
                 faults.push(name.line, what, instead);
                 None
             }
@@ -210,10 +209,13 @@ struct PeerName {
 }
 
 impl TomlField for PeerName {
-    const EXAMPLE: &'static str = "\"court\", an authority; \"identity/trust\", an identity source; or \"vault\"";
+    const EXAMPLE: &'static str =
+        "\"court\", an authority; \"identity/trust\", an identity source; or \"vault\"";
 
     fn read(value: &DeValue<'_>) -> Result<Self, String> {
-        let text = value.as_str().ok_or_else(|| wrong_type(value, "a text in quotes"))?;
+        let text = value
+            .as_str()
+            .ok_or_else(|| wrong_type(value, "a text in quotes"))?;
         let (kind, id) = match text.strip_prefix("identity/") {
             Some(id) => ("identity", id),
             None => ("node", text),

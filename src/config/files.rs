@@ -3,8 +3,8 @@
 use std::path::Path;
 
 use super::{
-    ClientConfig, IdentityConfig, KeyPlace, LogConfig, NodeConfig, Openers, RegisterFiles, TlsFiles, VaultConfig,
-    WitnessConfig,
+    ClientConfig, IdentityConfig, KeyPlace, LogConfig, NodeConfig, Openers, RegisterFiles,
+    TlsFiles, VaultConfig, WitnessConfig,
 };
 use crate::keys::custody::{Deposit, PassphraseSource};
 use crate::keys::file::SecretKind;

@@ -15,9 +15,9 @@ use super::{
 use crate::backup::BackupPlan;
 use crate::entity::Role;
 use crate::keys::custody::Deposit;
-use crate::safe::SealTimes;
 use crate::register::read::{At, Faults, TomlTable};
 use crate::register::{Fault, Id};
+use crate::safe::SealTimes;
 
 /// `identity.toml`: what `cloison identity serve` runs on.
 #[derive(Debug, Clone)]
@@ -82,55 +82,59 @@ impl IdentityConfig {
     /// Reads the text of an `identity.toml` that lies in `folder`. Reports every fault, not only the
     /// first.
     pub fn parse(text: &str, folder: &Path) -> Result<Self, Vec<Fault>> {
-        parse(text, "the identity source's configuration", |root, faults| {
-            let deployment: Option<At<Id>> = root.required("deployment", faults);
-            let identity = root.required("identity", faults);
-            let control =
-                listener::<ListenAddress>(root, "control", faults).map(|at| (at.line, at.value.0));
-            let health =
-                listener::<LoopbackAddress>(root, "health", faults).map(|at| (at.line, at.value.0));
-            distinct_addresses(&[control, health], faults);
-            let tls = tls_files(root, folder, faults);
-            let store = store_section(root, folder, faults);
-            let (own, places) = section(root, "secrets", faults, |table, faults| {
-                secrets(table, folder, faults)
-            })
-            .unzip();
-            let owner = LogOwner {
-                is_vault: false,
-                deployment: deployment.as_deref(),
-            };
-            let log = audit::read(root, owner, folder, faults);
-            let backup = backup::read(root, folder, faults);
-            let openers = openers(root, folder, places.as_ref(), faults);
-            let seal = seal_times(root, faults);
-            let register = register_files(root, deployment.as_deref(), folder, faults);
-            let vault = section(root, "vault", faults, |table, faults| {
-                client(table, folder, faults)
-            });
-            let limits = limits(root, faults);
-            let own = own?;
-            Some(IdentityConfig {
-                deployment: deployment?.value,
-                identity: identity?.value,
-                control: control?.1,
-                health: health?.1,
-                tls: tls?,
-                reserve: store.as_ref()?.1,
-                store: store?.0,
-                secret: own.secret,
-                audit: own.audit,
-                checkpoint: own.checkpoint,
-                journal: own.journal,
-                log: log?,
-                backup: backup?,
-                openers: openers?,
-                seal: seal?,
-                register: register?,
-                vault: vault?,
-                limits: limits?,
-            })
-        })
+        parse(
+            text,
+            "the identity source's configuration",
+            |root, faults| {
+                let deployment: Option<At<Id>> = root.required("deployment", faults);
+                let identity = root.required("identity", faults);
+                let control = listener::<ListenAddress>(root, "control", faults)
+                    .map(|at| (at.line, at.value.0));
+                let health = listener::<LoopbackAddress>(root, "health", faults)
+                    .map(|at| (at.line, at.value.0));
+                distinct_addresses(&[control, health], faults);
+                let tls = tls_files(root, folder, faults);
+                let store = store_section(root, folder, faults);
+                let (own, places) = section(root, "secrets", faults, |table, faults| {
+                    secrets(table, folder, faults)
+                })
+                .unzip();
+                let owner = LogOwner {
+                    is_vault: false,
+                    deployment: deployment.as_deref(),
+                };
+                let log = audit::read(root, owner, folder, faults);
+                let backup = backup::read(root, folder, faults);
+                let openers = openers(root, folder, places.as_ref(), faults);
+                let seal = seal_times(root, faults);
+                let register = register_files(root, deployment.as_deref(), folder, faults);
+                let vault = section(root, "vault", faults, |table, faults| {
+                    client(table, folder, faults)
+                });
+                let limits = limits(root, faults);
+                let own = own?;
+                Some(IdentityConfig {
+                    deployment: deployment?.value,
+                    identity: identity?.value,
+                    control: control?.1,
+                    health: health?.1,
+                    tls: tls?,
+                    reserve: store.as_ref()?.1,
+                    store: store?.0,
+                    secret: own.secret,
+                    audit: own.audit,
+                    checkpoint: own.checkpoint,
+                    journal: own.journal,
+                    log: log?,
+                    backup: backup?,
+                    openers: openers?,
+                    seal: seal?,
+                    register: register?,
+                    vault: vault?,
+                    limits: limits?,
+                })
+            },
+        )
     }
 }
 
@@ -145,12 +149,17 @@ fn secrets(
     let shares = table.optional::<Place>("identity-shares", faults);
     let secret = match shares {
         Some(set) if table.has("identity") => {
-            let what = "`identity` and `identity-shares` are both there: the secret lies in one custody";
+            let what =
+                "`identity` and `identity-shares` are both there: the secret lies in one custody";
             faults.push(set.line, what, "one of the two");
-            section.required("identity", table, faults).map(KeyPlace::Own)
+            section
+                .required("identity", table, faults)
+                .map(KeyPlace::Own)
         }
         Some(set) => Some(KeyPlace::Shares(set.within(folder))),
-        None => section.required("identity", table, faults).map(KeyPlace::Own),
+        None => section
+            .required("identity", table, faults)
+            .map(KeyPlace::Own),
     };
     let mut required = |name| section.required(name, table, faults);
     let (audit, checkpoint) = (required("audit"), required("checkpoint"));

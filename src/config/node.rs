@@ -15,9 +15,9 @@ use super::{
 };
 use crate::backup::BackupPlan;
 use crate::keys::custody::{Custody, Deposit};
-use crate::safe::SealTimes;
 use crate::register::read::{At, Faults, TomlTable};
 use crate::register::{Fault, Id};
+use crate::safe::SealTimes;
 
 /// `node.toml`: what `cloison authority serve` runs on.
 #[derive(Debug, Clone)]

@@ -106,9 +106,8 @@ async fn bring(
 )]
 pub(super) async fn status(State(door): State<Arc<IdentityDoor>>, peer: Peer) -> HttpAnswer {
     let (entity, permit) = (door.entity(), sealer(&door, &peer));
-    let work = move |permit: &SealPermit| {
-        Ok::<_, Code>(crate::unseal::status(&*door.source, permit))
-    };
+    let work =
+        move |permit: &SealPermit| Ok::<_, Code>(crate::unseal::status(&*door.source, permit));
     answer(entity, peer, operations::SEAL_STATUS, permit, work).await
 }
 
@@ -148,7 +147,15 @@ pub(super) async fn acknowledge_resume(
     let work = move |permit: &ResumePermit, asked: ResumeAcknowledgement| {
         resumption::acknowledge(&door.source, permit, &asked, &*door.vault)
     };
-    answer_to(entity, peer, operations::RESUME_ACKNOWLEDGE, permit, request, work).await
+    answer_to(
+        entity,
+        peer,
+        operations::RESUME_ACKNOWLEDGE,
+        permit,
+        request,
+        work,
+    )
+    .await
 }
 
 /// Seals the source: wipes the identity secret at once.

@@ -83,7 +83,10 @@ async fn answer(
 }
 
 fn check_content(headers: &HeaderMap) -> Result<(), Problem> {
-    if headers.get(CONTENT_TYPE).is_some_and(|stated| stated == CONTENT) {
+    if headers
+        .get(CONTENT_TYPE)
+        .is_some_and(|stated| stated == CONTENT)
+    {
         Ok(())
     } else {
         Err(Problem::new(Code::UnsupportedMediaType).detail(format!("send {CONTENT}")))

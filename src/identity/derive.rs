@@ -15,8 +15,8 @@ use crate::access::VaultPermit;
 use crate::audit::{AuditEntry, AuditEvent, UtisDetails, UtisGroup};
 use crate::code::Code;
 use crate::commit::{DayCount, Job, JobLog, Pending};
-use crate::identifier::Scheme;
 use crate::id::hex;
+use crate::identifier::Scheme;
 use crate::keys::{IdentityCheck, IdentityKeys, Key, Uti};
 use crate::quota::QuotaHolder;
 use crate::refusal::Refusal;
@@ -99,13 +99,12 @@ pub fn derive(
         .map(|part| take(source, part, now, &mut notes))
         .collect();
     let answers = source.safe().open(now, |keys| {
-        let keys = keys.first().ok_or_else(sealed)?;
+        let keys = keys.first()?;
         let answers = request.parts.iter().zip(admitted);
-        Ok(answers
-            .map(|(part, admitted)| answer(keys, part, admitted))
-            .collect::<Vec<_>>())
+        let answers = answers.map(|(part, admitted)| answer(keys, part, admitted));
+        Some(answers.collect::<Vec<_>>())
     });
-    let answers: Vec<PartAnswer> = answers?;
+    let answers = answers.ok_or_else(sealed)?;
     let digest = UtisDigest::of(&answers);
     let refused = answers.iter().filter_map(PartAnswer::refusal);
     let refused: Vec<_> = refused.map(|refusal| (refusal.code(), permit)).collect();
@@ -167,10 +166,7 @@ impl RequestNotes {
 
 /// Checks a part against the register: who asks may do so, in this sector, with this scheme, and the
 /// values are in their one form.
-fn admit<'r>(
-    source: &'r IdentitySource,
-    part: &UtiPart<'r>,
-) -> Result<AdmittedPart<'r>, Refusal> {
+fn admit<'r>(source: &'r IdentitySource, part: &UtiPart<'r>) -> Result<AdmittedPart<'r>, Refusal> {
     let bare = |kind, sector: Option<&Sector>| AdmittedPart {
         group: UtisGroup {
             kind,
@@ -272,7 +268,10 @@ fn asker(
             Ok((None, migrations_of(by)))
         }
         UtiKind::Reseal | UtiKind::Rights | UtiKind::Link => {
-            let officer = register.rights_officers.get(by).ok_or(Code::UnknownClient)?;
+            let officer = register
+                .rights_officers
+                .get(by)
+                .ok_or(Code::UnknownClient)?;
             let key = officer.certificate;
             if register.ended(key, source.latest_time()).is_some() {
                 return Err(Code::KeyEnded.into());
@@ -305,7 +304,10 @@ fn check_canonical(scheme: &Scheme, values: PartValues<'_>) -> Result<(), Refusa
 }
 
 fn not_canonical() -> Refusal {
-    Refusal::new(Code::MalformedBody, "a value is not in the form of its scheme")
+    Refusal::new(
+        Code::MalformedBody,
+        "a value is not in the form of its scheme",
+    )
 }
 
 // --- derived ----------------------------------------------------------------------------------------------------------
@@ -327,7 +329,13 @@ fn answer(
     match (part, admitted) {
         (_, Err(refusal)) => PartAnswer::Refused(refusal),
         (UtiPart::PersonKey(sector), Ok(_)) => PartAnswer::PersonKey(keys.person_key_of(*sector)),
-        (_, Ok(AdmittedPart { values: Some((scheme, values)), .. })) => {
+        (
+            _,
+            Ok(AdmittedPart {
+                values: Some((scheme, values)),
+                ..
+            }),
+        ) => {
             let mut utis = Vec::with_capacity(values.len());
             keys.append_utis(scheme.id().as_str(), values.iter(), &mut utis);
             PartAnswer::Utis(utis)
@@ -347,7 +355,9 @@ fn write(
     for answer in answers {
         match answer {
             PartAnswer::Utis(utis) => {
-                counts.derived.fetch_add(utis.len() as u64, Ordering::Relaxed);
+                counts
+                    .derived
+                    .fetch_add(utis.len() as u64, Ordering::Relaxed);
                 writer.utis(utis);
             }
             PartAnswer::PersonKey(key) => writer.person_key(key),
@@ -412,7 +422,11 @@ fn submit(
     }
     let alarmed = alarms.len() as u64;
     source.counts().alarms.fetch_add(alarmed, Ordering::Relaxed);
-    jobs.extend(alarms.into_iter().map(|alarm| Job::entry(now, alarm, vec![], vec![])));
+    jobs.extend(
+        alarms
+            .into_iter()
+            .map(|alarm| Job::entry(now, alarm, vec![], vec![])),
+    );
     let refusals = refused.iter().map(|(code, permit)| {
         let refusal = JobLog::Refused {
             time: now,

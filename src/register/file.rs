@@ -12,9 +12,7 @@ use super::value::{
     AgeRecipient, CountryCode, DottedName, MigrationPublicKey, PlainText, SealingKey, SectorTag,
     UncheckedText,
 };
-use super::{
-    DeclarationDecision, Id, Operation, PeriodLength, QuotaShare, SpkiDigest, TextForm,
-};
+use super::{DeclarationDecision, Id, Operation, PeriodLength, QuotaShare, SpkiDigest, TextForm};
 use crate::identifier::{CheckDigit, LetterCase};
 
 /// A field, if it could be read.

@@ -89,7 +89,11 @@ impl TomlField for QuotaShare {
         let millionths = (number * f64::from(Self::WHOLE.0)).floor();
         if millionths >= 1.0 && number <= 1.0 {
             // In the range of the type, as was just checked.
-            #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "1 to a million")]
+            #[expect(
+                clippy::cast_possible_truncation,
+                clippy::cast_sign_loss,
+                reason = "1 to a million"
+            )]
             Ok(Self(millionths as u32))
         } else {
             Err("is not above 0 and at most 1, in millionths".into())
@@ -114,8 +118,14 @@ pub(super) fn check(file: &RegisterFile, faults: &mut Faults) {
 fn check_vault(file: &RegisterFile, first: &IdentityEntry, faults: &mut Faults) {
     let vault = file.vault.as_ref();
     let has = [
-        ("organisation", vault.is_some_and(|vault| vault.organisation.is_some())),
-        ("certificate", vault.is_some_and(|vault| vault.certificate.is_some())),
+        (
+            "organisation",
+            vault.is_some_and(|vault| vault.organisation.is_some()),
+        ),
+        (
+            "certificate",
+            vault.is_some_and(|vault| vault.certificate.is_some()),
+        ),
     ];
     for (field, _) in has.iter().filter(|(_, is_there)| !is_there) {
         let what = format!("there is an identity source, and [vault] has no `{field}`");
@@ -158,7 +168,11 @@ fn check_shares(identities: &[IdentityEntry], faults: &mut Faults) {
     if identities.len() > 1 {
         for identity in identities.iter().filter(|identity| !identity.has_share) {
             let what = "there are several identity sources, and one has no `share` of the quotas";
-            faults.push(identity.line, what, "share = 0.5, so that all together are at most 1");
+            faults.push(
+                identity.line,
+                what,
+                "share = 0.5, so that all together are at most 1",
+            );
         }
     }
     let stated = identities.iter().filter(|identity| identity.has_share);

@@ -57,21 +57,26 @@ pub(super) fn identity_parts(
     register: Register,
 ) -> Result<(IdentityParts, Vec<[u8; 32]>), CommandError> {
     let keyring = config.openers.keyring();
-    let unread =
-        |e: FileError| CommandError::new(e, "check [secrets] in the configuration");
+    let unread = |e: FileError| CommandError::new(e, "check [secrets] in the configuration");
     let mut fingerprints = vec![];
     let key = match &config.secret {
         KeyPlace::Shares(file) => IdentityKeyStart::Shared(read_set(file)?),
         KeyPlace::Own(deposit) => {
-            let secret = keyring.read(deposit, SecretKind::Identity).map_err(unread)?;
+            let secret = keyring
+                .read(deposit, SecretKind::Identity)
+                .map_err(unread)?;
             fingerprints.push(fingerprint(secret.expose()));
             IdentityKeyStart::Open(IdentityKeys::new(&IdentitySecret(secret)))
         }
     };
-    let audit = keyring.read(&config.audit, SecretKind::Audit).map_err(unread)?;
+    let audit = keyring
+        .read(&config.audit, SecretKind::Audit)
+        .map_err(unread)?;
     fingerprints.push(fingerprint(audit.expose()));
     let journal = read_journal(&keyring, &config.journal).map_err(unread)?;
-    let versions = journal.iter().map(|(_, secret)| fingerprint(secret.0.expose()));
+    let versions = journal
+        .iter()
+        .map(|(_, secret)| fingerprint(secret.0.expose()));
     fingerprints.extend(versions);
     let checkpoint = keyring
         .read_signing_key(&config.checkpoint, SecretKind::Checkpoint)
@@ -107,7 +112,10 @@ async fn serve_identity(
         IdentitySource::open(&store, parts, clock, Box::new(end_process))
     };
     let source = tokio::task::spawn_blocking(open).await.map_err(|_| {
-        CommandError::new("the identity source failed while it started", "see the log above")
+        CommandError::new(
+            "the identity source failed while it started",
+            "see the log above",
+        )
     })?;
     let source = InForce::new(source.map_err(start_error)?);
     first_start::end(first, &config.store)?;
@@ -151,8 +159,12 @@ async fn serve_identity(
     let tasks = [
         tokio::spawn(backup::keep(backups.clone(), registry.clone())).abort_handle(),
         tokio::spawn(keeper.keep(registry.clone(), vec![at_hangup(reload)])).abort_handle(),
-        tokio::spawn(keep_source(source.clone(), readiness.clone(), registry.clone()))
-            .abort_handle(),
+        tokio::spawn(keep_source(
+            source.clone(),
+            readiness.clone(),
+            registry.clone(),
+        ))
+        .abort_handle(),
         tokio::spawn(watch::keep_place(entity.clone(), readiness.clone())).abort_handle(),
         tokio::spawn(watch::watch_side(entity.clone(), peer, watch)).abort_handle(),
     ];

@@ -156,7 +156,7 @@ async fn serve_node(
         mut callers,
     } = watch::watching(&node.entity(), (&config.log, &config.vault), memory)?;
     let other = (&config.log, &config.vault);
-    let (_following, place) = follow::side(&node.entity(), other, &readiness, &mut callers)?;
+    let (_following, place) = follow::side(&node, other, &readiness, &mut callers)?;
     if let Some(place) = place {
         node.get().follow(place);
     }

@@ -8,8 +8,8 @@ use super::sector::SectorLoader;
 use super::{StartError, Vault, hold_migrated};
 use crate::audit::OpenedEpoch;
 use crate::entity::{Entity, RegisterRows, UnderRegister};
-use crate::refusal::Refusal;
 use crate::quota;
+use crate::refusal::Refusal;
 use crate::register::{QuotaShare, Register};
 use crate::system::lock::unpoisoned;
 

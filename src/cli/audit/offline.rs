@@ -24,7 +24,6 @@ use crate::serve::onlookers;
 use crate::store::index::Index;
 use crate::store::{Store, StoreError};
 use crate::terminal::CommandError;
-use crate::terminal::files::read_text;
 use crate::tlog::witness::CheckpointSubmission;
 
 /// How long writing the entry may take.

@@ -86,7 +86,9 @@ pub fn unseal(args: &UnsealArgs) -> Result<(), CommandError> {
     if done {
         print(format_args!("{key}: unsealed"))
     } else {
-        print(format_args!("{key}: {shares} of {threshold} shares are there"))
+        print(format_args!(
+            "{key}: {shares} of {threshold} shares are there"
+        ))
     }
 }
 
@@ -148,7 +150,9 @@ fn show_drill(progress: &UnsealProgress, json: bool) -> Result<(), CommandError>
         done,
     } = progress;
     if *done {
-        print(format_args!("{key}: proved; {threshold} shares make what is stated"))
+        print(format_args!(
+            "{key}: proved; {threshold} shares make what is stated"
+        ))
     } else {
         print(format_args!(
             "{key}: the drill has {shares} of {threshold} shares"

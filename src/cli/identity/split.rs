@@ -54,7 +54,9 @@ pub(super) fn run(args: &IdentitySplitArgs) -> Result<(), CommandError> {
         let last: Vec<_> = shares[shares.len() - threshold..].iter().collect();
         match set.recover(&last).map_err(unsplit)?.pop() {
             Some(made) if bool::from(made.expose().ct_eq(secret.expose())) => Ok((set, shares)),
-            _ => Err(CommandError::bug("the new shares do not recover the secret")),
+            _ => Err(CommandError::bug(
+                "the new shares do not recover the secret",
+            )),
         }
     })?;
     let shares = files.split_off(1);

@@ -7,9 +7,7 @@ use super::lines::{self, key_fact, not_ready};
 use super::{StatusFact, called};
 use crate::client::health::{self, ReadyAnswer};
 use crate::client::{Client, Timeouts};
-use crate::config::{
-    ClientConfig, FileKind, RegisterFiles, SideConfig, WitnessConfig,
-};
+use crate::config::{ClientConfig, FileKind, RegisterFiles, SideConfig, WitnessConfig};
 use crate::http::tls::{Identity, Validity};
 use crate::serve::open_register;
 use crate::status::StatusReport;
