@@ -230,7 +230,8 @@ pub enum LogReading {
     Hashes,
 }
 
-/// Authorises an auditor to read a log, and an authority's node to read the vault's.
+/// Authorises an auditor to read a log, and an authority's node or an identity source to read the
+/// vault's.
 ///
 /// # Errors
 /// As [`operator`].
@@ -238,7 +239,7 @@ pub fn reader(entity: &Entity, peer: SpkiDigest) -> Result<LogReading, Code> {
     let (register, is_vault) = (entity.register(), *entity.role() == Role::Vault);
     match auditor(register, peer) {
         Ok(_) => Ok(LogReading::Entries),
-        Err(_) if is_vault && node(register, peer).is_ok() => Ok(LogReading::Hashes),
+        Err(_) if is_vault && side(register, peer).is_ok() => Ok(LogReading::Hashes),
         Err(code) => Err(code),
     }
 }
@@ -278,6 +279,48 @@ pub fn node(register: &Register, peer: SpkiDigest) -> Result<NodePermit, Code> {
     }
 }
 
+/// Permission for another side of the deployment to watch the vault's log, and to have its own
+/// watched: an authority's node, or an identity source.
+pub struct SidePermit {
+    pub(crate) role: Role,
+}
+
+/// Authorises a side that calls the vault.
+///
+/// # Errors
+/// As [`operator`].
+pub fn side(register: &Register, peer: SpkiDigest) -> Result<SidePermit, Code> {
+    let mut identities = register.identities.values();
+    let role = match identities.find(|identity| identity.certificate == peer) {
+        Some(identity) => Role::Identity(identity.id.clone()),
+        None => Role::Node(node(register, peer)?.authority.id.clone()),
+    };
+    Ok(SidePermit { role })
+}
+
+/// Permission for the vault to have UTIs derived by an identity source.
+pub struct VaultPermit {
+    /// How the log names it.
+    pub(crate) vault: Id,
+}
+
+/// Authorises the vault, at an identity source.
+///
+/// # Errors
+/// As [`operator`].
+pub fn vault(register: &Register, peer: SpkiDigest) -> Result<VaultPermit, Code> {
+    match register
+        .vault
+        .as_ref()
+        .filter(|vault| vault.certificate == peer)
+    {
+        Some(vault) => Ok(VaultPermit {
+            vault: vault.id.clone(),
+        }),
+        None => Err(stranger(register, peer)),
+    }
+}
+
 /// Permission for an officer to ask their authority's node.
 pub struct OfficerPermit {
     pub(crate) officer: Id,
@@ -308,7 +351,8 @@ pub fn officer(
     }
 }
 
-/// Permission for a custodian to bring their share to their authority's node.
+/// Permission for a custodian to bring their share to their authority's node, or to their identity
+/// source.
 pub struct CustodianPermit {
     pub(crate) custodian: Id,
 }
@@ -338,11 +382,39 @@ pub fn custodian(
     }
 }
 
+/// Authorises a custodian of the identity source `identity`.
+///
+/// # Errors
+/// As [`operator`].
+pub fn identity_custodian(
+    register: &Register,
+    identity: &Id,
+    peer: SpkiDigest,
+) -> Result<CustodianPermit, Code> {
+    let source = register.identities.get(identity);
+    let mut custodians = source.into_iter().flat_map(|one| one.custodians.values());
+    match custodians.find(|custodian| custodian.certificate == peer) {
+        Some(custodian) => Ok(CustodianPermit {
+            custodian: custodian.id.clone(),
+        }),
+        None => Err(stranger(register, peer)),
+    }
+}
+
 /// Permission to see whether an authority's node is sealed, and to seal it. Every custodian and
 /// every officer has it, because the first who sees that something is wrong should seal. The
 /// custodians can undo that.
 pub struct SealPermit {
     pub(crate) actor: Id,
+}
+
+impl SealPermit {
+    /// A custodian may seal.
+    pub(crate) fn of(custodian: CustodianPermit) -> Self {
+        Self {
+            actor: custodian.custodian,
+        }
+    }
 }
 
 /// Authorises a custodian or an officer of `authority`.
@@ -365,6 +437,15 @@ pub fn sealer(register: &Register, authority: &Id, peer: SpkiDigest) -> Result<S
 /// It opens nothing without an order.
 pub struct ResumePermit {
     pub(crate) actor: Id,
+}
+
+impl ResumePermit {
+    /// A custodian may acknowledge.
+    pub(crate) fn of(custodian: CustodianPermit) -> Self {
+        Self {
+            actor: custodian.custodian,
+        }
+    }
 }
 
 /// Authorises a custodian or an officer of `authority`.
@@ -420,7 +501,8 @@ pub struct RegisterPermit {
     pub(crate) actor: Id,
 }
 
-/// Authorises an operator at the vault, and a custodian or an officer at their authority's node.
+/// Authorises an operator at the vault, a custodian or an officer at their authority's node, and a
+/// custodian at their identity source.
 ///
 /// # Errors
 /// As [`operator`].
@@ -429,6 +511,7 @@ pub fn register_keeper(entity: &Entity, peer: SpkiDigest) -> Result<RegisterPerm
     match entity.role() {
         Role::Vault => operator(register, peer).map(|permit| permit.operator),
         Role::Node(authority) => sealer(register, authority, peer).map(|permit| permit.actor),
+        Role::Identity(id) => identity_custodian(register, id, peer).map(|own| own.custodian),
     }
     .map(|actor| RegisterPermit { actor })
 }
@@ -452,7 +535,8 @@ pub struct BackupPermit {
     pub(crate) actor: Id,
 }
 
-/// Authorises an operator at the vault, and a custodian at their authority's node.
+/// Authorises an operator at the vault, and a custodian at their authority's node or their identity
+/// source.
 ///
 /// # Errors
 /// As [`operator`].
@@ -463,6 +547,7 @@ pub fn backup_keeper(entity: &Entity, peer: SpkiDigest) -> Result<BackupPermit, 
         Role::Node(authority) => {
             custodian(register, authority, peer).map(|permit| permit.custodian)
         }
+        Role::Identity(id) => identity_custodian(register, id, peer).map(|own| own.custodian),
     }
     .map(|actor| BackupPermit { actor })
 }

@@ -96,6 +96,8 @@ pub enum JobLog {
         /// Who reads.
         actor: String,
     },
+    /// An entry of its own with a digest, and the digest's erasable salt.
+    Salted(AuditEntry, [u8; 16]),
     /// No entry: a change that an entity makes for itself, which changes no answer.
     Nothing,
     /// A refusal; those of one actor with one code are counted by the second.
@@ -123,8 +125,8 @@ pub struct Job {
     pub mappings: Vec<NewMappings>,
     /// State to change.
     pub changes: Vec<Change>,
-    /// The day's count of the organisation whose items were counted.
-    pub count: Option<Arc<DayCount>>,
+    /// The counts of those whose items were counted: at the vault, an organisation's day.
+    pub counts: Vec<Arc<DayCount>>,
     /// The job's audit entry.
     pub log: JobLog,
 }
@@ -135,7 +137,7 @@ impl Job {
         Self {
             mappings: vec![],
             changes,
-            count: None,
+            counts: vec![],
             log,
         }
     }
@@ -163,13 +165,17 @@ impl Job {
         let logged = match &self.log {
             JobLog::Tokenized { answered, .. } => answered.len(),
             // These are few and small, and an authority must not wait for batches.
-            JobLog::Entry(..) | JobLog::Nothing | JobLog::Read { .. } | JobLog::Refused { .. } => 0,
+            JobLog::Entry(..)
+            | JobLog::Salted(..)
+            | JobLog::Nothing
+            | JobLog::Read { .. }
+            | JobLog::Refused { .. } => 0,
         };
         self.records() + logged
     }
 }
 
-/// Items that an organisation sent today. Counted in memory when a request is admitted, and stored
+/// Items that an organisation sent today; an identity source counts hours in the same way. Counted in memory when a request is admitted, and stored
 /// with the request's commit.
 #[derive(Debug)]
 pub struct DayCount {
@@ -530,7 +536,7 @@ impl CommitWriter {
                 .into_iter()
                 .for_each(|change| change(&self.store, &mut batch));
             logs.push(job.log);
-            if let Some(count) = job.count {
+            for count in job.counts {
                 counts.insert(Arc::as_ptr(&count), count);
             }
         }

@@ -1,4 +1,4 @@
-//! Configuration files of the vault, the authority node and their clients.
+//! Configuration files of the vault, the authority node, the identity source and their clients.
 //!
 //! TOML. An unknown field is a fault. All faults are reported at once, each with its line and what
 //! to write instead. Paths are relative to the file's folder. What is *law* (sectors, clients,
@@ -25,20 +25,24 @@ mod audit;
 mod backup;
 mod custody;
 mod files;
+mod identity;
 mod kind;
 mod memory;
 mod node;
 mod register;
+mod side;
 mod value;
 mod witness;
 
 pub use audit::{LogConfig, WatcherConfig};
 use custody::{SecretsSection, openers};
 pub use files::{NamedFile, PairUse};
+pub use identity::IdentityConfig;
 pub use kind::FileKind;
 pub use node::{AuthorityKeyPlace, KeyPlace, NodeConfig};
 pub use register::RegisterFiles;
 use register::register_files;
+pub use side::SideConfig;
 use value::{
     BaseUrl, BodyMebibytes, Count, IndexMebibytes, ListenAddress, LoopbackAddress,
     PinnedCertificate, Place,
@@ -293,20 +297,7 @@ fn load<T>(
     parse: impl FnOnce(&str, &Path) -> Result<T, Vec<Fault>>,
 ) -> Result<T, ConfigError> {
     let file = path.to_owned();
-    let text = lines::text(file::read_public(path, MAX_FILE)?).map_err(|NotUtf8 { line }| {
-        let (what, instead) = (
-            "the line is not UTF-8".into(),
-            "the same text, saved as UTF-8".into(),
-        );
-        ConfigError::Faults {
-            file: file.clone(),
-            faults: vec![Fault {
-                line,
-                what,
-                instead,
-            }],
-        }
-    })?;
+    let text = read_config(path)?;
     let folder = path.parent().unwrap_or(Path::new(""));
     parse(&text, folder).map_err(|faults| match FileKind::of(&text) {
         // With broken syntax, the kind that the file seems to have may be wrong.
@@ -316,6 +307,24 @@ fn load<T>(
             wanted,
         },
         _ => ConfigError::Faults { file, faults },
+    })
+}
+
+/// The text of a configuration file.
+fn read_config(path: &Path) -> Result<String, ConfigError> {
+    lines::text(file::read_public(path, MAX_FILE)?).map_err(|NotUtf8 { line }| {
+        let (what, instead) = (
+            "the line is not UTF-8".into(),
+            "the same text, saved as UTF-8".into(),
+        );
+        ConfigError::Faults {
+            file: path.to_owned(),
+            faults: vec![Fault {
+                line,
+                what,
+                instead,
+            }],
+        }
     })
 }
 

@@ -33,6 +33,8 @@ pub mod follow;
 mod gate;
 mod handshakes;
 pub mod health;
+mod identity;
+pub mod identity_door;
 mod in_force;
 pub mod inspections;
 mod limits;
@@ -55,6 +57,7 @@ mod socket;
 pub mod status;
 mod suspensions;
 pub mod tls;
+mod utis;
 pub mod witness;
 
 pub use admission::Lane;

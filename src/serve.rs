@@ -1,4 +1,5 @@
-//! `cloison serve` and `cloison authority serve`: read, check, open, serve, drain.
+//! `cloison serve`, `cloison authority serve` and `cloison identity serve`: read, check, open, serve,
+//! drain.
 
 mod backup;
 mod descriptors;
@@ -6,6 +7,7 @@ mod drill;
 mod figures;
 mod first_start;
 mod follow;
+mod identity;
 mod node;
 mod reload;
 mod tidy;
@@ -17,7 +19,9 @@ mod writable;
 use std::sync::Arc;
 use std::time::Duration;
 
-pub use drill::{DrillStart, drill_node, drill_vault};
+pub use drill::{DrillStart, drill_identity, drill_node, drill_vault};
+use identity::identity_parts;
+pub use identity::run_identity;
 use node::node_parts;
 pub use node::{read_set, run_node};
 use reload::{AtHangup, TlsKeeper, TlsUser};
@@ -46,7 +50,7 @@ use crate::terminal::CommandError;
 use crate::tlog::checkpoint_file::CheckpointFileError;
 use crate::vault::StartError;
 
-/// What the command line allows a start of vault or node.
+/// What the command line allows a start of a side.
 #[derive(Debug, Clone, Copy)]
 pub struct StartOptions {
     /// Run on the published keys of keys-example/.
@@ -147,7 +151,7 @@ async fn end_offers(shutdown: impl Future<Output = ()> + Send, entity: EntityInF
     entity.get().log().end_offers();
 }
 
-/// Says why a vault or node did not start. The error is temporary where a later start may succeed
+/// Says why a side did not start. The error is temporary where a later start may succeed
 /// without a change by people: another process still holds the store, the disk is full or absent.
 fn start_error(error: StartError) -> CommandError {
     let hint = "see docs/operations.md, \"What an error at start means\"";

@@ -17,6 +17,7 @@ pub use report::{
 use crate::access::{MemberPermit, MemberRole};
 use crate::audit::log::PlaceStanding;
 use crate::entity::{Entity, EntrySuspension, Role};
+use crate::identity::IdentitySource;
 use crate::node::Node;
 use crate::register::{Authority, Id, Operation, RegisteredClient, Sector};
 use crate::tokenize::period_of;
@@ -49,7 +50,7 @@ pub fn of_vault(vault: &Vault, member: &MemberPermit, condition: ServerCondition
             report.schemes = schemes(vault, client);
             report.quota = vault
                 .quotas()
-                .left(&client.organisation, vault.now())
+                .left(client.organisation.as_str(), vault.now())
                 .map(QuotaStatus::of);
         }
         MemberRole::Operator => report.sectors = states(&|_| true),
@@ -59,7 +60,12 @@ pub fn of_vault(vault: &Vault, member: &MemberPermit, condition: ServerCondition
         MemberRole::Node(authority) => {
             report.sectors = states(&|state| state.sector.authorities.contains(&authority.id));
         }
-        MemberRole::Auditor | MemberRole::Officer(_) | MemberRole::Custodian(_) => {}
+        MemberRole::Auditor
+        | MemberRole::Officer(_)
+        | MemberRole::Custodian(_)
+        | MemberRole::Vault
+        | MemberRole::Identity(_)
+        | MemberRole::IdentityCustodian(_) => {}
     }
     report
 }
@@ -81,7 +87,24 @@ pub fn of_node(node: &Node, member: &MemberPermit, condition: ServerCondition) -
     report
 }
 
-/// What both sides tell.
+/// What an identity source tells a caller.
+pub fn of_identity(
+    source: &IdentitySource,
+    member: &MemberPermit,
+    condition: ServerCondition,
+) -> StatusReport {
+    let mut report = common(source.entity(), member, condition);
+    if watches(source.entity(), &member.role) {
+        let sealed = source.safe().sealed();
+        report.custody = Some(CustodyStatus {
+            sealed: !sealed.is_empty(),
+            sealed_keys: sealed,
+        });
+    }
+    report
+}
+
+/// What all sides tell.
 fn common(entity: &Entity, member: &MemberPermit, condition: ServerCondition) -> StatusReport {
     let register = entity.register();
     let watches = watches(entity, &member.role);
@@ -137,14 +160,19 @@ fn common(entity: &Entity, member: &MemberPermit, condition: ServerCondition) ->
 /// Whether the caller runs or watches this server.
 fn watches(entity: &Entity, role: &MemberRole) -> bool {
     let is_own = |authority: &Authority| match entity.role() {
-        Role::Vault => false,
+        Role::Vault | Role::Identity(_) => false,
         Role::Node(own) => *own == authority.id,
     };
     match role {
-        MemberRole::Operator | MemberRole::Auditor => true,
-        MemberRole::Node(_) => *entity.role() == Role::Vault,
+        MemberRole::Auditor => true,
+        // Those who run the vault are not those who run an identity source.
+        MemberRole::Operator => !matches!(entity.role(), Role::Identity(_)),
+        MemberRole::Node(_) | MemberRole::Identity(_) => *entity.role() == Role::Vault,
         MemberRole::Officer(authority) | MemberRole::Custodian(authority) => is_own(authority),
-        MemberRole::Client(_) | MemberRole::RightsOfficer(_) => false,
+        MemberRole::IdentityCustodian(own) => {
+            matches!(entity.role(), Role::Identity(id) if *id == own.id)
+        }
+        MemberRole::Client(_) | MemberRole::RightsOfficer(_) | MemberRole::Vault => false,
     }
 }
 
@@ -156,7 +184,9 @@ fn role_name(role: &MemberRole) -> &'static str {
         MemberRole::RightsOfficer(_) => "rights-officer",
         MemberRole::Node(_) => "node",
         MemberRole::Officer(_) => "officer",
-        MemberRole::Custodian(_) => "custodian",
+        MemberRole::Custodian(_) | MemberRole::IdentityCustodian(_) => "custodian",
+        MemberRole::Vault => "vault",
+        MemberRole::Identity(_) => "identity",
     }
 }
 
@@ -258,6 +288,8 @@ fn out_of_step(entity: &Entity, role: &MemberRole) -> Vec<String> {
     let all = entity.orders().out_of_step(entity.now()).into_iter();
     let seen = |id: &Id| match role {
         MemberRole::Node(own) => own.id == *id,
+        // An identity source has no part in orders.
+        MemberRole::Identity(_) => false,
         _ => true,
     };
     all.filter(seen).map(|id| id.to_string()).collect()

@@ -16,11 +16,12 @@ use crate::clock::give_way;
 use crate::code::Code;
 use crate::commit::{AnsweredPseudonyms, Job, JobLog, NewMappings};
 use crate::pseudonym::TextWriter;
+use crate::quota::QuotaLeft;
 use crate::refusal::Refusal;
 use crate::register::Id;
 use crate::store::index::AHEAD;
 use crate::utis::{UtiContext, UtiKind};
-use crate::vault::{Epoch, QuotaLeft, SectorState, Vault};
+use crate::vault::{Epoch, SectorState, Vault};
 pub use answer::{PreviousPseudonyms, TokenizedBatch};
 pub(crate) use canonical::CanonicalBatch;
 pub(crate) use derive::BatchDerivation;
@@ -66,7 +67,7 @@ pub fn prepare<'a>(
     let domains = domain::of(state, permit, options, time)?;
     let taken = vault
         .quotas()
-        .take(organisation, items.len() as u64, now)
+        .take(organisation.as_str(), items.len() as u64, now)
         .map_err(|exceeded| {
             Refusal::from(Code::QuotaExceeded).come_back_in(exceeded.retry_after)
         })?;
@@ -86,7 +87,7 @@ pub fn prepare<'a>(
         Job {
             mappings,
             changes,
-            count: Some(taken.count),
+            counts: vec![taken.count],
             log,
         },
     ))

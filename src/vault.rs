@@ -9,7 +9,6 @@ mod counts;
 mod frozen;
 mod keeper;
 mod pending;
-mod quota;
 mod rebuild;
 pub(crate) mod sector;
 pub(crate) mod stored;
@@ -35,8 +34,9 @@ use crate::keys::{
     AuditSecret, IdentityKeys, IdentitySecret, IndexKey, JournalSecret, SectorRootKey, StoreKey,
     StoreSecret,
 };
+use crate::quota::{self, Quotas};
 use crate::refusal::Refusal;
-use crate::register::Register;
+use crate::register::{QuotaShare, Register};
 use crate::seal::chunk::ChunkCipher;
 use crate::seal::journal::JournalCipher;
 use crate::store::index::Index;
@@ -51,7 +51,6 @@ pub(crate) use keeper::PauseGuard;
 use keeper::{Keeper, KeeperParts};
 use pending::UnheldActs;
 pub(crate) use pending::{PendingAct, ROTATE};
-pub use quota::{QuotaLeft, Quotas};
 pub use sector::{Epoch, SectorAdvance, SectorState, Terms};
 use sector::{SectorLoader, Sectors};
 pub(crate) use usable::UsableVersions;
@@ -218,7 +217,12 @@ impl Vault {
         let started = opening.start(&audit, writer)?;
         let unheld = UnheldActs::read(started.entity.log())?;
         let mark = started.entity.committer().mark().clone();
-        let quotas = Quotas::load(&register, &store, mark, clock.now())?;
+        let quotas = Quotas::load(
+            quota::of_organisations(&register, QuotaShare::WHOLE),
+            &store,
+            mark,
+            clock.now(),
+        )?;
         let entity = started.begin(opened)?;
 
         retired.retain(|version| !unheld.retired.contains(version));

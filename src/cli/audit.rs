@@ -16,9 +16,12 @@ mod verify;
 
 use std::path::{Path, PathBuf};
 
+use ed25519_dalek::VerifyingKey;
+
 use super::inputs::read_register;
 use crate::audit::origin::TrustedLogKey;
 use crate::audit::source;
+use crate::entity::Role;
 use crate::register;
 use crate::terminal::{CommandError, open_client};
 use crate::tlog::checkpoint::Checkpoint;
@@ -194,17 +197,10 @@ fn trusted(text: &str) -> Result<TrustedLogKey, String> {
 /// does that.
 fn of_register(file: &Path) -> Result<Vec<TrustedLogKey>, CommandError> {
     let register = read_register(file)?;
-    let deployment = &register.deployment;
-    let vault = register
-        .vault_checkpoint_key
-        .map(|key| TrustedLogKey::Owner(format!("{deployment}/vault"), key));
-    let nodes = register.authorities.values().filter_map(|authority| {
-        Some(TrustedLogKey::Owner(
-            format!("{deployment}/node/{}", authority.id),
-            authority.checkpoint_key?,
-        ))
-    });
-    Ok(vault.into_iter().chain(nodes).collect())
+    let owned = |(role, key): (Role, VerifyingKey)| {
+        TrustedLogKey::Owner(role.owner(&register.deployment), key)
+    };
+    Ok(Role::all(&register).map(owned).collect())
 }
 
 /// The shards of a source, or the one that was named.

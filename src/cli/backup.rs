@@ -18,8 +18,8 @@ use crate::cli::client_file::ClientFile;
 use crate::client::Client;
 use crate::clock::{Clock as _, SystemClock};
 use crate::terminal::{CommandError, is_quiet, print as say, print_json, progress, voice};
+pub(super) use place::BackupSide;
 use place::{BackupPlaceArgs, OpenedPlace, OpenedRepository};
-pub(super) use place::{BackupSide, SideConfig};
 
 /// Take, list, verify and prune backups
 #[derive(clap::Subcommand)]

@@ -12,8 +12,8 @@ use super::inputs::list_faults;
 use crate::certificates::{ending_entries, unused_client_ca};
 use crate::clock::{Clock as _, SystemClock};
 use crate::config::{
-    ClientConfig, ConfigError, FileKind, NamedFile, NodeConfig, RegisterFiles, VaultConfig,
-    WitnessConfig,
+    ClientConfig, ConfigError, FileKind, IdentityConfig, NamedFile, NodeConfig, RegisterFiles,
+    VaultConfig, WitnessConfig,
 };
 use crate::register::{self, Fault, Register, RegisterOpenError};
 use crate::terminal::{CommandError, print, print_json, voice};
@@ -87,11 +87,6 @@ fn complain(text: &str) {
     let _ = writeln!(io::stderr(), "{text}");
 }
 
-/// Whether a configuration is a node's, and not a vault's.
-pub(super) fn is_node(text: &str) -> bool {
-    FileKind::of(text) == Some(FileKind::Node)
-}
-
 /// A file without a fault.
 struct CheckedFile {
     /// What it is, in one line.
@@ -147,6 +142,17 @@ fn check_file(file: &Path) -> Result<CheckedFile, String> {
                 warnings,
             })
         }
+        FileKind::Identity => {
+            let config = IdentityConfig::load(file).map_err(of_config)?;
+            let register = open(&config.register).ok();
+            let unknown = unknown_identity(file, &config);
+            let mut warnings = opened(&config.named_files(), register.as_ref(), unknown)?;
+            warnings.extend(unused_client_ca(&config.tls));
+            Ok(CheckedFile {
+                says: signed(&config.register)?,
+                warnings,
+            })
+        }
         FileKind::Witness => {
             let config = WitnessConfig::load(file).map_err(of_config)?;
             let mut warnings = opened(&config.named_files(), None, None)?;
@@ -193,6 +199,18 @@ fn unknown_authority(file: &Path, config: &NodeConfig) -> Option<String> {
             "{}: the register knows no authority `{}`",
             file.display(),
             config.authority
+        )
+    })
+}
+
+fn unknown_identity(file: &Path, config: &IdentityConfig) -> Option<String> {
+    let known =
+        open(&config.register).map(|register| register.identities.contains_key(&config.identity));
+    (known == Ok(false)).then(|| {
+        format!(
+            "{}: the register knows no identity source `{}`",
+            file.display(),
+            config.identity
         )
     })
 }

@@ -9,16 +9,15 @@ use std::str::FromStr;
 
 use serde::Serialize;
 
-use super::check::{Survey, is_node, open};
+use super::check::{Survey, open};
 use crate::certificates::TlsInspection;
 use crate::client::health;
 use crate::clock::{Clock as _, SystemClock};
-use crate::config::{LogConfig, NodeConfig, VaultConfig};
+use crate::config::{LogConfig, SideConfig};
 use crate::journal::versions::OLDEST_JOURNAL_SECRET;
 use crate::keys::custody::{Deposit, Keyring};
 use crate::keys::memory;
 use crate::store::Store;
-use crate::terminal::files::read_text;
 use crate::terminal::{CommandError, print, print_json};
 
 /// Check how well this machine and the processes on it protect secrets
@@ -30,7 +29,7 @@ use crate::terminal::{CommandError, print, print_json};
     Exit code 1 if a finding is bad."
 )]
 pub struct DoctorArgs {
-    /// The configuration of a vault or node that lies here (repeatable)
+    /// The configuration of a vault, node or identity source that lies here (repeatable)
     #[arg(long, value_name = "FILE")]
     config: Vec<PathBuf>,
     /// Print JSON
@@ -277,32 +276,11 @@ fn certificate_findings(
 
 /// Findings about the files that a configuration names and the process that runs on it.
 fn of_config(path: &Path, findings: &mut Vec<DoctorFinding>) -> Result<(), CommandError> {
-    let text = read_text(path)?;
     let load = |error| CommandError::new(error, "correct the file: `cloison check`");
-    let now = SystemClock.now();
-    let (health, store, log, journal, survey) = if is_node(&text) {
-        let config = NodeConfig::load(path).map_err(load)?;
-        let register = open(&config.register).ok();
-        let survey = Survey::of(&config.named_files(), register.as_ref(), now);
-        (
-            config.health,
-            config.store,
-            config.log,
-            config.journal,
-            survey,
-        )
-    } else {
-        let config = VaultConfig::load(path).map_err(load)?;
-        let register = open(&config.register).ok();
-        let survey = Survey::of(&config.named_files(), register.as_ref(), now);
-        (
-            config.health,
-            config.store,
-            config.log,
-            config.secrets.journal,
-            survey,
-        )
-    };
+    let config = SideConfig::load(path).map_err(load)?;
+    let register = open(config.register()).ok();
+    let survey = Survey::of(&config.named_files(), register.as_ref(), SystemClock.now());
+    let health = config.health();
     let called = path.display();
     let (files, secrets) = (
         || format!("{called}: files"),
@@ -315,9 +293,9 @@ fn of_config(path: &Path, findings: &mut Vec<DoctorFinding>) -> Result<(), Comma
             .map(|fault| DoctorFinding::bad(files(), fault, "put it right: `cloison check`")),
     );
     certificate_findings(&called, &survey.tls, findings);
-    findings.push(place_finding(&called, &log));
-    findings.extend(journal_finding(&called, health, &journal));
-    findings.extend(copy_findings(&called, &store));
+    findings.push(place_finding(&called, config.log()));
+    findings.extend(journal_finding(&called, health, config.journal_secrets()));
+    findings.extend(copy_findings(&called, config.store()));
     findings.extend(
         survey
             .custody

@@ -28,6 +28,7 @@ type SharedEntryKey = (Id, String, Domain, Option<u32>, Id, Option<Id>);
 
 enum EntryDraft {
     Entry(AuditEntry, Vec<ItemTag>),
+    Salted(AuditEntry, [u8; 16]),
     Tokenized {
         time: Timestamp,
         entry: Box<TokenizeDetails>,
@@ -125,6 +126,7 @@ impl GroupLog {
         let place = match log {
             JobLog::Nothing => return None,
             JobLog::Entry(entry, tags) => self.push(EntryDraft::Entry(entry, tags)),
+            JobLog::Salted(entry, salt) => self.push(EntryDraft::Salted(entry, salt)),
             JobLog::Tokenized {
                 time,
                 entry,
@@ -201,6 +203,7 @@ impl GroupLog {
         for (index, draft) in (self.first..).zip(self.drafts) {
             let (mut entry, salt, tags) = match draft {
                 EntryDraft::Entry(entry, tags) => (entry, None, tags),
+                EntryDraft::Salted(entry, salt) => (entry, Some(salt), vec![]),
                 EntryDraft::Tokenized {
                     time,
                     mut entry,

@@ -4,15 +4,16 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use ed25519_dalek::VerifyingKey;
+use toml::de::DeValue;
 
 use super::value::{Count, Place};
 use super::witness::LogName;
 use super::{ClientConfig, client, optional_section};
 use crate::audit::log::{FollowerIdentity, KnownFollower, PlaceQuorum};
 use crate::register::Id;
-use crate::register::read::{At, Faults, TomlTable};
+use crate::register::read::{At, Faults, TomlField, TomlTable, wrong_type};
 
-/// `[audit]` of a vault or a node.
+/// `[audit]` of the vault, a node or an identity source.
 #[derive(Debug, Clone)]
 pub struct LogConfig {
     /// A folder on another disk than the store's that holds the log and its last checkpoint.
@@ -72,7 +73,7 @@ pub(super) fn read(
     Some(log.unwrap_or_default())
 }
 
-/// Whose log it is: the vault's or a node's, of a deployment.
+/// Whose log it is: the vault's or another side's, of a deployment.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct LogOwner<'a> {
     pub(super) is_vault: bool,
@@ -156,7 +157,7 @@ fn followers(
     for mut entry in table.tables("follower", "name", faults) {
         let name = entry.required::<LogName>("name", faults);
         let public = entry.optional::<VerifyingKey>("public", faults);
-        let peer = entry.optional::<Id>("peer", faults);
+        let peer = entry.optional::<PeerName>("peer", faults);
         entry.finish(faults);
         let Some(name) = name else { continue };
         let key = match (public, peer) {
@@ -164,8 +165,7 @@ fn followers(
             (None, Some(peer)) => owner.peer(&peer, faults).map(FollowerIdentity::Peer),
             _ => {
                 let what = "a follower is the other side or has a key, and this is neither or both";
-                let instead =
-                    "peer = \"court\" (an authority; at a node \"vault\"), or public = \"…\"";
+                let instead = "peer = \"court\" (an authority; at any other side \"vault\"), or public = \"…\"";
                 faults.push(name.line, what, instead);
                 None
             }
@@ -187,16 +187,43 @@ fn followers(
 
 impl LogOwner<'_> {
     /// The owner of the log of the other side that has that id.
-    fn peer(self, peer: &At<Id>, faults: &mut Faults) -> Option<String> {
+    fn peer(self, peer: &At<PeerName>, faults: &mut Faults) -> Option<String> {
         let deployment = self.deployment?;
         if self.is_vault {
-            return Some(format!("{deployment}/node/{}", peer.value));
+            let PeerName { kind, id } = &peer.value;
+            return Some(format!("{deployment}/{kind}/{id}"));
         }
-        if peer.value.as_str() != "vault" {
-            let what = "a node's log is followed by the vault and by no other node";
+        if peer.value.id.as_str() != "vault" || peer.value.kind != "node" {
+            let what = "of the other sides, only the vault follows this log";
             faults.push(peer.line, what, "peer = \"vault\"");
         }
         Some(format!("{deployment}/vault"))
+    }
+}
+
+/// The other side, as a follower: `court` or `identity/trust`; `vault` where it is the vault.
+struct PeerName {
+    /// `node` or `identity`.
+    kind: &'static str,
+    id: Id,
+}
+
+impl TomlField for PeerName {
+    const EXAMPLE: &'static str =
+        "\"court\", an authority; \"identity/trust\", an identity source; or \"vault\"";
+
+    fn read(value: &DeValue<'_>) -> Result<Self, String> {
+        let text = value
+            .as_str()
+            .ok_or_else(|| wrong_type(value, "a text in quotes"))?;
+        let (kind, id) = match text.strip_prefix("identity/") {
+            Some(id) => ("identity", id),
+            None => ("node", text),
+        };
+        match Id::parse(id) {
+            Some(id) => Ok(Self { kind, id }),
+            None => Err("is not an id: 1 to 64 of a-z, 0-9 and -".into()),
+        }
     }
 }
 

@@ -8,8 +8,8 @@ use super::value::{Count, Place, SecretLocation, TokenLabel, is_bad_credential_n
 use super::{Openers, optional_section};
 use crate::keys::custody::token::{TokenConfig, WrapMechanism};
 use crate::keys::custody::{Custody, Deposit, PassphraseSource};
-use crate::node::safe::SealTimes;
 use crate::register::read::{Faults, TomlTable};
+use crate::safe::SealTimes;
 
 /// What `[secrets]` states for all secrets, and the kinds of custody that they use.
 pub(super) struct SecretsSection {

@@ -3,8 +3,8 @@
 use std::path::Path;
 
 use super::{
-    ClientConfig, KeyPlace, LogConfig, NodeConfig, Openers, RegisterFiles, TlsFiles, VaultConfig,
-    WitnessConfig,
+    ClientConfig, IdentityConfig, KeyPlace, LogConfig, NodeConfig, Openers, RegisterFiles,
+    TlsFiles, VaultConfig, WitnessConfig,
 };
 use crate::keys::custody::{Deposit, PassphraseSource};
 use crate::keys::file::SecretKind;
@@ -93,6 +93,27 @@ impl NodeConfig {
             KeyPlace::Own(deposit) => NamedFile::Secret(deposit, SecretKind::Authority),
             KeyPlace::Shares(set) => NamedFile::ShareSet(set),
         }));
+        files.extend(of_openers(&self.openers));
+        files.extend(of_log(&self.log, &self.store));
+        files.extend(self.vault.files_shown(PairUse::Peer));
+        files.push(NamedFile::Register(&self.register));
+        files
+    }
+}
+
+impl IdentityConfig {
+    /// Every file that the identity source's configuration names.
+    pub fn named_files(&self) -> Vec<NamedFile<'_>> {
+        let mut files = of_server(&self.tls);
+        files.extend([
+            match &self.secret {
+                KeyPlace::Own(deposit) => NamedFile::Secret(deposit, SecretKind::Identity),
+                KeyPlace::Shares(set) => NamedFile::ShareSet(set),
+            },
+            NamedFile::Secret(&self.audit, SecretKind::Audit),
+            NamedFile::SigningKey(self.checkpoint.clone(), SecretKind::Checkpoint),
+            NamedFile::Versions(&self.journal, SecretKind::Journal),
+        ]);
         files.extend(of_openers(&self.openers));
         files.extend(of_log(&self.log, &self.store));
         files.extend(self.vault.files_shown(PairUse::Peer));

@@ -15,9 +15,9 @@ use super::{
 };
 use crate::backup::BackupPlan;
 use crate::keys::custody::{Custody, Deposit};
-use crate::node::safe::SealTimes;
 use crate::register::read::{At, Faults, TomlTable};
 use crate::register::{Fault, Id};
+use crate::safe::SealTimes;
 
 /// `node.toml`: what `cloison authority serve` runs on.
 #[derive(Debug, Clone)]
@@ -78,10 +78,10 @@ pub struct AuthorityKeyPlace {
     pub place: KeyPlace,
 }
 
-/// Where an authority's private key lies.
+/// Where an authority's private key lies, or an identity source's secret.
 #[derive(Debug, Clone)]
 pub enum KeyPlace {
-    /// The node reads it at its start: a secret of kind `authority`.
+    /// The process reads it at its start.
     Own(Deposit),
     /// Its custodians bring it in shares, which are checked against this set.
     Shares(PathBuf),

@@ -1,4 +1,4 @@
-//! Why an entity does not start: one list for vault and node, because operators read one
+//! Why an entity does not start: one list for all sides, because operators read one
 //! (docs/operations.md, "What an error at start means").
 
 use crate::audit::log::LogError;
@@ -8,7 +8,7 @@ use crate::register::{Fault, Id};
 use crate::seal::SealError;
 use crate::store::StoreError;
 
-/// Why a vault or a node does not start.
+/// Why a side does not start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     /// The store does not open, or is not ours.
@@ -96,6 +96,9 @@ pub enum StartError {
     /// The register does not know the authority for which this node is configured.
     #[error("the register knows no authority {0}")]
     UnknownAuthority(Id),
+    /// The register does not know the identity source for which this process is configured.
+    #[error("the register knows no identity source {0}")]
+    UnknownIdentity(Id),
     /// An authority's private key does not fit the register.
     #[error("the private key {0} is not one that the register states for this authority")]
     AuthorityKey(String),
@@ -145,6 +148,7 @@ impl StartError {
             Self::FormerTextForm { .. } => "register-text-form",
             Self::UnknownSector(_) => "register-sector",
             Self::UnknownAuthority(_) => "register-authority",
+            Self::UnknownIdentity(_) => "register-identity",
             Self::AuthorityKey(_) => "register-authority-key",
             Self::Custodians { .. } => "register-custodians",
             Self::CheckpointKey => "register-checkpoint-key",

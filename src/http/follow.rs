@@ -1,8 +1,8 @@
-//! The log for those who follow it, at the control listeners of vault and node; and at the vault,
-//! the nodes' logs, which they bring because the vault never dials.
+//! The log for those who follow it, at the control listeners of every side; and at the vault, the
+//! other sides' logs, which they bring because the vault never dials for that.
 //!
-//! A follower says what it holds and gets what comes next, or waits a while for it. A node says the
-//! same to the vault the other way round. Entries leave sealed under the owner's journal key.
+//! A follower says what it holds and gets what comes next, or waits a while for it. Another side says
+//! the same to the vault the other way round. Entries leave sealed under the owner's journal key.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
@@ -21,9 +21,9 @@ use super::api_routes::{OpenApiRouter, routes, with_tag};
 use super::body;
 use super::peer::Peer;
 use super::problem::Problem;
-use crate::access::{self, NodePermit};
+use crate::access::{self, SidePermit};
 use crate::code::Code;
-use crate::entity::{Entity, EntityInForce, Role, TakenHeld};
+use crate::entity::{Entity, EntityInForce, TakenHeld};
 use crate::journal::followed::FollowFault;
 use crate::journal::followed_logs::FollowedLogs;
 use crate::journal::offer::{JournalOffer, MOST_HELD};
@@ -203,7 +203,7 @@ async fn next_offer(
     }
 }
 
-/// Takes entries of the node's own log, sealed, and answers with what the vault holds of it.
+/// Takes entries of the caller's own log, sealed, and answers with what the vault holds of it.
 ///
 /// The body is an offer, or empty: then the vault only answers what it holds.
 #[utoipa::path(
@@ -223,7 +223,7 @@ pub(super) async fn bring(
 ) -> HttpAnswer {
     let entity = door.entity.get();
     let brought = async {
-        let permit = access::node(entity.register(), peer.spki)?;
+        let permit = access::side(entity.register(), peer.spki)?;
         let followed = door.followed.clone().ok_or(Code::NotFound)?;
         let bytes = body::read(&peer, Lane::Work, MOST_OFFER, request.into_body()).await?;
         access::admitted(&entity, peer.spki).map_err(Refusal::from)?;
@@ -239,16 +239,16 @@ pub(super) async fn bring(
     }
 }
 
-/// Takes an offer of the log of that node.
+/// Takes an offer of the log of that side.
 fn take_offer(
     entity: &Entity,
     followed: &FollowedLogs,
-    permit: &NodePermit,
+    permit: &SidePermit,
     bytes: &[u8],
 ) -> Result<String, Refusal> {
-    let (register, role) = (entity.register(), Role::Node(permit.authority.id.clone()));
+    let (register, role) = (entity.register(), &permit.role);
     let Some(key) = role.checkpoint_key(register) else {
-        let why = "the register states no key of this node's log";
+        let why = "the register states no key of this side's log";
         return Err(Refusal::new(Code::Forbidden, why));
     };
     let place = followed.of(&role.owner(&register.deployment));
@@ -267,14 +267,14 @@ fn take_offer(
 fn refusal(found: &FollowFault) -> Refusal {
     match found {
         FollowFault::Full(_) => {
-            tracing::warn!(%found, "a node's log is not kept");
+            tracing::warn!(%found, "another side's log is not kept");
             Refusal::unavailable(Code::AuditUnavailable).come_back_in(30)
         }
         FollowFault::Folder(_) | FollowFault::Damaged(_) => {
-            fault("a node's log cannot be kept")(found)
+            fault("another side's log cannot be kept")(found)
         }
         FollowFault::Forked { .. } => {
-            tracing::error!(%found, "a node's log is not the one that was followed");
+            tracing::error!(%found, "another side's log is not the one that was followed");
             let why = "the checkpoint does not continue what is held of this log";
             Refusal::new(Code::ProofInvalid, why)
         }

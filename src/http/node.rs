@@ -15,11 +15,11 @@ use super::problem::Problem;
 use crate::access;
 use crate::code::Code;
 use crate::keys::shares::{Share, ShareText};
-use crate::node::safe::SharePurpose;
 use crate::reidentify::deliver::{self, SealedResponse};
 use crate::reidentify::reveal::{self, ReidentifyResponse};
 use crate::reidentify::{Delivery, ReidentifyRequest};
 use crate::resumption::{self, ResumeAcknowledgement, ResumedLogs};
+use crate::safe::SharePurpose;
 use crate::unseal::{SealStatus, UnsealProgress};
 
 /// Re-identification, custody, resumes.
@@ -140,7 +140,7 @@ async fn bring(
         request,
         move |permit, text: ShareText| {
             let share = Share::try_from(text).map_err(|_| Problem::new(Code::ShareInvalid))?;
-            crate::unseal::bring(&door.node, permit, share, purpose).map_err(Problem::from)
+            crate::unseal::bring(&*door.node, permit, share, purpose).map_err(Problem::from)
         },
     )
     .await
@@ -162,7 +162,7 @@ pub(super) async fn status(State(door): State<Arc<NodeDoor>>, peer: Peer) -> Htt
         peer,
         operations::SEAL_STATUS,
         permit,
-        move |permit| Ok::<_, Code>(crate::unseal::status(&door.node, permit)),
+        move |permit| Ok::<_, Code>(crate::unseal::status(&*door.node, permit)),
     )
     .await
 }
@@ -245,7 +245,7 @@ pub(super) async fn seal(State(door): State<Arc<NodeDoor>>, peer: Peer) -> HttpA
         peer,
         operations::SEAL,
         permit,
-        move |permit| crate::unseal::seal(&door.node, permit),
+        move |permit| crate::unseal::seal(&*door.node, permit),
     )
     .await
 }

@@ -1,5 +1,5 @@
-//! Following logs while the servers run: the node follows the vault's log, and brings its own to the
-//! vault, because the vault never dials.
+//! Following logs while the servers run: a side that calls the vault follows the vault's log, and
+//! brings its own to the vault, because the vault does not dial for that.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -12,11 +12,10 @@ use ed25519_dalek::VerifyingKey;
 use crate::client::{Client, ClientError, Timeouts};
 use crate::clock::{Clock as _, SystemClock};
 use crate::config::{ClientConfig, LogConfig};
-use crate::entity::{EntityInForce, InForce, Role, TakenHeld};
+use crate::entity::{Entity, EntityInForce, InForce, Role, TakenHeld};
 use crate::http::Readiness;
 use crate::journal::followed::{FollowFault, FollowedPlace};
 use crate::journal::followed_logs::FollowedLogs;
-use crate::node::Node;
 use crate::refusal::Refusal;
 use crate::terminal::CommandError;
 
@@ -71,7 +70,7 @@ impl RoundFault {
     }
 }
 
-/// The logs that the vault keeps for the nodes, if it does.
+/// The logs that the vault keeps for the other sides, if it does.
 pub(super) fn followed_logs(
     config: &LogConfig,
     vault: &EntityInForce,
@@ -81,14 +80,14 @@ pub(super) fn followed_logs(
     Some(Arc::new(FollowedLogs::new(folder, key)))
 }
 
-/// Both directions at a node. Ends when it is dropped.
-pub(super) struct NodeFollowing {
+/// Both directions at a node or an identity source. Ends when it is dropped.
+pub(super) struct SideFollowing {
     has_ended: Arc<AtomicBool>,
     entity: EntityInForce,
     bringing: Option<JoinHandle<()>>,
 }
 
-impl Drop for NodeFollowing {
+impl Drop for SideFollowing {
     fn drop(&mut self) {
         self.has_ended.store(true, Ordering::Release);
         self.entity.get().log().end_offers();
@@ -98,36 +97,37 @@ impl Drop for NodeFollowing {
     }
 }
 
-/// Starts following the vault's log, where the configuration names a folder, and bringing the node's
-/// own. The clients are added to `callers`.
+/// Starts following the vault's log, where the configuration names a folder, and bringing the side's
+/// own. The clients are added to `callers`. Returns the place in which the vault's log is held.
 ///
 /// # Errors
 /// When the folder does not hold what it vouches for, or a client or thread cannot be made.
-pub(super) fn node(
-    node: &InForce<Node>,
+pub(super) fn side<T: AsRef<Arc<Entity>> + Send + Sync + 'static>(
+    side: &InForce<T>,
     (log, vault): (&LogConfig, &ClientConfig),
     readiness: &Arc<Readiness>,
     callers: &mut Vec<Client>,
-) -> Result<NodeFollowing, CommandError> {
+) -> Result<(SideFollowing, Option<Arc<FollowedPlace>>), CommandError> {
     let client = |timeouts| {
         Client::with_timeouts(vault, timeouts)
             .map_err(|error| CommandError::new(error, "check [vault] in the configuration"))
     };
     let threads = |error: std::io::Error| CommandError::new(error, "check the limits on threads");
-    let mut following = NodeFollowing {
+    let mut following = SideFollowing {
         has_ended: Arc::default(),
-        entity: node.entity(),
+        entity: side.entity(),
         bringing: None,
     };
+    let mut held = None;
     if let Some(folder) = &log.followed {
-        let place = open(folder, &node.get())?;
-        node.get().follow(place.clone());
+        let place = open(folder, (*side.get()).as_ref())?;
+        held = Some(place.clone());
         let client = client(FOLLOWING)?;
         callers.push(client.clone());
         let following = VaultFollower {
             client,
             place,
-            key: vault_key(node),
+            key: vault_key(side),
             readiness: readiness.clone(),
             has_ended: following.has_ended.clone(),
         };
@@ -141,7 +141,7 @@ pub(super) fn node(
     callers.push(client.clone());
     let bringing = OwnLogBringer {
         client,
-        entity: node.entity(),
+        entity: side.entity(),
         has_ended: following.has_ended.clone(),
     };
     let thread = std::thread::Builder::new()
@@ -149,12 +149,12 @@ pub(super) fn node(
         .spawn(move || bringing.run())
         .map_err(threads)?;
     following.bringing = Some(thread);
-    Ok(following)
+    Ok((following, held))
 }
 
-fn open(folder: &Path, node: &Node) -> Result<Arc<FollowedPlace>, CommandError> {
-    let owner = Role::Vault.owner(&node.register().deployment);
-    let key = node.log().follower_key();
+fn open(folder: &Path, entity: &Entity) -> Result<Arc<FollowedPlace>, CommandError> {
+    let owner = Role::Vault.owner(&entity.register().deployment);
+    let key = entity.log().follower_key();
     FollowedPlace::open(folder.to_owned(), owner, Some(key))
         .map(Arc::new)
         .map_err(|fault| {
@@ -163,10 +163,15 @@ fn open(folder: &Path, node: &Node) -> Result<Arc<FollowedPlace>, CommandError> 
         })
 }
 
-/// The key of the vault's log in the register in force, while the node runs.
-fn vault_key(node: &InForce<Node>) -> Box<dyn Fn() -> Option<VerifyingKey> + Send> {
-    let node = node.downgrade();
-    Box::new(move || node.upgrade()?.get().register().vault_checkpoint_key)
+/// The key of the vault's log in the register in force, while the side runs.
+fn vault_key<T: AsRef<Arc<Entity>> + Send + Sync + 'static>(
+    side: &InForce<T>,
+) -> Box<dyn Fn() -> Option<VerifyingKey> + Send> {
+    let side = side.downgrade();
+    Box::new(move || {
+        let side = side.upgrade()?.entity().get();
+        side.register().vault_checkpoint_key
+    })
 }
 
 /// How a round of following ended.
@@ -235,7 +240,7 @@ impl VaultFollower {
     }
 }
 
-/// Brings the node's own log to the vault.
+/// Brings the side's own log to the vault.
 struct OwnLogBringer {
     client: Client,
     entity: EntityInForce,
@@ -251,7 +256,7 @@ impl OwnLogBringer {
                 Err(fault) => {
                     let (is_away, is_lasting) = (fault.is_away(), fault.is_lasting());
                     if !is_lasting && !is_away && !std::mem::replace(&mut said, true) {
-                        tracing::warn!(%fault, "the vault does not keep this node's log");
+                        tracing::warn!(%fault, "the vault does not keep this side's log");
                     }
                     held = None;
                     self.pause(if is_lasting { IDLE } else { AGAIN });

@@ -32,6 +32,7 @@ use crate::keys::{AuditSecret, AuthoritySecret};
 use crate::metrics::Registry;
 use crate::node::{Node, NodeParts};
 use crate::register::{Register, Suite};
+use crate::safe::KeySafe;
 use crate::seal::segment::AuthorityPrivateKey;
 use crate::store::FirstStart;
 use crate::terminal::CommandError;
@@ -153,9 +154,12 @@ async fn serve_node(
         cosigners,
         asking: _asking,
         mut callers,
-    } = watch::node(&node, &config, memory)?;
+    } = watch::watching(&node.entity(), (&config.log, &config.vault), memory)?;
     let other = (&config.log, &config.vault);
-    let _following = follow::node(&node, other, &readiness, &mut callers)?;
+    let (_following, place) = follow::side(&node, other, &readiness, &mut callers)?;
+    if let Some(place) = place {
+        node.get().follow(place);
+    }
     let inspect = inspection(config.clone(), NodeConfig::named_files, node.entity());
     let keeper = keep_tls(&config.tls, &tls, callers, inspect, &readiness, &registry)?;
     let reload = Arc::new(register_reload(&node, &config.register));
@@ -186,7 +190,7 @@ async fn serve_node(
         authority = %config.authority,
         "the authority node serves"
     );
-    show_sealed(&node.get(), &readiness);
+    show_sealed(node.get().safe(), &readiness);
     watch::watch_vault_once(peer.clone(), &config.vault.url).await;
     readiness.clear("starting");
     let watch = EntityWatch::new(
@@ -205,7 +209,7 @@ async fn serve_node(
         tokio::spawn(keeper.keep(registry.clone(), vec![at_hangup(reload)])).abort_handle(),
         tokio::spawn(sealing).abort_handle(),
         tokio::spawn(watch::keep_place(node.entity(), readiness.clone())).abort_handle(),
-        tokio::spawn(watch::watch_node(node, peer, watch)).abort_handle(),
+        tokio::spawn(watch::watch_side(node.entity(), peer, watch)).abort_handle(),
     ];
     let shutdown = end_offers(shutdown, ending);
     http::serve(listeners, Some(health), &readiness, &registry, shutdown).await;
@@ -227,15 +231,15 @@ async fn watch_seal(node: InForce<Node>, readiness: Arc<Readiness>, registry: Ar
         let node = node.get();
         let times = node.clone();
         // Sealing waits until its entry is durable.
-        let _ = tokio::task::spawn_blocking(move || crate::unseal::keep_time(&times)).await;
-        sealed.set(show_sealed(&node, &readiness) as i64);
+        let _ = tokio::task::spawn_blocking(move || crate::unseal::keep_time(&*times)).await;
+        sealed.set(show_sealed(node.safe(), &readiness) as i64);
         tokio::time::sleep(Duration::from_millis(200)).await;
     }
 }
 
 /// Names the sealed keys on `/readyz`. Returns how many there are.
-fn show_sealed(node: &Node, readiness: &Readiness) -> usize {
-    let sealed = node.safe().sealed();
+pub(super) fn show_sealed<K>(safe: &KeySafe<K>, readiness: &Readiness) -> usize {
+    let sealed = safe.sealed();
     if sealed.is_empty() {
         readiness.clear("sealed");
     } else {

@@ -8,8 +8,8 @@ use utoipa::ToSchema;
 use uuid::Uuid;
 
 use crate::identifier::{CheckDigit, LetterCase, SchemeRules};
+use crate::quota::QuotaLeft;
 use crate::register::{Id, Quota};
-use crate::vault::QuotaLeft;
 
 /// What a server tells a caller.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]

@@ -93,6 +93,20 @@ impl Store {
         self.put(batch, QUOTA, &(NameField::of(organisation), day), &items);
     }
 
+    /// All that is noted under one name, by the number of day or hour.
+    ///
+    /// # Errors
+    /// [`StoreError::Engine`], [`StoreError::Corrupt`].
+    pub fn quotas_used(&self, name: &str) -> Result<Vec<(u32, u64)>, StoreError> {
+        let rows = self.rows(QUOTA, &NameField::of(name).bytes())?.into_iter();
+        Ok(rows.map(|((_, number), items)| (number, items)).collect())
+    }
+
+    /// Forgets what is noted under a name and a number.
+    pub fn forget_quota_used(&self, batch: &mut RowBatch, name: &str, number: u32) {
+        self.delete(batch, QUOTA, &(NameField::of(name), number));
+    }
+
     /// The register that was last accepted: version and digest.
     ///
     /// # Errors

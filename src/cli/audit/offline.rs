@@ -11,11 +11,10 @@ use ed25519_dalek::VerifyingKey;
 use crate::audit::cosign::{WitnessAnswer, WitnessLink};
 use crate::audit::log::{Appender, KnownLoss, Log, LogError, LogParts};
 use crate::audit::seen::Onlooker;
-use crate::cli::check;
 use crate::clock::{Clock as _, SystemClock};
 use crate::commit::small::SmallChunks;
 use crate::commit::{Committer, WriterSeals};
-use crate::config::{ClientConfig, LogConfig, NodeConfig, RegisterFiles, VaultConfig};
+use crate::config::{ClientConfig, LogConfig, RegisterFiles, SideConfig};
 use crate::journal::place::JournalPlace;
 use crate::keys::custody::{Deposit, Keyring};
 use crate::keys::file::SecretKind;
@@ -25,7 +24,6 @@ use crate::serve::onlookers;
 use crate::store::index::Index;
 use crate::store::{Store, StoreError};
 use crate::terminal::CommandError;
-use crate::terminal::files::read_text;
 use crate::tlog::witness::CheckpointSubmission;
 
 /// How long writing the entry may take.
@@ -40,53 +38,33 @@ pub(crate) struct NamedLog {
     keyring: Keyring,
     pub(crate) log: LogConfig,
     pub(crate) register: RegisterFiles,
-    /// At a node: the vault.
+    /// At a side that is not the vault: the vault.
     vault: Option<ClientConfig>,
 }
 
 impl NamedLog {
-    /// Reads it from a vault's or a node's configuration.
+    /// Reads it from the configuration of a side.
     ///
     /// # Errors
     /// When that is not in order.
     pub(crate) fn load(config: &Path) -> Result<Self, CommandError> {
         let invalid = |error| CommandError::new(error, "correct the file and try again");
-        Ok(if check::is_node(&read_text(config)?) {
-            Self::of_node(NodeConfig::load(config).map_err(invalid)?)
-        } else {
-            Self::of_vault(VaultConfig::load(config).map_err(invalid)?)
+        let side = SideConfig::load(config).map_err(invalid)?;
+        Ok(Self {
+            owner: side.role().owner(side.deployment()),
+            store: side.store().to_owned(),
+            key: side.checkpoint_key().clone(),
+            journal: side.journal_secrets().clone(),
+            keyring: side.openers().keyring(),
+            log: side.log().clone(),
+            register: side.register().clone(),
+            vault: side.vault().cloned(),
         })
     }
 
     /// Whether nobody is known who could have seen more of the log.
     pub(crate) fn asks_nobody(&self) -> bool {
         self.log.witnesses.is_empty() && self.vault.is_none()
-    }
-
-    fn of_node(node: NodeConfig) -> Self {
-        Self {
-            owner: format!("{}/node/{}", node.deployment, node.authority),
-            store: node.store,
-            key: node.checkpoint,
-            journal: node.journal,
-            keyring: node.openers.keyring(),
-            log: node.log,
-            register: node.register,
-            vault: Some(node.vault),
-        }
-    }
-
-    fn of_vault(vault: VaultConfig) -> Self {
-        Self {
-            owner: format!("{}/vault", vault.deployment),
-            store: vault.store,
-            key: vault.secrets.checkpoint,
-            journal: vault.secrets.journal,
-            keyring: vault.openers.keyring(),
-            log: vault.log,
-            register: vault.register,
-            vault: None,
-        }
     }
 }
 

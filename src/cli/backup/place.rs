@@ -10,9 +10,8 @@ use crate::audit::origin::origin;
 use crate::backup::repository::BackupRepository;
 use crate::backup::{BackupPlan, BackupRetention};
 use crate::cli::audit::LogKeyArgs;
-use crate::cli::check::is_node;
 use crate::client::Client;
-use crate::config::{NodeConfig, VaultConfig};
+use crate::config::{SideConfig, VaultConfig};
 use crate::entity::Role;
 use crate::keys::file::SecretKind;
 use crate::keys::{StoreKey, StoreSecret};
@@ -20,7 +19,6 @@ use crate::register::Register;
 use crate::seal::chunk::ChunkCipher;
 use crate::serve::open_register;
 use crate::store::Shard;
-use crate::terminal::files::read_text;
 use crate::terminal::{CommandError, open_client};
 use crate::tlog::witness::KnownLogs as _;
 
@@ -33,7 +31,7 @@ pub struct BackupPlaceArgs {
     /// The repository's folder: this program does it, and no server is asked
     #[arg(long, value_name = "DIR")]
     repository: Option<PathBuf>,
-    /// The vault's or node's configuration, instead of --register: names the repository, the key and
+    /// The side's configuration, instead of --register: names the repository, the key and
     /// the storage secrets
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
@@ -58,12 +56,6 @@ pub(super) struct OpenedRepository {
     pub(super) retention: Option<BackupRetention>,
     /// The configuration, where one was named.
     pub(super) config: Option<SideConfig>,
-}
-
-/// A vault's or a node's configuration.
-pub(crate) enum SideConfig {
-    Vault(Box<VaultConfig>),
-    Node(Box<NodeConfig>),
 }
 
 /// What a configuration says that concerns backups.
@@ -154,41 +146,23 @@ fn by_configuration(
 }
 
 impl BackupSide {
-    /// Reads a vault's or a node's configuration, the register that it names, and a vault's storage
-    /// secrets.
+    /// Reads a side's configuration, the register that it names, and a vault's storage secrets.
     ///
     /// # Errors
     /// When one of them is not in order.
     pub(crate) fn read(config: &Path) -> Result<Self, CommandError> {
-        if is_node(&read_text(config)?) {
-            let config = NodeConfig::load(config)?;
-            return Ok(Self {
-                store: config.store.clone(),
-                second: config.log.second.clone(),
-                role: Role::Node(config.authority.clone()),
-                register: open_register(&config.register)?,
-                plan: config.backup.clone(),
-                cipher: None,
-                config: SideConfig::Node(Box::new(config)),
-            });
-        }
-        let config = VaultConfig::load(config)?;
-        let secrets = config
-            .openers
-            .keyring()
-            .read_versions(&config.secrets.store, SecretKind::Store)
-            .map_err(|error| CommandError::new(error, "check [secrets] in the configuration"))?;
-        let keys = secrets
-            .into_iter()
-            .map(|(version, secret)| (version, StoreKey::new(&StoreSecret(secret))));
+        let config = SideConfig::load(config)?;
         Ok(Self {
-            store: config.store.clone(),
-            second: config.log.second.clone(),
-            role: Role::Vault,
-            register: open_register(&config.register)?,
-            plan: config.backup.clone(),
-            cipher: Some(ChunkCipher::new(keys)),
-            config: SideConfig::Vault(Box::new(config)),
+            store: config.store().to_owned(),
+            second: config.log().second.clone(),
+            role: config.role(),
+            register: open_register(config.register())?,
+            plan: config.backup().cloned(),
+            cipher: match &config {
+                SideConfig::Vault(vault) => Some(chunk_cipher(vault)?),
+                SideConfig::Node(_) | SideConfig::Identity(_) => None,
+            },
+            config,
         })
     }
 
@@ -221,4 +195,17 @@ impl BackupSide {
             )
         })
     }
+}
+
+/// What opens a vault's chunks, of its storage secrets.
+fn chunk_cipher(config: &VaultConfig) -> Result<ChunkCipher, CommandError> {
+    let secrets = config
+        .openers
+        .keyring()
+        .read_versions(&config.secrets.store, SecretKind::Store)
+        .map_err(|error| CommandError::new(error, "check [secrets] in the configuration"))?;
+    let keys = secrets
+        .into_iter()
+        .map(|(version, secret)| (version, StoreKey::new(&StoreSecret(secret))));
+    Ok(ChunkCipher::new(keys))
 }

@@ -7,9 +7,7 @@ use super::lines::{self, key_fact, not_ready};
 use super::{StatusFact, called};
 use crate::client::health::{self, ReadyAnswer};
 use crate::client::{Client, Timeouts};
-use crate::config::{
-    ClientConfig, FileKind, NodeConfig, RegisterFiles, VaultConfig, WitnessConfig,
-};
+use crate::config::{ClientConfig, FileKind, RegisterFiles, SideConfig, WitnessConfig};
 use crate::http::tls::{Identity, Validity};
 use crate::serve::open_register;
 use crate::status::StatusReport;
@@ -37,7 +35,7 @@ pub(in crate::cli) struct ServerHere {
     certificate: PathBuf,
     key: PathBuf,
     register: Option<RegisterFiles>,
-    /// A node's way to the vault.
+    /// The way to the vault, where it is not the vault.
     vault: Option<ClientConfig>,
 }
 
@@ -93,18 +91,6 @@ impl Server {
     fn here(file: &Path) -> Result<Self, CommandError> {
         let here = match FileKind::of(&read_text(file)?) {
             Some(FileKind::Client) => return Self::remote(file),
-            Some(FileKind::Node) => {
-                let config = NodeConfig::load(file)?;
-                ServerHere {
-                    file: file.to_owned(),
-                    kind: "node",
-                    health: config.health,
-                    certificate: config.tls.certificate,
-                    key: config.tls.key,
-                    register: Some(config.register),
-                    vault: Some(config.vault),
-                }
-            }
             Some(FileKind::Witness) => {
                 let config = WitnessConfig::load(file)?;
                 ServerHere {
@@ -118,15 +104,15 @@ impl Server {
                 }
             }
             _ => {
-                let config = VaultConfig::load(file)?;
+                let config = SideConfig::load(file)?;
                 ServerHere {
                     file: file.to_owned(),
-                    kind: "vault",
-                    health: config.health,
-                    certificate: config.tls.certificate,
-                    key: config.tls.key,
-                    register: Some(config.register),
-                    vault: None,
+                    kind: config.role().name(),
+                    health: config.health(),
+                    certificate: config.tls().certificate.clone(),
+                    key: config.tls().key.clone(),
+                    register: Some(config.register().clone()),
+                    vault: config.vault().cloned(),
                 }
             }
         };
