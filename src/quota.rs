@@ -88,6 +88,17 @@ pub struct QuotaTaken {
     pub count: Arc<DayCount>,
     /// What is left.
     pub left: QuotaLeft,
+    bucket: Arc<Mutex<Bucket>>,
+    items: u64,
+}
+
+impl QuotaTaken {
+    /// Puts the items back: for what was asked came to nothing, and nothing was told.
+    pub fn give_back(self) {
+        let mut bucket = unpoisoned(self.bucket.lock());
+        bucket.level = bucket.level.saturating_add(thousandths(self.items));
+        self.count.items.fetch_sub(self.items, Ordering::Relaxed);
+    }
 }
 
 impl Quotas {
@@ -151,7 +162,8 @@ impl Quotas {
                 retry_after: 86_400,
             });
         };
-        let mut bucket = unpoisoned(bucket.lock());
+        let shared = bucket;
+        let mut bucket = unpoisoned(shared.lock());
         bucket.refill(*quota, now);
         bucket.turn_to(holder, day_of(now.max(self.mark.time())));
         let used = bucket.today.items.load(Ordering::Relaxed);
@@ -174,6 +186,8 @@ impl Quotas {
         Ok(QuotaTaken {
             count: bucket.today.clone(),
             left: bucket.left(*quota, now),
+            bucket: shared.clone(),
+            items,
         })
     }
 
