@@ -26,6 +26,7 @@ mod backup;
 mod custody;
 mod files;
 mod identity;
+mod identity_link;
 mod kind;
 mod memory;
 mod node;
@@ -38,6 +39,7 @@ pub use audit::{LogConfig, WatcherConfig};
 use custody::{SecretsSection, openers};
 pub use files::{NamedFile, PairUse};
 pub use identity::IdentityConfig;
+pub use identity_link::{IdentityLinkConfig, IdentityPlace};
 pub use kind::FileKind;
 pub use node::{AuthorityKeyPlace, KeyPlace, NodeConfig};
 pub use register::RegisterFiles;
@@ -123,8 +125,8 @@ pub struct TlsFiles {
 /// `[secrets]` of the vault: where each lies, and in which custody.
 #[derive(Debug, Clone)]
 pub struct SecretPlaces {
-    /// `identity_secret`.
-    pub identity: Deposit,
+    /// `identity_secret`, or who holds it.
+    pub identity: IdentityPlace,
     /// `audit_secret`.
     pub audit: Deposit,
     /// The Ed25519 key that signs segments.
@@ -496,13 +498,15 @@ fn vault_secrets(
     folder: &Path,
     faults: &mut Faults,
 ) -> Option<(SecretPlaces, SecretsSection)> {
+    let link = identity_link::read(root, folder, faults);
     section(root, "secrets", faults, |table, faults| {
         let mut section = SecretsSection::read(table, folder, faults)?;
         let mut required = |name| section.required(name, table, faults);
-        let (identity, audit) = (required("identity"), required("audit"));
+        let audit = required("audit");
         let (segment, checkpoint) = (required("segment"), required("checkpoint"));
         let (sector, store) = (required("sector"), required("store"));
         let journal = required("journal");
+        let identity = identity_link::place(&mut section, table, link, faults);
         let secrets = SecretPlaces {
             identity: identity?,
             audit: audit?,

@@ -41,6 +41,7 @@
 //! | [`status`] | what a caller may know of a server, by their role |
 //! | [`config`] | configuration files |
 //! | [`http`], [`client`] | the doors, and the client that knocks at them |
+//! | [`identity_link`] | the vault's way to its identity sources: connections, failover, single requests that travel together |
 //! | [`certificates`] | one inspection of every TLS file: there, private, fitting, in date, in the register |
 //! | [`transfer`] | a file in, a file out: batches at the pace of the quota, whole or not there, gone on with after a crash |
 //! | [`terminal`] | what programs need at a terminal: errors with a remedy, printing, files, the log |
@@ -72,6 +73,7 @@ pub mod http;
 pub mod id;
 pub mod identifier;
 pub mod identity;
+pub mod identity_link;
 pub mod inspection;
 pub mod joining;
 pub mod journal;

@@ -8,6 +8,7 @@ mod figures;
 mod first_start;
 mod follow;
 mod identity;
+mod identity_form;
 mod node;
 mod reload;
 mod tidy;
@@ -164,6 +165,7 @@ fn start_error(error: StartError) -> CommandError {
         }
         StartError::Log(LogError::Second(CheckpointFileError::Io(..)))
         | StartError::Clock(_)
+        | StartError::NoIdentity(_)
         | StartError::Audit(_) => CommandError::temporary(error, hint),
         StartError::Log(LogError::Behind { .. }) => {
             let hint = "bring what is missing from a place that holds it: `cloison restore --in-place --config FILE`; else \

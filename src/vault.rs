@@ -31,8 +31,7 @@ pub use crate::entity::StartError;
 use crate::entity::{Entity, EntityOpening, Role, WriterParts};
 use crate::keys::sector_secrets::SectorSecretStore;
 use crate::keys::{
-    AuditSecret, IdentityKeys, IdentitySecret, IndexKey, JournalSecret, SectorRootKey, StoreKey,
-    StoreSecret,
+    AuditSecret, IdentityCheck, IndexKey, JournalSecret, SectorRootKey, StoreKey, StoreSecret,
 };
 use crate::quota::{self, Quotas};
 use crate::refusal::Refusal;
@@ -57,8 +56,8 @@ pub(crate) use usable::UsableVersions;
 
 /// The secrets that the vault starts with.
 pub struct VaultSecrets {
-    /// Root of UTIs.
-    pub identity: IdentitySecret,
+    /// Where UTIs come from: the identity secret, or identity sources.
+    pub identity: Box<dyn UtiSource>,
     /// Root of audit tags.
     pub audit: AuditSecret,
     /// Versions of the storage secret.
@@ -187,6 +186,7 @@ impl Vault {
         let open = |owner: &str| Store::open_with(&home.store, owner, home.cache());
         let mut opening = EntityOpening::of(Role::Vault, register, log, clock.now(), open)?;
         let (register, store) = (opening.register.clone(), opening.store.clone());
+        opening.rows.identity = check_identity(&*identity, &store)?;
         let (mut roots, mut retired) = load_roots(&*sector_secrets, &store)?;
         let now = clock.now();
         check_advance(&register, &store, advance, now)?;
@@ -237,7 +237,7 @@ impl Vault {
             keeper: Keeper::start(parts),
             index,
             cipher,
-            identity: Box::new(IdentityKeys::new(&identity)),
+            identity,
             segment_signer: segment,
             sector_secrets,
             roots: RwLock::new(roots),
@@ -416,6 +416,26 @@ fn check_advance(
             .map_err(StartError::Clock)?;
     }
     Ok(())
+}
+
+/// Compares the identity secret with the one that the store's pseudonyms derive from. Returns its check
+/// value where the store has none yet.
+fn check_identity(
+    source: &dyn UtiSource,
+    store: &Store,
+) -> Result<Option<IdentityCheck>, StartError> {
+    let known = store.identity_check()?.map(IdentityCheck);
+    match (source.check(known), known) {
+        (Ok(shown), Some(known)) if shown != known => Err(StartError::OtherIdentity),
+        (Ok(_), Some(_)) => Ok(None),
+        (Ok(shown), None) => Ok(Some(shown)),
+        // Each source is compared before it is used, so the vault may start before them.
+        (Err(refusal), Some(_)) => {
+            tracing::warn!(why = %refusal, "the vault starts without an identity source");
+            Ok(None)
+        }
+        (Err(refusal), None) => Err(StartError::NoIdentity(refusal.to_string())),
+    }
 }
 
 /// The root keys of the sector secret's versions, and the versions that are still here although

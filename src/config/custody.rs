@@ -52,6 +52,19 @@ impl SecretsSection {
         Some(deposit)
     }
 
+    /// Reads a secret's place, if it is there.
+    pub(super) fn optional(
+        &mut self,
+        name: &'static str,
+        table: &mut TomlTable<'_, '_>,
+        faults: &mut Faults,
+    ) -> Option<Deposit> {
+        let lodged = table.optional::<SecretLocation>(name, faults)?;
+        let deposit = lodged.value.within(&self.folder, self.custody);
+        self.note(name, &deposit, lodged.line, faults);
+        Some(deposit)
+    }
+
     /// Notes the custody of the deposit that the field `name` states, and checks a credential's
     /// name.
     pub(super) fn note(&mut self, name: &str, deposit: &Deposit, line: usize, faults: &mut Faults) {

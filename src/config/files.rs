@@ -3,8 +3,8 @@
 use std::path::Path;
 
 use super::{
-    ClientConfig, IdentityConfig, KeyPlace, LogConfig, NodeConfig, Openers, RegisterFiles,
-    TlsFiles, VaultConfig, WitnessConfig,
+    ClientConfig, IdentityConfig, IdentityPlace, KeyPlace, LogConfig, NodeConfig, Openers,
+    RegisterFiles, TlsFiles, VaultConfig, WitnessConfig,
 };
 use crate::keys::custody::{Deposit, PassphraseSource};
 use crate::keys::file::SecretKind;
@@ -64,8 +64,20 @@ impl VaultConfig {
     pub fn named_files(&self) -> Vec<NamedFile<'_>> {
         let secrets = &self.secrets;
         let mut files = of_server(&self.tls);
+        match &secrets.identity {
+            IdentityPlace::Embedded(deposit) => {
+                files.push(NamedFile::Secret(deposit, SecretKind::Identity));
+            }
+            IdentityPlace::Sources(link) => {
+                files.extend(link.server.iter().map(|pin| NamedFile::Pin(pin)));
+                files.push(NamedFile::Identity {
+                    certificate: &link.certificate,
+                    key: &link.key,
+                    shown: PairUse::Peer,
+                });
+            }
+        }
         files.extend([
-            NamedFile::Secret(&secrets.identity, SecretKind::Identity),
             NamedFile::Secret(&secrets.audit, SecretKind::Audit),
             NamedFile::SigningKey(secrets.segment.clone(), SecretKind::Segment),
             NamedFile::SigningKey(secrets.checkpoint.clone(), SecretKind::Checkpoint),

@@ -275,10 +275,10 @@ fn secrets_lie_in_the_custody_that_is_stated() {
         custody,
         at: at.into(),
     };
-    assert_eq!(
-        config.secrets.identity,
-        deposit(Custody::Token, "/v/identity.wrapped")
-    );
+    let IdentityPlace::Embedded(identity) = config.secrets.identity else {
+        panic!("the vault has its identity secret");
+    };
+    assert_eq!(identity, deposit(Custody::Token, "/v/identity.wrapped"));
     assert_eq!(
         config.secrets.audit,
         deposit(Custody::Credential, "audit.secret")

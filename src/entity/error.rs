@@ -58,6 +58,15 @@ pub enum StartError {
         /// The form.
         form: &'static str,
     },
+    /// The identity secret is not the one from which the store's pseudonyms derive.
+    #[error(
+        "the identity secret is not the one from which the pseudonyms in this store derive; \
+         give the vault, or its identity source, the right one: every pseudonym would be another"
+    )]
+    OtherIdentity,
+    /// The store is new, and no identity source says which secret its pseudonyms will derive from.
+    #[error("{0}; the first start needs an identity source")]
+    NoIdentity(String),
     /// A sector that is to have a new epoch is not in the register.
     #[error("the register knows no sector {0} to advance")]
     UnknownSector(String),

@@ -23,14 +23,14 @@ pub struct DrillStart {
 }
 
 /// Opens a vault on a copy of its store. Nothing leaves the process: it has no listener and no second
-/// place, and asks nobody.
+/// place, and asks nobody but the identity sources, if there are any, for their check value.
 ///
 /// # Errors
 /// When it does not start.
 pub fn drill_vault(config: VaultConfig, store: &Path) -> Result<DrillStart, CommandError> {
     let began = Instant::now();
     let register = open_register(&config.register)?;
-    let (mut secrets, _) = read_vault_secrets(&config)?;
+    let mut secrets = read_vault_secrets(&config)?.secrets;
     secrets.log.second = None;
     let home = VaultHome {
         store: store.to_owned(),

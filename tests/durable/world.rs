@@ -10,7 +10,7 @@ use cloison::audit::log::LogParts;
 use cloison::audit::resume::Resumption;
 use cloison::clock::{Clock, FixedClock};
 use cloison::code::Code;
-use cloison::config::{NodeConfig, VaultConfig};
+use cloison::config::{IdentityPlace, NodeConfig, VaultConfig};
 use cloison::deployment::register_text::{
     APPROVERS, AUTHORITY, AUTHORITY_KEY, DeclaredClient, DeclaredFacts, DeclaredOrganisation,
     DeclaredScheme, DeclaredSector, OFFICER, OPERATOR, OPERATORS,
@@ -24,7 +24,8 @@ use cloison::jws;
 use cloison::keys::file::{SecretKind, read_secret, read_signing_key};
 use cloison::keys::sector_secrets::{SectorSecretDeposit, read_versions};
 use cloison::keys::{
-    AuditSecret, AuthoritySecret, IdentitySecret, JournalSecret, StoreKey, StoreSecret,
+    AuditSecret, AuthoritySecret, IdentityKeys, IdentitySecret, JournalSecret, StoreKey,
+    StoreSecret,
 };
 use cloison::link::{PostedQuestion, VaultLink, VaultQuestion as _};
 use cloison::node::{Node, NodeParts};
@@ -321,10 +322,12 @@ impl World {
         let files = VaultConfig::load(&deployment().join("vault.toml"))
             .unwrap()
             .secrets;
+        let IdentityPlace::Embedded(identity) = &files.identity else {
+            panic!("the vault has its identity secret");
+        };
+        let identity = IdentitySecret(read_secret(&identity.at, SecretKind::Identity).unwrap());
         VaultSecrets {
-            identity: IdentitySecret(
-                read_secret(&files.identity.at, SecretKind::Identity).unwrap(),
-            ),
+            identity: Box::new(IdentityKeys::new(&identity)),
             audit: AuditSecret(read_secret(&files.audit.at, SecretKind::Audit).unwrap()),
             store: read_versions(&files.store.at, SecretKind::Store)
                 .unwrap()
