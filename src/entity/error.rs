@@ -162,7 +162,10 @@ impl StartError {
             Self::Custodians { .. } => "register-custodians",
             Self::CheckpointKey => "register-checkpoint-key",
             Self::PeersChanged => "register-restart",
-            Self::SecretMissing { .. } | Self::SectorSecrets(_) => "secret-missing",
+            Self::SecretMissing { .. } | Self::SectorSecrets(_) | Self::OtherIdentity => {
+                "secret-missing"
+            }
+            Self::NoIdentity(_) => "identity-unavailable",
             Self::Clock(_) => "clock-behind",
             Self::Audit(_) => "audit-unavailable",
             Self::Store(_) | Self::Chunk { .. } | Self::Copy(_) | Self::Log(_) => "internal",
