@@ -177,3 +177,12 @@ pub fn free_ports<const N: usize>() -> [u16; N] {
     };
     std::array::from_fn(|_| next())
 }
+
+/// Waits until it is so.
+pub fn soon(what: &str, mut so: impl FnMut() -> bool) {
+    let begun = Instant::now();
+    while !so() {
+        assert!(begun.elapsed() < PATIENCE, "not within {PATIENCE:?}: {what}");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}

@@ -1,0 +1,94 @@
+//! The identity secret in shares: the source starts sealed, and its custodians open it.
+
+use std::io::Write as _;
+
+use super::*;
+use crate::common::process::soon;
+
+/// Splits the secret between the three custodians, two of whom recover it, and takes the file away.
+fn split(world: &World) {
+    let split = world.cloison_with(
+        &[
+            "identity", "split", "--config", "identity.toml", "--threshold", "2", "--custodian", "keeper-1", "--custodian",
+            "keeper-2", "--custodian", "keeper-3", "--out", "identity-shares", "--passphrase", "fd:0", "--work", "15",
+        ],
+        b"one one one one\ntwo two two two\nthree three three\n",
+    );
+    assert!(split.status.success(), "{split:?}");
+    world.replace(
+        "identity.toml",
+        "identity = \"secrets/identity/identity.secret\"",
+        "identity-shares = \"identity-shares/identity.set\"",
+    );
+    std::fs::remove_file(world.path("secrets/identity/identity.secret")).unwrap();
+}
+
+fn client(world: &World, place: &IdentityPlace, name: &str) {
+    let mut file = std::fs::File::create(world.path(&format!("clients/{name}.toml"))).unwrap();
+    write!(
+        file,
+        "url = \"https://{}\"\nserver = [\"../tls/identity.pem\"]\ncertificate = \"../tls/{name}.pem\"\nkey = \"../secrets/tls/{name}.key\"\n",
+        place.control
+    )
+    .unwrap();
+}
+
+#[test]
+fn a_secret_in_shares_answers_nobody_until_its_custodians_came() {
+    let world = World::asleep();
+    let place = IdentityPlace::prepare(&world);
+    let keys = identity_keys(&world);
+    split(&world);
+    for name in ["keeper-1", "keeper-2", "keeper-3"] {
+        client(&world, &place, name);
+    }
+    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_cloison"));
+    command.args(["identity", "serve", "--first-start", "--config"]);
+    command.arg(world.path("identity.toml"));
+    let log = std::fs::File::create(world.path("logs/identity.log")).unwrap();
+    let mut source = command.stderr(log).spawn().unwrap();
+    soon("it is sealed", || {
+        crate::common::plain_get(place.health, "/readyz").is_some_and(|said| said.contains("unseal"))
+    });
+    let probe = body(&[EncodedPart::probe()]);
+    let reply = place.ask(&world, &probe);
+    assert_eq!((reply.status, &*problem(&reply)), (503, "sealed"));
+
+    let bring = |command: &str, keeper: &str, share: &str, words: &str| {
+        let client = format!("clients/{keeper}.toml");
+        let share = format!("identity-shares/{share}.share");
+        let arguments = ["identity", command, "--client", &client, "--share", &share, "--passphrase", "fd:0"];
+        world.cloison_with(&arguments, words.as_bytes())
+    };
+    // Another custodian's share is refused; a drill opens nothing.
+    let foreign = bring("unseal", "keeper-2", "keeper-1", "one one one one\n");
+    assert!(!foreign.status.success());
+    for (keeper, words) in [("keeper-1", "one one one one\n"), ("keeper-3", "three three three\n")] {
+        let drilled = bring("drill", keeper, keeper, words);
+        assert!(drilled.status.success(), "{drilled:?}");
+    }
+    assert_eq!(problem(&place.ask(&world, &probe)), "sealed");
+    for (keeper, words) in [("keeper-1", "one one one one\n"), ("keeper-2", "two two two two\n")] {
+        let brought = bring("unseal", keeper, keeper, words);
+        assert!(brought.status.success(), "{brought:?}");
+    }
+    let reply = place.ask(&world, &probe);
+    let PartOutcome::Answers(check) = &outcomes(&reply, &[1])[0] else {
+        panic!("it is open")
+    };
+    assert_eq!(check[0], keys.check_value().0);
+    let sealed = world.cloison(&["identity", "seal", "--client", "clients/keeper-3.toml"]);
+    assert!(sealed.status.success(), "{sealed:?}");
+    assert_eq!(problem(&place.ask(&world, &probe)), "sealed");
+    source.kill().unwrap();
+    source.wait().unwrap();
+    let actions: Vec<_> = entries(&world)
+        .into_iter()
+        .filter(|entry| entry["event"] == "custody")
+        .map(|entry| entry["action"].as_str().unwrap().to_owned())
+        .collect();
+    assert_eq!(
+        actions,
+        ["drill-share", "drill-share", "drill", "share", "share", "unseal", "seal"]
+    );
+}
