@@ -12,6 +12,7 @@ mod disk;
 mod identity;
 mod node;
 mod one_key;
+mod split;
 mod store_and_key;
 mod story;
 
