@@ -1,6 +1,7 @@
 //! `cloison audit`: an auditor reads, verifies and copies a log: a folder, a store or a server's.
 
 mod copy;
+mod derivations;
 mod export;
 mod filter;
 mod follow;
@@ -45,7 +46,7 @@ pub enum AuditCommand {
     Export(export::AuditExportArgs),
     /// Count what was done, by authority, client or sector
     Summary(summary::AuditSummaryArgs),
-    /// Hold each opening at an authority's node against its release at the vault
+    /// Hold the vault's log against that of an authority's node, or of its identity sources
     Match(halves::AuditMatchArgs),
     /// Write a proof that an entry is in the log, or check one
     Prove(prove::AuditProveArgs),

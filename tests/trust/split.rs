@@ -87,12 +87,19 @@ fn without_a_source_nothing_is_done_and_it_is_found_again() {
     let before = world.health_pseudonyms(&CARDS[..1]);
     source.kill();
     let refused = ask(&world, &CARDS);
-    assert_eq!((refused.status, &*refused.code()), (503, "identity-unavailable"));
+    assert_eq!(
+        (refused.status, &*refused.code()),
+        (503, "identity-unavailable")
+    );
     assert!(refused.header("retry-after").is_some());
-    soon("the vault says so", || readyz(&world).contains("\"identity\""));
+    soon("the vault says so", || {
+        readyz(&world).contains("\"identity\"")
+    });
 
     let source = place.start(&world, &[]).unwrap();
-    soon("the vault is ready again", || readyz(&world).contains("\"ready\":true"));
+    soon("the vault is ready again", || {
+        readyz(&world).contains("\"ready\":true")
+    });
     assert_eq!(world.health_pseudonyms(&CARDS)[..1], before);
     world.stop();
     assert!(source.stop().success());
@@ -102,7 +109,7 @@ fn without_a_source_nothing_is_done_and_it_is_found_again() {
 
 /// How many identifiers the vault's entries say that it accepted.
 fn tokenized(world: &World) -> Vec<u64> {
-    let store = cloison::store::Store::open(&world.path("data/vault"), "cloison/test/vault");
+    let store = cloison::store::Store::open(&world.path("data/vault"), "test/vault");
     let rows = store.unwrap().audit_from(0, usize::MAX).unwrap();
     rows.iter()
         .map(|(_, entry)| serde_json::from_slice::<Value>(entry).unwrap())
@@ -125,10 +132,20 @@ fn a_source_with_another_secret_is_never_asked() {
         readyz(&world).contains("its identity secret is not the one")
     });
     let refused = ask(&world, &CARDS);
-    assert_eq!((refused.status, &*refused.code()), (503, "identity-unavailable"));
+    assert_eq!(
+        (refused.status, &*refused.code()),
+        (503, "identity-unavailable")
+    );
     world.stop();
-    assert!(world.try_start(Side::Vault, &[]).is_err(), "it does not start on it");
-    assert!(world.log(Side::Vault).contains("identity secret is not the one"));
+    assert!(
+        world.try_start(Side::Vault, &[]).is_err(),
+        "it does not start on it"
+    );
+    assert!(
+        world
+            .log(Side::Vault)
+            .contains("identity secret is not the one")
+    );
     assert!(source.stop().success());
 
     // Nor does the embedded form start on another secret.
@@ -189,11 +206,16 @@ fn what_the_source_refuses_as_too_much_the_vault_refuses_as_too_much() {
     let place = IdentityPlace::prepare(&world);
     split(&world, &place);
     // The source's own register has a smaller share of the quota.
-    world.edit_register(|text| text.replace("id = \"trust\"\n", "id = \"trust\"\nshare = 0.01\n"));
+    world.edit_register(|text| {
+        text.replace("id = \"trust\"\n", "id = \"trust\"\nshare = 0.00001\n")
+    });
     let source = place.first_start(&world);
     world.start(Side::Vault, &[]);
     let register = world.register();
-    let fund = register.organisations.values().find(|one| one.id.as_str() == "cnss");
+    let fund = register
+        .organisations
+        .values()
+        .find(|one| one.id.as_str() == "cnss");
     let count = fund.unwrap().quota.items_per_second.min(20_000);
     let cards: Vec<String> = (0..count).map(|number| format!("AB{number:06}")).collect();
     let cards: Vec<&str> = cards.iter().map(String::as_str).collect();

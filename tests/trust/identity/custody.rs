@@ -9,8 +9,24 @@ use crate::common::process::soon;
 fn split(world: &World) {
     let split = world.cloison_with(
         &[
-            "identity", "split", "--config", "identity.toml", "--threshold", "2", "--custodian", "keeper-1", "--custodian",
-            "keeper-2", "--custodian", "keeper-3", "--out", "identity-shares", "--passphrase", "fd:0", "--work", "15",
+            "identity",
+            "split",
+            "--config",
+            "identity.toml",
+            "--threshold",
+            "2",
+            "--custodian",
+            "keeper-1",
+            "--custodian",
+            "keeper-2",
+            "--custodian",
+            "keeper-3",
+            "--out",
+            "identity-shares",
+            "--passphrase",
+            "fd:0",
+            "--work",
+            "15",
         ],
         b"one one one one\ntwo two two two\nthree three three\n",
     );
@@ -48,7 +64,8 @@ fn a_secret_in_shares_answers_nobody_until_its_custodians_came() {
     let log = std::fs::File::create(world.path("logs/identity.log")).unwrap();
     let mut source = command.stderr(log).spawn().unwrap();
     soon("it is sealed", || {
-        crate::common::plain_get(place.health, "/readyz").is_some_and(|said| said.contains("unseal"))
+        crate::common::plain_get(place.health, "/readyz")
+            .is_some_and(|said| said.contains("unseal"))
     });
     let probe = body(&[EncodedPart::probe()]);
     let reply = place.ask(&world, &probe);
@@ -57,18 +74,33 @@ fn a_secret_in_shares_answers_nobody_until_its_custodians_came() {
     let bring = |command: &str, keeper: &str, share: &str, words: &str| {
         let client = format!("clients/{keeper}.toml");
         let share = format!("identity-shares/{share}.share");
-        let arguments = ["identity", command, "--client", &client, "--share", &share, "--passphrase", "fd:0"];
+        let arguments = [
+            "identity",
+            command,
+            "--client",
+            &client,
+            "--share",
+            &share,
+            "--passphrase",
+            "fd:0",
+        ];
         world.cloison_with(&arguments, words.as_bytes())
     };
     // Another custodian's share is refused; a drill opens nothing.
     let foreign = bring("unseal", "keeper-2", "keeper-1", "one one one one\n");
     assert!(!foreign.status.success());
-    for (keeper, words) in [("keeper-1", "one one one one\n"), ("keeper-3", "three three three\n")] {
+    for (keeper, words) in [
+        ("keeper-1", "one one one one\n"),
+        ("keeper-3", "three three three\n"),
+    ] {
         let drilled = bring("drill", keeper, keeper, words);
         assert!(drilled.status.success(), "{drilled:?}");
     }
     assert_eq!(problem(&place.ask(&world, &probe)), "sealed");
-    for (keeper, words) in [("keeper-1", "one one one one\n"), ("keeper-2", "two two two two\n")] {
+    for (keeper, words) in [
+        ("keeper-1", "one one one one\n"),
+        ("keeper-2", "two two two two\n"),
+    ] {
         let brought = bring("unseal", keeper, keeper, words);
         assert!(brought.status.success(), "{brought:?}");
     }
@@ -89,6 +121,14 @@ fn a_secret_in_shares_answers_nobody_until_its_custodians_came() {
         .collect();
     assert_eq!(
         actions,
-        ["drill-share", "drill-share", "drill", "share", "share", "unseal", "seal"]
+        [
+            "drill-share",
+            "drill-share",
+            "drill",
+            "share",
+            "share",
+            "unseal",
+            "seal"
+        ]
     );
 }
