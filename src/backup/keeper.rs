@@ -320,11 +320,9 @@ impl BackupKeeper {
         let Ok(repository) = self.open() else {
             return BackupTimes::default();
         };
-        let listing = repository.manifests().unwrap_or_default();
-        let read = |(id, text): (BackupId, Result<String, RepositoryError>)| {
-            repository.read_backup(&id, &text.ok()?, &key).ok()
-        };
-        let mut backups = listing.manifests.into_iter().rev().filter_map(read);
+        let listing = repository.backups(&key).unwrap_or_default();
+        let read = listing.backups.into_iter().rev();
+        let mut backups = read.filter_map(|(_, backup)| backup.ok());
         let last = backups.next();
         let is_verified = |backup: &ListedBackup| repository.verified(backup.id()).is_some();
         let verified = match &last {

@@ -60,13 +60,6 @@ impl StoredFile {
 }
 
 impl ListedBackup {
-    /// Reads the clear text of a backup without checking its signature.
-    pub(super) fn read_unverified(text: &str) -> Option<Self> {
-        let sealed = || SealedManifest::read_unverified(text).map(Self::Sealed);
-        let clear = BackupManifest::read_unverified(text).map(Self::Clear);
-        clear.or_else(|_| sealed()).ok()
-    }
-
     /// Reads one that the key of its owner's checkpoints must have signed.
     fn read(text: &str, key: &VerifyingKey, is_sealed: bool) -> Result<Self, ManifestError> {
         if is_sealed {
@@ -135,29 +128,75 @@ impl ListedBackup {
     }
 }
 
+/// The backups in a repository.
+#[derive(Debug, Default)]
+pub struct BackupListing {
+    /// Each, or why it is none: those first, then in the order in which the backups were taken.
+    pub backups: Vec<(BackupId, Result<ListedBackup, RepositoryError>)>,
+    /// Names among the manifests that are no manifest's.
+    pub foreign: Vec<String>,
+}
+
+impl BackupListing {
+    /// All of them, oldest first.
+    ///
+    /// # Errors
+    /// What is wrong with the first that is none.
+    pub fn all(self) -> Result<Vec<ListedBackup>, RepositoryError> {
+        self.backups.into_iter().map(|(_, backup)| backup).collect()
+    }
+}
+
 impl BackupRepository {
-    /// A backup, or the last one, signed by `key`. The last one is the last that has a manifest, good or
-    /// not: no older one is taken in its place without a word.
+    /// The backups that lie here, signed by `key`. One text is in memory at a time: a repository in bad
+    /// hands may have many that nobody signed.
+    ///
+    /// # Errors
+    /// [`RepositoryError::Io`]
+    pub fn backups(&self, key: &VerifyingKey) -> Result<BackupListing, RepositoryError> {
+        let found = self.manifest_names()?;
+        let read = |id: BackupId| {
+            let text = self.manifest_text(&id);
+            let backup = text.and_then(|text| self.read_backup(&id, &text, key));
+            (id, backup)
+        };
+        let mut backups: Vec<_> = found.ids.into_iter().map(read).collect();
+        // By their place in the log: a clock may have been set back between two backups.
+        backups.sort_by_cached_key(|(id, backup)| {
+            let position = |backup: &ListedBackup| backup.log().position();
+            (backup.as_ref().ok().and_then(position), id.clone())
+        });
+        Ok(BackupListing {
+            backups,
+            foreign: found.foreign,
+        })
+    }
+
+    /// A backup, or the last one, signed by `key`. No older one is taken without a word in the place of a
+    /// later one that cannot be read.
     ///
     /// # Errors
     /// [`RepositoryError::None`], [`RepositoryError::Unknown`], and those of
-    /// [`BackupRepository::read_backup`].
+    /// `read_backup`.
     pub fn backup(
         &self,
         id: Option<&str>,
         key: &VerifyingKey,
     ) -> Result<ListedBackup, RepositoryError> {
-        let mut found = self.manifests()?.manifests;
-        let (name, text) = match id {
-            None => found
-                .pop()
-                .ok_or_else(|| RepositoryError::None(self.folder().to_owned()))?,
-            Some(id) => found
-                .into_iter()
-                .find(|(name, _)| name.as_str() == id)
-                .ok_or_else(|| RepositoryError::Unknown(id.to_owned()))?,
-        };
-        self.read_backup(&name, &text?, key)
+        if let Some(text) = id {
+            let unknown = || RepositoryError::Unknown(text.to_owned());
+            let id = BackupId::parse(text).ok_or_else(unknown)?;
+            return self.read_backup(&id, &self.manifest_text(&id)?, key);
+        }
+        let mut found = self.backups(key)?.backups;
+        let last = found.pop();
+        let (last_id, last) =
+            last.ok_or_else(|| RepositoryError::None(self.folder().to_owned()))?;
+        let mut later = found.into_iter().filter(|(id, _)| *id > last_id);
+        match later.find_map(|(_, backup)| backup.err()) {
+            Some(error) => Err(error),
+            None => last,
+        }
     }
 
     /// Reads the text that lies here under a name.
@@ -165,7 +204,7 @@ impl BackupRepository {
     /// # Errors
     /// [`RepositoryError::Manifest`], [`RepositoryError::Mixed`], [`RepositoryError::Renamed`],
     /// [`RepositoryError::Moved`], [`RepositoryError::Owner`], [`RepositoryError::Format`].
-    pub fn read_backup(
+    fn read_backup(
         &self,
         name: &BackupId,
         text: &str,

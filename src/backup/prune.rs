@@ -114,10 +114,7 @@ pub fn prune(
     now: Timestamp,
     dry_run: bool,
 ) -> Result<PrunedBackups, RepositoryError> {
-    let mut backups = vec![];
-    for (id, text) in repository.manifests()?.manifests {
-        backups.push(repository.read_backup(&id, &text?, key)?);
-    }
+    let backups = repository.backups(key)?.all()?;
     let candidates: Vec<_> = backups.iter().map(|b| candidate(repository, b)).collect();
     let kept = retention.kept(&candidates, now);
     let (stay, go): (Vec<_>, Vec<_>) = backups.into_iter().partition(|b| kept.contains(b.id()));

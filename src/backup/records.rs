@@ -89,18 +89,13 @@ fn oldest_end(
     repository: &BackupRepository,
 ) -> Result<Option<OldestEnd>, RepositoryError> {
     let key = entity.log().key();
-    let mut oldest: Option<ListedBackup> = None;
-    let mut is_one_whole = false;
-    for (id, text) in repository.manifests()?.manifests {
-        // One that cannot be read may be the oldest.
-        let backup = repository.read_backup(&id, &text?, &key)?;
-        is_one_whole |= backup.stored().iter().all(|file| repository.has(file));
-        oldest.get_or_insert(backup);
-    }
-    let log = oldest.filter(|_| is_one_whole);
-    let Some(log) = log.map(|backup| backup.log().clone()) else {
+    // One that cannot be read may be the oldest.
+    let backups = repository.backups(&key)?.all()?;
+    let is_whole = |backup: &ListedBackup| backup.stored().iter().all(|f| repository.has(f));
+    let Some(oldest) = backups.first().filter(|_| backups.iter().any(is_whole)) else {
         return Ok(None);
     };
+    let log = oldest.log().clone();
     let end = Checkpoint {
         origin: log.origin,
         size: log.size,

@@ -27,7 +27,7 @@ use super::bytes::{
 };
 use super::envelope::BackupRecipients;
 use super::error::RepositoryError;
-use super::listed::{ListedBackup, SEALED_ENDING, StoredFile};
+use super::listed::{SEALED_ENDING, StoredFile};
 use super::manifest::{BackupFile, BackupId, LONGEST};
 use super::sealed::SealedPart;
 use crate::files::sync_folder;
@@ -70,14 +70,13 @@ pub struct RepositoryLock {
     _file: File,
 }
 
-/// What lies among the manifests.
+/// What lies among the manifests, by its names.
 #[derive(Debug, Default)]
-pub struct ManifestListing {
-    /// The text of each manifest, or why it cannot be read: first what is no manifest, then in the
-    /// order in which the backups were taken.
-    pub manifests: Vec<(BackupId, Result<String, RepositoryError>)>,
-    /// Names that are no manifest's.
-    pub foreign: Vec<String>,
+pub(super) struct ManifestNames {
+    /// Those of manifests, in the order of the ids.
+    pub(super) ids: Vec<BackupId>,
+    /// Those that are no manifest's.
+    pub(super) foreign: Vec<String>,
 }
 
 impl BackupRepository {
@@ -200,34 +199,37 @@ impl BackupRepository {
         }
     }
 
-    /// What lies among the manifests.
+    /// What lies among the manifests, by its names.
     ///
     /// # Errors
     /// [`RepositoryError::Io`]
-    pub fn manifests(&self) -> Result<ManifestListing, RepositoryError> {
-        let mut listing = ManifestListing::default();
+    pub(super) fn manifest_names(&self) -> Result<ManifestNames, RepositoryError> {
+        let mut found = ManifestNames::default();
         for name in names(&self.folder.join(MANIFESTS))? {
             // What a kill left before its rename.
             if name.ends_with(".new") {
                 continue;
             }
             match name.strip_suffix(ENDING).and_then(BackupId::parse) {
-                Some(id) => {
-                    let text = read_small(&self.folder.join(MANIFESTS).join(&name), LONGEST);
-                    listing.manifests.push((id, text));
-                }
-                None => listing.foreign.push(name),
+                Some(id) => found.ids.push(id),
+                None => found.foreign.push(name),
             }
         }
-        // By their place in the log: a clock may have been set back between two backups.
-        listing.manifests.sort_by_cached_key(|(id, text)| {
-            let backup = (text.as_ref().ok()).and_then(|text| ListedBackup::read_unverified(text));
-            (
-                backup.and_then(|backup| backup.log().position()),
-                id.clone(),
-            )
-        });
-        Ok(listing)
+        Ok(found)
+    }
+
+    /// The text of a manifest.
+    ///
+    /// # Errors
+    /// [`RepositoryError::Unknown`], [`RepositoryError::Link`], [`RepositoryError::Io`].
+    pub(super) fn manifest_text(&self, id: &BackupId) -> Result<String, RepositoryError> {
+        let path = self.manifest(id);
+        match read_small(&path, LONGEST) {
+            Err(RepositoryError::Io { error, .. }) if error.kind() == io::ErrorKind::NotFound => {
+                Err(RepositoryError::Unknown(id.to_string()))
+            }
+            text => text,
+        }
     }
 
     /// Writes a manifest, after everything that it names: from then on the backup is one.

@@ -38,7 +38,7 @@ impl<'s> BackupSealer<'s> {
     /// sealed for them, also for a backup that failed.
     ///
     /// # Errors
-    /// [`RepositoryError`]: a manifest cannot be read or is not signed by `key`.
+    /// [`RepositoryError::Io`]
     pub(super) fn begin(
         (repository, lock): (&'s BackupRepository, &'s RepositoryLock),
         recipients: &'s BackupRecipients,
@@ -46,10 +46,9 @@ impl<'s> BackupSealer<'s> {
         known: &'s mut SealedByMark,
     ) -> Result<Self, RepositoryError> {
         let texts = recipients.texts();
-        for (id, text) in repository.manifests()?.manifests {
+        for (_, backup) in repository.backups(key)?.backups {
             // What cannot be read is told by `list` and `prune`; here its files are sealed anew.
-            let read = text.and_then(|text| repository.read_backup(&id, &text, key));
-            let Ok(ListedBackup::Sealed(sealed)) = read else {
+            let Ok(ListedBackup::Sealed(sealed)) = backup else {
                 continue;
             };
             if sealed.recipients == texts {

@@ -114,16 +114,14 @@ pub fn list(
     key: &VerifyingKey,
     identities: Option<&BackupIdentities>,
 ) -> Result<BackupList, RepositoryError> {
-    let listing = repository.manifests()?;
+    let listing = repository.backups(key)?;
     let mut backups = vec![];
-    for (id, text) in listing.manifests {
-        let read = text.and_then(|text| {
-            let backup = repository.read_backup(&id, &text, key)?;
-            let opened = identities.map(|by| repository.open_backup(backup.clone(), Some(by), key));
-            Ok((backup, opened))
-        });
-        backups.push(match read {
-            Ok((backup, opened)) => view(repository, &backup, opened),
+    for (id, backup) in listing.backups {
+        backups.push(match backup {
+            Ok(backup) => {
+                let open = |by| repository.open_backup(backup.clone(), Some(by), key);
+                view(repository, &backup, identities.map(open))
+            }
             Err(fault) => BackupView {
                 backup: id.to_string(),
                 fault: Some(fault.to_string()),

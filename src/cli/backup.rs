@@ -21,8 +21,8 @@ use crate::cli::client_file::ClientFile;
 use crate::client::Client;
 use crate::clock::{Clock as _, SystemClock};
 use crate::terminal::{CommandError, is_quiet, print as say, print_json, progress, voice};
-use identity::BackupKeygenArgs;
-pub(super) use identity::IdentityArgs;
+pub(super) use identity::read_identity;
+use identity::{BackupKeygenArgs, IdentityArgs};
 use place::{BackupPlaceArgs, OpenedPlace, OpenedRepository};
 pub(super) use place::{BackupSide, SideConfig};
 

@@ -16,7 +16,7 @@ use ed25519_dalek::VerifyingKey;
 use crate::backup::envelope::BackupIdentities;
 use crate::backup::listed::ListedBackup;
 use crate::backup::repository::BackupRepository;
-use crate::cli::backup::{BackupSide, IdentityArgs, fault, with_bar};
+use crate::cli::backup::{BackupSide, fault, read_identity, with_bar};
 use crate::journal::read::{PlaceFault, PlaceLog};
 use crate::restore::clear::ClearingKeys;
 use crate::restore::{RestoreError, RestoredLog, bring, lay_down, make_parent};
@@ -79,8 +79,9 @@ pub(crate) struct RestoreSourceArgs {
     /// A place that holds the log after the backup, beside `[audit] second`; repeatable
     #[arg(long = "from", value_name = "PLACE")]
     places: Vec<PathBuf>,
-    #[command(flatten)]
-    identity: IdentityArgs,
+    /// The identity file that opens a sealed backup; mode 0600
+    #[arg(long, value_name = "FILE")]
+    identity: Option<PathBuf>,
 }
 
 /// What those name.
@@ -114,7 +115,7 @@ impl RestoreSourceArgs {
         let key = side.key()?;
         let backup = repository.backup(self.id.as_deref(), &key);
         let backup = backup.map_err(fault)?;
-        let identities = self.identity.read()?;
+        let identities = read_identity(self.identity.as_deref())?;
         let secrets = RestoreSecrets::read(&side.config);
         let journal = || Some(secrets.as_ref().ok()?.journal.clone());
         Ok(RestoreSource {

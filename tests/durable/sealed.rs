@@ -329,7 +329,7 @@ const HARMS: [SealedHarm; 11] = [
     (
         "the clear part was changed",
         |world| change(&manifests(world)[0], |bytes| bytes[40] ^= 1),
-        ["it is not a manifest"; 2],
+        ["the manifest of the backup"; 2],
     ),
     (
         "the folder says that it is not sealed",

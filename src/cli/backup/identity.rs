@@ -1,6 +1,6 @@
 //! Identities that open sealed backups: age's own files, which stay with people.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::backup::envelope::BackupIdentities;
 use crate::cli::delivery::make_identity;
@@ -8,7 +8,7 @@ use crate::terminal::{CommandError, print, print_json, voice};
 
 /// What opens a sealed backup.
 #[derive(clap::Args)]
-pub(crate) struct IdentityArgs {
+pub struct IdentityArgs {
     /// The identity file that opens a sealed backup, as `cloison backup keygen` or `age-keygen` made it;
     /// mode 0600
     #[arg(long, value_name = "FILE")]
@@ -20,11 +20,8 @@ impl IdentityArgs {
     ///
     /// # Errors
     /// When others may read it, or it is not an identity file.
-    pub(crate) fn read(&self) -> Result<Option<BackupIdentities>, CommandError> {
-        let read = self.identity.as_deref().map(BackupIdentities::read);
-        read.transpose().map_err(|error| {
-            CommandError::new(error, "name the file of an identity with --identity")
-        })
+    pub(super) fn read(&self) -> Result<Option<BackupIdentities>, CommandError> {
+        read_identity(self.identity.as_deref())
     }
 
     /// Refuses an identity where a server is asked.
@@ -40,6 +37,15 @@ impl IdentityArgs {
             )),
         }
     }
+}
+
+/// Reads an identity file, if one is named.
+///
+/// # Errors
+/// When others may read it, or it is not an identity file.
+pub(crate) fn read_identity(file: Option<&Path>) -> Result<Option<BackupIdentities>, CommandError> {
+    let read = file.map(BackupIdentities::read).transpose();
+    read.map_err(|error| CommandError::new(error, "name the file of an identity with --identity"))
 }
 
 /// Make an identity that opens sealed backups
