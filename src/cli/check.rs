@@ -10,6 +10,7 @@ use serde_json::json;
 
 use super::inputs::list_faults;
 use crate::audit::log::{FollowerIdentity, KnownFollower};
+use crate::backup::BackupPlan;
 use crate::certificates::{ending_entries, unused_client_ca};
 use crate::clock::{Clock as _, SystemClock};
 use crate::config::{
@@ -133,9 +134,10 @@ fn check_file(file: &Path) -> Result<CheckedFile, String> {
             let mut warnings = opened(&config.named_files(), register.as_ref(), unknown)?;
             warnings.extend(unused_client_ca(&config.tls));
             let says = format!(
-                "{}; {} MiB for the index",
+                "{}; {} MiB for the index{}",
                 signed(&config.register)?,
-                config.index_memory >> 20
+                config.index_memory >> 20,
+                backups(config.backup.as_ref())
             );
             Ok(CheckedFile { says, warnings })
         }
@@ -147,10 +149,8 @@ fn check_file(file: &Path) -> Result<CheckedFile, String> {
             unknown.extend(unknown_authority(file, &config));
             let mut warnings = opened(&config.named_files(), register.as_ref(), unknown)?;
             warnings.extend(unused_client_ca(&config.tls));
-            Ok(CheckedFile {
-                says: signed(&config.register)?,
-                warnings,
-            })
+            let says = signed(&config.register)? + &backups(config.backup.as_ref());
+            Ok(CheckedFile { says, warnings })
         }
         FileKind::Witness => {
             let config = WitnessConfig::load(file).map_err(of_config)?;
@@ -252,6 +252,13 @@ pub(super) fn open(files: &RegisterFiles) -> Result<Register, String> {
                 .to_owned()
         }
         _ => error.to_string(),
+    })
+}
+
+/// How backups are taken, where they are.
+fn backups(plan: Option<&BackupPlan>) -> String {
+    plan.map_or(String::new(), |plan| {
+        format!("; backups {}", plan.seal_in_words())
     })
 }
 
