@@ -50,15 +50,22 @@ fn a_days_quota_outlives_kills_and_restarts() {
 #[test]
 fn every_kind_of_request_is_counted() {
     let (world, place) = with_quota(1_000, 100);
+    let certificate = world.certify("rights-1", 2020, 2120);
+    let key = ed25519_dalek::SigningKey::from_bytes(&[5; 32]).verifying_key();
+    let key = cloison::keys::file::public_key_text(&key);
+    world.edit_register(|text| {
+        text + &format!(
+            "\n[[rights-officer]]\nid = \"rights-1\"\nname = \"An officer\"\nkey = \"{key}\"\n\
+             certificate = \"{certificate}\"\nsectors = [\"health\"]\n"
+        )
+    });
     let source = place.first_start(&world);
-    let sector = health(&world);
-    let officer = world.register().rights_officers.keys().next().cloned();
-    let officer = officer.expect("the demo has one").to_string();
+    let (sector, officer) = (health(&world), "rights-1");
     let cards = cards(101);
     let cards: Vec<_> = cards.iter().map(String::as_str).collect();
     // Ten a second, in a bucket of ten seconds: a second request finds it empty.
     for kind in [UtiKind::Rights, UtiKind::Reseal, UtiKind::Link] {
-        let reply = place.ask(&world, &body(&[part_of(kind, sector, &officer, "cnie", &cards)]));
+        let reply = place.ask(&world, &body(&[part_of(kind, sector, officer, "cnie", &cards)]));
         if kind == UtiKind::Rights {
             assert!(matches!(outcomes(&reply, &[101])[..], [PartOutcome::Answers(_)]));
         } else {
