@@ -33,6 +33,7 @@ pub mod cosign;
 pub mod counted;
 pub mod derivations;
 mod details;
+mod effect;
 mod entry_check;
 mod event;
 pub mod halves;
@@ -49,6 +50,7 @@ pub mod summary;
 pub mod verify;
 
 pub use details::*;
+pub use effect::{ActEffect, Grant};
 pub use event::AuditEvent;
 pub(crate) use indexed::keys_of as index_keys;
 

@@ -234,7 +234,15 @@ impl IdentitySource {
             .map_err(StartError::first)?;
         let open = |owner: &str| Store::open(path, owner);
         let role = Role::Identity(parts.identity);
-        let opening = EntityOpening::of(role, parts.register, parts.log, clock.now(), open)?;
+        let mut opening = EntityOpening::of(role, parts.register, parts.log, clock.now(), open)?;
+        let registered = match core.check(&opening.register, &registered.id) {
+            Ok(before) if opening.waiting.is_some() => before,
+            // Its custodians changed, which takes this start.
+            _ => {
+                opening.wait_no_longer();
+                registered
+            }
+        };
         // An identity source stores no mappings.
         let writer = WriterParts {
             index: Arc::new(Index::default()),

@@ -39,8 +39,9 @@ pub use crate::pseudonym::TextForm;
 pub use difference::{RegisterChange, WrittenRegister};
 pub use frozen::FrozenFact;
 pub use identity::{QuotaShare, RegisteredIdentity, RegisteredVault};
-pub use sign::{PinnedKey, RegisterOpenError, RegisterPins, RegisterSignatureFault, open};
+pub use sign::{PinnedKey, RegisterOpenError, RegisterPins, RegisterSignatureFault, open, reopen};
 pub use suite::Suite;
+pub(crate) use value::AgeRecipient;
 
 /// The fewest persons who may carry an order together, whatever the register says.
 pub const LEAST_PERSONS: usize = 2;

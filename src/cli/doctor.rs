@@ -10,6 +10,8 @@ use std::str::FromStr;
 use serde::Serialize;
 
 use super::check::{Survey, open};
+use crate::backup::BackupPlan;
+use crate::backup::repository::BackupRepository;
 use crate::certificates::TlsInspection;
 use crate::client::health;
 use crate::clock::{Clock as _, SystemClock};
@@ -294,6 +296,7 @@ fn of_config(path: &Path, findings: &mut Vec<DoctorFinding>) -> Result<(), Comma
     );
     certificate_findings(&called, &survey.tls, findings);
     findings.push(place_finding(&called, config.log()));
+    findings.extend(config.backup().map(|plan| backup_finding(&called, plan)));
     findings.extend(journal_finding(&called, health, config.journal_secrets()));
     findings.extend(copy_findings(&called, config.store()));
     findings.extend(
@@ -352,6 +355,31 @@ fn place_finding(called: &impl Display, log: &LogConfig) -> DoctorFinding {
                 "{needed} of these must hold an act before it counts: {}",
                 able.join(", ")
             );
+            DoctorFinding::good(what, says)
+        }
+    }
+}
+
+/// Whether backups are sealed, and their repository fits that.
+fn backup_finding(called: &impl Display, plan: &BackupPlan) -> DoctorFinding {
+    let what = format!("{called}: backups");
+    let repository = BackupRepository::open(&plan.path).ok();
+    let fits = repository.map_or(Ok(()), |repository| plan.check_seal(&repository));
+    match fits {
+        Err(error) => DoctorFinding::bad(
+            what,
+            error.to_string(),
+            "until then no backup is taken: docs/operations.md, \"Backups\"",
+        ),
+        Ok(()) if plan.recipients.is_none() => {
+            let says = format!(
+                "go in clear to {}: who reads there has the log, not the mappings; `[backup] recipients` seals them",
+                plan.path.display()
+            );
+            DoctorFinding::good(what, says)
+        }
+        Ok(()) => {
+            let says = format!("go {} to {}", plan.seal_in_words(), plan.path.display());
             DoctorFinding::good(what, says)
         }
     }

@@ -106,7 +106,7 @@ async fn serve_identity(
     let tls = read_tls(&config.tls)?;
     let shutdown = shutdown_signal()?;
     let memory = watch::memory(&config.log, &config.store)?;
-    let store = config.store.clone();
+    let (store, version) = (config.store.clone(), parts.register.version);
     let open = move || {
         let clock = Arc::new(SystemClock);
         IdentitySource::open(&store, parts, clock, Box::new(end_process))
@@ -130,6 +130,8 @@ async fn serve_identity(
     let inspect = inspection(config.clone(), IdentityConfig::named_files, source.entity());
     let keeper = keep_tls(&config.tls, &tls, callers, inspect, &readiness, &registry)?;
     let reload = Arc::new(register_reload(&source, &config.register));
+    let waits = source.get().register().version != version;
+    let (at_hangup, reloading) = at_hangup(reload.clone(), waits);
     let routes = IdentityRoutes {
         source: source.clone(),
         vault: peer.clone(),
@@ -137,7 +139,7 @@ async fn serve_identity(
     let backups = backup::keeper(source.entity(), config.backup.as_ref());
     let router = mount::identity(
         routes,
-        RegisterDoor::new(reload.clone()),
+        RegisterDoor::new(reload),
         BackupDoor::new(source.entity(), backups.clone()),
         FollowDoor::new(source.entity(), None),
         readiness.clone(),
@@ -158,7 +160,8 @@ async fn serve_identity(
     let watch = EntityWatch::new(entity.clone(), cosigners, config.reserve, ready, &registry);
     let tasks = [
         tokio::spawn(backup::keep(backups.clone(), registry.clone())).abort_handle(),
-        tokio::spawn(keeper.keep(registry.clone(), vec![at_hangup(reload)])).abort_handle(),
+        tokio::spawn(keeper.keep(registry.clone(), vec![at_hangup])).abort_handle(),
+        tokio::spawn(reloading).abort_handle(),
         tokio::spawn(keep_source(
             source.clone(),
             readiness.clone(),

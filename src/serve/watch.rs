@@ -313,7 +313,7 @@ pub(super) fn watching(
         releases,
         watching,
         witness,
-        side.get().store().clone(),
+        side.clone(),
         Arc::new(SystemClock),
     );
     Ok(WatchingSide {

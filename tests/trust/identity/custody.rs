@@ -2,34 +2,27 @@
 
 use std::io::Write as _;
 
+use cloison::keys::custody::passphrase::new_identity;
+use secrecy::ExposeSecret as _;
+
 use super::*;
 use crate::common::process::soon;
 
 /// Splits the secret between the three custodians, two of whom recover it, and takes the file away.
 fn split(world: &World) {
-    let split = world.cloison_with(
-        &[
-            "identity",
-            "split",
-            "--config",
-            "identity.toml",
-            "--threshold",
-            "2",
-            "--custodian",
-            "keeper-1",
-            "--custodian",
-            "keeper-2",
-            "--custodian",
-            "keeper-3",
-            "--out",
-            "identity-shares",
-            "--passphrase",
-            "fd:0",
-            "--work",
-            "15",
-        ],
-        b"one one one one\ntwo two two two\nthree three three\n",
-    );
+    let mut custodians = vec![];
+    for number in 1..=3 {
+        let (identity, recipient) = new_identity();
+        let path = world.path(&format!("keeper-{number}.key"));
+        let text = format!("{}\n", identity.expose_secret());
+        cloison::keys::file::write_private(&path, text.as_bytes()).unwrap();
+        custodians.push("--custodian".to_owned());
+        custodians.push(format!("keeper-{number}={recipient}"));
+    }
+    let mut arguments = vec!["identity", "split", "--config", "identity.toml", "--threshold", "2"];
+    arguments.extend(custodians.iter().map(String::as_str));
+    arguments.extend(["--out", "identity-shares"]);
+    let split = world.cloison(&arguments);
     assert!(split.status.success(), "{split:?}");
     world.replace(
         "identity.toml",
@@ -64,44 +57,28 @@ fn a_secret_in_shares_answers_nobody_until_its_custodians_came() {
     let log = std::fs::File::create(world.path("logs/identity.log")).unwrap();
     let mut source = command.stderr(log).spawn().unwrap();
     soon("it is sealed", || {
-        crate::common::plain_get(place.health, "/readyz")
-            .is_some_and(|said| said.contains("unseal"))
+        crate::common::plain_get(place.health, "/readyz").is_some_and(|said| said.contains("unseal"))
     });
     let probe = body(&[EncodedPart::probe()]);
     let reply = place.ask(&world, &probe);
     assert_eq!((reply.status, &*problem(&reply)), (503, "sealed"));
 
-    let bring = |command: &str, keeper: &str, share: &str, words: &str| {
+    let bring = |command: &str, keeper: &str, share: &str| {
         let client = format!("clients/{keeper}.toml");
-        let share = format!("identity-shares/{share}.share");
-        let arguments = [
-            "identity",
-            command,
-            "--client",
-            &client,
-            "--share",
-            &share,
-            "--passphrase",
-            "fd:0",
-        ];
-        world.cloison_with(&arguments, words.as_bytes())
+        let (file, key) = (format!("identity-shares/{share}.share"), format!("{share}.key"));
+        let brought = ["--client", &client, "--share", &file, "--identity", &key];
+        world.cloison(&[&["identity", command][..], &brought[..]].concat())
     };
     // Another custodian's share is refused; a drill opens nothing.
-    let foreign = bring("unseal", "keeper-2", "keeper-1", "one one one one\n");
+    let foreign = bring("unseal", "keeper-2", "keeper-1");
     assert!(!foreign.status.success());
-    for (keeper, words) in [
-        ("keeper-1", "one one one one\n"),
-        ("keeper-3", "three three three\n"),
-    ] {
-        let drilled = bring("drill", keeper, keeper, words);
+    for keeper in ["keeper-1", "keeper-3"] {
+        let drilled = bring("drill", keeper, keeper);
         assert!(drilled.status.success(), "{drilled:?}");
     }
     assert_eq!(problem(&place.ask(&world, &probe)), "sealed");
-    for (keeper, words) in [
-        ("keeper-1", "one one one one\n"),
-        ("keeper-2", "two two two two\n"),
-    ] {
-        let brought = bring("unseal", keeper, keeper, words);
+    for keeper in ["keeper-1", "keeper-2"] {
+        let brought = bring("unseal", keeper, keeper);
         assert!(brought.status.success(), "{brought:?}");
     }
     let reply = place.ask(&world, &probe);
@@ -121,14 +98,6 @@ fn a_secret_in_shares_answers_nobody_until_its_custodians_came() {
         .collect();
     assert_eq!(
         actions,
-        [
-            "drill-share",
-            "drill-share",
-            "drill",
-            "share",
-            "share",
-            "unseal",
-            "seal"
-        ]
+        ["drill-share", "drill-share", "drill", "share", "share", "unseal", "seal"]
     );
 }
