@@ -107,6 +107,26 @@ fn without_a_source_nothing_is_done_and_it_is_found_again() {
     assert_eq!(tokenized(&world), [1, 3]);
 }
 
+#[test]
+fn a_source_that_hangs_is_given_up_and_found_again() {
+    let (mut world, _place, source) = split_world();
+    let before = world.health_pseudonyms(&CARDS[..1]);
+    source.signal(libc::SIGSTOP);
+    let refused = ask(&world, &CARDS);
+    assert_eq!(
+        (refused.status, &*refused.code()),
+        (503, "identity-unavailable")
+    );
+    source.signal(libc::SIGCONT);
+    soon("the vault is ready again", || {
+        readyz(&world).contains("\"ready\":true")
+    });
+    assert_eq!(world.health_pseudonyms(&CARDS)[..1], before);
+    world.stop();
+    assert!(source.stop().success());
+    assert_eq!(tokenized(&world), [1, 3]);
+}
+
 /// How many identifiers the vault's entries say that it accepted.
 fn tokenized(world: &World) -> Vec<u64> {
     let store = cloison::store::Store::open(&world.path("data/vault"), "test/vault");
