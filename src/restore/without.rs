@@ -16,7 +16,7 @@ use jiff::Timestamp;
 use serde::Deserialize;
 
 use crate::audit::{AuditEvent, StatementNote};
-use crate::backup::manifest::BackupManifest;
+use crate::backup::listed::ListedBackup;
 use crate::clock::day_of;
 use crate::code::Code;
 use crate::commit::Change;
@@ -55,7 +55,7 @@ pub fn allow(
     text: &str,
     register: &Register,
     role: &Role,
-    manifest: &BackupManifest,
+    restored: &ListedBackup,
     now: Timestamp,
 ) -> Result<AllowedLoss, Refusal> {
     let Signed {
@@ -76,8 +76,8 @@ pub fn allow(
     if entity != role.local_name() {
         return wrong(format!("the statement is about the store of {entity}"));
     }
-    if backup != manifest.id.as_str() {
-        let id = &manifest.id;
+    if backup != restored.id().as_str() {
+        let id = restored.id();
         return wrong(format!(
             "the statement is about the backup {backup}, and not {id}"
         ));
@@ -85,7 +85,7 @@ pub fn allow(
     Ok(AllowedLoss {
         backup: Some(RestoredBackup {
             id: backup,
-            taken: manifest.taken,
+            taken: restored.taken(),
             statement: text,
         }),
         note: StatementNote {
