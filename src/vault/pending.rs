@@ -13,12 +13,15 @@ use crate::system::lock::unpoisoned;
 /// The name of a rotation of the sector secret among the acts that wait.
 pub(crate) const ROTATE: &str = "secret-rotate";
 
+/// Puts an act in force that enough places hold.
+pub(crate) type ActEffectOnce = Box<dyn FnOnce(&Vault, &HeldByPlaces) + Send>;
+
 /// An act that is durable and not yet in force.
 pub(crate) struct PendingAct {
     /// What it does, so that the same call is known again.
     pub(crate) what: String,
     /// Puts it in force.
-    pub(crate) effect: Box<dyn FnOnce(&Vault, &HeldByPlaces) + Send>,
+    pub(crate) effect: ActEffectOnce,
 }
 
 impl Vault {
