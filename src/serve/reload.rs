@@ -29,20 +29,8 @@ const LOOK: Duration = Duration::from_millis(500);
 /// How many looks there are between two inspections, which tell how many days are left.
 const INSPECT: u64 = 120;
 
-/// How many looks there are between two tries of what SIGHUP asked for and could not be done yet.
-const RETRY: u64 = 20;
-
 /// What is done at SIGHUP beside reading the TLS files.
-pub(super) type AtHangup = Box<dyn Fn() -> HangupEnd + Send>;
-
-/// How what SIGHUP asked for ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum HangupEnd {
-    /// It is done, or refused.
-    Settled,
-    /// It waits for something, and is tried again.
-    Waits,
-}
+pub(super) type AtHangup = Box<dyn Fn() + Send>;
 
 /// A part of the server that shows a certificate.
 pub(super) enum TlsUser {
@@ -140,23 +128,18 @@ impl TlsKeeper {
     pub(super) async fn keep(mut self, registry: Arc<Registry>, at_hangup: Vec<AtHangup>) {
         let mut looks = interval(LOOK);
         looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut waiting = vec![false; at_hangup.len()];
         for look in 1_u64.. {
             tokio::select! {
                 Some(()) = self.hangup.recv() => tokio::task::block_in_place(|| {
                     tracing::info!("SIGHUP: reading again what can be read again");
                     self.read_again(&registry);
-                    waiting.fill(true);
-                    try_again(&at_hangup, &mut waiting);
+                    at_hangup.iter().for_each(|again| again());
                 }),
                 _ = looks.tick() => tokio::task::block_in_place(|| {
                     if self.has_changed() {
                         self.read_again(&registry);
                     } else if look.is_multiple_of(INSPECT) {
                         self.show(&registry);
-                    }
-                    if look.is_multiple_of(RETRY) && waiting.contains(&true) {
-                        try_again(&at_hangup, &mut waiting);
                     }
                 }),
             }
@@ -228,13 +211,6 @@ impl TlsKeeper {
         let notice = (!notice.is_empty()).then_some(notice);
         self.readiness.notice("certificate", notice);
         self.said = sentences;
-    }
-}
-
-/// Does what waits, and notes what still does.
-fn try_again(at_hangup: &[AtHangup], waiting: &mut [bool]) {
-    for (again, waits) in at_hangup.iter().zip(waiting) {
-        *waits = *waits && again() == HangupEnd::Waits;
     }
 }
 
