@@ -35,6 +35,16 @@ impl Vault {
         self.settle().map(drop)
     }
 
+    /// The act that places hold by now, and that only waits for the same call: its name.
+    pub(crate) fn waiting_for_its_call(&self) -> Option<String> {
+        // While it is locked, a call waits for places.
+        let pending = self.core.pending.try_lock().ok()?;
+        let what = pending.as_ref().map(|act| act.what.clone())?;
+        let is_unheld = |grant: &Grant| matches!(grant, Grant::Epoch(..) | Grant::Secret(_));
+        let unheld = self.log().withheld().iter().any(is_unheld);
+        (!unheld).then_some(what)
+    }
+
     /// Puts the act in force that waits, if there is one; its name.
     pub(super) fn settle(&self) -> Result<Option<String>, Refusal> {
         let mut pending = unpoisoned(self.core.pending.lock());
