@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use cloison::keys::{
     AuthoritySecret, DomainScope, IdentityKeys, IdentitySecret, Key, PrfOutput, SectorRootKey,
-    SectorSecret, StoreKey, StoreSecret, Uti, UtiBatch, UtiSource,
+    SectorSecret, StoreKey, StoreSecret, Uti,
 };
 use cloison::pseudonym::{Pseudonym, TextWriter};
 use cloison::register::{AuthorityKey, Id, Suite, TextForm};
@@ -15,6 +15,7 @@ use cloison::seal::mapping::{MappingLocation, MappingSealer};
 use cloison::seal::segment::{AuthorityPrivateKey, OpenSegment};
 use cloison::store::index::{AHEAD, Index, Partition};
 use cloison::store::{ChunkKey, RowBatch, Store};
+use cloison::utis::UtiBatch;
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use uuid::Uuid;
 
@@ -36,15 +37,12 @@ fn derived() -> Vec<PrfOutput> {
     let (values, ends) = values();
     let identity = IdentityKeys::new(&IdentitySecret(Key::take(&mut [1; 32])));
     let mut utis = Vec::new();
-    identity.derive(
-        UtiBatch {
-            scheme: "passport",
-            values: &values,
-            start: 0,
-            ends: &ends,
-        },
-        &mut utis,
-    );
+    let batch = UtiBatch {
+        scheme: "passport",
+        values: &values,
+        ends: &ends,
+    };
+    identity.append_utis(batch.scheme, batch.each(), &mut utis);
     let domain = SectorRootKey::new(&SectorSecret(Key::take(&mut [2; 32]))).sector(&[SECTOR]);
     let domain = domain.domain(1, &DomainScope::default());
     let mut prfs = Vec::new();
@@ -61,15 +59,12 @@ fn derive(c: &mut Criterion) {
     group.bench_function("UTIs", |b| {
         b.iter(|| {
             utis.clear();
-            identity.derive(
-                UtiBatch {
-                    scheme: "passport",
-                    values: black_box(&values),
-                    start: 0,
-                    ends: &ends,
-                },
-                &mut utis,
-            );
+            let batch = UtiBatch {
+                scheme: "passport",
+                values: black_box(&values),
+                ends: &ends,
+            };
+            identity.append_utis(batch.scheme, batch.each(), &mut utis);
         });
     });
     let domain = SectorRootKey::new(&SectorSecret(Key::take(&mut [2; 32]))).sector(&[SECTOR]);

@@ -20,6 +20,11 @@ macro_rules! codes {
             pub const fn as_str(self) -> &'static str {
                 match self { $(Code::$name => $text,)* }
             }
+
+            /// The code of that spelling.
+            pub fn parse(text: &str) -> Option<Code> {
+                Code::ALL.iter().copied().find(|code| code.as_str() == text)
+            }
         }
     };
 }
@@ -237,6 +242,9 @@ codes! {
     JournalUnavailable = "journal-unavailable",
     /// The other entity (vault or node) does not answer, or gave no valid answer.
     PeerUnavailable = "peer-unavailable",
+    /// No identity source answers, or none gave a valid answer; `Retry-After` says when to come
+    /// back.
+    IdentityUnavailable = "identity-unavailable",
     /// The vault's log shows no entry of that name with which it went on after a restore.
     UnknownResume = "unknown-resume",
     /// The vault's proof that it logged the release does not hold, or its log is not the one that
@@ -265,10 +273,6 @@ impl serde::Serialize for Code {
 impl<'de> serde::Deserialize<'de> for Code {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = std::borrow::Cow::<'de, str>::deserialize(deserializer)?;
-        Code::ALL
-            .iter()
-            .copied()
-            .find(|code| code.as_str() == text)
-            .ok_or_else(|| serde::de::Error::custom("not a code"))
+        Code::parse(&text).ok_or_else(|| serde::de::Error::custom("not a code"))
     }
 }

@@ -550,6 +550,8 @@ impl CommitWriter {
         let first = log.first();
         let mark = self.mark.milliseconds().max(now.as_millisecond());
         let record = self.record(&mut batch, &mut log, changes, (now, mark), last);
+        log.grants()
+            .for_each(|(grant, number)| self.log.withhold(grant, number));
         let entries = log.write(&self.store, &mut batch, record.as_deref());
         let receipts = self.log.append(&entries, &mut batch);
         if entries.is_empty() && batch.is_empty() {

@@ -6,7 +6,8 @@
 //!
 //! ```text
 //! identity_secret ─ PRK_id ─┬─ K_uti ──────────────── UTI of a person
-//!                           └─ person key of a sector ─ person handle
+//!                           ├─ person key of a sector ─ person handle
+//!                           └─ check value of the identity secret
 //! sector_secret[version] ─ PRK_sec ─ K(root) ─ K(path) ─ K_domain ─ PRF ─ pseudonym
 //! store_secret[version] ── K_store         audit_secret ── K_audit         authority scalar ── HPKE key pair
 //! journal_secret[version] ── K_journal
@@ -21,6 +22,7 @@ mod mac;
 pub mod memory;
 pub mod sector_secrets;
 pub mod shares;
+mod uti;
 
 use zeroize::Zeroize;
 
@@ -28,9 +30,10 @@ use locked::Locked;
 
 pub use derive::{
     AuditKey, DomainKey, DomainScope, IdentityKeys, IndexKey, JournalKey, NoncePart, PersonKey,
-    PrfOutput, SectorRootKey, SectorTreeKey, StoreKey, Uti, UtiBatch, UtiSource,
-    authority_key_material, segment_commitment, segment_opening,
+    PrfOutput, SectorRootKey, SectorTreeKey, StoreKey, authority_key_material, segment_commitment,
+    segment_opening,
 };
+pub use uti::{IdentityCheck, Uti};
 
 /// Length of every root secret and derived key, in bytes.
 pub const KEY_LEN: usize = 32;

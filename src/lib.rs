@@ -17,6 +17,7 @@
 //! | [`statement`] | what people sign, and the one loop that verifies it and counts persons by key |
 //! | [`identifier`], [`pseudonym`], [`register`] | what the domain is: types that cannot be wrong |
 //! | [`keys`], [`seal`] | root secrets and the key schedule; the two envelopes |
+//! | [`utis`] | where UTIs come from; the bytes by which a vault asks an identity source for them, and the answer's |
 //! | [`store`] | rows behind one interface; the only room that knows RocksDB; sees sealed bytes, never a key |
 //! | [`journal`] | places that hold the log and its side records off the machine: writing one, reading one |
 //! | [`audit`], [`commit`] | audit entries, and the logs that they stand in; the one writer that makes effect and entry durable together |
@@ -102,4 +103,5 @@ pub mod tlog;
 pub mod tokenize;
 pub mod transfer;
 pub mod unseal;
+pub mod utis;
 pub mod vault;

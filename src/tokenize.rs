@@ -19,6 +19,7 @@ use crate::pseudonym::TextWriter;
 use crate::refusal::Refusal;
 use crate::register::Id;
 use crate::store::index::AHEAD;
+use crate::utis::{UtiContext, UtiKind};
 use crate::vault::{Epoch, QuotaLeft, SectorState, Vault};
 pub use answer::{PreviousPseudonyms, TokenizedBatch};
 pub(crate) use canonical::CanonicalBatch;
@@ -113,7 +114,12 @@ fn derive(
     now: Timestamp,
 ) -> Result<(TokenizedBatch, Vec<NewMappings>), Refusal> {
     let (state, scheme) = (&permit.sector, permit.scheme.id());
-    let utis = batch.utis(vault, scheme);
+    let context = UtiContext {
+        kind: UtiKind::Tokenize,
+        sector: state.sector.uuid,
+        by: &permit.client.id,
+    };
+    let utis = batch.utis(vault, context, scheme).wait()?;
     let derivation = BatchDerivation {
         vault,
         state,

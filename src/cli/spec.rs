@@ -13,8 +13,7 @@ use uuid::Uuid;
 
 use crate::identifier::MAX_CANONICAL;
 use crate::keys::{
-    DomainScope, IdentityKeys, IdentitySecret, Key, SectorRootKey, SectorSecret, UtiBatch,
-    UtiSource,
+    DomainScope, IdentityKeys, IdentitySecret, Key, PersonKey, SectorRootKey, SectorSecret,
 };
 use crate::lines;
 use crate::pseudonym::{TextWriter, is_tag};
@@ -179,14 +178,9 @@ impl DerivationCase {
             &self.identity_secret,
         )?));
         let mut utis = Vec::new();
-        let batch = UtiBatch {
-            scheme: &self.scheme,
-            values: self.value.as_bytes(),
-            start: 0,
-            ends: &[self.value.len() as u32],
-        };
-        identity.derive(batch, &mut utis);
+        identity.append_utis(&self.scheme, [self.value.as_bytes()], &mut utis);
         let uti = &utis[0];
+        let person = PersonKey::new(&identity.person_key_of(last));
 
         let root = SectorRootKey::new(&SectorSecret(secret("sector_secret", &self.sector_secret)?));
         let tree = path.iter().fold(vec![root.root()], |mut keys, &uuid| {
@@ -214,7 +208,7 @@ impl DerivationCase {
                 .collect(),
             k_domain: HEXLOWER.encode(domain.expose()),
             pseudonym: HEXLOWER.encode(pseudonym.as_bytes()),
-            person_handle: HEXLOWER.encode(&identity.person_key(last).handle(uti)),
+            person_handle: HEXLOWER.encode(&person.handle(uti)),
             text: TextForms {
                 bech32m: text(TextForm::Bech32m),
                 uuid: text(TextForm::Uuid),

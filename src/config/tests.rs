@@ -233,6 +233,41 @@ fn a_broken_file_and_a_wrong_url_are_refused() {
 }
 
 #[test]
+fn what_a_process_writes_lies_apart() {
+    let backup = "[backup]\npath = \"copies\"\n";
+    for (audit, says) in [
+        (
+            "second = \"data/vault/place\"",
+            "`[audit] second` lies in `[store] path`",
+        ),
+        (
+            "second = \"data\"",
+            "`[store] path` lies in `[audit] second`",
+        ),
+        (
+            "second = \"../v/place\"\nfollowed = \"place\"",
+            "`[audit] followed` and `[audit] second` are the same folder",
+        ),
+        (
+            "cosigned = \"copies/cosigned\"",
+            "`[audit] cosigned` lies in `[backup] path`",
+        ),
+    ] {
+        let text = format!("{}{backup}[audit]\n{audit}\n", vault());
+        let faults = VaultConfig::parse(&text, Path::new("/v")).unwrap_err();
+        assert!(
+            faults.iter().any(|fault| fault.what == says),
+            "{audit}: {faults:?}"
+        );
+    }
+    let apart = format!(
+        "{}{backup}[audit]\nsecond = \"data/vault.place\"\n",
+        vault()
+    );
+    assert!(VaultConfig::parse(&apart, Path::new("/v")).is_ok());
+}
+
+#[test]
 fn the_error_names_file_and_line() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("vault.toml");

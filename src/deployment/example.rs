@@ -11,10 +11,7 @@ use jiff::{Timestamp, ToSpan as _};
 
 use super::layout::NewFolder;
 use super::register_text::{APPROVERS, AUTHORITY, OFFICER};
-use crate::keys::{
-    DomainScope, IdentityKeys, IdentitySecret, SectorRootKey, SectorSecret, UtiBatch,
-    UtiSource as _,
-};
+use crate::keys::{DomainScope, IdentityKeys, IdentitySecret, SectorRootKey, SectorSecret};
 use crate::order::{LegalBasis, OrderPayload, PseudonymScope};
 use crate::pseudonym::TextWriter;
 use crate::register::{Id, Register};
@@ -129,13 +126,7 @@ fn fault(what: &dyn std::fmt::Display) -> CommandError {
 fn pseudonym(register: &Register, roots: &ExampleRoots<'_>) -> String {
     let sector = &register.sectors[SECTOR];
     let mut utis = Vec::new();
-    let batch = UtiBatch {
-        scheme: CARD.0,
-        values: CARD.1,
-        start: 0,
-        ends: &[CARD.1.len() as u32],
-    };
-    IdentityKeys::new(&roots.identity).derive(batch, &mut utis);
+    IdentityKeys::new(&roots.identity).append_utis(CARD.0, [CARD.1], &mut utis);
     let key = SectorRootKey::new(&roots.sector)
         .sector(&sector.path)
         .domain(1, &DomainScope::default());

@@ -21,6 +21,7 @@ use super::statement::{Destruction, Mandate};
 use super::{FAILED, commit};
 use crate::access::OperatorPermit;
 use crate::audit::AuditEvent;
+use crate::audit::log::HeldByPlaces;
 use crate::code::Code;
 use crate::commit::Change;
 use crate::keys::SectorRootKey;
@@ -161,7 +162,7 @@ fn make_version(vault: &Vault, permit: &OperatorPermit) -> Result<(), Refusal> {
     let root = SectorRootKey::new(&secret);
     vault.take_effect(PendingAct {
         what: ROTATE.to_owned(),
-        effect: Box::new(move |vault| {
+        effect: Box::new(move |vault, _| {
             let mut roots = vault.roots().write().expect("no panic under this lock");
             roots.insert(version, root);
         }),
@@ -222,14 +223,12 @@ pub fn retire(
         };
         commit(vault, event, vec![note, mandate.change()])?;
     }
-    vault.wait_for_places(
-        "the version is retired here, and is destroyed once the same call finds enough of them",
-    )?;
-    Ok(destroy(vault, version))
+    let held = vault.wait_for_grant()?;
+    Ok(destroy(vault, version, &held))
 }
 
 /// Forgets a retired version and destroys it.
-fn destroy(vault: &Vault, version: u32) -> RetiredSecret {
+fn destroy(vault: &Vault, version: u32, _retirement: &HeldByPlaces) -> RetiredSecret {
     vault
         .roots()
         .write()

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::check_register;
 use crate::access::{BearerPermit, NodePermit};
 use crate::code::Code;
-use crate::entity::IN_FORCE;
+use crate::entity::Entity;
 use crate::id::{from_hex, hex};
 use crate::link::{VaultLink, VaultQuestion};
 use crate::node::Node;
@@ -213,34 +213,45 @@ pub struct ActResponse {
 /// Takes an act at the vault.
 ///
 /// # Errors
-/// Those of [`Book::lodge`]; [`Code::JournalUnavailable`]: the act is in force then.
+/// Those of [`Book::lodge`]; [`Code::JournalUnavailable`]: a revocation or a suspension is in force then,
+/// and what lets an order go on or closes its review is not.
 pub fn lodge_at_vault(
     vault: &Vault,
     permit: &BearerPermit,
     act: &str,
 ) -> Result<ActResponse, Refusal> {
-    let order = Book::from(vault).lodge(act, permit)?;
-    vault.wait_for_places(IN_FORCE)?;
+    let act = Book::from(vault).lodge(act, permit)?;
+    let order = answer(vault, &act)?;
     Ok(ActResponse { order, both: false })
 }
 
-/// Takes an act at the node and sends it to the vault at once. It is in force at the node even if
-/// the vault does not answer.
+/// The order, once enough places hold the act upon it.
+fn answer(entity: &Entity, act: &ActPayload) -> Result<OrderView, Refusal> {
+    if act.act.grants() {
+        entity.wait_for_grant()?;
+    } else {
+        entity.answer_restriction()?;
+    }
+    Book::of(entity).view(&act.authority, act.order)
+}
+
+/// Takes an act at the node and sends it to the vault at once. It is taken at the node even if the
+/// vault does not answer.
 ///
 /// # Errors
-/// Those of [`Book::lodge`]; [`Code::JournalUnavailable`]: the act is in force then.
+/// As [`lodge_at_vault`].
 pub fn lodge_at_node(
     node: &Node,
     permit: &BearerPermit,
     act: &str,
     vault: &dyn VaultLink,
 ) -> Result<ActResponse, Refusal> {
-    let order = Book::from(node).lodge(act, permit)?;
+    let act = Book::from(node).lodge(act, permit)?;
     let both = get_in_step(node, vault);
     if let Err(refusal) = &both {
         tracing::warn!(code = %refusal.code(), "the vault does not have the act yet");
     }
-    node.wait_for_places(IN_FORCE)?;
+    let order = answer(node, &act)?;
     Ok(ActResponse {
         order,
         both: both.is_ok(),

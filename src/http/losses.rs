@@ -10,7 +10,6 @@ use super::problem::Problem;
 use crate::access;
 use crate::entity::EntityInForce;
 use crate::losses::{self, ConfirmRestore, RestoreState};
-use crate::refusal::Refusal;
 
 /// The routes, at either side.
 pub(super) fn routes() -> OpenApiRouter<EntityInForce> {
@@ -31,11 +30,9 @@ pub(super) fn routes() -> OpenApiRouter<EntityInForce> {
     ),
 )]
 pub(super) async fn state(call: EntityCall) -> HttpAnswer {
-    let permit = call.permit(access::operator);
-    call.answer(operations::RESTORE_STATE, permit, |entity, permit| {
-        Ok::<_, Refusal>(losses::state(entity, permit))
-    })
-    .await
+    let permit = access::restore_reader(&call.side, call.peer.spki);
+    call.answer(operations::RESTORE_STATE, permit, losses::state)
+        .await
 }
 
 /// Confirms a sector's epoch, or that lost erasures were lodged again, after a restore without places.

@@ -268,6 +268,7 @@ problems! {
     AuditUnavailable      503 "Nothing can be logged now, so the request was not carried out",
     ErasuresMissing       503 "This side was restored, and lost erasures were not lodged again yet",
     JournalUnavailable    503 "Too few places off this machine hold the act yet",
+    IdentityUnavailable   503 "No identity source answers",
     PeerUnavailable       502 "The other entity gave no valid answer",
     UnknownResume         404 "The vault's log shows no such entry",
     ProofInvalid          502 "The other entity did not prove that it logged this",

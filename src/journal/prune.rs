@@ -87,6 +87,11 @@ pub fn prune_place(place: &Path, needed: LogPlace) -> io::Result<PrunedSegments>
     Ok(pruned)
 }
 
+/// Whether a folder is a place: it has segments of a log.
+pub fn is_place(folder: &Path) -> bool {
+    begins(folder).is_ok_and(|first| first.is_some())
+}
+
 /// The first entry of the oldest segment.
 fn begins(place: &Path) -> io::Result<Option<LogPlace>> {
     for (shard, folder) in shards(place)? {

@@ -8,8 +8,8 @@ use zeroize::{Zeroize, ZeroizeOnDrop};
 
 use super::mac::ShortMac;
 use super::{
-    AuditSecret, AuthoritySecret, IdentitySecret, JournalSecret, KEY_LEN, Key, SectorSecret,
-    StoreSecret, lp,
+    AuditSecret, AuthoritySecret, IdentityCheck, IdentitySecret, JournalSecret, KEY_LEN, Key,
+    SectorSecret, StoreSecret, Uti, lp,
 };
 use crate::pseudonym::Pseudonym;
 use crate::register::Suite;
@@ -46,48 +46,6 @@ fn keyed(key: &Key) -> HmacSha256 {
 
 // --- identity ---------------------------------------------------------------------------------------------------------
 
-/// The unique technical identifier of a person: 32 bytes that never leave the vault, are never
-/// logged and never stored.
-///
-/// ```compile_fail,E0277
-/// fn show(uti: &cloison::keys::Uti) -> String {
-///     format!("{uti:?}")
-/// }
-/// ```
-#[derive(Zeroize, ZeroizeOnDrop)]
-pub struct Uti([u8; 32]);
-
-impl Uti {
-    /// The bytes, for the conformance kit only.
-    pub(crate) fn expose(&self) -> &[u8; 32] {
-        &self.0
-    }
-}
-
-/// Canonical values of one scheme, from which to derive UTIs: one arena, and where each value ends
-/// in it.
-#[derive(Debug, Clone, Copy)]
-pub struct UtiBatch<'a> {
-    /// The scheme's id.
-    pub scheme: &'a str,
-    /// The canonical values, one after the other.
-    pub values: &'a [u8],
-    /// Where the first of them begins.
-    pub start: usize,
-    /// End of each value in `values`.
-    pub ends: &'a [u32],
-}
-
-/// Where UTIs come from. Behind this one interface, the identity secret could move to a second
-/// administrator.
-pub trait UtiSource: Send + Sync {
-    /// Appends the UTI of each value of the batch to `utis`, in order.
-    fn derive(&self, batch: UtiBatch<'_>, utis: &mut Vec<Uti>);
-
-    /// The person-handle key of a sector.
-    fn person_key(&self, sector: Uuid) -> PersonKey;
-}
-
 /// The identity secret's keys, in this process.
 pub struct IdentityKeys {
     prk: Key,
@@ -113,28 +71,34 @@ impl IdentityKeys {
     }
 }
 
-impl UtiSource for IdentityKeys {
-    fn derive(&self, batch: UtiBatch<'_>, utis: &mut Vec<Uti>) {
-        // LP(scheme) is the same for the whole batch; behind it comes LP(value), whose length has
-        // two bytes.
-        let mut scheme = Vec::with_capacity(2 + batch.scheme.len());
-        lp(&mut scheme, batch.scheme.as_bytes());
-        utis.reserve(batch.ends.len());
+impl IdentityKeys {
+    /// Appends the UTI of each canonical value of a scheme to `utis`, in order:
+    /// `HMAC-SHA256(K_uti, LP(scheme) ‖ LP(value))`.
+    pub fn append_utis<'v>(
+        &self,
+        scheme: &str,
+        values: impl IntoIterator<Item = &'v [u8]>,
+        utis: &mut Vec<Uti>,
+    ) {
+        // LP(scheme) is the same for all; behind it comes LP(value), whose length has two bytes.
+        let mut prefix = Vec::with_capacity(2 + scheme.len());
+        lp(&mut prefix, scheme.as_bytes());
         let mut macs = self.uti.batch(Uti);
-        let mut start = batch.start;
-        for &end in batch.ends {
-            let value = &batch.values[start..end as usize];
-            start = end as usize;
-            macs.push([&scheme, &(value.len() as u16).to_be_bytes(), value], utis);
+        for value in values {
+            macs.push([&prefix, &(value.len() as u16).to_be_bytes(), value], utis);
         }
         macs.finish(utis);
     }
 
-    fn person_key(&self, sector: Uuid) -> PersonKey {
-        PersonKey(keyed(&expand(
-            &self.prk,
-            &info("cloison/v1/person", &[sector.as_bytes()]),
-        )))
+    /// `K_person`, from which [`PersonKey::new`] makes the person-handle key of a sector.
+    pub fn person_key_of(&self, sector: Uuid) -> Key {
+        expand(&self.prk, &info("cloison/v1/person", &[sector.as_bytes()]))
+    }
+
+    /// `HKDF-Expand(PRK_id, "cloison/v1/identity-check", 32)`: as one-way as any derived key, and
+    /// used for nothing else, so it may lie in a store.
+    pub fn check_value(&self) -> IdentityCheck {
+        IdentityCheck(*expand(&self.prk, b"cloison/v1/identity-check").expose())
     }
 }
 
@@ -142,6 +106,11 @@ impl UtiSource for IdentityKeys {
 pub struct PersonKey(HmacSha256);
 
 impl PersonKey {
+    /// The key of a sector, from its 32 bytes.
+    pub fn new(key: &Key) -> Self {
+        Self(keyed(key))
+    }
+
     /// `H`: 16 bytes that never leave the vault; oppositions, freezes and tombstones are keyed by
     /// them.
     pub fn handle(&self, uti: &Uti) -> [u8; 16] {
@@ -306,21 +275,34 @@ impl StoreKey {
     }
 }
 
-/// `K_journal`: the key that seals the log's side records, one version.
-pub struct JournalKey(Key);
+/// `K_journal` and `K_mark`, of one version of the journal secret: the key that seals the log's side
+/// records, and the one by which files of sealed backups are known again.
+pub struct JournalKey {
+    seal: Key,
+    mark: Key,
+}
 
 impl JournalKey {
-    /// `K_journal = HKDF-Expand(HKDF-Extract("cloison/v1/extract/journal", journal_secret),
-    /// "cloison/v1/journal", 32)`.
+    /// `PRK_journal = HKDF-Extract("cloison/v1/extract/journal", journal_secret)`, `K_journal =
+    /// HKDF-Expand(PRK_journal, "cloison/v1/journal", 32)`, `K_mark = HKDF-Expand(PRK_journal,
+    /// "cloison/v1/backup-mark", 32)`.
     pub fn new(secret: &JournalSecret) -> Self {
-        Self(expand(
-            &extract("cloison/v1/extract/journal", &secret.0),
-            b"cloison/v1/journal",
-        ))
+        let prk = extract("cloison/v1/extract/journal", &secret.0);
+        Self {
+            seal: expand(&prk, b"cloison/v1/journal"),
+            mark: expand(&prk, b"cloison/v1/backup-mark"),
+        }
     }
 
     pub(crate) fn expose(&self) -> &[u8; KEY_LEN] {
-        self.0.expose()
+        self.seal.expose()
+    }
+
+    /// `mark = HMAC-SHA256(K_mark, repository's id ‖ SHA-256 of the file)`: tells those who lack the key
+    /// nothing of the file, only where the same file is in two backups of one repository.
+    pub(crate) fn backup_mark(&self, repository: &[u8; 16], sha256: &[u8; 32]) -> [u8; 32] {
+        let mac = keyed(&self.mark).chain_update(repository);
+        mac.chain_update(sha256).finalize().into_bytes().into()
     }
 }
 

@@ -30,6 +30,7 @@ use crate::register::Id;
 use crate::seal::pairs::{PairsHead, seal};
 use crate::store::{MigrationRow, OpenPage, OrderKey, PairsRow};
 use crate::tokenize::{BatchDerivation, CanonicalBatch, OpenDomain, writer};
+use crate::utis::{UtiContext, UtiKind};
 use crate::vault::Vault;
 
 /// Takes the identifiers of a page that was handed out.
@@ -52,7 +53,13 @@ pub fn take(
     let pair = EpochPair::open(vault, &page.sector, page.epochs())?;
     let (until, items) = (page.open.until, page.open.items as usize);
     let slice = pair.read(vault, page.progress.next, Some(until), items)?;
-    let made = PagePairs::derive(vault, &pair, &slice, &opened.identifiers, book.now())?;
+    let conversion = PageConversion {
+        vault,
+        pair: &pair,
+        authority: &permit.authority.id,
+        now: book.now(),
+    };
+    let made = PagePairs::derive(&conversion, &slice, &opened.identifiers)?;
     let Some(made) = made else {
         return Err(close(vault, page));
     };
@@ -259,21 +266,28 @@ struct PagePairs {
 /// By recipient (client id): its key, the lines, how many.
 type PairLines = BTreeMap<Id, ([u8; 32], Vec<u8>, u32)>;
 
+/// What the pairs of a page are derived with.
+struct PageConversion<'a> {
+    vault: &'a Vault,
+    pair: &'a EpochPair,
+    /// Whose order it is.
+    authority: &'a Id,
+    now: Timestamp,
+}
+
 impl PagePairs {
     /// Derives the pairs of a page; `None` if an identifier is not the one behind its record.
     fn derive(
-        vault: &Vault,
-        pair: &EpochPair,
+        conversion: &PageConversion<'_>,
         slice: &EpochSlice,
         identifiers: &[Option<MigratedIdentifier>],
-        now: Timestamp,
     ) -> Result<Option<Self>, Refusal> {
         let Some(groups) = group(slice, identifiers)? else {
             return Ok(None);
         };
         let mut made = Self::default();
         for ((scope, scheme), group) in &groups {
-            if !made.add(vault, pair, scope, scheme, group, now)? {
+            if !made.add(conversion, scope, scheme, group)? {
                 return Ok(None);
             }
         }
@@ -284,15 +298,21 @@ impl PagePairs {
     /// record's.
     fn add(
         &mut self,
-        vault: &Vault,
-        pair: &EpochPair,
+        conversion: &PageConversion<'_>,
         scope: &DomainScope,
         scheme: &Id,
         group: &IdentifierGroup<'_>,
-        now: Timestamp,
     ) -> Result<bool, Refusal> {
+        let PageConversion {
+            vault, pair, now, ..
+        } = *conversion;
         let batch = CanonicalBatch::of(group.iter().map(|(_, value)| *value));
-        let utis = batch.utis(vault, scheme);
+        let context = UtiContext {
+            kind: UtiKind::Migrate,
+            sector: pair.state.sector.uuid,
+            by: conversion.authority,
+        };
+        let utis = batch.utis(vault, context, scheme).wait()?;
 
         let key = pair
             .from

@@ -83,6 +83,7 @@ async fn serve_vault(
             http::serve(vec![], Some(health), &readiness, &registry, never).await
         }
     });
+    let version = register.version;
     let vault = open_vault(&config, register, secrets, advance, &readiness).await?;
     first_start::end(first, &config.store)?;
     prepare_copies(vault.get()).await?;
@@ -104,7 +105,9 @@ async fn serve_vault(
         &registry,
     );
     let reload = Arc::new(register_reload(&vault, &config.register));
-    let register = RegisterDoor::new(reload.clone());
+    let waits = vault.get().register().version != version;
+    let (at_hangup, reloading) = at_hangup(reload.clone(), waits);
+    let register = RegisterDoor::new(reload);
     let backups = backup::keeper(vault.entity(), config.backup.as_ref());
     let followed = follow::followed_logs(&config.log, &vault.entity());
     let routers = mount::vault(
@@ -133,7 +136,8 @@ async fn serve_vault(
         tokio::spawn(watch::keep_place(vault.entity(), readiness.clone())).abort_handle(),
         tokio::spawn(keep_house(vault.clone(), watch, registry.clone())).abort_handle(),
         tokio::spawn(backup::keep(backups.clone(), registry.clone())).abort_handle(),
-        tokio::spawn(keeper.keep(registry.clone(), vec![at_hangup(reload)])).abort_handle(),
+        tokio::spawn(keeper.keep(registry.clone(), vec![at_hangup])).abort_handle(),
+        tokio::spawn(reloading).abort_handle(),
     ];
     let shutdown = end_offers(shutdown, vault.entity());
     http::serve(listeners, None, &readiness, &registry, shutdown).await;

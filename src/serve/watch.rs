@@ -314,7 +314,7 @@ pub(super) fn node(
         releases,
         watching,
         witness,
-        node.get().store().clone(),
+        node.entity(),
         Arc::new(SystemClock),
     );
     Ok(WatchingSide {

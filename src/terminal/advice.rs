@@ -155,6 +155,9 @@ pub(super) fn advice(code: Code) -> &'static str {
             "`cloison authority acknowledge-resume` without --entry lists the entries that there are"
         }
         C::PeerUnavailable => "see the log and /readyz of the other side (vault or node)",
+        C::IdentityUnavailable => {
+            "try again later; the vault's /readyz and log say which identity source does not answer, and why"
+        }
         C::ProofInvalid => {
             "do not go on: verify the vault's log (`cloison audit verify`) and compare it with the checkpoints you have"
         }

@@ -2,11 +2,11 @@
 
 use zeroize::Zeroize as _;
 
-use super::{STRIDE, yield_after};
+use super::yield_after;
 use crate::access::TokenizePermit;
 use crate::code::Code;
-use crate::keys::{Uti, UtiBatch};
 use crate::register::Id;
+use crate::utis::{PendingUtis, UtiBatch, UtiContext};
 use crate::vault::Vault;
 
 /// The canonical values of a batch in one arena, and why the other items were rejected.
@@ -77,23 +77,17 @@ impl CanonicalBatch {
         batch
     }
 
-    /// The UTIs of the values, in order.
-    pub(crate) fn utis(&self, vault: &Vault, scheme: &Id) -> Vec<Uti> {
-        let mut utis = Vec::with_capacity(self.ends.len());
-        for ends in self.ends.chunks(STRIDE) {
-            let start = self.start(utis.len());
-            vault.utis().derive(
-                UtiBatch {
-                    scheme: scheme.as_str(),
-                    values: &self.values.0,
-                    start,
-                    ends,
-                },
-                &mut utis,
-            );
-            yield_after(utis.len());
+    /// Derives the UTIs of the values, in order, or sends for them.
+    pub(crate) fn utis(&self, vault: &Vault, context: UtiContext<'_>, scheme: &Id) -> PendingUtis {
+        if self.ends.is_empty() {
+            return Vec::new().into();
         }
-        utis
+        let batch = UtiBatch {
+            scheme: scheme.as_str(),
+            values: &self.values.0,
+            ends: &self.ends,
+        };
+        vault.utis().derive(context, batch)
     }
 
     /// Bytes of a value, on average. The batch must have one.

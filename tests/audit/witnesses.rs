@@ -3,11 +3,14 @@
 
 use std::fs;
 use std::path::Path;
+use std::process::Output;
 use std::time::{Duration, Instant};
 
 use cloison::audit::origin::TrustedLogKey;
 use cloison::audit::source::LogFolder;
 use cloison::audit::verify::{self, LogExpectations};
+use cloison::deployment::register_text::OPERATORS;
+use cloison::epoch::statement::Destruction;
 use cloison::tlog::checkpoint::Checkpoint;
 use cloison::tlog::note::SignedNote;
 use cloison::tlog::proof::consistency;
@@ -355,7 +358,7 @@ fn a_vault_that_lost_entries_is_noticed_by_the_node_which_opens_again_when_that_
     copy(&backup, &store);
     fs::write(&second, remembered).unwrap();
     lose_the_places_entries(&world);
-    let resumed = world.resume(Side::Vault, "--after-restore");
+    let resumed = resume(&world, &[]);
     assert!(resumed.status.success(), "{}", words(&resumed));
     world.start(Side::Vault, &[]);
     assert!(
@@ -493,13 +496,39 @@ fn acknowledge(world: &World, more: &[&str]) -> Vec<Value> {
     answer["resumed"].as_array().unwrap().clone()
 }
 
+/// Lets the vault's log go on from the copy in its place, once two operators have signed for that.
+pub fn resume(world: &World, more: &[&str]) -> Output {
+    let usual = ["audit", "resume", "--after-restore", "--yes"];
+    let line = [&usual[..], &["--config", "vault.toml"], more].concat();
+    let refused = world.cloison(&line);
+    let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+    let Some((_, kept)) = said.split_once("--resume-from-copy vault:") else {
+        return refused;
+    };
+    assert!(!refused.status.success());
+    let statement = world.statement(Destruction::ResumeFromCopy {
+        entity: "vault".to_owned(),
+        kept: kept.split_whitespace().next().unwrap().to_owned(),
+        case: "OPS/2026-17".to_owned(),
+    });
+    let signed = |by: &[&str]| {
+        let _ = fs::remove_file(world.path("loss.jws"));
+        world.write("loss.jws", &world.sign_statement(&statement, by));
+        world.cloison(&[&line[..], &["--statement", "loss.jws"]].concat())
+    };
+    let alone = signed(&OPERATORS[..1]);
+    let said = String::from_utf8_lossy(&alone.stderr).into_owned();
+    assert!(said.contains("1 of 2 signatures"), "{said}");
+    signed(&OPERATORS)
+}
+
 /// Puts a copy of the vault's store in its place, and lets the log continue in another shard.
 fn restore_and_resume(world: &World, backup: &Path) {
     let store = world.path("data/vault");
     fs::remove_dir_all(&store).unwrap();
     copy(backup, &store);
     lose_the_places_entries(world);
-    let resumed = world.resume(Side::Vault, "--after-restore");
+    let resumed = resume(world, &[]);
     assert!(resumed.status.success(), "{}", words(&resumed));
 }
 

@@ -53,6 +53,10 @@ use cloison::tlog::source::split_bundle;
 use cloison::tlog::tree::{empty_root, leaf_hash, tile_bytes, tile_hashes};
 use cloison::tlog::witness::{CheckpointSubmission, MAX_PROOF};
 use cloison::tokenize::MAX_ITEMS;
+use cloison::utis::{
+    EncodedPart, MAX_PARTS, MAX_VALUES, PartOutcome, UtiAnswer, UtiBatch, UtiContext, UtiPart,
+    UtiRequest, request_head,
+};
 use data_encoding::HEXLOWER;
 use ed25519_dalek::SigningKey;
 use jiff::Timestamp;
@@ -106,6 +110,8 @@ pub const PARSERS: &[(&str, Property)] = &[
     ("table", table),
     ("text_batch", text_batch),
     ("tile", tile),
+    ("uti_answer", uti_answer),
+    ("uti_request", uti_request),
     ("vault_config", vault_config),
     ("verifier", verifier),
     ("witness_config", witness_config),
@@ -466,6 +472,90 @@ pub fn pairs(bytes: &[u8]) {
     assert_eq!(PairsHead::read(&sealed), Ok(head));
     let length = sealed.len() - 32 - 16;
     assert_eq!(sealed[..length], bytes[..length], "it has one spelling");
+}
+
+/// Requests of a vault to an identity source.
+pub fn uti_request(bytes: &[u8]) {
+    let Ok(request) = UtiRequest::read(bytes) else {
+        return;
+    };
+    assert!(request.parts.len() <= MAX_PARTS);
+    let mut written = request_head(&request.nonce, request.parts.len()).to_vec();
+    let mut count = 0;
+    for part in &request.parts {
+        let again = match part {
+            UtiPart::Probe => EncodedPart::probe(),
+            UtiPart::PersonKey(sector) => EncodedPart::person_key(*sector),
+            UtiPart::Values {
+                kind,
+                sector,
+                by,
+                scheme,
+                values,
+            } => {
+                count += values.len();
+                let mut arena = vec![];
+                let add = |value: &[u8]| {
+                    assert!((1..=MAX_CANONICAL).contains(&value.len()));
+                    arena.extend_from_slice(value);
+                    arena.len() as u32
+                };
+                let ends: Vec<u32> = values.iter().map(add).collect();
+                let context = UtiContext {
+                    kind: *kind,
+                    sector: *sector,
+                    by,
+                };
+                let batch = UtiBatch {
+                    scheme: scheme.as_str(),
+                    values: &arena,
+                    ends: &ends,
+                };
+                EncodedPart::values(context, batch)
+            }
+        };
+        assert_eq!(again.answers(), part.answers());
+        written.extend_from_slice(again.bytes());
+    }
+    assert!(count <= MAX_VALUES);
+    assert_eq!(written, bytes, "it has one spelling");
+}
+
+/// Answers of an identity source: how many parts, the answers that each of them waits for, the
+/// answer.
+pub fn uti_answer(bytes: &[u8]) {
+    let Some((parts, rest)) = bytes.split_first() else {
+        return;
+    };
+    let Some((counts, answer)) = rest.split_at_checked(usize::from(*parts)) else {
+        return;
+    };
+    let counts: Vec<usize> = counts.iter().map(|count| usize::from(*count)).collect();
+    let Some(nonce) = answer.get(1..17) else {
+        return;
+    };
+    let nonce = nonce.try_into().expect("16 bytes");
+    let Ok(read) = UtiAnswer::read(answer, &nonce, &counts) else {
+        return;
+    };
+    assert!(answer.len() <= UtiAnswer::most_bytes(&counts));
+    assert_eq!(read.parts.len(), counts.len());
+    let mut rest = &answer[19..];
+    for (outcome, count) in read.parts.iter().zip(&counts) {
+        let mut utis = vec![];
+        let length = match outcome.append_utis(&mut utis) {
+            Ok(()) => {
+                assert_eq!(utis.len(), *count);
+                5 + 32 * count
+            }
+            Err(refusal) => {
+                assert!(utis.is_empty() && matches!(outcome, PartOutcome::Refused(_)));
+                7 + refusal.code().as_str().len()
+            }
+        };
+        rest = &rest[length..];
+    }
+    assert!(rest.is_empty(), "nothing is left over");
 }
 
 fn row<T: RowField<Owned = T> + Clone>(bytes: &[u8]) {

@@ -18,7 +18,7 @@ use super::restore::back_up;
 
 /// The node follows the vault and counts, and so does the vault's second place; so many must hold
 /// an act.
-fn world(places: usize) -> World {
+pub fn world(places: usize) -> World {
     let mut world = World::with(Setup {
         log: "info",
         start: false,

@@ -11,6 +11,7 @@ mod believed;
 mod copies;
 mod delivery;
 mod followers;
+mod grants;
 mod join;
 mod journal;
 mod kill;

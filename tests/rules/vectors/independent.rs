@@ -2,7 +2,7 @@
 
 use cloison::keys::{
     AuthoritySecret, DomainScope, IdentityKeys, IdentitySecret, Key, PrfOutput, SectorRootKey,
-    SectorSecret, StoreKey, StoreSecret, UtiBatch, UtiSource as _,
+    SectorSecret, StoreKey, StoreSecret,
 };
 use cloison::register::{AuthorityKey, Id, Suite};
 use cloison::seal::chunk::{ChunkBuilder, ChunkCipher, MAX_RECORDS};
@@ -116,17 +116,8 @@ fn seal_and_let_open(form_name: &str, suite: Suite) {
     for (sequence, (segment, epoch, scope, scheme, count)) in (1..).step_by(10).zip(batches) {
         let segment = &segments[segment];
         let values: Vec<String> = (0..count).map(|n| format!("AB{n:06}")).collect();
-        let ends: Vec<u32> = (1..=values.len() as u32).map(|n| n * 8).collect();
         let mut utis = Vec::new();
-        identity.derive(
-            UtiBatch {
-                scheme,
-                values: values.concat().as_bytes(),
-                start: 0,
-                ends: &ends,
-            },
-            &mut utis,
-        );
+        identity.append_utis(scheme, values.iter().map(String::as_bytes), &mut utis);
         let domain = tree.domain(epoch, &scope);
         let mut sealer = MappingSealer::new(
             segment,

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use cloison::keys::{
     AuditKey, AuditSecret, AuthoritySecret, DomainScope, IdentityKeys, IdentitySecret,
-    SectorRootKey, SectorSecret, StoreKey, StoreSecret, UtiBatch, UtiSource as _,
+    SectorRootKey, SectorSecret, StoreKey, StoreSecret,
 };
 use cloison::pseudonym::Pseudonym;
 use cloison::register::{Suite, TextForm};
@@ -132,15 +132,7 @@ fn derived(input: &Value, form: TextForm) -> (Pseudonym, [u8; 8]) {
     let identity = IdentityKeys::new(&IdentitySecret(key(&input["identity_secret"])));
     let (scheme, value) = (text(&input["scheme"]), text(&input["value"]));
     let mut utis = Vec::new();
-    identity.derive(
-        UtiBatch {
-            scheme,
-            values: value.as_bytes(),
-            start: 0,
-            ends: &[value.len() as u32],
-        },
-        &mut utis,
-    );
+    identity.append_utis(scheme, [value.as_bytes()], &mut utis);
     let path: Vec<Uuid> = each(&input["path"])
         .map(|sector| Uuid::parse_str(text(sector)).unwrap())
         .collect();
