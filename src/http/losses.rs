@@ -31,10 +31,8 @@ pub(super) fn routes() -> OpenApiRouter<EntityInForce> {
 )]
 pub(super) async fn state(call: EntityCall) -> HttpAnswer {
     let permit = access::restore_reader(&call.side, call.peer.spki);
-    call.answer(operations::RESTORE_STATE, permit, |entity, permit| {
-        losses::state(entity, permit)
-    })
-    .await
+    call.answer(operations::RESTORE_STATE, permit, losses::state)
+        .await
 }
 
 /// Confirms a sector's epoch, or that lost erasures were lodged again, after a restore without places.

@@ -488,17 +488,18 @@ fn every_log_that_the_node_remembers_is_held_against_the_vaults() {
     assert_eq!(waits.code(), "erasures-missing");
 }
 
+/// `authority acknowledge-resume`, by the officer: the logs of the vault that lost entries.
+fn acknowledge(world: &World, more: &[&str]) -> Vec<Value> {
+    let usual = ["authority", "acknowledge-resume", "--json"];
+    let officer = ["--client", "clients/officer.toml"];
+    let answer = good(&world.cloison(&[&usual[..], &officer, more].concat()));
+    answer["resumed"].as_array().unwrap().clone()
+}
+
 /// Lets the vault's log go on from the copy in its place, once two operators have signed for that.
 pub fn resume(world: &World, more: &[&str]) -> Output {
-    let line = [
-        "audit",
-        "resume",
-        "--after-restore",
-        "--yes",
-        "--config",
-        "vault.toml",
-    ];
-    let line = [&line[..], more].concat();
+    let usual = ["audit", "resume", "--after-restore", "--yes"];
+    let line = [&usual[..], &["--config", "vault.toml"], more].concat();
     let refused = world.cloison(&line);
     let said = String::from_utf8_lossy(&refused.stderr).into_owned();
     let Some((_, kept)) = said.split_once("--resume-from-copy vault:") else {
@@ -519,14 +520,6 @@ pub fn resume(world: &World, more: &[&str]) -> Output {
     let said = String::from_utf8_lossy(&alone.stderr).into_owned();
     assert!(said.contains("1 of 2 signatures"), "{said}");
     signed(&OPERATORS)
-}
-
-/// `authority acknowledge-resume`, by the officer: the logs of the vault that lost entries.
-fn acknowledge(world: &World, more: &[&str]) -> Vec<Value> {
-    let usual = ["authority", "acknowledge-resume", "--json"];
-    let officer = ["--client", "clients/officer.toml"];
-    let answer = good(&world.cloison(&[&usual[..], &officer, more].concat()));
-    answer["resumed"].as_array().unwrap().clone()
 }
 
 /// Puts a copy of the vault's store in its place, and lets the log continue in another shard.
