@@ -447,6 +447,23 @@ pub fn register_reader(entity: &Entity, peer: SpkiDigest) -> Result<RegisterPerm
     })
 }
 
+/// Permission to see what holds since a restore without places.
+pub struct RestoreReadPermit(());
+
+/// Authorises operators, and at an authority's node its custodians and officers, who meet the refusals.
+///
+/// # Errors
+/// As [`operator`].
+pub fn restore_reader(entity: &Entity, peer: SpkiDigest) -> Result<RestoreReadPermit, Code> {
+    let register = entity.register();
+    let operator = operator(register, peer).map(drop);
+    let allowed = operator.or_else(|code| match entity.role() {
+        Role::Vault => Err(code),
+        Role::Node(authority) => sealer(register, authority, peer).map(drop),
+    });
+    allowed.map(RestoreReadPermit)
+}
+
 /// Permission to have a server's store backed up, and to see its backups.
 pub struct BackupPermit {
     pub(crate) actor: Id,

@@ -32,6 +32,7 @@ use crate::tlog::tree::{Hash, leaf_hash, tree_hash};
 pub mod cosign;
 pub mod counted;
 mod details;
+mod effect;
 mod entry_check;
 mod event;
 pub mod halves;
@@ -48,6 +49,7 @@ pub mod summary;
 pub mod verify;
 
 pub use details::*;
+pub use effect::{ActEffect, Grant};
 pub use event::AuditEvent;
 pub(crate) use indexed::keys_of as index_keys;
 

@@ -1,6 +1,8 @@
 //! Backups of a store: taken while it runs, each file kept once, signed, verified, pruned.
 //!
-//! [`manifest`] says what a backup holds, and [`repository`] where it lies. [`take`] makes one: a
+//! [`manifest`] says what a backup holds, and [`repository`] where it lies. For a foreign place a
+//! repository is sealed with age ([`envelope`]): [`sealed`] is what it shows then, and what anybody can
+//! do without an identity goes by [`listed`]; reading the files takes [`opened`]. [`take`] makes a backup: a
 //! snapshot of the store between two commits, whose files are copied afterwards while the store goes
 //! on. [`verify`] finds out whether a backup is whole and its log good, without any secret; [`prune`]
 //! removes those that no rule keeps, and with them the side records that no other needs. [`keeper`]
@@ -8,13 +10,19 @@
 //!
 //! A backup holds no secret, no TLS key, no register and no configuration: [`KEPT_APART`] names them.
 
+mod bytes;
+pub mod envelope;
 pub mod error;
 pub mod keeper;
+pub mod listed;
 pub mod manifest;
+pub mod opened;
 mod pace;
 pub mod prune;
 mod records;
 pub mod repository;
+pub mod sealed;
+mod sealing;
 mod state;
 pub mod take;
 pub mod verify;
@@ -24,8 +32,10 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
+use envelope::BackupRecipients;
 pub use error::RepositoryError;
 pub use prune::BackupRetention;
+use repository::BackupRepository;
 
 /// What no backup holds, what people keep apart from it, and who.
 pub const KEPT_APART: &str = "\
@@ -33,7 +43,8 @@ a backup holds no secret. A restore needs these too, kept apart from it:
   secrets         [secrets]; a node's [[key]]    their custodians (`cloison secrets split`)
   TLS keys        [tls]                          those who run the machine
   register        register.toml, register.jws    operations, the commission
-  configuration   vault.toml, node.toml          operations";
+  configuration   vault.toml, node.toml          operations
+  age identity    where [backup] has recipients  its holders, off this machine";
 
 /// `[backup]` of a vault or node.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -44,6 +55,32 @@ pub struct BackupPlan {
     pub every: Option<Duration>,
     /// What is kept.
     pub retention: BackupRetention,
+    /// To whom the repository is sealed; `None`: it is not.
+    pub recipients: Option<BackupRecipients>,
+}
+
+impl BackupPlan {
+    /// Whether a repository is sealed as the plan says.
+    ///
+    /// # Errors
+    /// [`RepositoryError::Sealed`], [`RepositoryError::NotSealed`].
+    pub fn check_seal(&self, repository: &BackupRepository) -> Result<(), RepositoryError> {
+        let path = || self.path.clone();
+        match (repository.is_sealed(), self.recipients.is_some()) {
+            (true, false) => Err(RepositoryError::Sealed(path())),
+            (false, true) => Err(RepositoryError::NotSealed(path())),
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether backups are sealed, in a few words.
+    pub fn seal_in_words(&self) -> String {
+        match self.recipients.as_ref().map(|to| to.texts().len()) {
+            None => "in clear".to_owned(),
+            Some(1) => "sealed to one recipient".to_owned(),
+            Some(count) => format!("sealed to {count} recipients"),
+        }
+    }
 }
 
 /// How far a job has come, and whether it is to stop.

@@ -21,6 +21,7 @@ use crate::lines::{self, NotUtf8};
 use crate::register::read::{At, Faults, TomlField, TomlTable};
 use crate::register::{Fault, Id};
 
+mod apart;
 mod audit;
 mod backup;
 mod custody;
@@ -250,7 +251,7 @@ impl VaultConfig {
             let former_segment_keys = node::segment_keys(root, faults);
             let register = register_files(root, deployment.as_deref(), folder, faults);
             let limits = limits(root, faults);
-            Some(VaultConfig {
+            let config = VaultConfig {
                 deployment: deployment?.value,
                 data: data?.1,
                 control: control?.1,
@@ -267,7 +268,15 @@ impl VaultConfig {
                 former_segment_keys,
                 register: register?,
                 limits: limits?,
-            })
+            };
+            apart::check(
+                &config.store,
+                &config.log,
+                config.backup.as_ref(),
+                root.line,
+                faults,
+            );
+            Some(config)
         })
     }
 }

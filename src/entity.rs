@@ -14,6 +14,7 @@ mod role;
 mod start;
 mod suspensions;
 mod unanswered;
+mod waiting;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, TryLockError};
@@ -22,15 +23,17 @@ use std::time::Duration;
 use ed25519_dalek::VerifyingKey;
 use jiff::Timestamp;
 
+use crate::audit::Grant;
 use crate::audit::cosign::{Cosigners, proven_time};
-use crate::audit::log::Log;
+use crate::audit::log::{HeldByPlaces, Log};
 use crate::clock::{Clock, ClockBehind};
 use crate::code::Code;
 use crate::commit::Committer;
 use crate::commit::orders::OrderGate;
+use crate::id::hex;
 use crate::journal::versions::JournalVersions;
 use crate::keys::AuditKey;
-use crate::refusal::Refusal;
+use crate::refusal::{Refusal, not_logged};
 use crate::register::{Id, Register, SpkiDigest};
 use crate::seal::journal::JournalCipher;
 use crate::store::index::Index;
@@ -39,8 +42,9 @@ use crate::system::lock::unpoisoned;
 pub(crate) use change::{ChangedRegister, RegisterRows, UnderRegister};
 pub use error::StartError;
 pub use followers::TakenHeld;
+pub(crate) use in_force::WeakInForce;
 pub use in_force::{EntityInForce, InForce};
-pub use loss::{RestoreLoss, RestoredBackup};
+pub use loss::{LostSuspension, RestoreLoss, RestoredBackup};
 pub use role::Role;
 pub(crate) use start::{EntityOpening, WriterParts};
 pub use suspensions::EntrySuspension;
@@ -50,8 +54,27 @@ use unanswered::UnansweredActs;
 /// How long an act waits for places.
 const PLACES: Duration = Duration::from_secs(5);
 
-/// What stands of an act that restricts while too few places hold it.
-pub(crate) const IN_FORCE: &str = "the act is in force here, and could be lost with this machine; ask again, or see to the places";
+/// What stands of an act while too few places hold its entry ([`ActEffect`](crate::audit::ActEffect)).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum ActStanding {
+    /// It restricts, and is in force.
+    InForce,
+    /// It grants, and is not in force.
+    Withheld,
+}
+
+impl ActStanding {
+    const fn words(self) -> &'static str {
+        match self {
+            Self::InForce => {
+                "the act is in force here, and could be lost with this machine; ask again, or see to the places"
+            }
+            Self::Withheld => {
+                "the act is stored here, and takes effect once enough of them have it; the same call asks again"
+            }
+        }
+    }
+}
 
 /// One side of a deployment, serving under one register.
 ///
@@ -204,16 +227,49 @@ impl Entity {
         self.core.space.watch(&self.core.store, reserve);
     }
 
-    /// Waits until enough places off this machine hold all that is durable here.
+    /// Waits until enough places off this machine hold all that is durable here, an act that restricts
+    /// among it. Hold no lock meanwhile that others need to restrict something.
     ///
     /// # Errors
-    /// [`Code::JournalUnavailable`], with what `stands` until then.
-    pub(crate) fn wait_for_places(&self, stands: &'static str) -> Result<(), Refusal> {
-        if self.log().is_held(PLACES) {
-            return Ok(());
+    /// [`Code::JournalUnavailable`]: the act is in force.
+    pub(crate) fn answer_restriction(&self) -> Result<(), Refusal> {
+        self.wait_for_places(ActStanding::InForce).map(drop)
+    }
+
+    /// The same for an act that grants. The store knows then that places hold it, so that a restart
+    /// leaves it in force. The proof is what puts it in force.
+    ///
+    /// # Errors
+    /// [`Code::JournalUnavailable`]: the act is not in force.
+    pub(crate) fn wait_for_grant(&self) -> Result<HeldByPlaces, Refusal> {
+        let held = self.wait_for_places(ActStanding::Withheld)?;
+        if self.log().asks_for_places() {
+            // Stores the checkpoint that covers the act.
+            let stored = self.committer().change_unlogged(Box::new(|_, _| {}));
+            stored.map_err(not_logged(ActStanding::Withheld.words()))?;
         }
-        let why = format!("too few places off this machine hold the log so far: {stands}");
-        Err(Refusal::new(Code::JournalUnavailable, why).come_back_in(5))
+        Ok(held)
+    }
+
+    fn wait_for_places(&self, standing: ActStanding) -> Result<HeldByPlaces, Refusal> {
+        self.log().held(PLACES).ok_or_else(|| {
+            let why = format!(
+                "too few places off this machine hold the log so far ({}): {}",
+                self.log().standing_in_words(),
+                standing.words()
+            );
+            Refusal::new(Code::JournalUnavailable, why).come_back_in(5)
+        })
+    }
+
+    /// Whether an officer or custodian has acknowledged that the vault's log goes on with the entry of
+    /// this leaf hash, and enough places hold that.
+    ///
+    /// # Errors
+    /// [`StoreError`]
+    pub(crate) fn resume_acknowledged(&self, entry: &[u8; 32]) -> Result<bool, StoreError> {
+        let withheld = || self.log().withholds(&Grant::Acknowledgement(hex(entry)));
+        Ok(self.store().resume_acknowledged(entry)? && !withheld())
     }
 
     /// How many mappings of a sector are stored, in all its epochs. `None` if there is no such
@@ -273,14 +329,19 @@ impl Entity {
     /// The register entries that are suspended now.
     pub fn suspensions(&self) -> Vec<EntrySuspension> {
         let all = self.core.suspensions.all();
-        let lasting = all.iter().filter(|row| row.lifted.is_none());
-        lasting.cloned().collect()
+        let lasting = all.iter().filter(|row| row.lasts(self.log()));
+        let as_lasting = |row: &EntrySuspension| EntrySuspension {
+            lifted: None,
+            ..row.clone()
+        };
+        lasting.map(as_lasting).collect()
     }
 
     /// Whether the entry of that id and key is suspended, or was under another id.
     pub fn suspended(&self, entry: &str, key: SpkiDigest) -> bool {
         let all = self.core.suspensions.all();
-        all.iter().any(|row| row.shuts_out(entry, key))
+        all.iter()
+            .any(|row| row.shuts_out(entry, key) && row.lasts(self.log()))
     }
 
     /// Refuses what persons signed whose entry is suspended, or has ended by the latest time that
@@ -313,11 +374,8 @@ impl Entity {
 
     /// Whether no entry is suspended: what nearly every request asks.
     pub fn suspends_nobody(&self) -> bool {
-        self.core
-            .suspensions
-            .all()
-            .iter()
-            .all(|row| row.lifted.is_some())
+        let all = self.core.suspensions.all();
+        all.iter().all(|row| !row.lasts(self.log()))
     }
 
     /// Every suspension that was ever taken, also those that ended.
@@ -325,9 +383,16 @@ impl Entity {
         self.core.suspensions.all()
     }
 
-    /// Puts suspensions in force that are durable.
+    /// Takes suspensions that are durable. One that ends lasts until enough places hold the entry
+    /// about its end.
     pub(crate) fn put_suspensions(&self, changed: Vec<EntrySuspension>) {
         self.core.suspensions.put(changed);
+    }
+
+    /// Ends the suspensions of entries and keys that the register in force no longer has.
+    pub(crate) fn end_suspensions(&self, register: &Register) {
+        let ended = self.core.suspensions.ended_by(register, self.now());
+        self.core.suspensions.put(ended);
     }
 
     /// Taken for a change of a suspension, from reading them to committing the new one.

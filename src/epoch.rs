@@ -141,7 +141,7 @@ pub fn advance(
         what: advance_name(sector, how.from),
         effect: Box::new({
             let state = state.clone();
-            move |_| state.advance(epoch)
+            move |_, held| state.advance(epoch, held)
         }),
     })?;
     Ok(views(state, now))

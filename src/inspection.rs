@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::access::{AuditorPermit, MessengerPermit};
-use crate::audit::{AuditEvent, InspectionDetails};
+use crate::audit::{AuditEvent, Grant, InspectionDetails};
 use crate::code::Code;
 use crate::commit::Change;
 use crate::entity::Entity;
@@ -71,7 +71,7 @@ pub struct InspectionEnd {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum InspectionStage {
-    /// Its time has not come.
+    /// Its time has not come, or too few places hold the entry about it.
     Pending,
     /// It gives access.
     Open,
@@ -174,15 +174,26 @@ impl<'a> Inspections<'a> {
         }
     }
 
+    /// An inspection as it stands now. It opens once enough places hold the entry about it.
+    fn view(&self, id: Uuid, stored: StoredInspection) -> Result<InspectionView, Refusal> {
+        let mut view = InspectionView::new(stored, self.now)?;
+        let entered = Grant::Inspection(id.to_string());
+        if view.state == InspectionStage::Open && self.entity.log().withholds(&entered) {
+            view.state = InspectionStage::Pending;
+        }
+        Ok(view)
+    }
+
     /// Enters a decision, durably and logged. Repeating it does nothing. An inspection whose end
     /// came first stays closed.
     ///
     /// # Errors
-    /// [`Code::InspectionInvalid`]; [`Code::AuditUnavailable`], [`Code::Overloaded`].
+    /// [`Code::InspectionInvalid`]; [`Code::AuditUnavailable`], [`Code::Overloaded`];
+    /// [`Code::JournalUnavailable`]: it is stored, and opens once enough places hold it.
     pub fn enter(&self, text: &str, permit: &MessengerPermit) -> Result<InspectionView, Refusal> {
         let signed = check(text, self.entity.register())?;
         let decision = &signed.says;
-        let _inspections = self.lock_inspections();
+        let inspections = self.lock_inspections();
         let before = self.stored(decision.id)?;
         if let Some(stored) = &before
             && let Some(known) = &stored.text
@@ -190,7 +201,9 @@ impl<'a> Inspections<'a> {
             if read_unverified::<InspectionDecision>(known)? != *decision {
                 return Err(invalid("another decision was entered under this id"));
             }
-            return InspectionView::new(stored.clone(), self.now);
+            drop(inspections);
+            self.entity.wait_for_grant()?;
+            return self.view(decision.id, stored.clone());
         }
         if self.now >= decision.not_after {
             return Err(invalid("the inspection is over"));
@@ -213,7 +226,9 @@ impl<'a> Inspections<'a> {
             closed,
         };
         self.write(decision.id, &stored, entry)?;
-        InspectionView::new(stored, self.now)
+        drop(inspections);
+        self.entity.wait_for_grant()?;
+        self.view(decision.id, stored)
     }
 
     /// Ends an inspection, durably and logged. Repeating it does nothing. An end that comes before
@@ -222,14 +237,17 @@ impl<'a> Inspections<'a> {
     ///
     /// # Errors
     /// [`Code::InspectionInvalid`]; [`Code::UnknownInspection`] if the end is kept and there is no
-    /// inspection to show yet; [`Code::AuditUnavailable`], [`Code::Overloaded`].
+    /// inspection to show yet; [`Code::AuditUnavailable`], [`Code::Overloaded`];
+    /// [`Code::JournalUnavailable`]: it is closed then.
     pub fn close(&self, text: &str, permit: &MessengerPermit) -> Result<InspectionView, Refusal> {
         let signed = check_closing(text, self.entity.register())?;
         let id = signed.says.inspection;
-        let _inspections = self.lock_inspections();
+        let inspections = self.lock_inspections();
         let mut stored = match self.stored(id)? {
             Some(stored) if stored.closed.is_some() => {
-                return InspectionView::new(stored, self.now);
+                drop(inspections);
+                self.entity.answer_restriction()?;
+                return self.view(id, stored);
             }
             Some(stored) => stored,
             None => {
@@ -263,7 +281,9 @@ impl<'a> Inspections<'a> {
             text: text.to_owned(),
         });
         self.write(id, &stored, entry)?;
-        InspectionView::new(stored, self.now)
+        drop(inspections);
+        self.entity.answer_restriction()?;
+        self.view(id, stored)
     }
 
     /// Lists all inspections, or those that name an auditor; the last entered first.
@@ -273,11 +293,11 @@ impl<'a> Inspections<'a> {
     pub fn list(&self, auditor: Option<&Id>) -> Result<Vec<InspectionView>, Refusal> {
         let rows = self.entity.store().inspections().map_err(fault(FAILED))?;
         let mut views = vec![];
-        for (_, value) in rows {
+        for (id, value) in rows {
             let stored: StoredInspection = serde_json::from_slice(&value).map_err(fault(FAILED))?;
             // If only the end has come, there is no decision to show.
             if stored.text.is_some() {
-                views.push(InspectionView::new(stored, self.now)?);
+                views.push(self.view(id, stored)?);
             }
         }
         views.retain(|view| auditor.is_none_or(|auditor| view.decision.auditors.contains(auditor)));
@@ -294,7 +314,7 @@ impl<'a> Inspections<'a> {
             .stored(id)?
             .filter(|stored| stored.text.is_some())
             .ok_or_else(unknown)?;
-        let view = InspectionView::new(stored, self.now)?;
+        let view = self.view(id, stored)?;
         // An auditor it does not name must not learn that it exists.
         if view.decision.auditors.contains(permit.auditor()) {
             Ok(view)

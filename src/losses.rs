@@ -13,15 +13,16 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::access::OperatorPermit;
+use crate::access::{OperatorPermit, RestoreReadPermit};
 use crate::audit::{AuditEvent, StatementNote};
 use crate::code::Code;
 use crate::commit::Change;
-use crate::entity::{Entity, RestoreLoss};
+use crate::entity::{Entity, LostSuspension, RestoreLoss};
 use crate::epoch::statement::{self, Destruction, DestructionPayload};
 use crate::refusal::{Refusal, fault, not_logged};
 use crate::register::Sector;
 use crate::statement::{Signed, Statement as _};
+use crate::store::StoreError;
 
 /// The context of an internal error in the log.
 const FAILED: &str = "what holds since the restore";
@@ -57,6 +58,28 @@ pub struct RestoreLossView {
     pub closed: Vec<ClosedSector>,
     /// Whether releases still wait for erasures to be lodged again.
     pub erasures_missing: bool,
+    /// Register entries that the other side's log names as suspended after the backup, and that are
+    /// not suspended here: people suspend them again.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub suspend: Vec<LostSuspension>,
+    /// Whether the other side's log was not named at the restore, so that nothing is known of
+    /// suspensions.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub other_side_unknown: bool,
+    /// While erasures are missing: closed epochs that are not retired. Those that were retired after
+    /// the backup are retired again.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub retire: Vec<ClosedEpoch>,
+}
+
+/// A closed epoch whose mappings are here.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ClosedEpoch {
+    /// Sector name.
+    pub sector: String,
+    /// The epoch.
+    pub epoch: u32,
 }
 
 /// A sector whose epoch nobody has confirmed.
@@ -70,21 +93,57 @@ pub struct ClosedSector {
 }
 
 /// What holds since the last restore without places.
-pub fn state(entity: &Entity, _permit: &OperatorPermit) -> RestoreState {
-    let loss = entity.restore_loss();
-    RestoreState {
-        loss: loss.map(|loss| view(entity, &loss)),
-    }
+///
+/// # Errors
+/// [`Code::Internal`].
+pub fn state(entity: &Entity, _permit: &RestoreReadPermit) -> Result<RestoreState, Refusal> {
+    current(entity)
 }
 
-fn view(entity: &Entity, loss: &RestoreLoss) -> RestoreLossView {
+fn current(entity: &Entity) -> Result<RestoreState, Refusal> {
+    let loss = entity.restore_loss();
+    let loss = loss.map(|loss| view(entity, &loss)).transpose();
+    loss.map(|loss| RestoreState { loss })
+        .map_err(fault(FAILED))
+}
+
+/// The entries of the register that the other side's log names as suspended and that are not.
+fn to_suspend(entity: &Entity, loss: &RestoreLoss) -> Vec<LostSuspension> {
+    let now = entity.suspensions();
+    let lacks = |one: &&LostSuspension| now.iter().all(|row| row.entry.as_str() != one.entry);
+    loss.suspended.iter().filter(lacks).cloned().collect()
+}
+
+/// The epochs that may have been retired in the lost time: closed, and not retired.
+fn may_be_retired(entity: &Entity) -> Result<Vec<ClosedEpoch>, StoreError> {
+    let retired = entity.store().retired_epochs()?;
+    let mut closed = vec![];
+    for sector in entity.register().sectors.values() {
+        let rows = entity.store().epochs(sector.uuid)?;
+        let last = rows.last().map_or(0, |row| row.epoch);
+        let is_retired = |epoch| {
+            retired
+                .iter()
+                .any(|row| (row.0, row.1) == (sector.uuid, epoch))
+        };
+        let left = rows.iter().map(|row| row.epoch);
+        let left = left.filter(|epoch| *epoch != last && !is_retired(*epoch));
+        closed.extend(left.map(|epoch| ClosedEpoch {
+            sector: sector.name.clone(),
+            epoch,
+        }));
+    }
+    Ok(closed)
+}
+
+fn view(entity: &Entity, loss: &RestoreLoss) -> Result<RestoreLossView, StoreError> {
     let sectors = entity.register().sectors.values();
     let closed = sectors.filter(|sector| !loss.confirmed.contains(&sector.uuid));
     let closed = closed.map(|sector| ClosedSector {
         sector: sector.name.clone(),
         least: least(loss, sector.uuid),
     });
-    RestoreLossView {
+    Ok(RestoreLossView {
         backup: loss.backup.as_ref().map(|backup| backup.id.clone()),
         restored: loss.restored,
         closed: if entity.role().is_vault() {
@@ -93,7 +152,14 @@ fn view(entity: &Entity, loss: &RestoreLoss) -> RestoreLossView {
             vec![]
         },
         erasures_missing: !loss.erased_again,
-    }
+        suspend: to_suspend(entity, loss),
+        other_side_unknown: !loss.other_side,
+        retire: if loss.erased_again {
+            vec![]
+        } else {
+            may_be_retired(entity)?
+        },
+    })
 }
 
 /// The lowest epoch of a sector that can be confirmed.
@@ -131,13 +197,14 @@ pub fn confirm(
             .committer()
             .record(entity.now(), event, vec![], vec![write])
             .map_err(not_logged("nothing is confirmed"))?;
+        // The log withholds it until enough places hold its entry.
+        entity.put_restore_loss(changed);
     } else if changed != loss {
         let why = "the statement was taken already: sign another one";
         return Err(Refusal::new(Code::RequestReplayed, why));
     }
-    entity.wait_for_places("it is confirmed once enough do, and the same call asks again")?;
-    entity.put_restore_loss(changed);
-    Ok(state(entity, permit))
+    entity.wait_for_grant()?;
+    current(entity)
 }
 
 fn invalid(why: impl Into<std::borrow::Cow<'static, str>>) -> Refusal {

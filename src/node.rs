@@ -216,7 +216,15 @@ impl Node {
             .map_err(StartError::first)?;
         let open = |owner: &str| Store::open(path, owner);
         let role = Role::Node(authority.id.clone());
-        let opening = EntityOpening::of(role, register, log, clock.now(), open)?;
+        let mut opening = EntityOpening::of(role, register, log, clock.now(), open)?;
+        let authority = match core.check(&opening.register, &authority.id) {
+            Ok(before) if opening.waiting.is_some() => before,
+            // Its keys or custodians changed, which takes this start.
+            _ => {
+                opening.wait_no_longer();
+                authority
+            }
+        };
         // A node stores no mappings.
         let (index, small) = (Arc::new(Index::default()), SmallChunks::default());
         let started = opening.start(

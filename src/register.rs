@@ -37,8 +37,9 @@ pub use crate::id::Id;
 pub use crate::pseudonym::TextForm;
 pub use difference::{RegisterChange, WrittenRegister};
 pub use frozen::FrozenFact;
-pub use sign::{PinnedKey, RegisterOpenError, RegisterPins, RegisterSignatureFault, open};
+pub use sign::{PinnedKey, RegisterOpenError, RegisterPins, RegisterSignatureFault, open, reopen};
 pub use suite::Suite;
+pub(crate) use value::AgeRecipient;
 
 /// The fewest persons who may carry an order together, whatever the register says.
 pub const LEAST_PERSONS: usize = 2;

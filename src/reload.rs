@@ -28,6 +28,8 @@ pub type RegisterReader = Box<dyn Fn() -> Result<Register, RegisterOpenError> + 
 
 /// How the log names who asked for a reload by SIGHUP.
 pub const BY_SIGNAL: &str = "signal";
+/// How it names a start that found a register in the file and did not wait for places.
+pub const BY_START: &str = "start";
 
 /// Puts changed registers in force, one after the other.
 pub struct RegisterReload<T> {
@@ -105,12 +107,12 @@ impl<T: UnderRegister> RegisterReload<T> {
         self.reload_for(permit.actor.as_str())
     }
 
-    /// The same at SIGHUP.
+    /// The same for this process itself: [`BY_SIGNAL`] or [`BY_START`].
     ///
     /// # Errors
     /// As [`RegisterReload::reload`].
-    pub fn reload_at_signal(&self) -> Result<RegisterReloaded, Refusal> {
-        self.reload_for(BY_SIGNAL)
+    pub fn reload_by(&self, cause: &'static str) -> Result<RegisterReloaded, Refusal> {
+        self.reload_for(cause)
     }
 
     fn reload_for(&self, actor: &str) -> Result<RegisterReloaded, Refusal> {
@@ -135,7 +137,6 @@ impl<T: UnderRegister> RegisterReload<T> {
             mut rows,
         } = entity.change_register(register.clone()).map_err(refuse)?;
         let (next, opened) = side.under(next, &mut rows).map_err(refuse)?;
-        let lifted = rows.lifted.clone();
         let named = opened.iter().map(named_epoch).collect();
         let event = AuditEvent::Register {
             actor: actor.to_owned(),
@@ -145,18 +146,18 @@ impl<T: UnderRegister> RegisterReload<T> {
             before_digest: HEXLOWER.encode(&present.digest),
             opened,
         };
-        entity
-            .committer()
-            .record(entity.now(), event, vec![], vec![rows.change()])
-            .map_err(not_logged("the register before stays in force"))?;
+        if !rows.is_empty() {
+            entity
+                .committer()
+                .record(entity.now(), event, vec![], vec![rows.change()])
+                .map_err(not_logged("the register before stays in force"))?;
+        }
         // A suspension must not wait for places with this.
         drop(suspensions);
-        entity.wait_for_places(
-            "the register before stays in force until the same call finds enough",
-        )?;
+        let held = entity.wait_for_grant()?;
         // First the register, so that nobody is let in whom only the one before names.
-        self.in_force.swap(next);
-        entity.put_suspensions(lifted);
+        self.in_force.swap(next, &held);
+        entity.end_suspensions(&register);
         T::release(hold);
         tracing::info!(
             version = register.version,

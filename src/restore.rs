@@ -25,8 +25,8 @@ use replay::ReplayedLog;
 use report::LostInterval;
 
 use crate::audit::origin::origin;
-use crate::backup::manifest::{BackupLogHead, BackupManifest};
-use crate::backup::repository::BackupRepository;
+use crate::backup::manifest::BackupLogHead;
+use crate::backup::opened::OpenedBackup;
 use crate::backup::{BackupProgress, RepositoryError};
 use crate::journal::read::{PlaceFault, PlaceLog};
 use crate::refusal::Refusal;
@@ -108,13 +108,12 @@ pub enum RestoreError {
 /// [`RestoreError`]: the folder is not empty, a file of the backup is missing or damaged, the store is
 /// not what the manifest says. The folder is empty again then.
 pub fn lay_down(
-    repository: &BackupRepository,
-    manifest: &BackupManifest,
+    backup: &OpenedBackup<'_>,
     target: &Path,
     progress: &BackupProgress,
 ) -> Result<RestoreFolder, RestoreError> {
     let folder = RestoreFolder::take(target)?;
-    let laid = fill(repository, manifest, &folder, progress);
+    let laid = fill(backup, &folder, progress);
     match laid {
         Ok(()) => Ok(folder),
         Err(error) => {
@@ -125,16 +124,16 @@ pub fn lay_down(
 }
 
 fn fill(
-    repository: &BackupRepository,
-    manifest: &BackupManifest,
+    backup: &OpenedBackup<'_>,
     folder: &RestoreFolder,
     progress: &BackupProgress,
 ) -> Result<(), RestoreError> {
+    let manifest = backup.manifest();
     progress.expect(manifest.length());
-    let (current, others): (Vec<_>, Vec<_>) =
-        manifest.files.iter().partition(|file| file.name == CURRENT);
-    for file in others.into_iter().chain(current) {
-        repository.fetch(file, &folder.path().join(&file.name), &mut |bytes| {
+    let files = manifest.files.iter().enumerate();
+    let (current, others): (Vec<_>, Vec<_>) = files.partition(|(_, file)| file.name == CURRENT);
+    for (place, file) in others.into_iter().chain(current) {
+        backup.fetch(place, &folder.path().join(&file.name), &mut |bytes| {
             progress.read(bytes)
         })?;
     }

@@ -90,7 +90,6 @@ pub fn list(node: &Node, link: &dyn VaultLink) -> Result<ResumedLogs, Refusal> {
             lost_entries: resumption.lost.size,
             kept_entries: resumption.kept_entries,
             acknowledged: node
-                .store()
                 .resume_acknowledged(&resumption.entry)
                 .map_err(fault(FAILED))?,
         })
@@ -108,7 +107,7 @@ pub fn list(node: &Node, link: &dyn VaultLink) -> Result<ResumedLogs, Refusal> {
 ///
 /// # Errors
 /// [`Code::UnknownResume`] if the vault shows no such entry; those of [`list`];
-/// [`Code::AuditUnavailable`].
+/// [`Code::AuditUnavailable`]; [`Code::JournalUnavailable`]: it counts once enough places hold it.
 pub fn acknowledge(
     node: &Node,
     permit: &ResumePermit,
@@ -146,5 +145,6 @@ pub fn acknowledge(
         recorded.map_err(not_logged("nothing is acknowledged"))?;
         tracing::warn!(actor = %permit.actor, log = found.log, "a restore of the vault was acknowledged");
     }
+    node.wait_for_grant()?;
     list(node, link)
 }

@@ -1,6 +1,7 @@
 //! `cloison serve` and `cloison authority serve`: read, check, open, serve, drain.
 
 mod backup;
+mod bring;
 mod descriptors;
 mod drill;
 mod figures;
@@ -17,6 +18,8 @@ mod writable;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::mpsc::unbounded_channel;
+
 pub use drill::{DrillStart, drill_node, drill_vault};
 use node::node_parts;
 pub use node::{read_set, run_node};
@@ -30,6 +33,7 @@ use crate::audit::log::LogError;
 use crate::certificates::{TlsInspection, unused_client_ca};
 use crate::client::Client;
 use crate::clock::{Clock as _, SystemClock};
+use crate::code::Code;
 use crate::config::{LimitConfig, NamedFile, RegisterFiles, TlsFiles};
 use crate::entity::{EntityInForce, InForce, UnderRegister};
 use crate::http::tls::ServerTls;
@@ -40,7 +44,7 @@ use crate::keys::memory::{
 };
 use crate::metrics::Registry;
 use crate::register::{Register, RegisterOpenError};
-use crate::reload::RegisterReload;
+use crate::reload::{BY_SIGNAL, BY_START, RegisterReload};
 use crate::store::StoreError;
 use crate::terminal::CommandError;
 use crate::tlog::checkpoint_file::CheckpointFileError;
@@ -100,20 +104,56 @@ fn register_reload<T: UnderRegister>(
     RegisterReload::new(in_force.clone(), Box::new(read))
 }
 
-/// At SIGHUP the register is read again too.
-fn at_hangup<T: UnderRegister>(reload: Arc<RegisterReload<T>>) -> AtHangup {
-    Box::new(move || match reload.reload_at_signal() {
+/// How long to wait before places are asked for again that did not have a register in time.
+const RELOAD_AGAIN: Duration = Duration::from_secs(2);
+
+/// At SIGHUP the register is read again too; so it is at once where the start left one in the file
+/// (`waits`). What is returned beside that does it, and again for as long as only places are missing.
+fn at_hangup<T: UnderRegister>(
+    reload: Arc<RegisterReload<T>>,
+    waits: bool,
+) -> (AtHangup, impl Future<Output = ()> + Send) {
+    let (ask, mut asked) = unbounded_channel();
+    if waits {
+        let _ = ask.send(BY_START);
+    }
+    let keep = async move {
+        while let Some(cause) = asked.recv().await {
+            loop {
+                let reload = reload.clone();
+                let done = tokio::task::spawn_blocking(move || reload_register(&reload, cause));
+                if done.await.unwrap_or(true) {
+                    break;
+                }
+                tokio::time::sleep(RELOAD_AGAIN).await;
+            }
+        }
+    };
+    let hangup = move || {
+        let _ = ask.send(BY_SIGNAL);
+    };
+    (Box::new(hangup), keep)
+}
+
+/// Reads the register again and says the outcome. Returns whether it is over: in force, or refused.
+fn reload_register<T: UnderRegister>(reload: &RegisterReload<T>, cause: &'static str) -> bool {
+    match reload.reload_by(cause) {
         Ok(done) if done.changed => {}
         Ok(done) => tracing::info!(
             version = done.register.version,
             "the register is in force already"
         ),
+        Err(refusal) if refusal.code() == Code::JournalUnavailable => {
+            tracing::warn!(why = %refusal, "the register waits; it is tried again");
+            return false;
+        }
         Err(refusal) => tracing::error!(
             code = %refusal.code(),
             why = %refusal,
             "the register was not reloaded"
         ),
-    })
+    }
+    true
 }
 
 /// Ends when the process is told to stop.

@@ -2,7 +2,8 @@
 //! of one approver of their authority) suspends it, and a statement with the quorum of register keys
 //! lifts that.
 //!
-//! It is in force on open connections too from the moment that it is durable, and before the answer.
+//! A suspension is in force on open connections too from the moment that it is durable, and before the
+//! answer. A lift grants, so it is in force once enough places hold it.
 //! The decision about each request is [`crate::access::admitted`]. A register in force that has neither
 //! the entry nor a key that it had ends the suspension: the entry is gone.
 //!
@@ -19,11 +20,11 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::access::SuspensionPermit;
-use crate::audit::AuditEvent;
+use crate::audit::{AuditEvent, Grant};
 use crate::clock::day_of;
 use crate::code::Code;
 use crate::commit::Change;
-use crate::entity::{Entity, EntrySuspension, IN_FORCE};
+use crate::entity::{ActStanding, Entity, EntrySuspension};
 use crate::json::JsonObject;
 use crate::refusal::{Refusal, fault, not_logged};
 use crate::register::{Id, LEAST_BODIES, Register, SpkiDigest};
@@ -132,28 +133,33 @@ pub struct SuspensionAnswer {
     pub suspended: Vec<EntrySuspension>,
 }
 
-/// Takes a statement: durable, logged, and in force before the answer.
+/// Takes a statement: durable and logged. A suspension is in force then, a lift once enough places hold
+/// it, and each before the answer.
 ///
 /// # Errors
 /// [`Code::StatementInvalid`], [`Code::RequestReplayed`], [`Code::ActRate`],
-/// [`Code::ClockBehind`] for a lift, [`Code::AuditUnavailable`]; [`Code::JournalUnavailable`]: it is
-/// in force then.
+/// [`Code::ClockBehind`] for a lift, [`Code::AuditUnavailable`]; [`Code::JournalUnavailable`]: a
+/// suspension is in force then, and a lift is not.
 pub fn bring(
     entity: &Entity,
     permit: &SuspensionPermit,
     text: &str,
 ) -> Result<SuspensionAnswer, Refusal> {
-    let now = match UnverifiedStatement::<SuspensionPayload>::read(text)?
+    let (now, standing) = match UnverifiedStatement::<SuspensionPayload>::read(text)?
         .says()
         .act
     {
         // What only restricts does not wait for a clock that is behind.
-        SuspensionAct::Suspend => entity.latest_time(),
-        SuspensionAct::Lift => entity.steady_time()?,
+        SuspensionAct::Suspend => (entity.latest_time(), ActStanding::InForce),
+        SuspensionAct::Lift => (entity.steady_time()?, ActStanding::Withheld),
     };
     let signed = check(text, entity.register(), now)?;
     if let Some(entry) = entity.unanswered(&signed.digest) {
-        entity.answer_act(signed.digest, entry, IN_FORCE)?;
+        entity.answer_act(signed.digest, entry, standing)?;
+        return Ok(lasting(entity));
+    }
+    if is_withheld(entity, &signed.says) {
+        entity.wait_for_grant()?;
         return Ok(lasting(entity));
     }
     let one_at_a_time = entity.lock_suspensions();
@@ -170,7 +176,7 @@ pub fn bring(
             check_way_back(entity, &says.entry, now)?;
             vec![taken(&signed, entity.register(), now)]
         }
-        SuspensionAct::Lift => lifted(&all, entity.register(), says, now)?,
+        SuspensionAct::Lift => lifted(&all, entity, says, now)?,
     };
     let (rows, id) = (changed.clone(), says.id);
     let write: Change = Box::new(move |store, batch| {
@@ -186,8 +192,16 @@ pub fn bring(
     entity.put_suspensions(changed);
     // Others must not wait for places with this.
     drop(one_at_a_time);
-    entity.answer_act(signed.digest, receipt.position(), IN_FORCE)?;
+    entity.answer_act(signed.digest, receipt.position(), standing)?;
     Ok(lasting(entity))
+}
+
+/// Whether this lift was taken before a restart, and too few places hold it yet.
+fn is_withheld(entity: &Entity, says: &SuspensionPayload) -> bool {
+    let id = says.id.to_string();
+    let ended =
+        |row: &EntrySuspension| row.lifted_by.as_ref() == Some(&id) && row.entry == says.entry;
+    entity.suspensions_ever().iter().any(ended) && entity.log().withholds(&Grant::Lift(id))
 }
 
 /// The suspensions that last, as they are answered.
@@ -195,6 +209,7 @@ pub(crate) fn lasting(entity: &Entity) -> SuspensionAnswer {
     let mut suspended = entity.suspensions();
     for row in &mut suspended {
         row.keys.clear();
+        row.lifted_by = None;
     }
     SuspensionAnswer { suspended }
 }
@@ -215,14 +230,14 @@ fn event(signed: &Signed<SuspensionPayload, Id>, permit: &SuspensionPermit) -> A
 /// end now.
 fn lifted(
     all: &[EntrySuspension],
-    register: &Register,
+    entity: &Entity,
     says: &SuspensionPayload,
     now: Timestamp,
 ) -> Result<Vec<EntrySuspension>, Refusal> {
-    let keys = keys_of(register, &says.entry);
+    let keys = keys_of(entity.register(), &says.entry);
     let of_entry = |row: &&EntrySuspension| {
         let by_key = keys.iter().any(|key| row.has_key(*key));
-        row.lifted.is_none() && (row.entry == says.entry || by_key)
+        row.lasts(entity.log()) && (row.entry == says.entry || by_key)
     };
     let mut lasting = all.iter().filter(of_entry).peekable();
     if lasting.peek().is_none() {
@@ -233,6 +248,7 @@ fn lifted(
         .cloned()
         .map(|known| EntrySuspension {
             lifted: Some(now),
+            lifted_by: Some(says.id.to_string()),
             ..known
         })
         .collect();
@@ -300,6 +316,7 @@ fn taken(
         text: signed.text.clone(),
         keys: keys.iter().map(|key| HEXLOWER.encode(&key.0)).collect(),
         lifted: None,
+        lifted_by: None,
     }
 }
 

@@ -29,7 +29,7 @@ use crate::clock::{Clock, ClockMark};
 use crate::code::Code;
 use crate::commit::PoisonHandler;
 pub use crate::entity::StartError;
-use crate::entity::{Entity, EntityOpening, Role, WriterParts};
+use crate::entity::{Entity, EntityOpening, RegisterRows, Role, WriterParts};
 use crate::keys::sector_secrets::SectorSecretStore;
 use crate::keys::{
     AuditSecret, IdentityKeys, IdentitySecret, IndexKey, JournalSecret, SectorRootKey, StoreKey,
@@ -187,6 +187,9 @@ impl Vault {
         } = secrets;
         let open = |owner: &str| Store::open_with(&home.store, owner, home.cache());
         let mut opening = EntityOpening::of(Role::Vault, register, log, clock.now(), open)?;
+        if !advance.is_empty() {
+            opening.wait_no_longer();
+        }
         let (register, store) = (opening.register.clone(), opening.store.clone());
         let (mut roots, mut retired) = load_roots(&*sector_secrets, &store)?;
         let now = clock.now();
@@ -199,6 +202,11 @@ impl Vault {
             by_custody: sector_secrets.is_off_machine(),
             before: None,
         };
+        if let Some(waiting) = &opening.waiting {
+            // A fault in it is told now, as if it were to be in force.
+            let checked = loader.load(&waiting.register, &mut RegisterRows::default());
+            checked.map_err(StartError::first)?;
+        }
         let (sectors, opened) = loader
             .load(&register, &mut opening.rows)
             .map_err(StartError::first)?;
@@ -216,7 +224,7 @@ impl Vault {
             poisoned,
         };
         let started = opening.start(&audit, writer)?;
-        let unheld = UnheldActs::read(started.entity.log())?;
+        let unheld = UnheldActs::of(started.entity.log());
         let mark = started.entity.committer().mark().clone();
         let quotas = Quotas::load(&register, &store, mark, clock.now())?;
         let entity = started.begin(opened)?;

@@ -7,6 +7,7 @@
 
 mod append;
 mod error;
+mod grants;
 mod held;
 mod offers;
 mod parts;
@@ -37,9 +38,12 @@ use crate::tlog::witness::Witness;
 pub use append::Appender;
 use append::{end_of, year_of};
 pub use error::LogError;
+use grants::WithheldGrants;
+pub use grants::each_unheld;
+pub use held::HeldByPlaces;
 pub use offers::OfferListener;
 pub use parts::{KnownLoss, LogParts};
-pub use places::{FollowerIdentity, KnownFollower, PlaceQuorum, PlaceStanding};
+pub use places::{FollowerIdentity, KnownFollower, PlaceQuorum, PlaceStanding, VouchTime};
 pub use publish::EVERY;
 pub use published::PublishedCheckpoint;
 use startup::{last_tree, stored_checkpoint};
@@ -63,6 +67,7 @@ pub struct Log {
     news: Condvar,
     /// Told of each offer.
     listener: OnceLock<OfferListener>,
+    withheld: WithheldGrants,
 }
 
 impl Log {
@@ -120,7 +125,9 @@ impl Log {
             work,
             news,
             listener: OnceLock::new(),
+            withheld: WithheldGrants::default(),
         });
+        log.withhold_unheld()?;
         log.begin_offers(&trees, row.shard);
         let publisher = {
             let log = log.clone();

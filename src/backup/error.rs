@@ -42,6 +42,51 @@ pub enum RepositoryError {
         /// Whose it should be.
         wanted: String,
     },
+    /// The configuration names recipients, and the repository is not sealed.
+    #[error(
+        "{0} is a repository that is not sealed, and the configuration names recipients: name an empty folder and begin \
+         another with --new-repository"
+    )]
+    NotSealed(PathBuf),
+    /// The repository is sealed, and the configuration names no recipients.
+    #[error(
+        "{0} is a sealed repository, and the configuration names no recipients: name them, or an empty folder and begin \
+         another with --new-repository"
+    )]
+    Sealed(PathBuf),
+    /// A clear backup in a sealed repository, or the other way round.
+    #[error(
+        "the backup {id} is {is}, and the repository {path} is {other}: one of them was put there by others"
+    )]
+    Mixed {
+        /// Its name.
+        id: BackupId,
+        /// `sealed` or `not sealed`.
+        is: &'static str,
+        /// The other one.
+        other: &'static str,
+        /// The repository.
+        path: PathBuf,
+    },
+    /// A sealed backup of another repository.
+    #[error("the backup {0} was written for another repository, and counts in none but that one")]
+    Moved(BackupId),
+    /// A sealed backup, and nothing that opens it.
+    #[error("the backup {id} is sealed to {}, and no identity is named that opens it", .recipients.join(", "))]
+    NoIdentity {
+        /// Its id.
+        id: BackupId,
+        /// To whom.
+        recipients: Vec<String>,
+    },
+    /// A sealed backup, and identities of others.
+    #[error("no identity that is named opens the backup {id}: it is sealed to {}", .recipients.join(", "))]
+    WrongIdentity {
+        /// Its id.
+        id: BackupId,
+        /// To whom.
+        recipients: Vec<String>,
+    },
     /// Another process works on it.
     #[error("another process takes, verifies or prunes backups in {0}")]
     Busy(PathBuf),
@@ -71,7 +116,7 @@ pub enum RepositoryError {
         path: PathBuf,
     },
     /// A file of a backup has other bytes.
-    #[error("the file {name} of the backup is damaged: {path} has other bytes than its name says")]
+    #[error("the file {name} of the backup is damaged: {path} has other bytes than it should")]
     Damaged {
         /// Its name in the store.
         name: String,
@@ -153,6 +198,8 @@ impl RepositoryError {
             | Self::Damaged { .. }
             | Self::Manifest { .. }
             | Self::Renamed { .. }
+            | Self::Mixed { .. }
+            | Self::Moved(_)
             | Self::Format { .. }
             | Self::Differs(_)
             | Self::Log(_)

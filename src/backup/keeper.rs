@@ -9,12 +9,13 @@ use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use super::error::RepositoryError;
-use super::manifest::{BackupId, BackupManifest};
+use super::listed::ListedBackup;
+use super::manifest::BackupId;
 use super::prune::{PrunedBackups, prune};
 use super::records::{place_of, prune_records};
 use super::repository::{BackupRepository, RepositoryId, RepositoryLock};
-use super::take::{BackupOrder, KnownHashes, take};
-use super::verify::BackupVerifier;
+use super::take::{BackupOrder, KnownFiles, take};
+use super::verify::{BackupVerifier, VerifiedBackup};
 use super::view::{BackupJobView, BackupList, list};
 use super::{BackupPlan, BackupProgress, BackupRetention};
 use crate::access::BackupPermit;
@@ -76,7 +77,7 @@ pub struct BackupKeeper {
     entity: EntityInForce,
     plan: BackupPlan,
     jobs: Arc<Mutex<KeeperJobs>>,
-    known: Arc<Mutex<KnownHashes>>,
+    known: Arc<Mutex<KnownFiles>>,
 }
 
 /// The work of a keeper.
@@ -184,8 +185,8 @@ impl BackupKeeper {
     /// When the last backup was taken, by its name.
     fn last(&self) -> Result<Option<Timestamp>, RepositoryError> {
         let (repository, key) = (self.open()?, self.entity.get().log().key());
-        match repository.manifest_of(None, &key) {
-            Ok(manifest) => Ok(Some(manifest.taken)),
+        match repository.backup(None, &key) {
+            Ok(backup) => Ok(Some(backup.taken())),
             Err(RepositoryError::None(_)) => Ok(None),
             Err(error) => Err(error),
         }
@@ -204,6 +205,7 @@ impl BackupKeeper {
         let lock = repository.lock()?;
         let id = BackupId::new(entity.now(), crate::clock::random());
         let (retention, known) = (self.retention(&entity)?, self.known.clone());
+        let recipients = self.plan.recipients.clone();
         self.turn_segment(&entity);
         self.begin("create", Some(&id.clone()), move |progress| {
             let order = BackupOrder {
@@ -211,6 +213,7 @@ impl BackupKeeper {
                 actor,
                 repository: &repository,
                 lock: &lock,
+                recipients: recipients.as_ref(),
             };
             let mut known = unpoisoned(known.lock());
             let taken = take(&entity, &order, &mut known, progress)?;
@@ -240,20 +243,27 @@ impl BackupKeeper {
         let repository = self.open()?;
         let lock = repository.lock()?;
         let key = entity.log().key();
-        let manifest = repository.manifest_of(asked.backup.as_deref(), &key)?;
-        let id = manifest.id.clone();
+        let backup = repository.backup(asked.backup.as_deref(), &key)?;
+        let id = backup.id().clone();
         self.begin("verify", Some(&id), move |progress| {
             let verifier = BackupVerifier {
                 repository: &repository,
                 lock: Some(&lock),
                 key,
                 cipher: None,
+                identities: None,
             };
-            let good = verifier.verify(Some(manifest.id.as_str()), progress)?;
-            repository.note_verified(&lock, &manifest.id, entity.now())?;
+            let id = backup.id().clone();
+            let entries = match verifier.verify(Some(id.as_str()), progress)? {
+                VerifiedBackup::Good(good) => {
+                    repository.note_verified(&lock, &id, entity.now())?;
+                    Some(good.entries)
+                }
+                VerifiedBackup::Unopened(_) => None,
+            };
             Ok(JobOutcome {
-                backup: manifest.id,
-                entries: Some(good.entries),
+                backup: id,
+                entries,
             })
         })
     }
@@ -284,7 +294,10 @@ impl BackupKeeper {
     /// The backups, and the work on them.
     pub fn list(&self, _: &BackupPermit) -> BackupList {
         let key = self.entity.get().log().key();
-        let mut found = match self.open().and_then(|repository| list(&repository, &key)) {
+        let mut found = match self
+            .open()
+            .and_then(|repository| list(&repository, &key, None))
+        {
             Ok(found) => found,
             Err(fault) => BackupList {
                 repository: self.plan.path.display().to_string(),
@@ -307,19 +320,17 @@ impl BackupKeeper {
         let Ok(repository) = self.open() else {
             return BackupTimes::default();
         };
-        let listing = repository.manifests().unwrap_or_default();
-        let read = |(id, text): (BackupId, Result<String, RepositoryError>)| {
-            repository.read_manifest(&id, &text.ok()?, &key).ok()
-        };
-        let mut backups = listing.manifests.into_iter().rev().filter_map(read);
+        let listing = repository.backups(&key).unwrap_or_default();
+        let read = listing.backups.into_iter().rev();
+        let mut backups = read.filter_map(|(_, backup)| backup.ok());
         let last = backups.next();
-        let is_verified = |backup: &BackupManifest| repository.verified(&backup.id).is_some();
+        let is_verified = |backup: &ListedBackup| repository.verified(backup.id()).is_some();
         let verified = match &last {
-            Some(last) if is_verified(last) => Some(last.taken),
-            _ => backups.find(is_verified).map(|backup| backup.taken),
+            Some(last) if is_verified(last) => Some(last.taken()),
+            _ => backups.find(is_verified).map(|backup| backup.taken()),
         };
         BackupTimes {
-            last: last.map(|backup| backup.taken),
+            last: last.map(|backup| backup.taken()),
             verified,
         }
     }
@@ -356,11 +367,12 @@ impl BackupKeeper {
         }
     }
 
-    /// The repository, which must hold this entity's backups.
+    /// The repository, which must hold this entity's backups, sealed if the configuration says so.
     fn open(&self) -> Result<BackupRepository, RepositoryError> {
         let repository = BackupRepository::open(&self.plan.path)?;
         let entity = self.entity.get();
         if repository.owner() == entity.log().owner() {
+            self.plan.check_seal(&repository)?;
             return Ok(repository);
         }
         Err(RepositoryError::Owner {
@@ -382,7 +394,8 @@ impl BackupKeeper {
         match self.open() {
             Err(RepositoryError::Empty(_)) if before.is_none() || is_asked_for => {
                 let id = RepositoryId(crate::clock::random());
-                BackupRepository::make(path, entity.log().owner(), id)
+                let is_sealed = self.plan.recipients.is_some();
+                BackupRepository::make(path, entity.log().owner(), id, is_sealed)
             }
             Err(RepositoryError::Empty(_)) => Err(RepositoryError::Lost(path.clone())),
             Ok(found) if before.is_some_and(|before| before != found.id()) && !is_asked_for => {

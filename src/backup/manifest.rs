@@ -26,7 +26,7 @@ use jiff::fmt::strtime;
 use crate::audit::origin::owner_and_shard;
 use crate::id::{from_hex, hex};
 use crate::json::{JsonFault, JsonObject};
-use crate::jws::{self, JwsError};
+use crate::jws::{self, JwsError, UnverifiedJws};
 use crate::store::Shard;
 
 /// The `typ` of a manifest.
@@ -81,7 +81,7 @@ pub struct BackupFile {
     pub name: String,
     /// Its bytes.
     pub length: u64,
-    /// SHA-256 of them: its name in the repository.
+    /// SHA-256 of them: its name in the repository, unless that is sealed.
     pub sha256: [u8; 32],
 }
 
@@ -137,6 +137,9 @@ pub enum ManifestError {
     /// The key of the log's checkpoints did not sign it.
     #[error("its signature is not by the key that signs {0}'s checkpoints")]
     Signature(String),
+    /// The clear part and the sealed manifest are of two backups.
+    #[error("what is sealed in it is the manifest of another backup")]
+    Sealed,
     /// More files than a manifest can list.
     #[error("it would be longer than a manifest may be (64 MiB)")]
     TooLong,
@@ -200,10 +203,10 @@ impl BackupManifest {
     pub fn read(text: &str, key: &VerifyingKey) -> Result<Self, ManifestError> {
         let jws = jws::parse_within(text, TYP, LONGEST)?;
         let manifest = Self::of(jws.payload())?;
-        let signers: Vec<String> = jws.signers().map(str::to_owned).collect();
-        match signers.as_slice() {
-            [kid] if jws.verify(kid, key) => Ok(manifest),
-            _ => Err(ManifestError::Signature(manifest.owner)),
+        if is_signed_by_one(&jws, key) {
+            Ok(manifest)
+        } else {
+            Err(ManifestError::Signature(manifest.owner))
         }
     }
 
@@ -247,15 +250,21 @@ impl BackupManifest {
     }
 }
 
-fn wrong(name: &'static str, fault: &'static str) -> JsonFault {
+/// Whether a text has one signature, and it is by that key.
+pub(super) fn is_signed_by_one(jws: &UnverifiedJws, key: &VerifyingKey) -> bool {
+    let signers: Vec<&str> = jws.signers().collect();
+    matches!(signers.as_slice(), [kid] if jws.verify(kid, key))
+}
+
+pub(super) fn wrong(name: &'static str, fault: &'static str) -> JsonFault {
     JsonFault::Value { name, fault }
 }
 
-fn digest(name: &'static str, text: &str) -> Result<[u8; 32], JsonFault> {
+pub(super) fn digest(name: &'static str, text: &str) -> Result<[u8; 32], JsonFault> {
     from_hex(text).ok_or(wrong(name, "is not 64 hexadecimal digits"))
 }
 
-fn log_head(mut log: JsonObject) -> Result<BackupLogHead, JsonFault> {
+pub(super) fn log_head(mut log: JsonObject) -> Result<BackupLogHead, JsonFault> {
     let (origin, size, root) = (log.text("origin")?, log.number("size")?, log.text("root")?);
     log.end()?;
     let root = digest("root", &root)?;

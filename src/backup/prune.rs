@@ -19,9 +19,9 @@ use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use super::error::RepositoryError;
-use super::manifest::{BackupId, BackupManifest};
+use super::listed::ListedBackup;
+use super::manifest::BackupId;
 use super::repository::{BackupRepository, RepositoryLock, is_ours};
-use crate::id::hex;
 use crate::journal::prune::LogPlace;
 
 /// Which backups are kept.
@@ -114,21 +114,18 @@ pub fn prune(
     now: Timestamp,
     dry_run: bool,
 ) -> Result<PrunedBackups, RepositoryError> {
-    let mut backups = vec![];
-    for (id, text) in repository.manifests()?.manifests {
-        backups.push(repository.read_manifest(&id, &text?, key)?);
-    }
+    let backups = repository.backups(key)?.all()?;
     let candidates: Vec<_> = backups.iter().map(|b| candidate(repository, b)).collect();
     let kept = retention.kept(&candidates, now);
-    let (stay, go): (Vec<_>, Vec<_>) = backups.into_iter().partition(|b| kept.contains(&b.id));
+    let (stay, go): (Vec<_>, Vec<_>) = backups.into_iter().partition(|b| kept.contains(b.id()));
     let needed: HashSet<String> = stay
         .iter()
-        .flat_map(|backup| &backup.files)
-        .map(|file| hex(&file.sha256))
+        .flat_map(ListedBackup::stored)
+        .map(|file| file.name)
         .collect();
     if !dry_run {
         for backup in &go {
-            repository.remove_manifest(lock, &backup.id)?;
+            repository.remove_manifest(lock, backup.id())?;
         }
     }
     let mut bytes = 0;
@@ -144,7 +141,7 @@ pub fn prune(
             repository.remove_stored(lock, &name)?
         };
     }
-    let ids = |backups: &[BackupManifest]| backups.iter().map(|b| b.id.to_string()).collect();
+    let ids = |backups: &[ListedBackup]| backups.iter().map(|b| b.id().to_string()).collect();
     Ok(PrunedBackups {
         removed: ids(&go),
         kept: ids(&stay),
@@ -153,13 +150,13 @@ pub fn prune(
     })
 }
 
-fn candidate(repository: &BackupRepository, backup: &BackupManifest) -> KeptCandidate {
+fn candidate(repository: &BackupRepository, backup: &ListedBackup) -> KeptCandidate {
     KeptCandidate {
-        id: backup.id.clone(),
-        taken: backup.taken,
-        end: (backup.log.position()).map(|(shard, index)| LogPlace { shard, index }),
-        is_whole: backup.files.iter().all(|file| repository.has(file)),
-        is_verified: repository.verified(&backup.id).is_some(),
+        id: backup.id().clone(),
+        taken: backup.taken(),
+        end: (backup.log().position()).map(|(shard, index)| LogPlace { shard, index }),
+        is_whole: backup.stored().iter().all(|file| repository.has(file)),
+        is_verified: repository.verified(backup.id()).is_some(),
     }
 }
 

@@ -5,7 +5,7 @@
 //! oldest is not of this log, nothing is pruned.
 
 use super::error::RepositoryError;
-use super::manifest::BackupManifest;
+use super::listed::ListedBackup;
 use super::repository::BackupRepository;
 use crate::commit::Change;
 use crate::entity::Entity;
@@ -89,17 +89,13 @@ fn oldest_end(
     repository: &BackupRepository,
 ) -> Result<Option<OldestEnd>, RepositoryError> {
     let key = entity.log().key();
-    let mut oldest: Option<BackupManifest> = None;
-    let mut is_one_whole = false;
-    for (id, text) in repository.manifests()?.manifests {
-        // One that cannot be read may be the oldest.
-        let backup = repository.read_manifest(&id, &text?, &key)?;
-        is_one_whole |= backup.files.iter().all(|file| repository.has(file));
-        oldest.get_or_insert(backup);
-    }
-    let Some(log) = oldest.filter(|_| is_one_whole).map(|backup| backup.log) else {
+    // One that cannot be read may be the oldest.
+    let backups = repository.backups(&key)?.all()?;
+    let is_whole = |backup: &ListedBackup| backup.stored().iter().all(|f| repository.has(f));
+    let Some(oldest) = backups.first().filter(|_| backups.iter().any(is_whole)) else {
         return Ok(None);
     };
+    let log = oldest.log().clone();
     let end = Checkpoint {
         origin: log.origin,
         size: log.size,

@@ -1,9 +1,11 @@
 //! The folder that backups lie in.
 //!
 //! ```text
-//! repository.json     whose backups these are, and the repository's own id
-//! files/<SHA-256>     each file once, however many backups have it
-//! manifests/<id>.jws  written last, by rename: what has no manifest is no backup
+//! repository.json     whose backups these are, the repository's own id, and whether it is sealed
+//! files/<SHA-256>     each file once, however many backups have it; of sealed bytes, and `.age`, where
+//!                     the repository is sealed
+//! manifests/<id>.jws  written last, by rename: what has no manifest is no backup. Where the
+//!                     repository is sealed, the clear part; the manifest is one of the files then
 //! verified/<id>       when the backup was last found good
 //! lock                held by whoever writes here
 //! work/               a backup while it is looked at; removed afterwards
@@ -13,16 +15,22 @@
 //! that is there already is used only with the right length; `verify` reads its bytes.
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
-use std::io::{self, Read as _, Write as _};
+use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
-use sha2::{Digest as _, Sha256};
 
+use super::bytes::{
+    BytesDone, ContentDigest, DigestPipe, PortionWriter, copy, each_part, hash, names, put,
+    read_small,
+};
+use super::envelope::BackupRecipients;
 use super::error::RepositoryError;
-use super::manifest::{BackupFile, BackupId, BackupManifest, LONGEST};
-use crate::files::{create_new, put_in_place, sync_folder};
+use super::listed::{SEALED_ENDING, StoredFile};
+use super::manifest::{BackupFile, BackupId, LONGEST};
+use super::sealed::SealedPart;
+use crate::files::sync_folder;
 use crate::id::{from_hex, hex};
 use crate::json::JsonObject;
 use crate::jws::MAX_TEXT;
@@ -38,11 +46,10 @@ const LOCK: &str = "lock";
 const ENDING: &str = ".jws";
 /// The version of this layout.
 const LAYOUT: u32 = 1;
-/// Bytes that are read at once.
-const AT_ONCE: usize = 1 << 20;
-/// Bytes after which what was copied is written to the disk, so that the disk never gets so much at
-/// once that a commit waits for it.
-const WRITE_EVERY: u64 = 2 << 20;
+/// What `sealed` says in a sealed repository: the format of its files.
+const AGE: &str = "age";
+/// The ending of a file that is being copied.
+const UNFINISHED: &str = ".part";
 
 /// Which repository a store's backups go to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -54,6 +61,7 @@ pub struct BackupRepository {
     folder: PathBuf,
     owner: String,
     id: RepositoryId,
+    is_sealed: bool,
 }
 
 /// The right to write in a repository. One holder at a time, in whatever process.
@@ -62,18 +70,14 @@ pub struct RepositoryLock {
     _file: File,
 }
 
-/// What lies among the manifests.
+/// What lies among the manifests, by its names.
 #[derive(Debug, Default)]
-pub struct ManifestListing {
-    /// The text of each manifest, or why it cannot be read: first what is no manifest, then in the
-    /// order in which the backups were taken.
-    pub manifests: Vec<(BackupId, Result<String, RepositoryError>)>,
-    /// Names that are no manifest's.
-    pub foreign: Vec<String>,
+pub(super) struct ManifestNames {
+    /// Those of manifests, in the order of the ids.
+    pub(super) ids: Vec<BackupId>,
+    /// Those that are no manifest's.
+    pub(super) foreign: Vec<String>,
 }
-
-/// Told about bytes as they are read.
-pub type BytesDone<'p> = &'p mut dyn FnMut(u64) -> Result<(), RepositoryError>;
 
 impl BackupRepository {
     /// Opens the repository in a folder.
@@ -101,8 +105,8 @@ impl BackupRepository {
             }
             text => text?,
         };
-        let (owner, id) =
-            read_facts(&text).ok_or_else(|| RepositoryError::Foreign(folder.to_owned()))?;
+        let repository =
+            read_facts(&text, folder).ok_or_else(|| RepositoryError::Foreign(folder.to_owned()))?;
         for part in [FILES, MANIFESTS, VERIFIED] {
             let path = folder.join(part);
             let facts = fs::symlink_metadata(&path);
@@ -113,19 +117,20 @@ impl BackupRepository {
                 return Err(RepositoryError::Link(path));
             }
         }
-        Ok(Self {
-            folder: folder.to_owned(),
-            owner,
-            id,
-        })
+        Ok(repository)
     }
 
     /// Makes a repository for `owner` in an empty folder, which must be there: a disk that is not
-    /// mounted must not be taken for a new one.
+    /// mounted must not be taken for a new one. It is sealed, or not, for good.
     ///
     /// # Errors
     /// [`RepositoryError`]: it is there already, or the folder is not empty or not writable.
-    pub fn make(folder: &Path, owner: &str, id: RepositoryId) -> Result<Self, RepositoryError> {
+    pub fn make(
+        folder: &Path,
+        owner: &str,
+        id: RepositoryId,
+        is_sealed: bool,
+    ) -> Result<Self, RepositoryError> {
         match Self::open(folder) {
             Err(RepositoryError::Empty(_)) => {}
             Err(error) => return Err(error),
@@ -141,8 +146,13 @@ impl BackupRepository {
             }
         }
         // Last: a kill before this leaves empty folders, and the next call goes on.
+        let sealed = if is_sealed {
+            format!(",\"sealed\":\"{AGE}\"")
+        } else {
+            String::new()
+        };
         let facts = format!(
-            "{{\"cloison-backups\":{LAYOUT},\"entity\":{},\"repository\":\"{}\"}}\n",
+            "{{\"cloison-backups\":{LAYOUT},\"entity\":{},\"repository\":\"{}\"{sealed}}}\n",
             serde_json::Value::from(owner),
             hex(&id.0)
         );
@@ -165,6 +175,11 @@ impl BackupRepository {
         self.id
     }
 
+    /// Whether its files are sealed.
+    pub fn is_sealed(&self) -> bool {
+        self.is_sealed
+    }
+
     /// Takes the right to write here.
     ///
     /// # Errors
@@ -184,37 +199,37 @@ impl BackupRepository {
         }
     }
 
-    /// What lies among the manifests.
+    /// What lies among the manifests, by its names.
     ///
     /// # Errors
     /// [`RepositoryError::Io`]
-    pub fn manifests(&self) -> Result<ManifestListing, RepositoryError> {
-        let mut listing = ManifestListing::default();
+    pub(super) fn manifest_names(&self) -> Result<ManifestNames, RepositoryError> {
+        let mut found = ManifestNames::default();
         for name in names(&self.folder.join(MANIFESTS))? {
             // What a kill left before its rename.
             if name.ends_with(".new") {
                 continue;
             }
             match name.strip_suffix(ENDING).and_then(BackupId::parse) {
-                Some(id) => {
-                    let text = read_small(&self.folder.join(MANIFESTS).join(&name), LONGEST);
-                    listing.manifests.push((id, text));
-                }
-                None => listing.foreign.push(name),
+                Some(id) => found.ids.push(id),
+                None => found.foreign.push(name),
             }
         }
-        // By their place in the log: a clock may have been set back between two backups.
-        listing.manifests.sort_by_cached_key(|(id, text)| {
-            let manifest = text
-                .as_ref()
-                .ok()
-                .and_then(|text| BackupManifest::read_unverified(text).ok());
-            (
-                manifest.and_then(|manifest| manifest.log.position()),
-                id.clone(),
-            )
-        });
-        Ok(listing)
+        Ok(found)
+    }
+
+    /// The text of a manifest.
+    ///
+    /// # Errors
+    /// [`RepositoryError::Unknown`], [`RepositoryError::Link`], [`RepositoryError::Io`].
+    pub(super) fn manifest_text(&self, id: &BackupId) -> Result<String, RepositoryError> {
+        let path = self.manifest(id);
+        match read_small(&path, LONGEST) {
+            Err(RepositoryError::Io { error, .. }) if error.kind() == io::ErrorKind::NotFound => {
+                Err(RepositoryError::Unknown(id.to_string()))
+            }
+            text => text,
+        }
     }
 
     /// Writes a manifest, after everything that it names: from then on the backup is one.
@@ -253,13 +268,13 @@ impl BackupRepository {
     }
 
     /// Where a file of a backup lies.
-    pub fn place(&self, sha256: &[u8; 32]) -> PathBuf {
-        self.folder.join(FILES).join(hex(sha256))
+    pub(super) fn path_of(&self, file: &StoredFile) -> PathBuf {
+        self.folder.join(FILES).join(&file.name)
     }
 
     /// Whether a file is here with that length. Its bytes are not read.
-    pub fn has(&self, file: &BackupFile) -> bool {
-        let facts = fs::symlink_metadata(self.place(&file.sha256));
+    pub fn has(&self, file: &StoredFile) -> bool {
+        let facts = fs::symlink_metadata(self.path_of(file));
         facts.is_ok_and(|facts| facts.is_file() && facts.len() == file.length)
     }
 
@@ -275,56 +290,122 @@ impl BackupRepository {
         source: &Path,
         done: BytesDone<'_>,
     ) -> Result<(), RepositoryError> {
-        let place = self.place(&file.sha256);
-        let part = place.with_extension("part");
-        let copied = copy(source, &part, done).and_then(|(length, sha256)| {
-            if (length, sha256) != (file.length, file.sha256) {
-                return Err(RepositoryError::Changed(source.to_owned()));
-            }
-            // Never over a link or a folder: `rename` replaces the name, not what it leads to.
-            fs::rename(&part, &place).map_err(|error| RepositoryError::io(&place, error))
+        let stored = StoredFile::clear(file);
+        let part = self.unfinished(&stored.name);
+        let copied = copy(source, &part, done).and_then(|read| {
+            check_source(source, file, read)?;
+            self.name(&part, &stored)
         });
         copied.inspect_err(|_| drop(fs::remove_file(&part)))
     }
 
-    /// Reads a file of a backup and compares length and hash.
+    /// Copies a file here, sealed, durable but for its name. One is never sealed twice under one key,
+    /// so the sealed bytes, and with them the name, are new.
+    ///
+    /// # Errors
+    /// As [`BackupRepository::add`].
+    pub fn add_sealed(
+        &self,
+        _: &RepositoryLock,
+        (file, source): (&BackupFile, &Path),
+        recipients: &BackupRecipients,
+        done: BytesDone<'_>,
+    ) -> Result<SealedPart, RepositoryError> {
+        let at = |error| RepositoryError::io(&self.folder, error);
+        self.put_sealed(recipients, |out| {
+            let read = each_part(source, done, |part| out.write_all(part).map_err(at))?;
+            check_source(source, file, read)
+        })
+    }
+
+    /// The same with a text.
+    ///
+    /// # Errors
+    /// [`RepositoryError::Io`]
+    pub fn add_sealed_text(
+        &self,
+        _: &RepositoryLock,
+        text: &str,
+        recipients: &BackupRecipients,
+    ) -> Result<SealedPart, RepositoryError> {
+        let at = |error| RepositoryError::io(&self.folder, error);
+        self.put_sealed(recipients, |out| out.write_all(text.as_bytes()).map_err(at))
+    }
+
+    /// Seals what `fill` writes.
+    fn put_sealed(
+        &self,
+        recipients: &BackupRecipients,
+        fill: impl FnOnce(&mut dyn Write) -> Result<(), RepositoryError>,
+    ) -> Result<SealedPart, RepositoryError> {
+        let part = self.unfinished(&hex(&crate::clock::random::<32>()));
+        let at = |error| RepositoryError::io(&part, error);
+        let put = || -> Result<SealedPart, RepositoryError> {
+            let out = DigestPipe::new(PortionWriter::create(&part)?);
+            let mut writer = recipients.begin(out).map_err(at)?;
+            fill(&mut writer)?;
+            let (out, ContentDigest { length, sha256 }) = writer.finish().map_err(at)?.finish();
+            out.finish()?;
+            let sealed = SealedPart { sha256, length };
+            self.name(&part, &StoredFile::sealed(&sealed))?;
+            Ok(sealed)
+        };
+        put().inspect_err(|_| drop(fs::remove_file(&part)))
+    }
+
+    fn unfinished(&self, name: &str) -> PathBuf {
+        self.folder.join(FILES).join(format!("{name}{UNFINISHED}"))
+    }
+
+    /// Gives a copy its name. Never over a link or a folder: `rename` replaces the name, not what it
+    /// leads to.
+    fn name(&self, part: &Path, file: &StoredFile) -> Result<(), RepositoryError> {
+        let place = self.path_of(file);
+        fs::rename(part, &place).map_err(|error| RepositoryError::io(&place, error))
+    }
+
+    /// Reads a file of a backup as it lies here, and compares length and hash.
     ///
     /// # Errors
     /// [`RepositoryError::Missing`], [`RepositoryError::Link`], [`RepositoryError::Damaged`],
     /// [`RepositoryError::Io`].
-    pub fn check(&self, file: &BackupFile, done: BytesDone<'_>) -> Result<(), RepositoryError> {
-        self.compare(file, hash(&self.place(&file.sha256), done))
-    }
-
-    /// Copies a file of a backup elsewhere, durable but for its name, and compares length and hash.
-    ///
-    /// # Errors
-    /// As [`BackupRepository::check`].
-    pub fn fetch(
-        &self,
-        file: &BackupFile,
-        to: &Path,
-        done: BytesDone<'_>,
-    ) -> Result<(), RepositoryError> {
-        self.compare(file, copy(&self.place(&file.sha256), to, done))
+    pub fn check(&self, file: &StoredFile, done: BytesDone<'_>) -> Result<(), RepositoryError> {
+        self.compare(file, hash(&self.path_of(file), done))
     }
 
     /// Compares what was read of a file with what it should be.
-    fn compare(
+    pub(super) fn compare(
         &self,
-        file: &BackupFile,
-        read: Result<(u64, [u8; 32]), RepositoryError>,
+        file: &StoredFile,
+        read: Result<ContentDigest, RepositoryError>,
     ) -> Result<(), RepositoryError> {
-        let (name, place) = (file.name.clone(), self.place(&file.sha256));
         match read {
-            Ok(found) if found == (file.length, file.sha256) => Ok(()),
-            Ok(_) => Err(RepositoryError::Damaged { name, path: place }),
-            Err(RepositoryError::Io { path, error })
+            Ok(found) if (found.length, found.sha256) == (file.length, file.sha256) => Ok(()),
+            Ok(_) => Err(self.damaged(file)),
+            Err(error) => Err(self.explain(file, error)),
+        }
+    }
+
+    /// Says of a file that is not there which one it is.
+    pub(super) fn explain(&self, file: &StoredFile, error: RepositoryError) -> RepositoryError {
+        let place = self.path_of(file);
+        match error {
+            RepositoryError::Io { path, error }
                 if path == place && error.kind() == io::ErrorKind::NotFound =>
             {
-                Err(RepositoryError::Missing { name, path: place })
+                RepositoryError::Missing {
+                    name: file.called.clone(),
+                    path,
+                }
             }
-            Err(error) => Err(error),
+            error => error,
+        }
+    }
+
+    pub(super) fn damaged(&self, file: &StoredFile) -> RepositoryError {
+        RepositoryError::Damaged {
+            name: file.called.clone(),
+            path: self.path_of(file),
         }
     }
 
@@ -388,106 +469,22 @@ impl BackupRepository {
 /// The name that [`BackupRepository::stored`] has for a file with that hash, or for an unfinished
 /// copy.
 pub(super) fn is_ours(name: &str) -> bool {
-    let name = name.strip_suffix(".part").unwrap_or(name);
-    from_hex::<32>(name).is_some()
+    let endings = [UNFINISHED, SEALED_ENDING];
+    let bare = endings.iter().find_map(|ending| name.strip_suffix(ending));
+    from_hex::<32>(bare.unwrap_or(name)).is_some()
 }
 
-/// Length and SHA-256 of a file, which must not be a link.
-///
-/// # Errors
-/// [`RepositoryError::Link`], [`RepositoryError::Io`], and what `done` returns.
-pub(super) fn hash(path: &Path, done: BytesDone<'_>) -> Result<(u64, [u8; 32]), RepositoryError> {
-    each_part(path, done, |_| Ok(()))
-}
-
-/// Copies a file; returns what was copied.
-fn copy(source: &Path, to: &Path, done: BytesDone<'_>) -> Result<(u64, [u8; 32]), RepositoryError> {
-    let at = |error| RepositoryError::io(to, error);
-    match fs::remove_file(to) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(at(error)),
-        _ => {}
-    }
-    let mut file = create_new(to, 0o600).map_err(at)?;
-    let (mut written, mut unwritten) = (0, 0);
-    let copied = each_part(source, done, |part| {
-        file.write_all(part).map_err(at)?;
-        unwritten += part.len() as u64;
-        if unwritten >= WRITE_EVERY {
-            system::write_back(&file, written, unwritten)
-                .or_else(|_| file.sync_data())
-                .map_err(at)?;
-            written += std::mem::take(&mut unwritten);
-        }
+/// Checks that what was read is the file that was meant.
+fn check_source(
+    source: &Path,
+    file: &BackupFile,
+    read: ContentDigest,
+) -> Result<(), RepositoryError> {
+    if (read.length, read.sha256) == (file.length, file.sha256) {
         Ok(())
-    })?;
-    file.sync_all().map_err(at)?;
-    Ok(copied)
-}
-
-/// Hands a file's bytes on; returns their number and SHA-256.
-fn each_part(
-    path: &Path,
-    done: BytesDone<'_>,
-    mut take: impl FnMut(&[u8]) -> Result<(), RepositoryError>,
-) -> Result<(u64, [u8; 32]), RepositoryError> {
-    let mut file = open_regular(path)?;
-    let (mut length, mut sha256) = (0, Sha256::new());
-    let mut buffer = vec![0; AT_ONCE];
-    loop {
-        let read = match file.read(&mut buffer) {
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-            read => read.map_err(|error| RepositoryError::io(path, error))?,
-        };
-        if read == 0 {
-            return Ok((length, sha256.finalize().into()));
-        }
-        sha256.update(&buffer[..read]);
-        take(&buffer[..read])?;
-        length += read as u64;
-        done(read as u64)?;
+    } else {
+        Err(RepositoryError::Changed(source.to_owned()))
     }
-}
-
-/// Opens a file that is no link, no folder and no device.
-fn open_regular(path: &Path) -> Result<File, RepositoryError> {
-    let at = |error| RepositoryError::io(path, error);
-    // Looked at before: opening a pipe would wait for a writer.
-    if !fs::symlink_metadata(path).map_err(at)?.is_file() {
-        return Err(RepositoryError::Link(path.to_owned()));
-    }
-    let file = OpenOptions::new()
-        .read(true)
-        .custom_flags(libc::O_NOFOLLOW)
-        .open(path);
-    file.map_err(at)
-}
-
-/// Reads a text, and a byte more than `longest` of one that is longer: its reader refuses it.
-fn read_small(path: &Path, longest: usize) -> Result<String, RepositoryError> {
-    let mut text = String::new();
-    let file = open_regular(path)?;
-    let read = file.take(longest as u64 + 1).read_to_string(&mut text);
-    read.map_err(|error| RepositoryError::io(path, error))?;
-    Ok(text)
-}
-
-fn put(path: &Path, bytes: &[u8]) -> Result<(), RepositoryError> {
-    let mut beside = path.as_os_str().to_owned();
-    beside.push(".new");
-    put_in_place(Path::new(&beside), path, bytes, 0o600)
-        .map_err(|error| RepositoryError::io(path, error))
-}
-
-fn names(folder: &Path) -> Result<Vec<String>, RepositoryError> {
-    let list = || -> io::Result<Vec<String>> {
-        let mut names = vec![];
-        for entry in fs::read_dir(folder)? {
-            names.push(entry?.file_name().to_string_lossy().into_owned());
-        }
-        names.sort();
-        Ok(names)
-    };
-    list().map_err(|error| RepositoryError::io(folder, error))
 }
 
 /// Whether a folder has nothing in it but what a new disk has, or a repository that a kill left half
@@ -514,11 +511,21 @@ fn is_empty(folder: &Path) -> io::Result<bool> {
     Ok(true)
 }
 
-fn read_facts(text: &str) -> Option<(String, RepositoryId)> {
+/// Reads what a folder says of itself.
+fn read_facts(text: &str, folder: &Path) -> Option<BackupRepository> {
     let mut facts = JsonObject::parse(text.trim_end().as_bytes()).ok()?;
     let layout = facts.small("cloison-backups").ok()?;
     let owner = facts.text("entity").ok()?;
     let id = facts.text("repository").ok()?;
+    let sealed = facts.maybe_text("sealed").ok()?;
     facts.end().ok()?;
-    (layout == LAYOUT).then_some((owner, RepositoryId(from_hex(&id)?)))
+    if layout != LAYOUT || sealed.as_ref().is_some_and(|format| format != AGE) {
+        return None;
+    }
+    Some(BackupRepository {
+        folder: folder.to_owned(),
+        owner,
+        id: RepositoryId(from_hex(&id)?),
+        is_sealed: sealed.is_some(),
+    })
 }

@@ -14,12 +14,17 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::BackupProgress;
+use super::bytes::hash;
+use super::envelope::BackupRecipients;
 use super::error::RepositoryError;
+use super::listed::StoredFile;
 use super::manifest::{
     BackupFile, BackupId, BackupManifest, LONGEST, ManifestError, TYP, is_file_name,
 };
 use super::pace::PacedProgress;
-use super::repository::{BackupRepository, RepositoryLock, hash};
+use super::repository::{BackupRepository, RepositoryLock};
+use super::sealed::SEALED_TYP;
+use super::sealing::{BackupSealer, SealedByMark};
 use super::state::StoreState;
 use crate::audit::AuditEvent;
 use crate::commit::Change;
@@ -42,9 +47,16 @@ struct TableIdentity {
     modified: (i64, i64),
 }
 
-/// The hashes of tables that this process has read before.
+/// What this process knows of files that it has read before.
 #[derive(Default)]
-pub struct KnownHashes(HashMap<TableIdentity, [u8; 32]>);
+pub struct KnownFiles {
+    hashes: KnownHashes,
+    sealed: SealedByMark,
+}
+
+/// The hashes of tables.
+#[derive(Default)]
+struct KnownHashes(HashMap<TableIdentity, [u8; 32]>);
 
 /// What a backup is taken for.
 pub struct BackupOrder<'o> {
@@ -56,6 +68,8 @@ pub struct BackupOrder<'o> {
     pub repository: &'o BackupRepository,
     /// The right to write there.
     pub lock: &'o RepositoryLock,
+    /// To whom it is sealed, where the repository is.
+    pub recipients: Option<&'o BackupRecipients>,
 }
 
 /// Takes a backup.
@@ -66,21 +80,30 @@ pub struct BackupOrder<'o> {
 pub fn take(
     entity: &Entity,
     order: &BackupOrder<'_>,
-    known: &mut KnownHashes,
+    known: &mut KnownFiles,
     progress: &BackupProgress,
 ) -> Result<BackupManifest, Refusal> {
     // Where the system forbids both, the copy competes with requests: slower, not wrong.
     let _ = set_thread_slice(NICENESS, SLICE).or_else(|_| set_thread_niceness(NICENESS));
     let taken = Timestamp::from_second(entity.now().as_second()).unwrap_or_default();
     log_it(entity, order)?;
-    let published = entity.log().latest();
+    let (published, key) = (entity.log().latest(), entity.log().key());
     let snapshot = entity.store().snapshot().map_err(RepositoryError::from)?;
     if !entity.committer().settled() {
         return Err(RepositoryError::Unsettled.into());
     }
     let sources = list(&snapshot)?;
     let state = StoreState::of(&snapshot.open().map_err(RepositoryError::from)?)?;
-    let files = copy(order, &sources, known, progress)?;
+    let KnownFiles { hashes, sealed } = known;
+    let place = (order.repository, order.lock);
+    let mut sealer = match order.recipients {
+        Some(to) => {
+            let ours = (entity.journal().clone(), &key);
+            Some(BackupSealer::begin(place, to, ours, sealed)?)
+        }
+        None => None,
+    };
+    let files = copy(order, &sources, hashes, sealer.as_mut(), progress)?;
     drop(snapshot);
     let manifest = BackupManifest {
         id: order.id.clone(),
@@ -94,13 +117,18 @@ pub fn take(
         checkpoint: published.map(|published| published.note.clone()),
         files,
     };
-    let signed = entity
-        .log()
-        .sign_within(&manifest.payload(), (TYP, LONGEST));
-    let signed = signed.map_err(|_| RepositoryError::Manifest {
-        id: order.id.clone(),
-        why: ManifestError::TooLong,
-    })?;
+    let sign = |payload: &[u8], typ| {
+        let signed = entity.log().sign_within(payload, (typ, LONGEST));
+        signed.map_err(|_| RepositoryError::Manifest {
+            id: order.id.clone(),
+            why: ManifestError::TooLong,
+        })
+    };
+    let mut signed = sign(&manifest.payload(), TYP)?;
+    if let Some(sealer) = sealer {
+        let clear = sealer.finish(&manifest, &signed)?;
+        signed = sign(&clear.payload(), SEALED_TYP)?;
+    }
     order
         .repository
         .put_manifest(order.lock, &order.id, &signed)?;
@@ -141,11 +169,12 @@ fn list(snapshot: &StoreSnapshot) -> Result<Vec<(String, PathBuf)>, RepositoryEr
     Ok(files)
 }
 
-/// Copies the files that the repository lacks.
+/// Copies the files that the repository lacks, sealed where it is.
 fn copy(
     order: &BackupOrder<'_>,
     sources: &[(String, PathBuf)],
     known: &mut KnownHashes,
+    mut sealer: Option<&mut BackupSealer<'_>>,
     progress: &BackupProgress,
 ) -> Result<Vec<BackupFile>, RepositoryError> {
     let length = |path: &Path| fs::metadata(path).map_or(0, |facts| facts.len());
@@ -154,10 +183,11 @@ fn copy(
     let mut files = vec![];
     for (name, path) in sources {
         let file = known.file(name, path, &mut next, &mut paced)?;
-        if !order.repository.has(&file) {
-            order
-                .repository
-                .add(order.lock, &file, path, &mut |bytes| paced.copied(bytes))?;
+        let mut done = |bytes| paced.copied(bytes);
+        if let Some(sealer) = &mut sealer {
+            sealer.put(&file, path, &mut done)?;
+        } else if !order.repository.has(&StoredFile::clear(&file)) {
+            (order.repository).add(order.lock, &file, path, &mut done)?;
         }
         files.push(file);
     }
@@ -188,7 +218,10 @@ impl KnownHashes {
                 paced.passed_over(facts.len())?;
                 (facts.len(), *sha256)
             }
-            None => hash(path, &mut |bytes| paced.read(bytes))?,
+            None => {
+                let read = hash(path, &mut |bytes| paced.read(bytes))?;
+                (read.length, read.sha256)
+            }
         };
         if is_table {
             next.0.insert(identity, sha256);

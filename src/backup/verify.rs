@@ -1,5 +1,6 @@
 //! Whether a backup is good: hashes, signature, format, columns, and the whole log, without any
-//! secret; with the storage secrets, that every chunk opens.
+//! secret; with the storage secrets, that every chunk opens. Of a sealed backup that takes an identity;
+//! without one, signature and sealed bytes are compared.
 
 use std::fs::{self, DirBuilder};
 use std::os::unix::fs::{DirBuilderExt as _, symlink};
@@ -8,9 +9,13 @@ use std::path::{Path, PathBuf};
 use ed25519_dalek::VerifyingKey;
 
 use super::BackupProgress;
+use super::envelope::BackupIdentities;
 use super::error::RepositoryError;
-use super::manifest::{BackupId, BackupManifest};
+use super::listed::{ListedBackup, StoredFile};
+use super::manifest::BackupManifest;
+use super::opened::OpenedBackup;
 use super::repository::{BackupRepository, RepositoryLock};
+use super::sealed::SealedManifest;
 use crate::audit::origin::{TrustedLogKey, owner_and_shard};
 use crate::audit::shard_reader::ShardReader;
 use crate::audit::source::StoreSource;
@@ -31,6 +36,15 @@ pub struct GoodBackup {
     pub chunks: Option<u64>,
 }
 
+/// What a verification found out.
+#[derive(Debug)]
+pub enum VerifiedBackup {
+    /// It is good.
+    Good(GoodBackup),
+    /// It is sealed and nothing was there to open it: the sealed bytes are those that were signed.
+    Unopened(SealedManifest),
+}
+
 /// Verifies backups of one repository.
 pub struct BackupVerifier<'v> {
     /// The repository.
@@ -41,69 +55,8 @@ pub struct BackupVerifier<'v> {
     pub key: VerifyingKey,
     /// The storage secrets, if chunks are to be opened.
     pub cipher: Option<&'v ChunkCipher>,
-}
-
-impl BackupRepository {
-    /// The manifest of a backup, or of the last one, signed by `key`. The last one is the last that
-    /// has a manifest, good or not: no older one is taken in its place without a word.
-    ///
-    /// # Errors
-    /// [`RepositoryError::None`], [`RepositoryError::Unknown`], [`RepositoryError::Manifest`],
-    /// [`RepositoryError::Renamed`], [`RepositoryError::Format`], [`RepositoryError::Io`].
-    pub fn manifest_of(
-        &self,
-        id: Option<&str>,
-        key: &VerifyingKey,
-    ) -> Result<BackupManifest, RepositoryError> {
-        let mut found = self.manifests()?.manifests;
-        let (name, text) = match id {
-            None => found
-                .pop()
-                .ok_or_else(|| RepositoryError::None(self.folder().to_owned()))?,
-            Some(id) => found
-                .into_iter()
-                .find(|(name, _)| name.as_str() == id)
-                .ok_or_else(|| RepositoryError::Unknown(id.to_owned()))?,
-        };
-        self.read_manifest(&name, &text?, key)
-    }
-
-    /// Reads a manifest that lies here under a name.
-    ///
-    /// # Errors
-    /// As [`BackupRepository::manifest_of`].
-    pub fn read_manifest(
-        &self,
-        name: &BackupId,
-        text: &str,
-        key: &VerifyingKey,
-    ) -> Result<BackupManifest, RepositoryError> {
-        let manifest =
-            BackupManifest::read(text, key).map_err(|why| RepositoryError::Manifest {
-                id: name.clone(),
-                why,
-            })?;
-        if manifest.id != *name {
-            return Err(RepositoryError::Renamed {
-                name: name.clone(),
-                id: manifest.id,
-            });
-        }
-        if manifest.owner != self.owner() {
-            return Err(RepositoryError::Owner {
-                path: self.folder().to_owned(),
-                found: manifest.owner,
-                wanted: self.owner().to_owned(),
-            });
-        }
-        match manifest.format {
-            1..=Store::FORMAT => Ok(manifest),
-            found => Err(RepositoryError::Format {
-                found,
-                known: Store::FORMAT,
-            }),
-        }
-    }
+    /// What opens a sealed backup, if it is to be opened.
+    pub identities: Option<&'v BackupIdentities>,
 }
 
 impl BackupVerifier<'_> {
@@ -115,25 +68,46 @@ impl BackupVerifier<'_> {
         &self,
         id: Option<&str>,
         progress: &BackupProgress,
-    ) -> Result<GoodBackup, RepositoryError> {
-        let manifest = self.repository.manifest_of(id, &self.key)?;
-        progress.expect(manifest.length());
-        for file in &manifest.files {
-            self.repository
-                .check(file, &mut |bytes| progress.read(bytes))?;
+    ) -> Result<VerifiedBackup, RepositoryError> {
+        let backup = self.repository.backup(id, &self.key)?;
+        match (&backup, self.identities) {
+            (ListedBackup::Sealed(sealed), None) => {
+                self.check_stored(&backup, progress)?;
+                return Ok(VerifiedBackup::Unopened(sealed.clone()));
+            }
+            (ListedBackup::Clear(_), _) => self.check_stored(&backup, progress)?,
+            (ListedBackup::Sealed(_), Some(_)) => {}
         }
+        let opened = self
+            .repository
+            .open_backup(backup, self.identities, &self.key)?;
         let work = Workplace::of(self.repository, self.lock)?;
-        let folder = work.lay_out(self.repository, &manifest)?;
+        let folder = work.lay_out(self.repository, &opened, progress)?;
+        let manifest = opened.manifest();
         Store::check_columns(&folder)?;
         let store = Store::open_for_audit(&folder)?;
         manifest.check_store(&store)?;
-        let entries = self.check_log(&folder, &store, &manifest)?;
+        let entries = self.check_log(&folder, &store, manifest)?;
         let chunks = self.cipher.map(|cipher| open_chunks(&store, cipher));
-        Ok(GoodBackup {
+        Ok(VerifiedBackup::Good(GoodBackup {
             entries,
             chunks: chunks.transpose()?,
-            manifest,
-        })
+            manifest: manifest.clone(),
+        }))
+    }
+
+    /// Compares every file as it lies there with what was signed.
+    fn check_stored(
+        &self,
+        backup: &ListedBackup,
+        progress: &BackupProgress,
+    ) -> Result<(), RepositoryError> {
+        progress.expect(backup.length());
+        for file in backup.stored() {
+            self.repository
+                .check(&file, &mut |bytes| progress.read(bytes))?;
+        }
+        Ok(())
     }
 
     /// Checks every entry of every shard. A backup may end with entries that no checkpoint in it
@@ -240,7 +214,7 @@ fn open_chunks(store: &Store, cipher: &ChunkCipher) -> Result<u64, RepositoryErr
 }
 
 /// A folder to look at a backup in: within the repository, or among the temporary files where that is
-/// read-only. Dropping it removes the folder.
+/// read-only, or sealed: nothing in clear goes to its place. Dropping it removes the folder.
 pub struct Workplace(PathBuf);
 
 impl Workplace {
@@ -252,7 +226,7 @@ impl Workplace {
         repository: &BackupRepository,
         lock: Option<&RepositoryLock>,
     ) -> Result<Self, RepositoryError> {
-        if let Some(lock) = lock {
+        if let Some(lock) = lock.filter(|_| !repository.is_sealed()) {
             return repository.workplace(lock).map(Self);
         }
         let name = format!("cloison-backup-{}", crate::clock::random_uuid());
@@ -267,21 +241,31 @@ impl Workplace {
         &self.0
     }
 
-    /// A folder in which the files of a backup have their names in the store. They are links: it is
-    /// only read.
+    /// A folder in which the files of a backup have their names in the store. They are links, because it
+    /// is only read; those of a sealed backup are opened into it.
     fn lay_out(
         &self,
         repository: &BackupRepository,
-        manifest: &BackupManifest,
+        opened: &OpenedBackup<'_>,
+        progress: &BackupProgress,
     ) -> Result<PathBuf, RepositoryError> {
         let folder = self.0.join("store");
         let at = |error| RepositoryError::io(&folder, error);
         DirBuilder::new().mode(0o700).create(&folder).map_err(at)?;
+        let manifest = opened.manifest();
+        if opened.is_sealed() {
+            progress.expect(manifest.length());
+        }
         let files = repository.folder().canonicalize().map_err(at)?;
-        for file in &manifest.files {
-            let place = repository.place(&file.sha256);
-            let place = place.strip_prefix(repository.folder()).unwrap_or(&place);
-            symlink(files.join(place), folder.join(&file.name)).map_err(at)?;
+        for (place, file) in manifest.files.iter().enumerate() {
+            let to = folder.join(&file.name);
+            if opened.is_sealed() {
+                opened.fetch(place, &to, &mut |bytes| progress.read(bytes))?;
+                continue;
+            }
+            let lies = repository.path_of(&StoredFile::clear(file));
+            let lies = lies.strip_prefix(repository.folder()).unwrap_or(&lies);
+            symlink(files.join(lies), to).map_err(at)?;
         }
         Ok(folder)
     }

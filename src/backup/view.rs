@@ -3,12 +3,15 @@
 use ed25519_dalek::VerifyingKey;
 use serde::{Deserialize, Serialize};
 
+use super::envelope::BackupIdentities;
 use super::error::RepositoryError;
+use super::listed::ListedBackup;
 use super::manifest::BackupManifest;
+use super::opened::OpenedBackup;
 use super::repository::BackupRepository;
 
 /// A backup in a list.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct BackupView {
     /// Its id.
@@ -34,6 +37,10 @@ pub struct BackupView {
     /// Bytes of all its files; other backups may have some of them, too.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bytes: Option<u64>,
+    /// To whom it is sealed (`age1…`). Where no identity opened it, what its manifest alone says is
+    /// absent, and its bytes are the sealed ones.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub recipients: Vec<String>,
     /// When it was last found good, RFC 3339.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub verified: Option<String>,
@@ -69,7 +76,8 @@ pub struct BackupJobView {
     /// Why it failed, in a sentence.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub why: Option<String>,
-    /// Entries of the log that were verified.
+    /// Entries of the log that were verified; absent where the backup is sealed, because a server has
+    /// no identity that opens it and compares the sealed bytes alone.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub entries: Option<u64>,
 }
@@ -96,31 +104,28 @@ pub struct BackupList {
     pub ended: Option<BackupJobView>,
 }
 
-/// Lists the backups in a repository, with what a look at names and lengths tells.
+/// Lists the backups in a repository, with what a look at names and lengths tells; with identities, also
+/// what sealed manifests say.
 ///
 /// # Errors
 /// [`RepositoryError::Io`]
 pub fn list(
     repository: &BackupRepository,
     key: &VerifyingKey,
+    identities: Option<&BackupIdentities>,
 ) -> Result<BackupList, RepositoryError> {
-    let listing = repository.manifests()?;
+    let listing = repository.backups(key)?;
     let mut backups = vec![];
-    for (id, text) in listing.manifests {
-        let read = text.and_then(|text| repository.read_manifest(&id, &text, key));
-        backups.push(match read {
-            Ok(manifest) => view(repository, &manifest),
+    for (id, backup) in listing.backups {
+        backups.push(match backup {
+            Ok(backup) => {
+                let open = |by| repository.open_backup(backup.clone(), Some(by), key);
+                view(repository, &backup, identities.map(open))
+            }
             Err(fault) => BackupView {
                 backup: id.to_string(),
-                taken: None,
-                program: None,
-                format: None,
-                register_version: None,
-                secrets: vec![],
-                entries: None,
-                bytes: None,
-                verified: None,
                 fault: Some(fault.to_string()),
+                ..BackupView::default()
             },
         });
     }
@@ -134,21 +139,46 @@ pub fn list(
     })
 }
 
-fn view(repository: &BackupRepository, manifest: &BackupManifest) -> BackupView {
-    let lacks = |file| !repository.has(file);
-    let missing = manifest.files.iter().filter(|file| lacks(file)).count();
-    let verified = repository.verified(&manifest.id);
-    BackupView {
-        backup: manifest.id.to_string(),
-        taken: Some(manifest.taken.to_string()),
-        program: Some(manifest.program.clone()),
-        format: Some(manifest.format),
-        register_version: Some(manifest.register.0),
-        secrets: manifest.secrets.clone(),
-        entries: Some(manifest.log.size),
-        bytes: Some(manifest.length()),
-        verified: verified.map(|time| time.to_string()),
-        fault: (missing > 0)
-            .then(|| format!("{missing} of its files are missing, cut or not plain files")),
+fn view(
+    repository: &BackupRepository,
+    backup: &ListedBackup,
+    opened: Option<Result<OpenedBackup<'_>, RepositoryError>>,
+) -> BackupView {
+    let missing = backup
+        .stored()
+        .iter()
+        .filter(|f| !repository.has(f))
+        .count();
+    let missing = (missing > 0)
+        .then(|| format!("{missing} of its files are missing, cut or not plain files"));
+    let mut view = BackupView {
+        backup: backup.id().to_string(),
+        taken: Some(backup.taken().to_string()),
+        entries: Some(backup.log().size),
+        bytes: Some(backup.length()),
+        recipients: backup.recipients().to_vec(),
+        verified: repository
+            .verified(backup.id())
+            .map(|time| time.to_string()),
+        fault: missing,
+        ..BackupView::default()
+    };
+    match (&opened, backup) {
+        (Some(Ok(opened)), _) => describe(&mut view, opened.manifest()),
+        // It may be sealed to recipients of before: that is no fault of it.
+        (Some(Err(RepositoryError::WrongIdentity { .. })), _) => {}
+        (Some(Err(fault)), _) => view.fault = Some(fault.to_string()),
+        (None, ListedBackup::Clear(manifest)) => describe(&mut view, manifest),
+        (None, ListedBackup::Sealed(_)) => {}
     }
+    view
+}
+
+/// Adds what a manifest alone says.
+fn describe(view: &mut BackupView, manifest: &BackupManifest) {
+    view.program = Some(manifest.program.clone());
+    view.format = Some(manifest.format);
+    view.register_version = Some(manifest.register.0);
+    view.secrets = manifest.secrets.clone();
+    view.bytes = Some(manifest.length());
 }

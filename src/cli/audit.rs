@@ -19,6 +19,7 @@ use std::path::{Path, PathBuf};
 use super::inputs::read_register;
 use crate::audit::origin::TrustedLogKey;
 use crate::audit::source;
+use crate::journal::prune::is_place;
 use crate::register;
 use crate::terminal::{CommandError, open_client};
 use crate::tlog::checkpoint::Checkpoint;
@@ -112,6 +113,15 @@ impl LogArgs {
 fn open_log(path: &Path) -> Result<Box<dyn LogSource>, CommandError> {
     if path.is_file() {
         return Ok(Box::new(open_client(path)?));
+    }
+    if is_place(path) {
+        return Err(CommandError::new(
+            format_args!(
+                "{} is a place for a restore: it holds what a store lacks, and not the whole log",
+                path.display()
+            ),
+            "make a copy of the log with `cloison audit copy`; `cloison restore --from` reads a place",
+        ));
     }
     source::open(path).map_err(|error| unreadable(&error))
 }

@@ -1,6 +1,7 @@
 //! `cloison backup`: backups of a running server's store, and those in a repository.
 
 mod drill;
+mod identity;
 mod place;
 mod print;
 
@@ -9,15 +10,19 @@ use std::time::Duration;
 use indicatif::HumanBytes;
 use jiff::SignedDuration;
 
+use crate::backup::envelope::BackupIdentities;
 use crate::backup::keeper::{CreateBackup, PruneBackups, VerifyBackup};
+use crate::backup::opened::OpenedBackup;
 use crate::backup::prune::prune;
-use crate::backup::verify::BackupVerifier;
+use crate::backup::verify::{BackupVerifier, VerifiedBackup};
 use crate::backup::view::{BackupJobView, list};
 use crate::backup::{BackupProgress, BackupRetention, KEPT_APART, RepositoryError};
 use crate::cli::client_file::ClientFile;
 use crate::client::Client;
 use crate::clock::{Clock as _, SystemClock};
 use crate::terminal::{CommandError, is_quiet, print as say, print_json, progress, voice};
+pub(super) use identity::read_identity;
+use identity::{BackupKeygenArgs, IdentityArgs};
 use place::{BackupPlaceArgs, OpenedPlace, OpenedRepository};
 pub(super) use place::{BackupSide, SideConfig};
 
@@ -32,6 +37,9 @@ pub enum BackupCommand {
     Verify(BackupVerifyArgs),
     /// Remove the backups that no rule keeps; the last good one always stays
     Prune(BackupPruneArgs),
+    /// Make an identity that opens sealed backups: the file stays with its holder, its recipient
+    /// goes into `[backup] recipients`
+    Keygen(BackupKeygenArgs),
 }
 
 /// Have a running vault or node take a backup of its store
@@ -55,10 +63,13 @@ pub struct BackupCreateArgs {
 #[command(after_long_help = "Examples:\n  \
     cloison backup list --client clients/operator.toml\n  \
     cloison backup list --repository /backup/vault --register register.toml\n\n\
-    Looks at names, lengths and signatures; `cloison backup verify` reads the bytes.")]
+    Looks at names, lengths and signatures; `cloison backup verify` reads the bytes. Of a sealed backup it says more with \
+    --identity.")]
 pub struct BackupListArgs {
     #[command(flatten)]
     place: BackupPlaceArgs,
+    #[command(flatten)]
+    identity: IdentityArgs,
 }
 
 /// Find out whether a backup is good: hashes, signature, format, the whole log
@@ -66,8 +77,10 @@ pub struct BackupListArgs {
 #[command(after_long_help = "Examples:\n  \
     cloison backup verify --client clients/operator.toml\n  \
     cloison backup verify --repository /backup/vault --register register.toml\n  \
-    cloison backup verify --config vault.toml --drill\n\n\
-    No secret is needed. With --config, which names the storage secrets, every chunk is opened, too. The register, or \
+    cloison backup verify --config vault.toml --drill\n  \
+    cloison backup verify --repository /mnt/abroad/vault --register register.toml --identity backup.age\n\n\
+    No secret is needed. Of a sealed backup without --identity, signature and sealed bytes are compared and nothing is opened; \
+    with it, the backup is opened into a folder of TMPDIR, which needs the room. With --config, which names the storage secrets, every chunk is opened, too. The register, or \
     --key, says which key must have signed. Exit code 0: good; 1: not good, or it could not be read.")]
 pub struct BackupVerifyArgs {
     #[command(flatten)]
@@ -79,6 +92,8 @@ pub struct BackupVerifyArgs {
     /// and say how long each takes. Nothing leaves the process, and nobody is served
     #[arg(long, requires = "config")]
     drill: bool,
+    #[command(flatten)]
+    identity: IdentityArgs,
 }
 
 /// Remove the backups that no rule keeps; the last good one always stays
@@ -113,6 +128,7 @@ pub fn run(command: BackupCommand) -> Result<(), CommandError> {
         BackupCommand::List(args) => show(&args),
         BackupCommand::Verify(args) => verify(&args),
         BackupCommand::Prune(args) => remove(&args),
+        BackupCommand::Keygen(args) => identity::keygen(&args),
     }
 }
 
@@ -134,8 +150,14 @@ fn create(args: &BackupCreateArgs) -> Result<(), CommandError> {
 
 fn show(args: &BackupListArgs) -> Result<(), CommandError> {
     let found = match args.place.open()? {
-        OpenedPlace::Server(client) => client.backups()?,
-        OpenedPlace::Repository(opened) => list(&opened.repository, &opened.key).map_err(fault)?,
+        OpenedPlace::Server(client) => {
+            args.identity.stays_here()?;
+            client.backups()?
+        }
+        OpenedPlace::Repository(opened) => {
+            let by = args.identity.read()?;
+            list(&opened.repository, &opened.key, by.as_ref()).map_err(fault)?
+        }
     };
     if voice().json {
         print_json(&found)
@@ -147,6 +169,7 @@ fn show(args: &BackupListArgs) -> Result<(), CommandError> {
 fn verify(args: &BackupVerifyArgs) -> Result<(), CommandError> {
     match args.place.open()? {
         OpenedPlace::Server(client) => {
+            args.identity.stays_here()?;
             let which = VerifyBackup {
                 backup: args.id.clone(),
             };
@@ -160,33 +183,52 @@ fn verify(args: &BackupVerifyArgs) -> Result<(), CommandError> {
     }
 }
 
-fn verify_here(opened: OpenedRepository, args: &BackupVerifyArgs) -> Result<(), CommandError> {
+fn verify_here(mut opened: OpenedRepository, args: &BackupVerifyArgs) -> Result<(), CommandError> {
     // A repository on a read-only disk can be verified, too.
     let lock = match opened.repository.lock() {
         Ok(lock) => Some(lock),
         Err(error @ RepositoryError::Busy(_)) => return Err(fault(error)),
         Err(_) => None,
     };
+    let identities = args.identity.read()?;
     let verifier = BackupVerifier {
         repository: &opened.repository,
         lock: lock.as_ref(),
         key: opened.key,
         cipher: opened.cipher.as_ref(),
+        identities: identities.as_ref(),
     };
     let began = std::time::Instant::now();
     let id = args.id.as_deref();
-    let good = with_bar("verified", |progress| verifier.verify(id, progress)).map_err(fault)?;
+    if args.drill {
+        // A sealed one that nothing opens is told before anything is read.
+        opened_of(&opened, id, identities.as_ref())?;
+    }
+    let verified = with_bar("verified", |progress| verifier.verify(id, progress));
     let took = began.elapsed();
+    let good = match verified.map_err(fault)? {
+        VerifiedBackup::Good(good) => good,
+        VerifiedBackup::Unopened(sealed) if voice().json => {
+            return print_json(&print::unopened_json(&sealed));
+        }
+        VerifiedBackup::Unopened(sealed) => return say(print::unopened(&sealed, took)),
+    };
     if let Some(lock) = &lock {
         let noted = opened
             .repository
             .note_verified(lock, &good.manifest.id, SystemClock.now());
         noted.map_err(fault)?;
     }
-    let drill = match opened.config.filter(|_| args.drill) {
+    let drill = match opened.config.take().filter(|_| args.drill) {
         Some(config) => {
-            let (repository, lock) = (&opened.repository, lock.as_ref());
-            Some(drill::run(repository, lock, &good.manifest, config)?)
+            let id = Some(good.manifest.id.as_str());
+            let backup = opened_of(&opened, id, identities.as_ref())?;
+            Some(drill::run(
+                &opened.repository,
+                lock.as_ref(),
+                &backup,
+                config,
+            )?)
         }
         None => None,
     };
@@ -195,6 +237,19 @@ fn verify_here(opened: OpenedRepository, args: &BackupVerifyArgs) -> Result<(), 
     }
     say(print::verified_here(&good, took))?;
     drill.map_or(Ok(()), |drill| say(print::drilled(&drill)))
+}
+
+/// Opens a backup, or the last one.
+fn opened_of<'o>(
+    opened: &'o OpenedRepository,
+    id: Option<&str>,
+    identities: Option<&'o BackupIdentities>,
+) -> Result<OpenedBackup<'o>, CommandError> {
+    let OpenedRepository {
+        repository, key, ..
+    } = opened;
+    let backup = repository.backup(id, key).map_err(fault)?;
+    (repository.open_backup(backup, identities, key)).map_err(fault)
 }
 
 fn remove(args: &BackupPruneArgs) -> Result<(), CommandError> {
@@ -326,6 +381,12 @@ pub(super) fn fault(error: RepositoryError) -> CommandError {
         RepositoryError::Format { .. } => "use the version of cloison that took it, or a later one",
         RepositoryError::Chunks { .. } => {
             "name the configuration whose storage secrets the backup was taken under, every version of them"
+        }
+        RepositoryError::NoIdentity { .. } | RepositoryError::WrongIdentity { .. } => {
+            "name the identity file of one of these recipients with --identity"
+        }
+        RepositoryError::Mixed { .. } | RepositoryError::Moved(_) => {
+            "move that file away, and find out who put it there"
         }
         RepositoryError::Renamed { .. } => {
             "move that file away: the backup lies under its own name"

@@ -9,12 +9,15 @@ use std::path::{Path, PathBuf};
 use serde_json::json;
 
 use super::inputs::list_faults;
+use crate::audit::log::{FollowerIdentity, KnownFollower};
+use crate::backup::BackupPlan;
 use crate::certificates::{ending_entries, unused_client_ca};
 use crate::clock::{Clock as _, SystemClock};
 use crate::config::{
-    ClientConfig, ConfigError, FileKind, NamedFile, NodeConfig, RegisterFiles, VaultConfig,
-    WitnessConfig,
+    ClientConfig, ConfigError, FileKind, LogConfig, NamedFile, NodeConfig, RegisterFiles,
+    VaultConfig, WitnessConfig,
 };
+use crate::entity::Role;
 use crate::register::{self, Fault, Register, RegisterOpenError};
 use crate::terminal::{CommandError, print, print_json, voice};
 pub(super) use survey::Survey;
@@ -127,40 +130,46 @@ fn check_file(file: &Path) -> Result<CheckedFile, String> {
         FileKind::Vault => {
             let config = VaultConfig::load(file).map_err(of_config)?;
             let register = open(&config.register).ok();
-            let mut warnings = opened(&config.named_files(), register.as_ref(), None)?;
+            let unknown = unknown_followers(file, &config.log, &Role::Vault, register.as_ref());
+            let mut warnings = opened(&config.named_files(), register.as_ref(), unknown)?;
             warnings.extend(unused_client_ca(&config.tls));
             let says = format!(
-                "{}; {} MiB for the index",
+                "{}; {} MiB for the index{}",
                 signed(&config.register)?,
-                config.index_memory >> 20
+                config.index_memory >> 20,
+                backups(config.backup.as_ref())
             );
             Ok(CheckedFile { says, warnings })
         }
         FileKind::Node => {
             let config = NodeConfig::load(file).map_err(of_config)?;
             let register = open(&config.register).ok();
-            let unknown = unknown_authority(file, &config);
+            let role = Role::Node(config.authority.clone());
+            let mut unknown = unknown_followers(file, &config.log, &role, register.as_ref());
+            unknown.extend(unknown_authority(file, &config));
             let mut warnings = opened(&config.named_files(), register.as_ref(), unknown)?;
             warnings.extend(unused_client_ca(&config.tls));
-            Ok(CheckedFile {
-                says: signed(&config.register)?,
-                warnings,
-            })
+            let says = signed(&config.register)? + &backups(config.backup.as_ref());
+            Ok(CheckedFile { says, warnings })
         }
         FileKind::Witness => {
             let config = WitnessConfig::load(file).map_err(of_config)?;
-            let mut warnings = opened(&config.named_files(), None, None)?;
+            let mut warnings = opened(&config.named_files(), None, vec![])?;
             warnings.extend(unused_client_ca(&config.tls));
+            let kept = config.followed.as_ref();
+            let kept = kept
+                .map(|folder| format!(", and keeps what it is brought in {}", folder.display()));
             let says = format!(
-                "a witness's configuration without a fault: it watches {}",
-                count(config.logs.len(), "log", "logs")
+                "a witness's configuration without a fault: it watches {}{}",
+                count(config.logs.len(), "log", "logs"),
+                kept.unwrap_or_default()
             );
             Ok(CheckedFile { says, warnings })
         }
         FileKind::Client => {
             let config = ClientConfig::load(file).map_err(of_config)?;
             Ok(CheckedFile {
-                warnings: opened(&config.named_files(), None, None)?,
+                warnings: opened(&config.named_files(), None, vec![])?,
                 says: "a client's configuration without a fault".into(),
             })
         }
@@ -168,11 +177,11 @@ fn check_file(file: &Path) -> Result<CheckedFile, String> {
 }
 
 /// Opens every file that a configuration names, and lists what is wrong with them together with the
-/// fault that is already known; gives the warnings where there is none.
+/// faults that are already known; gives the warnings where there is none.
 fn opened(
     files: &[NamedFile<'_>],
     register: Option<&Register>,
-    known: Option<String>,
+    known: Vec<String>,
 ) -> Result<Vec<String>, String> {
     let Survey {
         mut faults, tls, ..
@@ -183,6 +192,40 @@ fn opened(
     } else {
         Err(faults.join("\n"))
     }
+}
+
+/// Followers that can never count: the register states no log of theirs, or their key is that of a log.
+fn unknown_followers(
+    file: &Path,
+    log: &LogConfig,
+    role: &Role,
+    register: Option<&Register>,
+) -> Vec<String> {
+    let Some(register) = register else {
+        return vec![];
+    };
+    let peers = role.peers(register);
+    let owners: Vec<_> = peers
+        .iter()
+        .map(|(peer, _)| peer.owner(&register.deployment))
+        .collect();
+    let own = role.checkpoint_key(register);
+    let keys: Vec<_> = peers.iter().map(|(_, key)| *key).chain(own).collect();
+    let unfit = |follower: &KnownFollower| match &follower.key {
+        FollowerIdentity::Peer(owner) if !owners.contains(owner) => Some(format!(
+            "the register states no checkpoint key of {owner}, which follower `{}` names as `peer`",
+            follower.name
+        )),
+        FollowerIdentity::Stated(key) if keys.contains(key) => Some(format!(
+            "the key of follower `{}` is the checkpoint key of a vault or node; name that side as `peer`",
+            follower.name
+        )),
+        _ => None,
+    };
+    let unfit = log.places.followers.iter().filter_map(unfit);
+    unfit
+        .map(|what| format!("{}: {what}", file.display()))
+        .collect()
 }
 
 fn unknown_authority(file: &Path, config: &NodeConfig) -> Option<String> {
@@ -213,6 +256,13 @@ pub(super) fn open(files: &RegisterFiles) -> Result<Register, String> {
                 .to_owned()
         }
         _ => error.to_string(),
+    })
+}
+
+/// How backups are taken, where they are.
+fn backups(plan: Option<&BackupPlan>) -> String {
+    plan.map_or(String::new(), |plan| {
+        format!("; backups {}", plan.seal_in_words())
     })
 }
 

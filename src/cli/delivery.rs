@@ -2,7 +2,7 @@
 //! (age-encryption.org), so any age tool does the same.
 
 use std::io::Read as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use age::secrecy::ExposeSecret as _;
 
@@ -65,13 +65,7 @@ pub fn run(command: DeliveryCommand) -> Result<(), CommandError> {
 }
 
 fn keygen(args: &DeliveryKeygenArgs) -> Result<(), CommandError> {
-    let identity = age::x25519::Identity::generate();
-    let public = identity.to_public().to_string();
-    let text = zeroize::Zeroizing::new(format!(
-        "# public key: {public}\n{}\n",
-        identity.to_string().expose_secret()
-    ));
-    write_private(&args.out, text.as_bytes()).map_err(not_written)?;
+    let public = make_identity(&args.out)?;
     if args.json {
         print_json(&serde_json::json!({"file": args.out, "sealing-key": public}))
     } else {
@@ -80,6 +74,21 @@ fn keygen(args: &DeliveryKeygenArgs) -> Result<(), CommandError> {
             args.out.display()
         ))
     }
+}
+
+/// Makes an identity of age in a new file, as `age-keygen` does; returns its recipient.
+///
+/// # Errors
+/// When the file cannot be written.
+pub(super) fn make_identity(out: &Path) -> Result<String, CommandError> {
+    let identity = age::x25519::Identity::generate();
+    let public = identity.to_public().to_string();
+    let text = zeroize::Zeroizing::new(format!(
+        "# public key: {public}\n{}\n",
+        identity.to_string().expose_secret()
+    ));
+    write_private(out, text.as_bytes()).map_err(not_written)?;
+    Ok(public)
 }
 
 fn open(args: &DeliveryOpenArgs) -> Result<(), CommandError> {

@@ -10,6 +10,8 @@ use std::str::FromStr;
 use serde::Serialize;
 
 use super::check::{Survey, is_node, open};
+use crate::backup::BackupPlan;
+use crate::backup::repository::BackupRepository;
 use crate::certificates::TlsInspection;
 use crate::client::health;
 use crate::clock::{Clock as _, SystemClock};
@@ -280,7 +282,7 @@ fn of_config(path: &Path, findings: &mut Vec<DoctorFinding>) -> Result<(), Comma
     let text = read_text(path)?;
     let load = |error| CommandError::new(error, "correct the file: `cloison check`");
     let now = SystemClock.now();
-    let (health, store, log, journal, survey) = if is_node(&text) {
+    let (health, store, log, journal, backup, survey) = if is_node(&text) {
         let config = NodeConfig::load(path).map_err(load)?;
         let register = open(&config.register).ok();
         let survey = Survey::of(&config.named_files(), register.as_ref(), now);
@@ -289,6 +291,7 @@ fn of_config(path: &Path, findings: &mut Vec<DoctorFinding>) -> Result<(), Comma
             config.store,
             config.log,
             config.journal,
+            config.backup,
             survey,
         )
     } else {
@@ -300,6 +303,7 @@ fn of_config(path: &Path, findings: &mut Vec<DoctorFinding>) -> Result<(), Comma
             config.store,
             config.log,
             config.secrets.journal,
+            config.backup,
             survey,
         )
     };
@@ -316,6 +320,7 @@ fn of_config(path: &Path, findings: &mut Vec<DoctorFinding>) -> Result<(), Comma
     );
     certificate_findings(&called, &survey.tls, findings);
     findings.push(place_finding(&called, &log));
+    findings.extend(backup.map(|plan| backup_finding(&called, &plan)));
     findings.extend(journal_finding(&called, health, &journal));
     findings.extend(copy_findings(&called, &store));
     findings.extend(
@@ -363,7 +368,7 @@ fn place_finding(called: &impl Display, log: &LogConfig) -> DoctorFinding {
         0 => DoctorFinding::bad(
             what,
             "no place off this machine is waited for: what was acknowledged since the last backup, revocations too, is lost with it",
-            "let a node follow (`[audit] followed` there, `[[audit.follower]]` here), or put `[audit] second` on another machine and \
+            "let a node follow (`[audit] followed` there, `[[audit.follower]]` here) or a witness (`[follow]` there, `follows = true` here), or put `[audit] second` on another machine and \
              say so: `second-elsewhere = true`",
         ),
         needed => {
@@ -374,6 +379,31 @@ fn place_finding(called: &impl Display, log: &LogConfig) -> DoctorFinding {
                 "{needed} of these must hold an act before it counts: {}",
                 able.join(", ")
             );
+            DoctorFinding::good(what, says)
+        }
+    }
+}
+
+/// Whether backups are sealed, and their repository fits that.
+fn backup_finding(called: &impl Display, plan: &BackupPlan) -> DoctorFinding {
+    let what = format!("{called}: backups");
+    let repository = BackupRepository::open(&plan.path).ok();
+    let fits = repository.map_or(Ok(()), |repository| plan.check_seal(&repository));
+    match fits {
+        Err(error) => DoctorFinding::bad(
+            what,
+            error.to_string(),
+            "until then no backup is taken: docs/operations.md, \"Backups\"",
+        ),
+        Ok(()) if plan.recipients.is_none() => {
+            let says = format!(
+                "go in clear to {}: who reads there has the log, not the mappings; `[backup] recipients` seals them",
+                plan.path.display()
+            );
+            DoctorFinding::good(what, says)
+        }
+        Ok(()) => {
+            let says = format!("go {} to {}", plan.seal_in_words(), plan.path.display());
             DoctorFinding::good(what, says)
         }
     }

@@ -13,9 +13,10 @@ use std::time::Instant;
 
 use ed25519_dalek::VerifyingKey;
 
-use crate::backup::manifest::BackupManifest;
+use crate::backup::envelope::BackupIdentities;
+use crate::backup::listed::ListedBackup;
 use crate::backup::repository::BackupRepository;
-use crate::cli::backup::{BackupSide, fault, with_bar};
+use crate::cli::backup::{BackupSide, fault, read_identity, with_bar};
 use crate::journal::read::{PlaceFault, PlaceLog};
 use crate::restore::clear::ClearingKeys;
 use crate::restore::{RestoreError, RestoredLog, bring, lay_down, make_parent};
@@ -29,6 +30,7 @@ use secrets::RestoreSecrets;
 #[command(after_long_help = "Examples:\n  \
     cloison restore /mnt/backup/vault --config vault.toml\n  \
     cloison restore /mnt/backup/vault --config vault.toml --from /mnt/other/vault-journal\n  \
+    cloison restore /mnt/abroad/vault --config vault.toml --identity backup.age    # a sealed one\n  \
     cloison restore /mnt/backup/node --config node.toml --id 20261128T081500Z-1f3a9c07 \\\n    \
     --without-places statement.jws\n  \
     cloison restore --in-place --config vault.toml --from /mnt/other/vault-journal\n  \
@@ -77,6 +79,9 @@ pub(crate) struct RestoreSourceArgs {
     /// A place that holds the log after the backup, beside `[audit] second`; repeatable
     #[arg(long = "from", value_name = "PLACE")]
     places: Vec<PathBuf>,
+    /// The identity file that opens a sealed backup; mode 0600
+    #[arg(long, value_name = "FILE")]
+    identity: Option<PathBuf>,
 }
 
 /// What those name.
@@ -84,7 +89,10 @@ struct RestoreSource {
     config: PathBuf,
     side: BackupSide,
     repository: BackupRepository,
-    manifest: BackupManifest,
+    key: VerifyingKey,
+    backup: ListedBackup,
+    /// What opens it, if it is sealed.
+    identities: Option<BackupIdentities>,
     places: Vec<PlaceLog>,
     /// The second place can be read without them.
     secrets: Result<RestoreSecrets, CommandError>,
@@ -105,18 +113,20 @@ impl RestoreSourceArgs {
         })?;
         let repository = side.repository(folder)?;
         let key = side.key()?;
-        let manifest = repository
-            .manifest_of(self.id.as_deref(), &key)
-            .map_err(fault)?;
+        let backup = repository.backup(self.id.as_deref(), &key);
+        let backup = backup.map_err(fault)?;
+        let identities = read_identity(self.identity.as_deref())?;
         let secrets = RestoreSecrets::read(&side.config);
         let journal = || Some(secrets.as_ref().ok()?.journal.clone());
         Ok(RestoreSource {
             config: self.config.clone(),
-            places: self.open_places(&side, (&manifest.owner, &key), journal)?,
+            places: self.open_places(&side, (backup.owner(), &key), journal)?,
             secrets,
             side,
             repository,
-            manifest,
+            key,
+            backup,
+            identities,
         })
     }
 }
@@ -167,19 +177,21 @@ fn restore(source: RestoreSource, loss: Option<without::AllowedArgs>) -> Result<
         config,
         side,
         repository,
-        manifest,
+        key,
+        backup,
+        identities,
         places,
         secrets,
     } = source;
     // Before anything is written: a secret that does not open stops everything else.
     let secrets = secrets?;
-    let (side, repository, manifest, places) = (&side, &repository, &manifest, &places);
+    let backup = repository.open_backup(backup, identities.as_ref(), &key);
+    let backup = backup.map_err(fault)?;
+    let (side, manifest, places) = (&side, backup.manifest(), &places);
     let store = &side.store;
     make_parent(store).map_err(|error| CommandError::file(store, &error))?;
     let began = Instant::now();
-    let laid = with_bar("restored", |progress| {
-        lay_down(repository, manifest, store, progress)
-    });
+    let laid = with_bar("restored", |progress| lay_down(&backup, store, progress));
     let folder = laid.map_err(restore_fault)?;
     let brought = || -> Result<RestoredLog, CommandError> {
         // Brings it to the present format, too, while no server may open it.

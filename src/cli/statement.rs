@@ -49,8 +49,9 @@ pub struct StatementNewArgs {
     register: PathBuf,
     #[command(flatten)]
     act: StatementActArgs,
-    /// With --restore-without-places: the reference of the case in which that was decided
-    #[arg(long, value_name = "REFERENCE", requires = "restore_without_places")]
+    /// With --restore-without-places and --resume-from-copy: the reference of the case in which that
+    /// was decided
+    #[arg(long, value_name = "REFERENCE")]
     case: Option<String>,
     /// Where to write it; an existing file is never overwritten
     #[arg(long, value_name = "FILE")]
@@ -78,6 +79,10 @@ struct StatementActArgs {
     /// backup; two operators sign
     #[arg(long, value_name = "ENTITY:BACKUP", value_parser = of_entity, requires = "case")]
     restore_without_places: Option<(String, String)>,
+    /// Allow `cloison audit resume --after-restore` of the log of `vault` or `node/AUTHORITY` from a copy
+    /// that ends there, as that command says; two operators sign
+    #[arg(long, value_name = "ENTITY:KEPT", value_parser = of_entity, requires = "case")]
+    resume_from_copy: Option<(String, String)>,
     /// After such a restore: a sector is answered in this epoch again; two operators sign
     #[arg(long, value_name = "SECTOR:EPOCH", value_parser = at_epoch)]
     confirm_epoch: Option<(String, u32)>,
@@ -138,7 +143,7 @@ fn of_entity(text: &str) -> Result<(String, String), String> {
     let split = text.split_once(':');
     let split = split.map(|(entity, backup)| (entity.to_owned(), backup.to_owned()));
     split.ok_or_else(|| {
-        "write the entity and the backup's id as vault:20261128T081500Z-1f3a9c07".to_owned()
+        "write the entity, a colon, and the backup's id or the copy's end: vault:20261128T081500Z-1f3a9c07".to_owned()
     })
 }
 
@@ -234,6 +239,13 @@ impl StatementActArgs {
                 case: case.unwrap_or_default(),
             });
         }
+        if let Some((entity, kept)) = self.resume_from_copy {
+            return Ok(Destruction::ResumeFromCopy {
+                entity,
+                kept,
+                case: case.unwrap_or_default(),
+            });
+        }
         if let Some((entity, mark)) = self.lower_clock_mark {
             let whole = Timestamp::from_second(mark.as_second());
             return Ok(Destruction::ClockMark {
@@ -241,7 +253,7 @@ impl StatementActArgs {
                 mark: whole.map_err(|error| CommandError::usage(error, "name another time"))?,
             });
         }
-        // clap sees to it that one of the seven is given.
+        // clap sees to it that one of them is given.
         Ok(Destruction::Secret {
             version: self.retire_secret.unwrap_or_default(),
         })

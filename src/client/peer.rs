@@ -14,10 +14,10 @@ use crate::audit::origin::owner_and_shard;
 use crate::audit::resume::Resumption;
 use crate::clock::Clock;
 use crate::code::Code;
+use crate::entity::EntityInForce;
 use crate::link::{PostedQuestion, VaultLink};
 use crate::refusal::Refusal;
 use crate::resumption::ResumeProofs;
-use crate::store::Store;
 use crate::tlog::checkpoint::Checkpoint;
 use crate::tlog::path::LogResource;
 use crate::tlog::proof::{consistency, is_consistent};
@@ -37,8 +37,8 @@ pub struct WatchedVault {
     /// For watching, which must not hold anything up.
     watching: Client,
     witness: Witness,
-    /// The node's own store: what was acknowledged here.
-    store: Arc<Store>,
+    /// The node: what was acknowledged there.
+    node: EntityInForce,
     clock: Arc<dyn Clock>,
     last: Mutex<Option<Instant>>,
     /// Why the vault's log is not trusted.
@@ -59,20 +59,20 @@ fn away(what: impl Display) -> Refusal {
 }
 
 impl WatchedVault {
-    /// The vault at the other end of both clients; `witness` cosigns its checkpoints, `store` is
-    /// the node's.
+    /// The vault at the other end of both clients; `witness` cosigns its checkpoints, `node` knows
+    /// what was acknowledged there.
     pub fn new(
         client: Client,
         watching: Client,
         witness: Witness,
-        store: Arc<Store>,
+        node: EntityInForce,
         clock: Arc<dyn Clock>,
     ) -> Self {
         Self {
             client,
             watching,
             witness,
-            store,
+            node,
             clock,
             last: Mutex::default(),
             distrust: Mutex::default(),
@@ -293,7 +293,8 @@ impl WatchedVault {
             ..
         } = resumption;
         if self
-            .store
+            .node
+            .get()
             .resume_acknowledged(&resumption.entry)
             .map_err(away)?
         {

@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use sha2::Sha256;
 
 use super::JobLog;
-use crate::audit::{AuditEntry, AuditEvent, Domain, TokenizeDetails};
+use crate::audit::{AuditEntry, AuditEvent, Domain, Grant, TokenizeDetails};
 use crate::code::Code;
 use crate::pseudonym::Pseudonym;
 use crate::register::Id;
@@ -105,6 +105,19 @@ impl GroupLog {
     /// How many entries there are.
     pub(super) fn len(&self) -> u64 {
         self.drafts.len() as u64
+    }
+
+    /// What the entries grant, each with its number.
+    pub(super) fn grants(&self) -> impl Iterator<Item = (Grant, u64)> {
+        (self.first..)
+            .zip(&self.drafts)
+            .filter_map(|(number, draft)| match draft {
+                EntryDraft::Entry(entry, _) => {
+                    let grant = entry.event.effect().granted()?;
+                    Some((grant, number))
+                }
+                EntryDraft::Tokenized { .. } => None,
+            })
     }
 
     /// Adds an entry that only names the commit's side record.

@@ -10,8 +10,9 @@ use super::custody::{SecretsSection, openers, seal_times};
 use super::register::{RegisterFiles, register_files};
 use super::value::{self, KeyCustody, ListenAddress, LoopbackAddress, Place};
 use super::{
-    ClientConfig, ConfigError, FileKind, LimitConfig, LogConfig, Openers, TlsFiles, audit, backup,
-    client, distinct_addresses, limits, listener, load, parse, section, store_section, tls_files,
+    ClientConfig, ConfigError, FileKind, LimitConfig, LogConfig, Openers, TlsFiles, apart, audit,
+    backup, client, distinct_addresses, limits, listener, load, parse, section, store_section,
+    tls_files,
 };
 use crate::backup::BackupPlan;
 use crate::keys::custody::{Custody, Deposit};
@@ -147,7 +148,7 @@ impl NodeConfig {
             });
             let limits = limits(root, faults);
             let own = own?;
-            Some(NodeConfig {
+            let config = NodeConfig {
                 deployment: deployment?.value,
                 authority: authority?.value,
                 control: control?.1,
@@ -167,7 +168,15 @@ impl NodeConfig {
                 register: register?,
                 vault: vault?,
                 limits: limits?,
-            })
+            };
+            apart::check(
+                &config.store,
+                &config.log,
+                config.backup.as_ref(),
+                root.line,
+                faults,
+            );
+            Some(config)
         })
     }
 }

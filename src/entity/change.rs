@@ -30,6 +30,15 @@ pub(crate) struct RegisterRows {
 }
 
 impl RegisterRows {
+    /// Whether nothing is left to write: the register was committed before, and waited for places.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.in_force.is_none()
+            && self.kept.is_none()
+            && self.lifted.is_empty()
+            && self.numbers.is_empty()
+            && self.epochs.is_empty()
+    }
+
     /// The change that writes them.
     pub(crate) fn change(self) -> Change {
         Box::new(move |store, batch| {
@@ -159,7 +168,7 @@ pub(super) fn accept_register(
         return Err(faults);
     }
     rows.kept = to_keep(store, register, now).map_err(one)?;
-    rows.lifted = EntrySuspensions::load(store)
+    rows.lifted = EntrySuspensions::load(store, register)
         .map_err(one)?
         .ended_by(register, now);
     Ok(rows)

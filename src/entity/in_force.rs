@@ -9,6 +9,7 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, RwLock, Weak};
 
 use super::Entity;
+use crate::audit::log::HeldByPlaces;
 use crate::system::lock::unpoisoned;
 
 /// The value in force: a vault or a node under its register. Clones share it.
@@ -50,8 +51,9 @@ impl<T> WeakInForce<T> {
 }
 
 impl<T: AsRef<Arc<Entity>> + Send + Sync + 'static> InForce<T> {
-    /// Puts another value in force. Requests under way keep the one before.
-    pub(crate) fn swap(&self, next: T) {
+    /// Puts another value in force, whose register enough places hold. Requests under way keep the one
+    /// before.
+    pub(crate) fn swap(&self, next: T, _register: &HeldByPlaces) {
         let next = Arc::new(next);
         let mut slot = unpoisoned(self.0.write());
         let entity: &Arc<Entity> = (*next).as_ref();

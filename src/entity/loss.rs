@@ -14,6 +14,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+use crate::audit::Grant;
 use crate::code::Code;
 use crate::refusal::Refusal;
 use crate::store::{Store, StoreError};
@@ -39,6 +40,25 @@ pub struct RestoreLoss {
     /// Whether lost erasures were lodged again; nothing is released before.
     #[serde(default)]
     pub erased_again: bool,
+    /// The register entries that the other side's log names as suspended after the backup; at most a
+    /// thousand.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub suspended: Vec<LostSuspension>,
+    /// Whether the other side's log was named at the restore.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub other_side: bool,
+}
+
+/// A suspension of a register entry, or its lift, that the other side logged after the backup.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct LostSuspension {
+    /// When, RFC 3339.
+    pub time: String,
+    /// `suspend` or `lift`.
+    pub act: String,
+    /// The id of the register entry.
+    pub entry: String,
 }
 
 /// The backup that was restored, and who allowed it.
@@ -115,9 +135,22 @@ impl CurrentLoss {
 }
 
 impl super::Entity {
-    /// What holds since the last restore without places, if there was one.
+    /// What holds since the last restore without places, if there was one. A confirmation counts once
+    /// enough places hold its entry.
     pub fn restore_loss(&self) -> Option<Arc<RestoreLoss>> {
-        unpoisoned(self.core.loss.0.read()).clone()
+        let loss = unpoisoned(self.core.loss.0.read()).clone()?;
+        if self.log().withholds_nothing() {
+            return Some(loss);
+        }
+        let mut held = RestoreLoss::clone(&loss);
+        let withheld = |sector| self.log().withholds(&Grant::Confirmation(sector));
+        for sector in self.register().sectors.values() {
+            if withheld(Some(sector.name.clone())) {
+                held.confirmed.remove(&sector.uuid);
+            }
+        }
+        held.erased_again &= !withheld(None);
+        Some(Arc::new(held))
     }
 
     /// Takes a row that is durable.
@@ -159,6 +192,8 @@ mod tests {
             epochs: BTreeMap::new(),
             confirmed: BTreeSet::new(),
             erased_again: false,
+            suspended: vec![],
+            other_side: false,
         }
     }
 

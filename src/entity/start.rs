@@ -9,9 +9,10 @@ use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
-use super::change::{RegisterRows, accept_register, check_key};
+use super::change::{RegisterRows, check_key};
 use super::loss::CurrentLoss;
 use super::unanswered::UnansweredActs;
+use super::waiting::{StartRegisters, WaitingRegister};
 use super::{Entity, EntityCore, EntrySuspensions, Role, StartError};
 use jiff::Timestamp;
 
@@ -38,6 +39,8 @@ pub(crate) struct EntityOpening {
     pub(crate) store: Arc<Store>,
     /// What the start changes in the store. Committed together with the start's entry.
     pub(crate) rows: RegisterRows,
+    /// The register in the file, where it waits for places.
+    pub(crate) waiting: Option<WaitingRegister>,
     role: Role,
     owner: String,
     log: LogParts,
@@ -80,11 +83,13 @@ impl EntityOpening {
         check_key(&role, &register, &log.key.verifying_key())?;
         let owner = role.owner(&register.deployment);
         let store = Arc::new(open(&owner)?);
-        let rows = accept_register(&store, &register, now).map_err(StartError::first)?;
+        let registers = StartRegisters::of(&role, &store, &log, register, now);
+        let registers = registers.map_err(StartError::first)?;
         Ok(Self {
-            register: Arc::new(register),
+            register: registers.in_force,
             store,
-            rows,
+            rows: registers.rows,
+            waiting: registers.waiting,
             role,
             owner,
             log,
@@ -104,10 +109,18 @@ impl EntityOpening {
             register,
             store,
             rows,
+            waiting,
             role,
             owner,
             log,
         } = self;
+        if let Some(WaitingRegister { register: next, .. }) = waiting {
+            tracing::warn!(
+                version = next.version,
+                before = register.version,
+                "the register in the file waits for places of the log; the one before is in force until they have it"
+            );
+        }
         let WriterParts {
             index,
             cipher,
@@ -116,7 +129,7 @@ impl EntityOpening {
             clock,
             poisoned,
         } = writer;
-        let suspensions = EntrySuspensions::load(&store)?;
+        let suspensions = EntrySuspensions::load(&store, &register)?;
         let loss = CurrentLoss::load(&store)?;
         let checkpoint_key = log.key.verifying_key();
         let (log, appender) = Log::open(store.clone(), &owner, log, clock.now())?;

@@ -8,10 +8,15 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+use crate::audit::Grant;
+use crate::audit::log::Log;
 use crate::id::Id;
 use crate::register::{Register, SpkiDigest};
 use crate::store::{Store, StoreError};
 use crate::system::lock::unpoisoned;
+
+/// How a suspension says that a register ended it; the version follows.
+const BY_REGISTER: &str = "register ";
 
 /// A suspension as the store keeps it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
@@ -44,12 +49,32 @@ pub struct EntrySuspension {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>)]
     pub lifted: Option<Timestamp>,
+    /// The id of the statement that ended it, or `register` and the version of the one that did. In
+    /// the store only, and not in its rows of earlier versions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(ignore)]
+    pub lifted_by: Option<String>,
 }
 
 impl EntrySuspension {
-    /// Whether it lasts and shuts out this entry: by its id, or by a key that the entry had.
+    /// Whether it shuts out this entry, as long as it lasts: by its id, or by a key that the entry had.
     pub(crate) fn shuts_out(&self, entry: &str, key: SpkiDigest) -> bool {
-        self.lifted.is_none() && (self.entry.as_str() == entry || self.has_key(key))
+        self.entry.as_str() == entry || self.has_key(key)
+    }
+
+    /// Whether it lasts: it was not ended, or too few places hold the entry about its end.
+    pub(crate) fn lasts(&self, log: &Log) -> bool {
+        if self.lifted.is_none() {
+            return true;
+        }
+        let by = self.lifted_by.as_ref();
+        by.is_some_and(|by| log.withholds(&Grant::Lift(by.clone())))
+    }
+
+    /// The version of the register that ended it.
+    fn ending_register(&self) -> Option<u64> {
+        let by = self.lifted_by.as_ref()?.strip_prefix(BY_REGISTER)?;
+        by.parse().ok()
     }
 
     /// Whether the entry had this key when it was suspended.
@@ -73,10 +98,18 @@ impl EntrySuspension {
 pub(crate) struct EntrySuspensions(RwLock<Arc<Vec<EntrySuspension>>>);
 
 impl EntrySuspensions {
-    /// Those of the store.
-    pub(super) fn load(store: &Store) -> Result<Self, StoreError> {
+    /// Those of the store, under a register. One that a later register ended lasts.
+    pub(super) fn load(store: &Store, register: &Register) -> Result<Self, StoreError> {
         let read = |(_, value): (Uuid, Vec<u8>)| {
-            serde_json::from_slice(&value).map_err(|_| StoreError::Corrupt("state-suspension"))
+            let mut row: EntrySuspension = serde_json::from_slice(&value)
+                .map_err(|_| StoreError::Corrupt("state-suspension"))?;
+            if row
+                .ending_register()
+                .is_some_and(|by| by > register.version)
+            {
+                (row.lifted, row.lifted_by) = (None, None);
+            }
+            Ok(row)
         };
         let all = store.suspensions()?.into_iter().map(read);
         let all = all.collect::<Result<_, _>>()?;
@@ -93,6 +126,7 @@ impl EntrySuspensions {
             .cloned()
             .map(|row| EntrySuspension {
                 lifted: Some(now),
+                lifted_by: Some(format!("{BY_REGISTER}{}", register.version)),
                 ..row
             })
             .collect()

@@ -1,5 +1,4 @@
-//! Acts that are durable and in force, and that were not answered because too few places held them
-//! yet. The same act, brought again, is not carried out again; it gets its answer once enough do.
+//! Acts that are durable and were not answered, because too few places held them yet. The same act, brought again, is not carried out again; it gets its answer once enough do.
 //!
 //! This is in memory: after a restart such an act is refused as carried out, and the log has its
 //! entry.
@@ -7,7 +6,7 @@
 use std::collections::HashMap;
 use std::sync::Mutex;
 
-use super::Entity;
+use super::{ActStanding, Entity};
 use crate::audit::LogPosition;
 use crate::refusal::Refusal;
 use crate::system::lock::unpoisoned;
@@ -29,14 +28,18 @@ impl Entity {
     /// Waits until enough places hold an act that was carried out. Hold no lock meanwhile.
     ///
     /// # Errors
-    /// As [`Entity::wait_for_places`]; the same act may be brought again then.
+    /// As [`Entity::answer_restriction`] and [`Entity::wait_for_grant`]; the same act may be brought
+    /// again then.
     pub(crate) fn answer_act(
         &self,
         digest: [u8; 32],
         entry: LogPosition,
-        stands: &'static str,
+        standing: ActStanding,
     ) -> Result<LogPosition, Refusal> {
-        let held = self.wait_for_places(stands);
+        let held = match standing {
+            ActStanding::InForce => self.answer_restriction(),
+            ActStanding::Withheld => self.wait_for_grant().map(drop),
+        };
         let UnansweredActs(acts) = &self.core.unanswered;
         let mut acts = unpoisoned(acts.lock());
         if held.is_ok() {

@@ -18,7 +18,6 @@ use crate::access::SectorPermit;
 use crate::audit::AuditEvent;
 use crate::code::Code;
 use crate::commit::Change;
-use crate::entity::IN_FORCE;
 use crate::refusal::{Refusal, fault};
 use crate::store::{ChunkKey, MigrationRow, StoreError};
 use crate::vault::{SectorState, Vault};
@@ -84,7 +83,7 @@ pub fn retire(
     };
     if epoch.is_retired() {
         drop((orders, epochs));
-        vault.wait_for_places(IN_FORCE)?;
+        vault.answer_restriction()?;
         return Ok(retired);
     }
     check_closed(state, number, now)?;
@@ -107,7 +106,7 @@ pub fn retire(
     vault.committer().small().forget(id);
     // Others must not wait for places with this.
     drop((orders, epochs));
-    vault.wait_for_places(IN_FORCE)?;
+    vault.answer_restriction()?;
     Ok(retired)
 }
 

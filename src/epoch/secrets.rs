@@ -21,6 +21,7 @@ use super::statement::{Destruction, Mandate};
 use super::{FAILED, commit};
 use crate::access::OperatorPermit;
 use crate::audit::AuditEvent;
+use crate::audit::log::HeldByPlaces;
 use crate::code::Code;
 use crate::commit::Change;
 use crate::keys::SectorRootKey;
@@ -71,7 +72,8 @@ pub struct SecretNeed {
     /// Its epoch.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub epoch: Option<u32>,
-    /// `current`, `overlap`, `mappings` (closed, and mappings are kept) or `next-epochs`.
+    /// `current`, `overlap`, `mappings` (closed, and mappings are kept), `next-epochs`, or
+    /// `next-epochs-else`: these take it unless the newer version is confirmed that waits for that.
     pub why: String,
 }
 
@@ -161,7 +163,7 @@ fn make_version(vault: &Vault, permit: &OperatorPermit) -> Result<(), Refusal> {
     let root = SectorRootKey::new(&secret);
     vault.take_effect(PendingAct {
         what: ROTATE.to_owned(),
-        effect: Box::new(move |vault| {
+        effect: Box::new(move |vault, _| {
             let mut roots = vault.roots().write().expect("no panic under this lock");
             roots.insert(version, root);
         }),
@@ -222,14 +224,12 @@ pub fn retire(
         };
         commit(vault, event, vec![note, mandate.change()])?;
     }
-    vault.wait_for_places(
-        "the version is retired here, and is destroyed once the same call finds enough of them",
-    )?;
-    Ok(destroy(vault, version))
+    let held = vault.wait_for_grant()?;
+    Ok(destroy(vault, version, &held))
 }
 
 /// Forgets a retired version and destroys it.
-fn destroy(vault: &Vault, version: u32) -> RetiredSecret {
+fn destroy(vault: &Vault, version: u32, _retirement: &HeldByPlaces) -> RetiredSecret {
     vault
         .roots()
         .write()
@@ -283,22 +283,28 @@ pub(super) fn highest(vault: &Vault, used: &[EpochRow]) -> Result<u32, StoreErro
         .unwrap_or(0))
 }
 
+/// Why a version is needed that the next epochs take.
+const NEXT: &str = "next-epochs";
+/// The same while a newer one waits to be confirmed, before which no epoch is opened.
+const NEXT_ELSE: &str = "next-epochs-else";
+
 fn views(vault: &Vault) -> Result<Vec<SecretView>, StoreError> {
     let (store, now) = (vault.store(), vault.now());
     let (used, retired) = (store.all_epochs()?, store.retired_secrets()?);
     let usable = UsableVersions::of(store, &used, vault.sector_secrets().is_off_machine())?;
-    let (here, next): (BTreeSet<u32>, u32) = {
+    let (here, next, why): (BTreeSet<u32>, u32, _) = {
         let roots = vault.roots().read().expect("no panic under this lock");
         (
             roots.keys().copied().collect(),
             usable.shared_version(&roots),
+            usable.unconfirmed(&roots).map_or(NEXT, |_| NEXT_ELSE),
         )
     };
     let mut needs: BTreeMap<u32, BTreeSet<SecretNeed>> = BTreeMap::new();
     needs.entry(next).or_default().insert(SecretNeed {
         sector: None,
         epoch: None,
-        why: "next-epochs".into(),
+        why: why.into(),
     });
     for (uuid, number) in store.sector_numbers()? {
         let state = vault
@@ -352,6 +358,9 @@ impl std::fmt::Display for SecretNeed {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match (&self.sector, self.epoch) {
             (Some(sector), Some(epoch)) => write!(f, "epoch {epoch} of {sector} ({})", self.why),
+            _ if self.why == NEXT_ELSE => {
+                write!(f, "the next epochs, unless the newer version is confirmed")
+            }
             _ => write!(f, "the next epochs"),
         }
     }

@@ -13,6 +13,7 @@
 //! | `retire-epoch` | an epoch's mappings are deleted | the sector's client | an operator |
 //! | `lower-clock-mark` | what the clock's high-water mark had closed is open again | an operator | two operators |
 //! | `restore-without-places` | what came after a backup is lost for good | `cloison restore` | two operators |
+//! | `resume-from-copy` | what a copy of a store lacks of its log is lost for good | `cloison audit resume` | two operators |
 //! | `confirm-epoch` | a sector is answered in an epoch that it may have left | an operator | two operators |
 //! | `erasures-lodged` | what an erasure destroyed may be released | an operator | two operators |
 
@@ -82,6 +83,17 @@ pub enum Destruction {
         /// The reference of the case in which that was decided: `[A-Z0-9/.-]{1,40}`.
         case: String,
     },
+    /// A log goes on from a copy of its store, which others have seen longer: what the copy lacks is lost
+    /// ([`crate::restore::without`]).
+    #[serde(rename = "resume-from-copy")]
+    ResumeFromCopy {
+        /// Whose log: `vault` or `node/<authority>`.
+        entity: String,
+        /// Where the copy ends: shard, entries and the root over them, `2026:300:<64 hex digits>`.
+        kept: String,
+        /// The reference of the case in which that was decided: `[A-Z0-9/.-]{1,40}`.
+        case: String,
+    },
     /// After such a restore: a sector stands at this epoch, and is answered again
     /// ([`crate::losses`]).
     #[serde(rename = "confirm-epoch")]
@@ -109,6 +121,7 @@ impl Destruction {
             Destruction::Epoch { .. } => "retire-epoch",
             Destruction::ClockMark { .. } => "lower-clock-mark",
             Destruction::RestoreWithoutPlaces { .. } => "restore-without-places",
+            Destruction::ResumeFromCopy { .. } => "resume-from-copy",
             Destruction::ConfirmEpoch { .. } => "confirm-epoch",
             Destruction::ErasuresLodged { .. } => "erasures-lodged",
         }
@@ -130,6 +143,7 @@ impl Destruction {
             | Destruction::OwnSecret { .. }
             | Destruction::ClockMark { .. }
             | Destruction::RestoreWithoutPlaces { .. }
+            | Destruction::ResumeFromCopy { .. }
             | Destruction::ConfirmEpoch { .. }
             | Destruction::ErasuresLodged { .. } => 2,
             Destruction::Epoch { .. } => 1,
@@ -190,6 +204,15 @@ impl fmt::Display for Destruction {
                     } else {
                         COST_AT_NODE
                     }
+                )
+            }
+            Destruction::ResumeFromCopy { entity, kept, case } => {
+                let [entity, kept, case] =
+                    [entity, kept, case].map(|text| text.escape_debug().to_string());
+                write!(
+                    f,
+                    "let the log of {entity} go on from a copy of its store that ends at {kept}, and lose all that came after it \
+                     (case {case})"
                 )
             }
             Destruction::ConfirmEpoch { sector, epoch } => {
@@ -254,6 +277,11 @@ impl Statement for DestructionPayload {
                 backup: members.text("backup")?,
                 case: case(members)?,
             },
+            "resume-from-copy" => Destruction::ResumeFromCopy {
+                entity: entity(members)?,
+                kept: members.text("kept")?,
+                case: case(members)?,
+            },
             "confirm-epoch" => Destruction::ConfirmEpoch {
                 sector: sector(members)?,
                 epoch: members.small("epoch")?,
@@ -264,7 +292,7 @@ impl Statement for DestructionPayload {
             _ => {
                 return Err(
                     "`act` is none of retire-secret, own-secret, retire-epoch, lower-clock-mark, \
-                     restore-without-places, confirm-epoch, erasures-lodged"
+                     restore-without-places, resume-from-copy, confirm-epoch, erasures-lodged"
                         .into(),
                 );
             }
@@ -436,7 +464,7 @@ mod tests {
         }
     }
 
-    fn all() -> [Destruction; 7] {
+    fn all() -> [Destruction; 8] {
         let sector = || "health".to_owned();
         [
             Destruction::Secret { version: 1 },
@@ -455,6 +483,11 @@ mod tests {
             Destruction::RestoreWithoutPlaces {
                 entity: "vault".to_owned(),
                 backup: "20261128T081500Z-1f3a9c07".to_owned(),
+                case: "OPS/2026-17".to_owned(),
+            },
+            Destruction::ResumeFromCopy {
+                entity: "node/court".to_owned(),
+                kept: format!("2026:300:{}", "01".repeat(32)),
                 case: "OPS/2026-17".to_owned(),
             },
             Destruction::ConfirmEpoch {

@@ -12,7 +12,6 @@ use super::problem::Problem;
 use crate::access;
 use crate::entity::{Entity, EntityInForce};
 use crate::losses::{self, ConfirmRestore, RestoreState};
-use crate::refusal::Refusal;
 
 /// The routes, at either side.
 pub(super) fn routes() -> OpenApiRouter<EntityInForce> {
@@ -33,13 +32,13 @@ pub(super) fn routes() -> OpenApiRouter<EntityInForce> {
     ),
 )]
 pub(super) async fn state(State(entity): State<Arc<Entity>>, peer: Peer) -> HttpAnswer {
-    let permit = access::operator(entity.register(), peer.spki);
+    let permit = access::restore_reader(&entity, peer.spki);
     answer(
         entity.clone(),
         peer,
         operations::RESTORE_STATE,
         permit,
-        move |permit| Ok::<_, Refusal>(losses::state(&entity, permit)),
+        move |permit| losses::state(&entity, permit),
     )
     .await
 }

@@ -275,21 +275,34 @@ impl StoreKey {
     }
 }
 
-/// `K_journal`: the key that seals the log's side records, one version.
-pub struct JournalKey(Key);
+/// `K_journal` and `K_mark`, of one version of the journal secret: the key that seals the log's side
+/// records, and the one by which files of sealed backups are known again.
+pub struct JournalKey {
+    seal: Key,
+    mark: Key,
+}
 
 impl JournalKey {
-    /// `K_journal = HKDF-Expand(HKDF-Extract("cloison/v1/extract/journal", journal_secret),
-    /// "cloison/v1/journal", 32)`.
+    /// `PRK_journal = HKDF-Extract("cloison/v1/extract/journal", journal_secret)`, `K_journal =
+    /// HKDF-Expand(PRK_journal, "cloison/v1/journal", 32)`, `K_mark = HKDF-Expand(PRK_journal,
+    /// "cloison/v1/backup-mark", 32)`.
     pub fn new(secret: &JournalSecret) -> Self {
-        Self(expand(
-            &extract("cloison/v1/extract/journal", &secret.0),
-            b"cloison/v1/journal",
-        ))
+        let prk = extract("cloison/v1/extract/journal", &secret.0);
+        Self {
+            seal: expand(&prk, b"cloison/v1/journal"),
+            mark: expand(&prk, b"cloison/v1/backup-mark"),
+        }
     }
 
     pub(crate) fn expose(&self) -> &[u8; KEY_LEN] {
-        self.0.expose()
+        self.seal.expose()
+    }
+
+    /// `mark = HMAC-SHA256(K_mark, repository's id ‖ SHA-256 of the file)`: tells those who lack the key
+    /// nothing of the file, only where the same file is in two backups of one repository.
+    pub(crate) fn backup_mark(&self, repository: &[u8; 16], sha256: &[u8; 32]) -> [u8; 32] {
+        let mac = keyed(&self.mark).chain_update(repository);
+        mac.chain_update(sha256).finalize().into_bytes().into()
     }
 }
 

@@ -52,6 +52,11 @@ impl ActKind {
         ActKind::CloseReview,
     ];
 
+    /// Whether it lets something go on. Then it is in force once enough places hold it.
+    pub const fn grants(self) -> bool {
+        matches!(self, ActKind::Resume | ActKind::CloseReview)
+    }
+
     /// The spelling in the payload.
     pub const fn as_str(self) -> &'static str {
         match self {

@@ -20,10 +20,11 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::Signer;
-use super::act::{ActKind, SignedAct, check_act, may_close};
+use super::act::{ActKind, ActPayload, SignedAct, check_act, may_close};
 use super::life::{AppliedAct, OrderLife, OrderView, is_reviewed, stopped};
 use crate::access::BearerPermit;
-use crate::audit::{AuditEvent, OrderActDetails};
+use crate::audit::log::Log;
+use crate::audit::{AuditEvent, Grant, OrderActDetails};
 use crate::clock::day_of;
 use crate::code::Code;
 use crate::commit::orders::{ActSet, OrderGate};
@@ -46,6 +47,7 @@ pub struct Book<'a> {
     store: &'a Store,
     committer: &'a Committer,
     gate: &'a OrderGate,
+    log: &'a Log,
     loss: Option<Arc<RestoreLoss>>,
     now: Timestamp,
 }
@@ -95,6 +97,7 @@ impl<'a> Book<'a> {
             store: entity.store(),
             committer: entity.committer(),
             gate: entity.orders(),
+            log: entity.log(),
             loss: entity.restore_loss(),
             now: entity.now(),
         }
@@ -130,8 +133,17 @@ impl<'a> Book<'a> {
             .order_acts(authority.as_str(), Some(order))
             .map_err(fault(FAILED))?;
         rows.iter()
-            .filter_map(|row| read_act(row).map(|stored| stored.done).transpose())
+            .filter_map(|row| self.read_in_force(row).transpose())
             .collect()
+    }
+
+    /// The effect of a stored act, if it is in force: what lets something go on is so once enough
+    /// places hold its entry.
+    fn read_in_force(&self, row: &ActRow) -> Result<Option<AppliedAct>, Refusal> {
+        let withheld = |done: &AppliedAct| {
+            done.act.grants() && self.log.withholds(&Grant::OrderAct(done.digest.clone()))
+        };
+        Ok(read_act(row)?.done.filter(|done| !withheld(done)))
     }
 
     /// Refuses an order that was revoked or is suspended.
@@ -211,7 +223,7 @@ impl<'a> Book<'a> {
                 .order_acts(named.as_str(), None)
                 .map_err(fault(FAILED))?
             {
-                if let Some(done) = read_act(&row)?.done {
+                if let Some(done) = self.read_in_force(&row)? {
                     acts.entry((named.clone(), row.order))
                         .or_default()
                         .push(done);
@@ -244,7 +256,11 @@ impl<'a> Book<'a> {
             .count())
     }
 
-    fn view(&self, authority: &Id, order: Uuid) -> Result<OrderView, Refusal> {
+    /// An order as this side sees it now.
+    ///
+    /// # Errors
+    /// [`Code::Internal`].
+    pub fn view(&self, authority: &Id, order: Uuid) -> Result<OrderView, Refusal> {
         let life = self.life(&OrderKey::new(authority.as_str(), order))?;
         Ok(OrderView::new(
             order,
@@ -255,14 +271,15 @@ impl<'a> Book<'a> {
         ))
     }
 
-    /// Takes an act from a caller, durably and logged. Repeating it does nothing.
+    /// Takes an act from a caller, durably and logged. Repeating it does nothing. What lets something go
+    /// on is not in force before enough places hold it.
     ///
     /// # Errors
     /// Those of [`check_act`]; [`Code::OrderAuthority`] for an act of another authority;
     /// [`Code::OrderRevoked`] for a `resume` of a revoked order; [`Code::UnknownOrder`] and
     /// [`Code::ActInvalid`] for a review that does not exist, that cannot be closed yet, or that
     /// these signers may not close; [`Code::ActRate`]; [`Code::AuditUnavailable`].
-    pub fn lodge(&self, text: &str, permit: &BearerPermit) -> Result<OrderView, Refusal> {
+    pub fn lodge(&self, text: &str, permit: &BearerPermit) -> Result<ActPayload, Refusal> {
         let act = check_act(text, self.register)?;
         if permit
             .authority
@@ -284,16 +301,17 @@ impl<'a> Book<'a> {
         if acts.order(&act.digest).is_some()
             || act.says.act == ActKind::Revoke && is_revoked(&before.acts, &acts)
         {
-            return Ok(before);
+            return Ok(act.says);
         }
         self.check_allowed(&act, &before)?;
         if !self.was_seen(&OrderKey::new(authority.as_str(), order))? {
             self.acts_today(&authority, |key| Ok(!self.was_seen(key)?))?
                 .add(&act, MOST_UNKNOWN)?;
         }
+        let says = act.says.clone();
         self.keep(vec![act], &permit.bearer)?;
         drop(orders);
-        self.view(&authority, order)
+        Ok(says)
     }
 
     /// Whether the order itself was seen here, used or lodged. Then its id was not invented.

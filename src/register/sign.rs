@@ -212,13 +212,35 @@ pub fn open(
         }
         other => other?,
     };
-    let statement = verify(text.as_bytes(), &jws, pins).map_err(of_signatures)?;
-    let faulty = |faults| RegisterOpenError::Faults {
-        path: file.into(),
-        faults,
-    };
-    let mut register =
-        super::parse_beside(&text, pins.keys.iter().map(|pinned| pinned.key)).map_err(faulty)?;
+    read_signed(text, jws, pins).map_err(|fault| match fault {
+        SignedTextFault::Signatures(fault) => of_signatures(fault),
+        SignedTextFault::Faults(faults) => RegisterOpenError::Faults {
+            path: file.into(),
+            faults,
+        },
+    })
+}
+
+/// Reads a register that was in force, with its signatures; `None` if it does not verify any more, as
+/// after a change of the pins.
+pub fn reopen(text: &str, signatures: &str, pins: &RegisterPins) -> Option<Register> {
+    read_signed(text.to_owned(), signatures.to_owned(), pins).ok()
+}
+
+/// What is wrong with a register and its signatures.
+enum SignedTextFault {
+    Signatures(RegisterSignatureFault),
+    Faults(Vec<Fault>),
+}
+
+fn read_signed(
+    text: String,
+    jws: String,
+    pins: &RegisterPins,
+) -> Result<Register, SignedTextFault> {
+    let statement = verify(text.as_bytes(), &jws, pins).map_err(SignedTextFault::Signatures)?;
+    let mut register = super::parse_beside(&text, pins.keys.iter().map(|pinned| pinned.key))
+        .map_err(SignedTextFault::Faults)?;
     register.commission = pins
         .keys
         .iter()
@@ -233,7 +255,8 @@ pub fn open(
         }));
         Ok(register)
     } else {
-        Err(of_signatures(RegisterSignatureFault::Contradiction))
+        let fault = RegisterSignatureFault::Contradiction;
+        Err(SignedTextFault::Signatures(fault))
     }
 }
 

@@ -244,19 +244,32 @@ fn mlkem_is_reduced(key: &[u8]) -> bool {
 }
 
 /// An X25519 recipient of age (`age1…`, bech32, lower case): answers to an officer are sealed to
-/// it.
+/// it, and backups for a foreign place. Not a weak key: the library would not survive one.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct AgeRecipient(pub(super) String);
+pub(crate) struct AgeRecipient(pub(crate) String);
+
+impl AgeRecipient {
+    /// Reads a recipient in its one spelling.
+    ///
+    /// # Errors
+    /// What is wrong with it, as a clause.
+    pub(crate) fn parse(text: &str) -> Result<Self, String> {
+        let wrong = || "is not an X25519 recipient of age".to_owned();
+        match text.parse::<age::x25519::Recipient>() {
+            Ok(recipient) if recipient.to_string() == text => {}
+            _ => return Err(wrong()),
+        }
+        let (_, public) = bech32::decode(text).map_err(|_| wrong())?;
+        x25519_key(public.try_into().map_err(|_| wrong())?)?;
+        Ok(Self(text.to_owned()))
+    }
+}
 
 impl TomlField for AgeRecipient {
     const EXAMPLE: &'static str = "an age recipient in quotes, \"age1…\", as `age-keygen` prints";
 
     fn read(value: &DeValue<'_>) -> Result<Self, String> {
-        let text = text(value)?;
-        match text.parse::<age::x25519::Recipient>() {
-            Ok(recipient) if recipient.to_string() == text => Ok(AgeRecipient(text.into())),
-            _ => Err("is not an X25519 recipient of age".into()),
-        }
+        Self::parse(text(value)?)
     }
 }
 

@@ -16,11 +16,11 @@ use jiff::Timestamp;
 use serde::Deserialize;
 
 use crate::audit::{AuditEvent, StatementNote};
-use crate::backup::manifest::BackupManifest;
+use crate::backup::listed::ListedBackup;
 use crate::clock::day_of;
 use crate::code::Code;
 use crate::commit::Change;
-use crate::entity::{EntrySuspension, RestoreLoss, RestoredBackup, Role};
+use crate::entity::{EntrySuspension, LostSuspension, RestoreLoss, RestoredBackup, Role};
 use crate::epoch::statement::{self, Destruction, DestructionPayload};
 use crate::refusal::{Refusal, fault};
 use crate::register::{Id, Register};
@@ -37,10 +37,12 @@ const USED_UP: u64 = i64::MAX as u64;
 /// given out since.
 pub const UNKNOWN_CHUNKS: u64 = 1 << 26;
 
-/// Permission to restore a backup without places. Only [`allow`] makes one.
+/// Permission to lose what a backup, or a copy of a store, lacks. Only [`allow`] and [`allow_copy`] make
+/// one.
 #[derive(Debug)]
 pub struct AllowedLoss {
-    backup: RestoredBackup,
+    /// Absent for a copy.
+    backup: Option<RestoredBackup>,
     note: StatementNote,
     case: String,
 }
@@ -53,7 +55,7 @@ pub fn allow(
     text: &str,
     register: &Register,
     role: &Role,
-    manifest: &BackupManifest,
+    restored: &ListedBackup,
     now: Timestamp,
 ) -> Result<AllowedLoss, Refusal> {
     let Signed {
@@ -74,18 +76,56 @@ pub fn allow(
     if entity != role.local_name() {
         return wrong(format!("the statement is about the store of {entity}"));
     }
-    if backup != manifest.id.as_str() {
-        let id = &manifest.id;
+    if backup != restored.id().as_str() {
+        let id = restored.id();
         return wrong(format!(
             "the statement is about the backup {backup}, and not {id}"
         ));
     }
     Ok(AllowedLoss {
-        backup: RestoredBackup {
+        backup: Some(RestoredBackup {
             id: backup,
-            taken: manifest.taken,
+            taken: restored.taken(),
             statement: text,
+        }),
+        note: StatementNote {
+            statement: says.id.to_string(),
+            signers: persons,
         },
+        case,
+    })
+}
+
+/// Checks that two operators allow the log of `entity` to go on from a copy of its store that ends at
+/// `kept`.
+///
+/// # Errors
+/// [`Code::StatementInvalid`], saying what does not fit.
+pub fn allow_copy(
+    text: &str,
+    register: &Register,
+    (entity, kept): (&str, &str),
+    now: Timestamp,
+) -> Result<AllowedLoss, Refusal> {
+    let Signed { says, persons, .. } = statement::check(text, register, now)?;
+    let Destruction::ResumeFromCopy {
+        entity: named,
+        kept: end,
+        case,
+    } = says.destruction
+    else {
+        return Err(DestructionPayload::refuse(
+            "the statement is for something else",
+        ));
+    };
+    if (named.as_str(), end.as_str()) != (entity, kept) {
+        let why = format!(
+            "the statement is about a copy of {named} that ends at {end}, and not of {entity} at {kept}"
+        );
+        return Err(DestructionPayload::refuse(why));
+    }
+    Ok(AllowedLoss {
+        backup: None,
         note: StatementNote {
             statement: says.id.to_string(),
             signers: persons,
@@ -131,17 +171,6 @@ pub struct LostErasure {
     pub officers: Vec<String>,
 }
 
-/// A suspension of a register entry, or its lift, that the other side logged after the backup.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
-pub struct LostSuspension {
-    /// When, RFC 3339.
-    pub time: String,
-    /// `suspend` or `lift`.
-    pub act: String,
-    /// The id of the register entry.
-    pub entry: String,
-}
-
 /// What the other side's log knows of the time after a backup. It is believed as far as it restricts.
 #[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize)]
 pub struct OtherSide {
@@ -151,7 +180,13 @@ pub struct OtherSide {
     pub epochs: BTreeMap<String, u32>,
     /// The erasures to be lodged again.
     pub erasures: Vec<LostErasure>,
+    /// Whether its log was read.
+    #[serde(skip)]
+    is_known: bool,
 }
+
+/// How many suspended entries are kept for `restore state`.
+const MOST_SUSPENDED: usize = 1_000;
 
 /// The members of entries that this reads.
 #[derive(Deserialize)]
@@ -180,12 +215,23 @@ impl OtherSide {
         last.is_some_and(|one| one.act == "suspend")
     }
 
+    /// The register entries of which the last that it knows is that they were suspended.
+    fn suspended(&self) -> Vec<LostSuspension> {
+        let last = self.suspensions.iter().map(|one| (&one.entry, one));
+        let last: BTreeMap<_, _> = last.collect();
+        let suspended = last.into_values().filter(|one| one.act == "suspend");
+        suspended.take(MOST_SUSPENDED).cloned().collect()
+    }
+
     /// Reads the other side's log: a copy, its store, or its server.
     ///
     /// # Errors
     /// [`LogSourceError`]
     pub fn read(source: &dyn LogSource, since: Timestamp) -> Result<Self, LogSourceError> {
-        let mut known = Self::default();
+        let mut known = Self {
+            is_known: true,
+            ..Self::default()
+        };
         for shard in source.shards()? {
             let size = match source.entries(&shard)? {
                 Some(size) => size,
@@ -238,23 +284,20 @@ fn size_of(source: &dyn LogSource, shard: &str) -> Result<u64, LogSourceError> {
     Ok(Checkpoint::read(&note).map_or(0, |(checkpoint, _)| checkpoint.size))
 }
 
-/// The entry about a loss, and what its commit changes: `allowed` is the backup that was restored, and
-/// nothing where the log goes on from a copy of the store.
+/// The entry about a loss, and what its commit changes.
 ///
 /// # Errors
 /// [`StoreError`] of reading the store.
 pub fn record(
-    allowed: Option<AllowedLoss>,
+    allowed: AllowedLoss,
     store: &Store,
     register: &Register,
     other: &OtherSide,
     now: Timestamp,
 ) -> Result<(AuditEvent, Vec<Change>), StoreError> {
-    let restored = restored_at(store, allowed.as_ref(), now)?;
-    let (backup, case, statement) = match allowed {
-        Some(allowed) => (Some(allowed.backup), Some(allowed.case), Some(allowed.note)),
-        None => (None, None, None),
-    };
+    let restored = restored_at(store, allowed.backup.as_ref(), now)?;
+    let AllowedLoss { backup, note, case } = allowed;
+    let (case, statement) = (Some(case), Some(note));
     let event = AuditEvent::RestoreWithoutPlaces {
         backup: backup.as_ref().map(|backup| backup.id.clone()),
         taken: backup.as_ref().map(|backup| backup.taken.to_string()),
@@ -268,6 +311,8 @@ pub fn record(
         epochs: least_epochs(store, register, other)?,
         confirmed: BTreeSet::new(),
         erased_again: false,
+        suspended: other.suspended(),
+        other_side: other.is_known,
     };
     let (copied, used) = (store.copied_orders()?, used_up(register));
     let write: Change = Box::new(move |store: &Store, batch: &mut RowBatch| {
@@ -284,14 +329,14 @@ pub fn record(
 /// clock may be behind, and orders that were revoked meanwhile would stand.
 fn restored_at(
     store: &Store,
-    allowed: Option<&AllowedLoss>,
+    backup: Option<&RestoredBackup>,
     now: Timestamp,
 ) -> Result<Timestamp, StoreError> {
     let mark = Timestamp::from_millisecond(store.clock_mark()?).unwrap_or(now);
     let last = store.last_audit()?;
     let last = last.and_then(|(_, entry)| serde_json::from_slice::<EntryTime>(&entry).ok());
     let seen = [
-        allowed.map(|allowed| allowed.backup.taken),
+        backup.map(|backup| backup.taken),
         last.map(|last| last.time),
     ];
     let latest = seen

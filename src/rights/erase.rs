@@ -36,7 +36,7 @@ use crate::access::RightsPermit;
 use crate::audit::{AuditEvent, EraseDetails, LogPosition};
 use crate::code::Code;
 use crate::commit::Change;
-use crate::entity::{Entity, IN_FORCE};
+use crate::entity::{ActStanding, Entity};
 use crate::keys::AuditKey;
 use crate::node::Node;
 use crate::pseudonym::ParsedPseudonym;
@@ -213,7 +213,7 @@ fn answer(
     entry: LogPosition,
     now: Timestamp,
 ) -> Result<ErasureReceipt, Refusal> {
-    let entry = entity.answer_act(digest, entry, IN_FORCE)?;
+    let entry = entity.answer_act(digest, entry, ActStanding::InForce)?;
     let (backups_until, side_records_until) = last_days(entity, now);
     Ok(ErasureReceipt {
         request,

@@ -106,6 +106,17 @@ impl JournalCipher {
         sealed
     }
 
+    /// The marks of a file in a sealed repository of backups, under each version that is here: the
+    /// newest first, by which a file is marked from now on.
+    pub fn backup_marks(
+        &self,
+        repository: &[u8; 16],
+        sha256: &[u8; 32],
+    ) -> impl Iterator<Item = [u8; 32]> {
+        let keys = self.keys.values().rev();
+        keys.map(|key| key.backup_mark(repository, sha256))
+    }
+
     /// Opens the record that an entry names.
     ///
     /// # Errors
@@ -203,6 +214,24 @@ mod tests {
         assert_eq!(cipher.open_entry(ENTRY, &sealed), Err(SealError::Open));
         let other = JournalCipher::new(&[(1, JournalSecret(Key::take(&mut [9; 32])))]);
         assert_eq!(other.open(ENTRY, &sealed), Err(SealError::Open));
+    }
+
+    #[test]
+    fn marks_of_a_file_differ_by_repository_and_version() {
+        let old = JournalCipher::new(&[secret(1)]);
+        let both = JournalCipher::new(&[secret(2), secret(1)]);
+        let marks = |cipher: &JournalCipher, repository, file| -> Vec<[u8; 32]> {
+            cipher
+                .backup_marks(&[repository; 16], &[file; 32])
+                .collect()
+        };
+        let [new, before] = marks(&both, 1, 1)[..] else {
+            panic!("one for each version");
+        };
+        assert_eq!(marks(&old, 1, 1), [before]);
+        let all = [new, before, marks(&old, 2, 1)[0], marks(&old, 1, 2)[0]];
+        let distinct: std::collections::BTreeSet<_> = all.iter().collect();
+        assert_eq!(distinct.len(), 4);
     }
 
     #[test]

@@ -141,6 +141,7 @@ async fn serve_node(
     let shutdown = shutdown_signal()?;
     let memory = watch::memory(&config.log, &config.store)?;
     let store = config.store.clone();
+    let version = parts.register.version;
     let open = move || Node::open(&store, parts, Arc::new(SystemClock), Box::new(end_process));
     let node = tokio::task::spawn_blocking(open)
         .await
@@ -159,6 +160,8 @@ async fn serve_node(
     let inspect = inspection(config.clone(), NodeConfig::named_files, node.entity());
     let keeper = keep_tls(&config.tls, &tls, callers, inspect, &readiness, &registry)?;
     let reload = Arc::new(register_reload(&node, &config.register));
+    let waits = node.get().register().version != version;
+    let (at_hangup, reloading) = at_hangup(reload.clone(), waits);
     let routes = NodeRoutes {
         node: node.clone(),
         vault: peer.clone(),
@@ -173,7 +176,7 @@ async fn serve_node(
         callers,
         mount::node(
             routes,
-            RegisterDoor::new(reload.clone()),
+            RegisterDoor::new(reload),
             door,
             FollowDoor::new(node.entity(), None),
             readiness.clone(),
@@ -202,7 +205,8 @@ async fn serve_node(
         keeping_in_step,
         tokio::spawn(tidy::node(node.clone())).abort_handle(),
         tokio::spawn(backup::keep(backups.clone(), registry.clone())).abort_handle(),
-        tokio::spawn(keeper.keep(registry.clone(), vec![at_hangup(reload)])).abort_handle(),
+        tokio::spawn(keeper.keep(registry.clone(), vec![at_hangup])).abort_handle(),
+        tokio::spawn(reloading).abort_handle(),
         tokio::spawn(sealing).abort_handle(),
         tokio::spawn(watch::keep_place(node.entity(), readiness.clone())).abort_handle(),
         tokio::spawn(watch::watch_node(node, peer, watch)).abort_handle(),

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use tokio::task::AbortHandle;
 
+use super::bring::LogBringing;
 use super::figures::PersonFigures;
 use super::watch::{EntityWatch, WatchedSide};
 use super::{
@@ -83,6 +84,7 @@ async fn serve_vault(
             http::serve(vec![], Some(health), &readiness, &registry, never).await
         }
     });
+    let version = register.version;
     let vault = open_vault(&config, register, secrets, advance, &readiness).await?;
     first_start::end(first, &config.store)?;
     prepare_copies(vault.get()).await?;
@@ -92,8 +94,10 @@ async fn serve_vault(
     let WatchedSide {
         door: cosigning,
         asking: _asking,
-        callers,
+        mut callers,
     } = watch::vault(&vault, &config, memory)?;
+    let entity = vault.entity();
+    let _bringing = LogBringing::to_witnesses(&entity, &config.log, &readiness, &mut callers)?;
     let inspect = inspection(config.clone(), VaultConfig::named_files, vault.entity());
     let keeper = keep_tls(&config.tls, &tls, callers, inspect, &readiness, &registry)?;
     let watch = EntityWatch::new(
@@ -104,7 +108,9 @@ async fn serve_vault(
         &registry,
     );
     let reload = Arc::new(register_reload(&vault, &config.register));
-    let register = RegisterDoor::new(reload.clone());
+    let waits = vault.get().register().version != version;
+    let (at_hangup, reloading) = at_hangup(reload.clone(), waits);
+    let register = RegisterDoor::new(reload);
     let backups = backup::keeper(vault.entity(), config.backup.as_ref());
     let followed = follow::followed_logs(&config.log, &vault.entity());
     let routers = mount::vault(
@@ -112,7 +118,7 @@ async fn serve_vault(
         cosigning,
         register,
         BackupDoor::new(vault.entity(), backups.clone()),
-        FollowDoor::new(vault.entity(), followed),
+        FollowDoor::new(vault.entity(), followed.clone()),
         readiness.clone(),
     );
     let callers = Callers::Registered(tls, vault.entity());
@@ -127,17 +133,20 @@ async fn serve_vault(
     readiness.clear("starting");
     let counted = vault.get();
     tokio::task::spawn_blocking(move || warn_of_stranded_segments(&counted));
+    let showing = followed.map(|kept| follow::show_troubles(kept, readiness.clone()));
+    let showing = showing.map(|showing| tokio::spawn(showing).abort_handle());
     let tasks = [
         serving_health.abort_handle(),
         tokio::spawn(tidy::vault(vault.clone())).abort_handle(),
         tokio::spawn(watch::keep_place(vault.entity(), readiness.clone())).abort_handle(),
         tokio::spawn(keep_house(vault.clone(), watch, registry.clone())).abort_handle(),
         tokio::spawn(backup::keep(backups.clone(), registry.clone())).abort_handle(),
-        tokio::spawn(keeper.keep(registry.clone(), vec![at_hangup(reload)])).abort_handle(),
+        tokio::spawn(keeper.keep(registry.clone(), vec![at_hangup])).abort_handle(),
+        tokio::spawn(reloading).abort_handle(),
     ];
     let shutdown = end_offers(shutdown, vault.entity());
     http::serve(listeners, None, &readiness, &registry, shutdown).await;
-    tasks.iter().for_each(AbortHandle::abort);
+    tasks.iter().chain(&showing).for_each(AbortHandle::abort);
     backups.iter().for_each(|keeper| keeper.end());
     tracing::info!("the vault has stopped");
     Ok(())

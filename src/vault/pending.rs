@@ -2,28 +2,23 @@
 
 use std::collections::HashMap;
 
-use serde::Deserialize;
-
 use super::Vault;
 use super::sector::Sectors;
-use crate::audit::log::Log;
+use crate::audit::Grant;
+use crate::audit::log::{HeldByPlaces, Log};
 use crate::keys::SectorRootKey;
-use crate::refusal::{Refusal, not_logged};
-use crate::store::StoreError;
+use crate::refusal::Refusal;
 use crate::system::lock::unpoisoned;
 
 /// The name of a rotation of the sector secret among the acts that wait.
 pub(crate) const ROTATE: &str = "secret-rotate";
-
-/// What stands of such an act while too few places hold it.
-const WAITS: &str = "the act is stored here, and takes effect once the same call finds enough";
 
 /// An act that is durable and not yet in force.
 pub(crate) struct PendingAct {
     /// What it does, so that the same call is known again.
     pub(crate) what: String,
     /// Puts it in force.
-    pub(crate) effect: Box<dyn FnOnce(&Vault) + Send>,
+    pub(crate) effect: Box<dyn FnOnce(&Vault, &HeldByPlaces) + Send>,
 }
 
 impl Vault {
@@ -43,14 +38,9 @@ impl Vault {
         if pending.is_none() {
             return Ok(None);
         }
-        self.wait_for_places(WAITS)?;
-        if self.log().asks_for_places() {
-            // Stores the checkpoint that covers the act, so that a restart knows that it was held.
-            let stored = self.committer().change_unlogged(Box::new(|_, _| {}));
-            stored.map_err(not_logged(WAITS))?;
-        }
+        let held = self.wait_for_grant()?;
         Ok(pending.take().map(|act| {
-            (act.effect)(self);
+            (act.effect)(self, &held);
             act.what
         }))
     }
@@ -68,40 +58,19 @@ pub(super) struct UnheldActs {
     pub(super) retired: Vec<u32>,
 }
 
-/// The members of such an entry.
-#[derive(Deserialize)]
-#[serde(tag = "event", rename_all = "kebab-case")]
-enum GrantMembers {
-    EpochAdvance {
-        sector: String,
-        epoch: u32,
-    },
-    SecretRotate {
-        version: u32,
-        #[serde(default)]
-        sector: Option<String>,
-    },
-    SecretRetire {
-        version: u32,
-    },
-    #[serde(other)]
-    Other,
-}
-
 impl UnheldActs {
-    /// Reads them from a log that was just opened.
-    pub(super) fn read(log: &Log) -> Result<Self, StoreError> {
+    /// Those of a log that was just opened.
+    pub(super) fn of(log: &Log) -> Self {
         let mut acts = Self::default();
-        log.each_unheld(|entry| match serde_json::from_slice(entry) {
-            Ok(GrantMembers::EpochAdvance { sector, epoch }) => acts.advanced.push((sector, epoch)),
-            Ok(GrantMembers::SecretRotate {
-                version,
-                sector: None,
-            }) => acts.made.push(version),
-            Ok(GrantMembers::SecretRetire { version }) => acts.retired.push(version),
-            _ => {}
-        })?;
-        Ok(acts)
+        for grant in log.withheld() {
+            match grant {
+                Grant::Epoch(sector, epoch) => acts.advanced.push((sector, epoch)),
+                Grant::Secret(version) => acts.made.push(version),
+                Grant::Retirement(version) => acts.retired.push(version),
+                _ => {}
+            }
+        }
+        acts
     }
 
     /// Takes out of force what a start has loaded of them, so that it waits for places as before.
@@ -135,10 +104,10 @@ impl UnheldActs {
         };
         Some(PendingAct {
             what: what.to_owned(),
-            effect: Box::new(move |vault| {
+            effect: Box::new(move |vault, held| {
                 epochs
                     .into_iter()
-                    .for_each(|(state, epoch)| state.advance(epoch));
+                    .for_each(|(state, epoch)| state.advance(epoch, held));
                 let mut roots = vault.roots().write().expect("no panic under this lock");
                 roots.extend(made);
             }),

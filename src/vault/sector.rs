@@ -10,6 +10,7 @@ use uuid::Uuid;
 use super::StartError;
 use super::usable::UsableVersions;
 use crate::audit::OpenedEpoch;
+use crate::audit::log::HeldByPlaces;
 use crate::entity::RegisterRows;
 use crate::keys::{SectorRootKey, SectorTreeKey};
 use crate::pseudonym::ParsedPseudonym;
@@ -218,8 +219,8 @@ impl SectorState {
             .ok()
     }
 
-    /// Makes an epoch the current one. It must be durable.
-    pub(crate) fn advance(&self, epoch: impl Into<Arc<Epoch>>) {
+    /// Makes an epoch the current one, which enough places hold.
+    pub(crate) fn advance(&self, epoch: impl Into<Arc<Epoch>>, _opened: &HeldByPlaces) {
         let mut epochs = unpoisoned(self.epochs.write());
         let mut next = epochs.as_ref().clone();
         next.push(epoch.into());

@@ -11,7 +11,7 @@ use super::acts::{self, Acts};
 use super::common::backups::words;
 use super::common::witness::WitnessPlace;
 use super::common::{Door, Side, World, plain_get};
-use super::witnesses::{copy, eventually, shown};
+use super::witnesses::{copy, eventually, resume, shown};
 
 /// Everything that a side keeps on its disks, beside its configuration.
 const VAULT: [&str; 3] = ["data/vault", "data/vault.place", "data/vault.cosigned"];
@@ -87,10 +87,7 @@ fn a_vault_of_yesterday_is_stopped_by_the_node() {
         Checkpoint::read(&note).map_or(0, |(checkpoint, _)| checkpoint.size)
     });
     let seen = seen.unwrap().display().to_string();
-    let resume = |more: &[&str]| {
-        let line = "audit resume --after-restore --yes --config vault.toml";
-        world.cloison(&[&line.split(' ').collect::<Vec<_>>()[..], more].concat())
-    };
+    let resume = |more: &[&str]| resume(&world, more);
     assert!(!resume(&[]).status.success(), "nobody here knows of a loss");
     let resumed = resume(&["--seen", &seen]);
     let why = String::from_utf8_lossy(&resumed.stderr).into_owned();
@@ -166,8 +163,7 @@ fn both_sides_of_yesterday_are_told_by_a_witness() {
     assert_eq!(world.ended(Side::Vault).code(), Some(71));
 
     // Where the loss is for good, the witness begins the next shard once its people have acknowledged it.
-    let resume = "audit resume --after-restore --yes --config vault.toml";
-    let resumed = world.cloison(&resume.split(' ').collect::<Vec<_>>());
+    let resumed = resume(&world, &[]);
     assert!(resumed.status.success(), "{}", words(&resumed));
     world.start(Side::Vault, &[]);
     eventually("the witness refuses the new shard", || {

@@ -3,11 +3,14 @@
 
 use std::fs;
 use std::path::Path;
+use std::process::Output;
 use std::time::{Duration, Instant};
 
 use cloison::audit::origin::TrustedLogKey;
 use cloison::audit::source::LogFolder;
 use cloison::audit::verify::{self, LogExpectations};
+use cloison::deployment::register_text::OPERATORS;
+use cloison::epoch::statement::Destruction;
 use cloison::tlog::checkpoint::Checkpoint;
 use cloison::tlog::note::SignedNote;
 use cloison::tlog::proof::consistency;
@@ -373,14 +376,7 @@ fn a_vault_that_lost_entries_is_noticed_by_the_node_which_opens_again_when_that_
     copy(&backup, &store);
     fs::write(&second, remembered).unwrap();
     lose_the_places_entries(&world);
-    let resumed = world.cloison(&[
-        "audit",
-        "resume",
-        "--after-restore",
-        "--yes",
-        "--config",
-        "vault.toml",
-    ]);
+    let resumed = resume(&world, &[]);
     assert!(
         resumed.status.success(),
         "{}",
@@ -557,20 +553,46 @@ fn every_log_that_the_node_remembers_is_held_against_the_vaults() {
     assert_eq!(waits.code(), "erasures-missing");
 }
 
-/// Puts a copy of the vault's store in its place, and lets the log continue in another shard.
-fn restore_and_resume(world: &World, backup: &Path) {
-    let store = world.path("data/vault");
-    fs::remove_dir_all(&store).unwrap();
-    copy(backup, &store);
-    lose_the_places_entries(world);
-    let resumed = world.cloison(&[
+/// Lets the vault's log go on from the copy in its place, once two operators have signed for that.
+pub fn resume(world: &World, more: &[&str]) -> Output {
+    let line = [
         "audit",
         "resume",
         "--after-restore",
         "--yes",
         "--config",
         "vault.toml",
-    ]);
+    ];
+    let line = [&line[..], more].concat();
+    let refused = world.cloison(&line);
+    let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+    let Some((_, kept)) = said.split_once("--resume-from-copy vault:") else {
+        return refused;
+    };
+    assert!(!refused.status.success());
+    let statement = world.statement(Destruction::ResumeFromCopy {
+        entity: "vault".to_owned(),
+        kept: kept.split_whitespace().next().unwrap().to_owned(),
+        case: "OPS/2026-17".to_owned(),
+    });
+    let signed = |by: &[&str]| {
+        let _ = fs::remove_file(world.path("loss.jws"));
+        world.write("loss.jws", &world.sign_statement(&statement, by));
+        world.cloison(&[&line[..], &["--statement", "loss.jws"]].concat())
+    };
+    let alone = signed(&OPERATORS[..1]);
+    let said = String::from_utf8_lossy(&alone.stderr).into_owned();
+    assert!(said.contains("1 of 2 signatures"), "{said}");
+    signed(&OPERATORS)
+}
+
+/// Puts a copy of the vault's store in its place, and lets the log continue in another shard.
+fn restore_and_resume(world: &World, backup: &Path) {
+    let store = world.path("data/vault");
+    fs::remove_dir_all(&store).unwrap();
+    copy(backup, &store);
+    lose_the_places_entries(world);
+    let resumed = resume(world, &[]);
     assert!(
         resumed.status.success(),
         "{}",

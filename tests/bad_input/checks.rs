@@ -64,6 +64,47 @@ fn check_knows_what_kind_of_file_it_got() {
     }
 }
 
+/// A follower that can never vouch would leave every act that grants something waiting.
+#[test]
+fn a_follower_that_can_never_count_is_a_fault() {
+    let world = world();
+    let (vault, node) = (world.read("vault.toml"), world.read("node.toml"));
+    let register = world.register();
+    let own = data_encoding::HEXLOWER.encode(register.vault_checkpoint_key.unwrap().as_bytes());
+    let follower = |line: &str| format!("\n[[audit.follower]]\nname = \"one\"\n{line}\n");
+    for (file, text, line, says) in [
+        ("vault.toml", &vault, "peer = \"court\"", None),
+        (
+            "vault.toml",
+            &vault,
+            "peer = \"cort\"",
+            Some("no checkpoint key of test/node/cort"),
+        ),
+        (
+            "vault.toml",
+            &vault,
+            "peer = \"vault\"",
+            Some("no checkpoint key of test/node/vault"),
+        ),
+        ("node.toml", &node, "peer = \"vault\"", None),
+        (
+            "node.toml",
+            &node,
+            &format!("public = \"{own}\""),
+            Some("is the checkpoint key of"),
+        ),
+    ] {
+        world.write(file, &format!("{text}{}", follower(line)));
+        let (_, faults, exit) = check(&world, &[file]);
+        assert_eq!(exit, Some(i32::from(says.is_some())), "{line}: {faults}");
+        assert!(
+            faults.contains(says.unwrap_or_default()),
+            "{line}: {faults}"
+        );
+        world.write(file, text);
+    }
+}
+
 /// Files that are often given by mistake are called what they are, and one that nothing tells has
 /// ten faults at most.
 #[test]

@@ -114,7 +114,7 @@ pub fn export(store: &Path, out: &Path) -> Value {
 }
 
 /// The Python that `ops/python-env` makes. No Python, no pass.
-fn interpreter() -> PathBuf {
+pub fn interpreter() -> PathBuf {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let made = Command::new("sh")
         .arg(root.join("ops/python-env"))

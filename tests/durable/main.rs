@@ -34,6 +34,7 @@ mod powerloss;
 mod restore;
 mod retire;
 mod rights;
+mod sealed;
 mod slow;
 mod soak;
 mod start;

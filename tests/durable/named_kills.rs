@@ -9,6 +9,7 @@ use std::path::Path;
 use cloison::store::Store;
 
 use super::backup::{backed_up, create, files, good, manifests, refused, tokenize, words};
+use super::sealed::sealed_to;
 use super::world::long;
 use crate::common::shim::shim;
 use crate::common::{Side, World};
@@ -59,7 +60,11 @@ fn copy(from: &Path, to: &Path) {
 
 /// A stopped world with two backups and a life after the last; the folder `image` has it all.
 fn lived() -> World {
-    let mut world = backed_up("");
+    live(backed_up(""))
+}
+
+/// The same, of a world that runs.
+fn live(mut world: World) -> World {
     tokenize(&world, 1, 300);
     create(&world);
     tokenize(&world, 1_000, 300);
@@ -78,7 +83,13 @@ fn lived() -> World {
 
 fn verify(world: &World) {
     let usual = ["backup", "verify", "--repository", "backup"];
-    let verified = world.cloison(&[&usual[..], &["--register", "register.toml"]].concat());
+    let identity: &[&str] = if world.path("one.age").exists() {
+        &["--identity", "one.age"]
+    } else {
+        &[]
+    };
+    let key = ["--register", "register.toml"];
+    let verified = world.cloison(&[&usual[..], &key, identity].concat());
     assert!(verified.status.success(), "{}", words(&verified));
 }
 
@@ -193,7 +204,15 @@ fn a_pruning_that_is_killed_at_any_point_leaves_good_backups() {
 
 #[test]
 fn a_backup_that_is_killed_at_any_point_is_none_and_the_next_one_is_whole() {
-    let mut world = lived();
+    kill_backups(lived());
+}
+
+#[test]
+fn a_sealed_backup_that_is_killed_at_any_point_is_none_and_the_next_one_is_whole() {
+    kill_backups(live(sealed_to(&["one"])));
+}
+
+fn kill_backups(mut world: World) {
     let reset = |world: &World| {
         copy(&world.path("image/backup"), &world.path("backup"));
         copy(&world.path("image/vault"), &world.path("data/vault"));

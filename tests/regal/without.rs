@@ -5,12 +5,14 @@ use std::fs;
 
 use cloison::epoch::statement::Destruction;
 use cloison::order::act::ActKind;
+use cloison::suspension::SuspensionAct;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
 use super::common::backups::{good, words};
 use super::common::{Door, QUORUM, Reply, Side, World};
 use super::copies::{erase, world};
+use super::grants::suspension;
 use super::people::{act, codes, soon, to_vault};
 use super::restore::back_up;
 
@@ -130,6 +132,10 @@ fn a_vault_without_places_acts_as_if_the_worst_had_come() {
     .ok();
     world.advance("health", false);
     erase(&world, "erase.jws", &asked[0]);
+    let suspend = suspension(&world, SuspensionAct::Suspend, &["operations"]);
+    let shut_out = |name, door| world.post_json(name, door, "/v1/suspensions", &suspend);
+    shut_out("officer", Door::Officers).ok();
+    shut_out("operator", Door::Control).ok();
     let late = order_for(&world, &asked[1..]);
     world.reidentify(&late, "health", &asked[1..]).ok();
     world.stop();
@@ -210,6 +216,22 @@ fn a_vault_without_places_acts_as_if_the_worst_had_come() {
         state["loss"]["closed"].as_array().unwrap().len() > 1,
         "{state}"
     );
+
+    // Nothing shuts out again who was suspended: that is said, until people have done it.
+    let said = words(&world.cloison(&["restore", "state", "--client", "clients/operator.toml"]));
+    for what in [
+        "suspend      dgi-tax again",
+        "register     put the newest",
+        "erasures     lodge",
+    ] {
+        assert!(said.contains(what), "{what}: {said}");
+    }
+    let suspend = suspension(&world, SuspensionAct::Suspend, &["operations"]);
+    world
+        .post_json("operator", Door::Control, "/v1/suspensions", &suspend)
+        .ok();
+    let said = words(&world.cloison(&["restore", "state", "--client", "clients/operator.toml"]));
+    assert!(!said.contains("dgi-tax"), "{said}");
 
     // Erasures are lodged again; then releases go on, but under no order of before.
     erase(&world, "again.jws", &asked[0]);

@@ -315,9 +315,12 @@ fn libraries_stay_in_their_rooms() {
         (&["axum"], &["http", "serve", "config"]),
         (&["ureq"], &["client"]),
         (&["vsss_rs", "k256", "cryptoki", "rpassword"], &["keys"]),
-        // Secrets under a passphrase, and answers sealed to an officer, whose recipient stands in
-        // the register.
-        (&["age"], &["keys", "register", "reidentify", "cli"]),
+        // Secrets under a passphrase, answers sealed to an officer, whose recipient stands in the
+        // register, and backups sealed for a foreign place.
+        (
+            &["age"],
+            &["keys", "register", "reidentify", "backup", "cli"],
+        ),
         (&["clap"], &["load", "cli"]),
         (&["indicatif"], &["terminal", "load", "cli"]),
         (&["rcgen"], &["deployment"]),

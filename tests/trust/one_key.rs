@@ -431,6 +431,7 @@ fn one_operator_destroys_nothing() {
             &json!({"statement": statement}),
         ),
         Destruction::RestoreWithoutPlaces { .. }
+        | Destruction::ResumeFromCopy { .. }
         | Destruction::ConfirmEpoch { .. }
         | Destruction::ErasuresLodged { .. } => world.post_json(
             OPERATOR,

@@ -11,7 +11,8 @@ use jiff::tz::TimeZone;
 use super::Log;
 use super::year::YearEnd;
 use crate::audit::origin;
-use crate::audit::{AuditEvent, AuditReceipt};
+use crate::audit::{AuditEvent, AuditReceipt, Grant};
+use crate::journal::prune::LogPlace;
 use crate::seal::journal::NamingEntry;
 use crate::store::{RowBatch, Shard, TreeRow};
 use crate::tlog::checkpoint::Checkpoint;
@@ -65,6 +66,13 @@ impl Appender {
             origin: &self.origin,
             index: number - self.first,
         }
+    }
+
+    /// Withholds what the entry grants that gets the number `number` in the store, until enough places
+    /// hold it. Call it before the entry becomes durable.
+    pub fn withhold(&self, grant: Grant, number: u64) {
+        let (shard, index) = (self.shard, number - self.first);
+        self.log.withhold(grant, LogPlace { shard, index });
     }
 
     /// Ends the shard if its year is over by a clock that is believed (`YearEnd`). Returns the entry

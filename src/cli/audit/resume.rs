@@ -9,11 +9,13 @@ use serde_json::json;
 use super::offline::{NamedLog, OfflineLog, PATIENCE, failed, trouble};
 use crate::audit::AuditEvent;
 use crate::audit::log::{KnownLoss, LogError};
+use crate::backup::manifest::BackupLogHead;
 use crate::cli::assent::{Assent, Irreversible};
 use crate::clock::{Clock as _, SystemClock};
 use crate::journal::read::PlaceLog;
+use crate::register::Register;
 use crate::restore::head_of;
-use crate::restore::without::{self, OtherSide};
+use crate::restore::without::{self, AllowedLoss, OtherSide};
 use crate::store::Store;
 use crate::terminal::files::read_text;
 use crate::terminal::{CommandError, print, print_json};
@@ -23,7 +25,8 @@ use crate::tlog::checkpoint::Checkpoint;
 #[derive(clap::Args)]
 #[command(
     after_long_help = "Examples:\n  cloison audit resume --after-restore --config vault.toml\n  \
-    cloison audit resume --after-restore --seen vault-seen.checkpoint --config vault.toml\n  \
+    cloison audit resume --after-restore --statement loss.jws --config vault.toml\n  \
+    cloison audit resume --after-restore --statement loss.jws --seen vault-seen.checkpoint --config vault.toml\n  \
     cloison audit resume --second-lost --config vault.toml\n\n\
     Stop the process first. Where a place holds what the store lacks, `cloison restore --in-place` brings it: use this only for \
     what is lost for good. After a restore the shard that lost entries is never extended again; the log goes on in a new \
@@ -45,6 +48,10 @@ pub struct AuditResumeArgs {
     /// `[audit] cosigned`), where the second place has an older one
     #[arg(long, value_name = "FILE", requires = "after_restore")]
     seen: Option<PathBuf>,
+    /// With `--after-restore`: the statement by which two operators allow it (`cloison statement new
+    /// --resume-from-copy`); without it the command says for what they have to sign
+    #[arg(long, value_name = "FILE", requires = "after_restore")]
+    statement: Option<PathBuf>,
     #[command(flatten)]
     assent: Assent,
     /// Print JSON
@@ -129,6 +136,51 @@ fn refuse_where_nothing_is_lost(place: &OfflineLog) -> Result<(), CommandError> 
     ))
 }
 
+/// Checks that two operators allow to go on from this very store. Without their statement, says for what
+/// they have to sign.
+fn allow(
+    args: &AuditResumeArgs,
+    place: &OfflineLog,
+    register: &Register,
+) -> Result<AllowedLoss, CommandError> {
+    let head = head_of(&place.store).map_err(failed)?;
+    let position = head.as_ref().and_then(BackupLogHead::position);
+    let kept = head.zip(position).map(|(head, (shard, size))| {
+        let root = data_encoding::HEXLOWER.encode(&head.root);
+        format!("{shard}:{size}:{root}")
+    });
+    let kept = kept.unwrap_or_else(|| "none".to_owned());
+    let owner = &place.named.owner;
+    let entity = owner
+        .split_once('/')
+        .map_or(owner.as_str(), |(_, entity)| entity);
+    let Some(file) = &args.statement else {
+        return Err(CommandError::usage(
+            "two operators have to sign for what is lost; nothing was done",
+            format_args!(
+                "`cloison statement new --register {} --resume-from-copy {entity}:{kept} --case REFERENCE --out loss.jws`, \
+                 `cloison statement sign` by both, then the same command with --statement loss.jws",
+                place.named.register.file.display()
+            ),
+        ));
+    };
+    let text = read_text(file)?;
+    let allowed = without::allow_copy(
+        text.trim_end(),
+        register,
+        (entity, &kept),
+        SystemClock.now(),
+    )
+    .and_then(|allowed| {
+        allowed.check_signers(&place.store, &OtherSide::default())?;
+        Ok(allowed)
+    });
+    allowed.map_err(|refusal| {
+        let hint = "`cloison statement check` says what the statement allows, and who has signed it; nothing was done";
+        CommandError::new(refusal, hint)
+    })
+}
+
 /// Begins a new shard, whose first entry says what was lost.
 fn go_on_after_restore(args: &AuditResumeArgs, place: &OfflineLog) -> Result<(), CommandError> {
     let (origin, published, found) = match place.open(None)? {
@@ -147,6 +199,8 @@ fn go_on_after_restore(args: &AuditResumeArgs, place: &OfflineLog) -> Result<(),
         }
     };
     refuse_where_nothing_is_lost(place)?;
+    let register = crate::serve::open_register(&place.named.register)?;
+    let allowed = allow(args, place, &register)?;
     args.assent.obtain(&Irreversible {
         changes: format!("{origin} had {published} published entries, and {found}. The log goes on without them."),
         lost: "The shard that lost entries is never extended again, and the new one says so for good. Earlier orders are over, \
@@ -155,9 +209,8 @@ fn go_on_after_restore(args: &AuditResumeArgs, place: &OfflineLog) -> Result<(),
     let (log, appender) = place.open(Some(KnownLoss::AfterRestore))?.map_err(failed)?;
     // The writer writes the entry about the loss before anything else.
     let writer = place.writer(&log, appender)?;
-    let register = crate::serve::open_register(&place.named.register)?;
     let (now, nothing) = (SystemClock.now(), OtherSide::default());
-    let recorded = without::record(None, &place.store, &register, &nothing, now);
+    let recorded = without::record(allowed, &place.store, &register, &nothing, now);
     let (event, changes) = recorded.map_err(failed)?;
     let receipt = writer.record(now, event, vec![], changes).map_err(failed)?;
     let resumed = log.signed(&receipt, PATIENCE);

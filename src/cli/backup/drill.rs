@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use super::place::SideConfig;
 use super::{fault, with_bar};
-use crate::backup::manifest::BackupManifest;
+use crate::backup::opened::OpenedBackup;
 use crate::backup::repository::{BackupRepository, RepositoryLock};
 use crate::backup::verify::Workplace;
 use crate::cli::restore::restore_fault;
@@ -27,15 +27,13 @@ pub(super) struct DrillTimes {
 pub(super) fn run(
     repository: &BackupRepository,
     lock: Option<&RepositoryLock>,
-    manifest: &BackupManifest,
+    backup: &OpenedBackup<'_>,
     config: SideConfig,
 ) -> Result<DrillTimes, CommandError> {
     let work = Workplace::of(repository, lock).map_err(fault)?;
     let store = work.path().join("drill");
     let began = Instant::now();
-    let laid = with_bar("restored", |progress| {
-        lay_down(repository, manifest, &store, progress)
-    });
+    let laid = with_bar("restored", |progress| lay_down(backup, &store, progress));
     let finished = laid.and_then(|folder| folder.finish().map_err(RestoreError::Unfinished));
     finished.map_err(restore_fault)?;
     let restored = began.elapsed();

@@ -8,6 +8,7 @@ use serde_json::json;
 use super::drill::DrillTimes;
 use super::spoken;
 use crate::backup::prune::PrunedBackups;
+use crate::backup::sealed::SealedManifest;
 use crate::backup::verify::GoodBackup;
 use crate::backup::view::{BackupJobView, BackupList, BackupView};
 
@@ -41,11 +42,20 @@ pub(super) fn created(job: &BackupJobView) -> String {
 
 /// A backup that a server verified.
 pub(super) fn verified_there(job: &BackupJobView) -> String {
+    let Some(entries) = job.entries else {
+        return format!(
+            "backup {} is whole, and sealed: {} compared with what was signed, in {}\n  nothing was opened: a holder of an \
+             identity verifies the rest (`cloison backup verify --repository DIR --identity FILE`)",
+            job.backup.as_deref().unwrap_or("?"),
+            HumanBytes(job.all),
+            seconds(job.milliseconds)
+        );
+    };
     format!(
         "backup {} is good: {}, {} entries of the log, in {}",
         job.backup.as_deref().unwrap_or("?"),
         HumanBytes(job.all),
-        HumanCount(job.entries.unwrap_or(0)),
+        HumanCount(entries),
         seconds(job.milliseconds)
     )
 }
@@ -70,6 +80,36 @@ pub(super) fn verified_here(good: &GoodBackup, took: Duration) -> String {
         manifest.register.0,
         versions(&manifest.secrets)
     )
+}
+
+/// A sealed backup of which this program compared the sealed bytes.
+pub(super) fn unopened(sealed: &SealedManifest, took: Duration) -> String {
+    let lengths = sealed.files.iter().map(|file| file.part.length);
+    let length = lengths.fold(0, u64::saturating_add);
+    format!(
+        "backup {} is whole, and sealed: {} compared with what was signed, in {:.1} s\n  of {}, taken {}, {} entries of the log; \
+         nothing was opened: that takes --identity, with an identity of {}",
+        sealed.id,
+        HumanBytes(length),
+        took.as_secs_f64(),
+        sealed.owner,
+        sealed.taken,
+        HumanCount(sealed.log.size),
+        sealed.recipients.join(" or ")
+    )
+}
+
+/// The same as JSON. It does not say `good`: nobody looked inside.
+pub(super) fn unopened_json(sealed: &SealedManifest) -> serde_json::Value {
+    json!({
+        "whole": true,
+        "opened": false,
+        "backup": sealed.id.as_str(),
+        "entity": sealed.owner,
+        "taken": sealed.taken.to_string(),
+        "recipients": sealed.recipients,
+        "entries": sealed.log.size,
+    })
 }
 
 /// The same as JSON.
@@ -154,8 +194,15 @@ fn line(backup: &BackupView) -> String {
         return format!("{:<26}WRONG  {fault}", backup.backup);
     }
     let verified = backup.verified.as_deref().unwrap_or("never verified");
+    let sealed = match backup.recipients.len() {
+        0 => "",
+        1 => "  sealed to 1 recipient",
+        _ => "  sealed to several recipients",
+    };
     let fault = backup.fault.as_ref();
-    let told = fault.map_or(verified.to_owned(), |fault| format!("WRONG  {fault}"));
+    let told = fault.map_or(format!("{verified}{sealed}"), |fault| {
+        format!("WRONG  {fault}")
+    });
     format!(
         "{:<26}{:<22}{:>10}{:>12}  {told}",
         backup.backup,

@@ -6,7 +6,8 @@ use std::path::PathBuf;
 use crate::cli::assent::{Assent, Irreversible};
 use crate::cli::client_file::ClientFile;
 use crate::cli::statement;
-use crate::losses::{ConfirmRestore, RestoreState};
+use crate::entity::LostSuspension;
+use crate::losses::{ClosedEpoch, ClosedSector, ConfirmRestore, RestoreLossView, RestoreState};
 use crate::terminal::{CommandError, print, print_json, voice};
 
 /// The arguments of `restore state`.
@@ -64,21 +65,70 @@ fn show(state: &RestoreState) -> Result<(), CommandError> {
     let Some(loss) = &state.loss else {
         return print("This side was never restored without places.");
     };
+    print(words(loss))
+}
+
+/// What holds, and what people have to do.
+fn words(loss: &RestoreLossView) -> String {
     let from = loss.backup.as_deref().unwrap_or("a copy of its store");
-    let mut text = format!(
-        "Restored without places at {}, from {from}.\n  orders       issued before are over",
-        loss.restored
-    );
-    for closed in &loss.closed {
-        text += &format!(
-            "\n  closed       sector {}, until its epoch is confirmed: {} or a later one",
-            closed.sector, closed.least
+    let mut lines = vec![
+        format!("Restored without places at {}, from {from}.", loss.restored),
+        "  orders       issued before are over: their authority signs new ones".to_owned(),
+    ];
+    let closed = |one: &ClosedSector| {
+        format!(
+            "  closed       sector {}, until its epoch is confirmed: {} or a later one",
+            one.sector, one.least
+        )
+    };
+    lines.extend(loss.closed.iter().map(closed));
+    lines.push(if loss.erasures_missing {
+        "  releases     wait until lost erasures were lodged again".to_owned()
+    } else {
+        "  releases     go on".to_owned()
+    });
+    let to_do = to_do(loss);
+    if !to_do.is_empty() {
+        lines.push("To do; nothing holds of it by itself:".to_owned());
+        lines.extend(to_do);
+    }
+    lines.join("\n")
+}
+
+fn to_do(loss: &RestoreLossView) -> Vec<String> {
+    let suspend = |one: &LostSuspension| {
+        format!(
+            "  suspend      {} again: the other side's log has it suspended since {} (`cloison client suspend {}`)",
+            one.entry, one.time, one.entry
+        )
+    };
+    let mut lines: Vec<_> = loss.suspend.iter().map(suspend).collect();
+    if !loss.erasures_missing {
+        return lines;
+    }
+    if loss.other_side_unknown {
+        lines.push(
+            "  suspend      whom you suspended after the backup: the restore was not shown the other side's log, and nothing here \
+             knows of them"
+                .to_owned(),
+        );
+    } else {
+        lines.push(
+            "  suspend      whom you suspended at this side alone: the other side's log does not know of them".to_owned(),
         );
     }
-    text += if loss.erasures_missing {
-        "\n  releases     wait until lost erasures were lodged again"
-    } else {
-        "\n  releases     go on"
+    lines.push("  register     put the newest one there, and reload it".to_owned());
+    let retire = |one: &ClosedEpoch| {
+        format!(
+            "  retire       epoch {} of {} again, if its sector retired it after the backup: its mappings are back",
+            one.epoch, one.sector
+        )
     };
-    print(text)
+    lines.extend(loss.retire.iter().map(retire));
+    lines.push(
+        "  erasures     lodge them again (`cloison restore report REPOSITORY --other-log LOG` lists those that the other side \
+         knows), then say so: `cloison statement new --erasures-lodged`"
+            .to_owned(),
+    );
+    lines
 }

@@ -7,9 +7,10 @@ use serde_json::json;
 
 use super::without::other_side;
 use super::{RestoreSourceArgs, place_fault};
+use crate::entity::LostSuspension;
 use crate::restore::lost_since;
 use crate::restore::report::LostInterval;
-use crate::restore::without::{LostErasure, LostSuspension, OtherSide};
+use crate::restore::without::{LostErasure, OtherSide};
 use crate::terminal::{CommandError, print, print_json, voice};
 
 /// The arguments of `report`.
@@ -40,7 +41,7 @@ pub(super) fn run(args: &RestoreReportArgs) -> Result<(), CommandError> {
         .iter()
         .max_by_key(|place| (place.shards.last().map(|s| s.shard), place.checkpoint.size));
     let lost = match most {
-        Some(place) => lost_since(place, &source.manifest.log).map_err(place_fault)?,
+        Some(place) => lost_since(place, source.backup.log()).map_err(place_fault)?,
         // Only the other side's log can tell anything then.
         None if args.other_log.is_some() => LostInterval::default(),
         None => {
@@ -53,7 +54,7 @@ pub(super) fn run(args: &RestoreReportArgs) -> Result<(), CommandError> {
     if voice().json {
         let rows: Vec<_> = lost.rows().collect();
         return print_json(&json!({
-            "backup": source.manifest.id.as_str(),
+            "backup": source.backup.id().as_str(),
             "rows": rows,
             "total": lost.total(),
             "since": lost.since,

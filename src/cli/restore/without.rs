@@ -60,11 +60,20 @@ impl WithoutPlacesArgs {
         &self,
         source: &RestoreSource,
     ) -> Result<Option<AllowedArgs>, CommandError> {
-        let (side, manifest) = (&source.side, &source.manifest);
+        let (side, backup) = (&source.side, &source.backup);
         let Some(file) = &self.without_places else {
             if !source.places.is_empty() {
                 return Ok(None);
             }
+<<<<<<< HEAD
+=======
+            let hint = format!(
+                "name one with --from PLACE. Where none is left, two operators sign for what is lost: `cloison statement new \
+                 --restore-without-places {}:{} --case REFERENCE`, then --without-places FILE",
+                side.role.local_name(),
+                backup.id()
+            );
+>>>>>>> mend
             let what = "no place is there that holds the log after the backup";
             return Err(CommandError::usage(what, no_place(source)));
         };
@@ -80,7 +89,7 @@ impl WithoutPlacesArgs {
         self.check_lost(side)?;
         let text = read_text(file)?;
         let now = SystemClock.now();
-        let loss = without::allow(text.trim_end(), &side.register, &side.role, manifest, now);
+        let loss = without::allow(text.trim_end(), &side.register, &side.role, backup, now);
         let loss = loss.map_err(|refusal| {
             let hint = format!(
                 "nothing was restored. Two operators sign for this side and this backup: {}",
@@ -184,7 +193,7 @@ pub(super) fn other_side(
     let unusable = |error: LogSourceError| CommandError::new(error, hint);
     let log = source::open(path).map_err(unusable)?;
     verify(&*log, source)?;
-    OtherSide::read(&*log, source.manifest.taken).map_err(unusable)
+    OtherSide::read(&*log, source.backup.taken()).map_err(unusable)
 }
 
 /// Verifies that a log is the other side's: every entry, under the key that the register states.
@@ -241,7 +250,7 @@ impl AllowedArgs {
         let (log, appender) = opened.map_err(failed)?;
         let writer = offline.writer(&log, appender)?;
         let now = SystemClock.now();
-        let recorded = without::record(Some(self.loss), &offline.store, register, &self.other, now);
+        let recorded = without::record(self.loss, &offline.store, register, &self.other, now);
         let (event, changes) = recorded.map_err(failed)?;
         let receipt = writer.record(now, event, vec![], changes).map_err(failed)?;
         if log.signed(&receipt, PATIENCE).is_none() {

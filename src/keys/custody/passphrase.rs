@@ -12,6 +12,7 @@ use zeroize::Zeroizing;
 
 use crate::keys::file::{FileFault, MAX_PRIVATE};
 use crate::lines;
+use crate::register::AgeRecipient;
 
 /// The least work (scrypt's N = 2^this) that a passphrase may be guarded with: a tenth of a second.
 pub const LEAST_WORK: u8 = 15;
@@ -34,6 +35,7 @@ pub enum AgeLock {
 impl AgeLock {
     /// An age recipient, `age1…`.
     pub fn recipient(text: &str) -> Option<Self> {
+        let AgeRecipient(text) = AgeRecipient::parse(text).ok()?;
         text.parse().ok().map(Self::Recipient)
     }
 }
