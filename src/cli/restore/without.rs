@@ -174,7 +174,7 @@ fn new_statement(source: &RestoreSource) -> String {
     format!(
         "`cloison statement new --register register.toml --restore-without-places {}:{} --case REFERENCE --out loss.jws`",
         source.side.role.local_name(),
-        source.manifest.id
+        source.backup.id()
     )
 }
 
