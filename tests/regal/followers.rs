@@ -17,9 +17,9 @@ use super::people::{act, soon, to_vault};
 use super::restore::back_up;
 
 /// The node follows the vault and counts, and so does the vault's second place; so many must hold
-/// an act.
-pub fn world(places: usize) -> World {
-    let mut world = World::with(Setup {
+/// an act. Neither side runs yet.
+pub fn prepared(places: usize) -> World {
+    let world = World::with(Setup {
         log: "info",
         start: false,
         ..Setup::default()
@@ -34,6 +34,12 @@ pub fn world(places: usize) -> World {
     let audit = "second = \"data/node.place\"\nfollowed = \"data/node.followed\"\n\n\
                  [[audit.follower]]\nname = \"vault\"\npeer = \"vault\"";
     world.replace("node.toml", "second = \"data/node.place\"", audit);
+    world
+}
+
+/// The same, and both run.
+pub fn world(places: usize) -> World {
+    let mut world = prepared(places);
     world.start(Side::Vault, &[]);
     world.start(Side::Node, &[]);
     world
