@@ -34,7 +34,8 @@ impl IdentityPlace {
         fs::create_dir_all(folder.join("journal")).unwrap();
         let vaults = world.path("secrets/vault/identity.secret");
         fs::copy(vaults, folder.join("identity.secret")).unwrap();
-        let key = |name: &str, kind| write_secret(&folder.join(name), kind, &Key::random()).unwrap();
+        let key =
+            |name: &str, kind| write_secret(&folder.join(name), kind, &Key::random()).unwrap();
         key("audit.secret", SecretKind::Audit);
         key("journal/1.secret", SecretKind::Journal);
         let checkpoint = SigningKey::from_bytes(&[11; 32]);

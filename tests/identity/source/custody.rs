@@ -19,7 +19,14 @@ fn split(world: &World) {
         custodians.push("--custodian".to_owned());
         custodians.push(format!("keeper-{number}={recipient}"));
     }
-    let mut arguments = vec!["identity", "split", "--config", "identity.toml", "--threshold", "2"];
+    let mut arguments = vec![
+        "identity",
+        "split",
+        "--config",
+        "identity.toml",
+        "--threshold",
+        "2",
+    ];
     arguments.extend(custodians.iter().map(String::as_str));
     arguments.extend(["--out", "identity-shares"]);
     let split = world.cloison(&arguments);
@@ -57,7 +64,8 @@ fn a_secret_in_shares_answers_nobody_until_its_custodians_came() {
     let log = std::fs::File::create(world.path("logs/identity.log")).unwrap();
     let mut source = command.stderr(log).spawn().unwrap();
     soon("it is sealed", || {
-        crate::common::plain_get(place.health, "/readyz").is_some_and(|said| said.contains("unseal"))
+        crate::common::plain_get(place.health, "/readyz")
+            .is_some_and(|said| said.contains("unseal"))
     });
     let probe = body(&[EncodedPart::probe()]);
     let reply = place.ask(&world, &probe);
@@ -65,7 +73,10 @@ fn a_secret_in_shares_answers_nobody_until_its_custodians_came() {
 
     let bring = |command: &str, keeper: &str, share: &str| {
         let client = format!("clients/{keeper}.toml");
-        let (file, key) = (format!("identity-shares/{share}.share"), format!("{share}.key"));
+        let (file, key) = (
+            format!("identity-shares/{share}.share"),
+            format!("{share}.key"),
+        );
         let brought = ["--client", &client, "--share", &file, "--identity", &key];
         world.cloison(&[&["identity", command][..], &brought[..]].concat())
     };
@@ -98,6 +109,14 @@ fn a_secret_in_shares_answers_nobody_until_its_custodians_came() {
         .collect();
     assert_eq!(
         actions,
-        ["drill-share", "drill-share", "drill", "share", "share", "unseal", "seal"]
+        [
+            "drill-share",
+            "drill-share",
+            "drill",
+            "share",
+            "share",
+            "unseal",
+            "seal"
+        ]
     );
 }

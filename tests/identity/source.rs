@@ -71,7 +71,10 @@ fn the_vault_gets_the_utis_that_the_secret_makes_and_the_log_says_so() {
         PartOutcome::Answers(answers) => answers.to_vec(),
         PartOutcome::Refused(refusal) => panic!("{}", refusal.code()),
     };
-    let got: Vec<_> = outcomes(&reply, &[2, 1, 1, 1]).iter().map(answered).collect();
+    let got: Vec<_> = outcomes(&reply, &[2, 1, 1, 1])
+        .iter()
+        .map(answered)
+        .collect();
     // UTIs are no public bytes: what they make is compared.
     let key = keys.person_key_of(health(&world));
     assert_eq!(got[1], [keys.check_value().0]);
@@ -85,7 +88,10 @@ fn the_vault_gets_the_utis_that_the_secret_makes_and_the_log_says_so() {
     let [start, derived] = &logged[..] else {
         panic!("{logged:?}")
     };
-    assert_eq!((&start["event"], &start["entity"]), (&json!("start"), &json!("identity")));
+    assert_eq!(
+        (&start["event"], &start["entity"]),
+        (&json!("start"), &json!("identity"))
+    );
     assert_eq!(derived["event"], "utis");
     assert_eq!(
         derived["derived"],
@@ -106,9 +112,20 @@ fn the_vault_gets_the_utis_that_the_secret_makes_and_the_log_says_so() {
 fn nobody_but_the_vault_is_answered() {
     let (world, place, source) = alone();
     let asked = body(&[part(health(&world), "cnss-health", &["AB123456"])]);
-    for name in ["cnss-health", "operator", "auditor", "identity", "keeper-1", "node"] {
+    for name in [
+        "cnss-health",
+        "operator",
+        "auditor",
+        "identity",
+        "keeper-1",
+        "node",
+    ] {
         let reply = place.ask_as(&world, name, &asked);
-        assert_eq!((reply.status, &*problem(&reply)), (403, "forbidden"), "{name}");
+        assert_eq!(
+            (reply.status, &*problem(&reply)),
+            (403, "forbidden"),
+            "{name}"
+        );
     }
     // The vault's server key is not the key with which it calls.
     world.certify("stranger", 2020, 2120);
@@ -116,7 +133,10 @@ fn nobody_but_the_vault_is_answered() {
         let content = [("content-type", cloison::utis::CONTENT)];
         let bytes = crate::common::request("POST", cloison::utis::PATH, &content, &asked);
         let sent = place.connect(&world, name).exchange(&bytes);
-        assert!(sent.is_err() || sent.is_ok_and(|reply| reply.status == 401), "{name}");
+        assert!(
+            sent.is_err() || sent.is_ok_and(|reply| reply.status == 401),
+            "{name}"
+        );
     }
     assert!(source.stop().success());
     let logged = entries(&world);
@@ -137,17 +157,41 @@ fn what_the_register_does_not_allow_is_refused_by_itself_and_logged() {
     let tax = world.register().sector("tax").unwrap().uuid;
     let good = || part(sector, "cnss-health", card);
     let bad = [
-        (part(Uuid::from_bytes([9; 16]), "cnss-health", card), Code::UnknownSector),
+        (
+            part(Uuid::from_bytes([9; 16]), "cnss-health", card),
+            Code::UnknownSector,
+        ),
         (part(tax, "cnss-health", card), Code::Forbidden),
         (part(sector, "cnss-nobody", card), Code::UnknownClient),
-        (part_of(UtiKind::Tokenize, sector, "cnss-health", "passport-x", card), Code::UnknownScheme),
-        (part(sector, "cnss-health", &["ab123456"]), Code::MalformedBody),
-        (part(sector, "cnss-health", &["AB 123456"]), Code::MalformedBody),
-        (part(sector, "cnss-health", &["AB123456", "nonsense"]), Code::MalformedBody),
+        (
+            part_of(UtiKind::Tokenize, sector, "cnss-health", "passport-x", card),
+            Code::UnknownScheme,
+        ),
+        (
+            part(sector, "cnss-health", &["ab123456"]),
+            Code::MalformedBody,
+        ),
+        (
+            part(sector, "cnss-health", &["AB 123456"]),
+            Code::MalformedBody,
+        ),
+        (
+            part(sector, "cnss-health", &["AB123456", "nonsense"]),
+            Code::MalformedBody,
+        ),
         // The demo's authority may not order a migration of another's sector, and no client may.
-        (part_of(UtiKind::Migrate, sector, "cnss-health", "cnie", card), Code::UnknownClient),
-        (part_of(UtiKind::Rights, sector, "court", "cnie", card), Code::UnknownClient),
-        (EncodedPart::person_key(Uuid::from_bytes([9; 16])), Code::UnknownSector),
+        (
+            part_of(UtiKind::Migrate, sector, "cnss-health", "cnie", card),
+            Code::UnknownClient,
+        ),
+        (
+            part_of(UtiKind::Rights, sector, "court", "cnie", card),
+            Code::UnknownClient,
+        ),
+        (
+            EncodedPart::person_key(Uuid::from_bytes([9; 16])),
+            Code::UnknownSector,
+        ),
     ];
     let count = bad.len();
     for (bad, code) in bad {
@@ -159,7 +203,10 @@ fn what_the_register_does_not_allow_is_refused_by_itself_and_logged() {
         };
         assert_eq!(refusal.code(), code);
         for other in [&parts[0], &parts[2]] {
-            assert!(matches!(other, PartOutcome::Answers(_)), "{code} refuses its neighbours");
+            assert!(
+                matches!(other, PartOutcome::Answers(_)),
+                "{code} refuses its neighbours"
+            );
         }
     }
     let counted = place.metric("cloison_uti_parts_refused_total");
@@ -170,7 +217,13 @@ fn what_the_register_does_not_allow_is_refused_by_itself_and_logged() {
     let refusals: u64 = refusals.map(|entry| entry["count"].as_u64().unwrap()).sum();
     assert_eq!(refusals, count as u64, "{logged:?}");
     let everything = serde_json::to_string(&logged).unwrap() + &world.read("logs/identity.log");
-    for value in ["AB123456", "ab123456", "nonsense", "cnss-nobody", "passport-x"] {
+    for value in [
+        "AB123456",
+        "ab123456",
+        "nonsense",
+        "cnss-nobody",
+        "passport-x",
+    ] {
         assert!(!everything.contains(value), "{value}");
     }
 }
@@ -192,10 +245,18 @@ fn bytes_that_are_no_request_are_refused_whole() {
         assert_eq!(problem(&reply), code);
         assert!(!String::from_utf8_lossy(&reply.raw).contains("AB123456"));
     }
-    let json = crate::common::request("POST", "/v1/utis", &[("content-type", "application/json")], b"{}");
+    let json = crate::common::request(
+        "POST",
+        "/v1/utis",
+        &[("content-type", "application/json")],
+        b"{}",
+    );
     let reply = place.connect(&world, "vault-utis").exchange(&json).unwrap();
     assert_eq!(problem(&reply), "unsupported-media-type");
-    let huge = [("content-type", cloison::utis::CONTENT), ("content-length", "99999999")];
+    let huge = [
+        ("content-type", cloison::utis::CONTENT),
+        ("content-length", "99999999"),
+    ];
     let huge = crate::common::request("POST", "/v1/utis", &huge, b"");
     let reply = place.connect(&world, "vault-utis").exchange(&huge).unwrap();
     assert_eq!(problem(&reply), "too-large");
@@ -207,17 +268,29 @@ fn bytes_that_are_no_request_are_refused_whole() {
 fn vault_and_source_cosign_each_other_and_the_log_is_verified() {
     let (mut world, place, source) = alone();
     world.start(Side::Vault, &[]);
-    place.ask(&world, &body(&[part(health(&world), "cnss-health", &["AB123456"])]));
+    place.ask(
+        &world,
+        &body(&[part(health(&world), "cnss-health", &["AB123456"])]),
+    );
     let cosigned = || {
         let shown = world.cloison(&["status", "--client", "clients/auditor.toml", "--json"]);
-        String::from_utf8_lossy(&shown.stdout).contains("cloison/test/identity/trust\",\"witness\":false,\"last\":\"20")
-            || String::from_utf8_lossy(&shown.stdout).replace([' ', '\n'], "").contains(
-                "\"name\":\"cloison/test/identity/trust\",\"witness\":false,\"last\":\"20",
-            )
+        String::from_utf8_lossy(&shown.stdout)
+            .contains("cloison/test/identity/trust\",\"witness\":false,\"last\":\"20")
+            || String::from_utf8_lossy(&shown.stdout)
+                .replace([' ', '\n'], "")
+                .contains(
+                    "\"name\":\"cloison/test/identity/trust\",\"witness\":false,\"last\":\"20",
+                )
     };
     crate::common::process::soon("the source cosigned the vault's log", cosigned);
     assert!(source.stop().success());
     world.stop();
-    let verified = world.cloison(&["audit", "verify", "data/identity", "--register", "register.toml"]);
+    let verified = world.cloison(&[
+        "audit",
+        "verify",
+        "data/identity",
+        "--register",
+        "register.toml",
+    ]);
     assert!(verified.status.success(), "{verified:?}");
 }

@@ -30,12 +30,18 @@ fn ask(world: &World, place: &IdentityPlace, count: usize) -> Reply {
 fn a_days_quota_outlives_kills_and_restarts() {
     let (world, place) = with_quota(1_000, 100);
     let source = place.first_start(&world);
-    assert!(matches!(outcomes(&ask(&world, &place, 60), &[60])[..], [PartOutcome::Answers(_)]));
+    assert!(matches!(
+        outcomes(&ask(&world, &place, 60), &[60])[..],
+        [PartOutcome::Answers(_)]
+    ));
     assert_eq!(refused(&ask(&world, &place, 41), 41), Code::QuotaExceeded);
     source.kill();
     let source = place.start(&world, &[]).unwrap();
     assert_eq!(refused(&ask(&world, &place, 41), 41), Code::QuotaExceeded);
-    assert!(matches!(outcomes(&ask(&world, &place, 40), &[40])[..], [PartOutcome::Answers(_)]));
+    assert!(matches!(
+        outcomes(&ask(&world, &place, 40), &[40])[..],
+        [PartOutcome::Answers(_)]
+    ));
     assert!(source.stop().success());
     let source = place.start(&world, &[]).unwrap();
     let reply = ask(&world, &place, 1);
@@ -43,7 +49,10 @@ fn a_days_quota_outlives_kills_and_restarts() {
         panic!("the day's quota is used up")
     };
     assert_eq!(refusal.code(), Code::QuotaExceeded);
-    assert!(refusal.retry_after().unwrap() > 100, "until the day is over");
+    assert!(
+        refusal.retry_after().unwrap() > 100,
+        "until the day is over"
+    );
     assert!(source.stop().success());
 }
 
@@ -65,9 +74,15 @@ fn every_kind_of_request_is_counted() {
     let cards: Vec<_> = cards.iter().map(String::as_str).collect();
     // Ten a second, in a bucket of ten seconds: a second request finds it empty.
     for kind in [UtiKind::Rights, UtiKind::Reseal, UtiKind::Link] {
-        let reply = place.ask(&world, &body(&[part_of(kind, sector, officer, "cnie", &cards)]));
+        let reply = place.ask(
+            &world,
+            &body(&[part_of(kind, sector, officer, "cnie", &cards)]),
+        );
         if kind == UtiKind::Rights {
-            assert!(matches!(outcomes(&reply, &[101])[..], [PartOutcome::Answers(_)]));
+            assert!(matches!(
+                outcomes(&reply, &[101])[..],
+                [PartOutcome::Answers(_)]
+            ));
         } else {
             assert_eq!(refused(&reply, 101), Code::QuotaExceeded, "{kind:?}");
         }
@@ -95,7 +110,11 @@ fn an_unusual_hour_is_an_entry_and_a_figure() {
     let alarms: Vec<_> = alarms.collect();
     assert_eq!(alarms.len(), 1, "{alarms:?}");
     assert_eq!(
-        (&alarms[0]["holder"], &alarms[0]["items"], &alarms[0]["threshold"]),
+        (
+            &alarms[0]["holder"],
+            &alarms[0]["items"],
+            &alarms[0]["threshold"]
+        ),
         (&json!("cnss"), &json!(1_200), &json!(1_000))
     );
 }
