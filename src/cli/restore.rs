@@ -2,6 +2,7 @@
 
 mod confirm;
 mod in_place;
+mod next;
 mod print;
 mod report;
 mod secrets;
@@ -14,14 +15,17 @@ use std::time::Instant;
 use ed25519_dalek::VerifyingKey;
 
 use crate::backup::envelope::BackupIdentities;
+use crate::backup::branch::LogBranch;
 use crate::backup::listed::ListedBackup;
 use crate::backup::repository::BackupRepository;
 use crate::cli::backup::{BackupSide, fault, read_identity, with_bar};
 use crate::journal::read::{PlaceFault, PlaceLog};
 use crate::restore::clear::ClearingKeys;
+use crate::restore::places::furthest;
 use crate::restore::{RestoreError, RestoredLog, bring, lay_down, make_parent};
 use crate::seal::journal::JournalCipher;
 use crate::terminal::{CommandError, print as say, print_json, voice};
+use next::{RestoreWay, SideFiles, numbered};
 use secrets::RestoreSecrets;
 
 /// Restore a vault's or node's store from a backup, into an empty folder
@@ -113,14 +117,16 @@ impl RestoreSourceArgs {
         })?;
         let repository = side.repository(folder)?;
         let key = side.key()?;
-        let backup = repository.backup(self.id.as_deref(), &key);
-        let backup = backup.map_err(fault)?;
         let identities = read_identity(self.identity.as_deref())?;
         let secrets = RestoreSecrets::read(&side.config);
         let journal = || Some(secrets.as_ref().ok()?.journal.clone());
+        let places = self.open_places(&side, (repository.owner(), &key), journal)?;
+        let branch = furthest(&places).map_or(LogBranch::Unknown, LogBranch::Place);
+        let backup = repository.backup(self.id.as_deref(), &key, &branch);
+        let backup = backup.map_err(fault)?;
         Ok(RestoreSource {
             config: self.config.clone(),
-            places: self.open_places(&side, (backup.owner(), &key), journal)?,
+            places,
             secrets,
             side,
             repository,
@@ -188,6 +194,10 @@ fn restore(source: RestoreSource, loss: Option<without::AllowedArgs>) -> Result<
     let backup = repository.open_backup(backup, identities.as_ref(), &key);
     let backup = backup.map_err(fault)?;
     let (side, manifest, places) = (&side, backup.manifest(), &places);
+    let way = match loss {
+        Some(_) => RestoreWay::WithoutPlaces,
+        None => RestoreWay::FromPlaces,
+    };
     let store = &side.store;
     make_parent(store).map_err(|error| CommandError::file(store, &error))?;
     let began = Instant::now();
@@ -221,7 +231,9 @@ fn restore(source: RestoreSource, loss: Option<without::AllowedArgs>) -> Result<
     if voice().json {
         return print_json(&print::json(store, manifest, &brought, began.elapsed()));
     }
-    say(print::text(store, manifest, &brought, began.elapsed()))
+    let steps = SideFiles::of(side, &config).steps(way);
+    say(print::text(store, manifest, &brought, began.elapsed()))?;
+    say(numbered(&steps))
 }
 
 /// What is wrong with a place, and what to do.

@@ -4,16 +4,19 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use ed25519_dalek::VerifyingKey;
-use toml::de::DeValue;
 
 use super::value::{Count, Place};
 use super::witness::LogName;
 use super::{ClientConfig, client, optional_section};
 use crate::audit::log::{FollowerIdentity, KnownFollower, PlaceQuorum};
 use crate::register::Id;
-use crate::register::read::{At, Faults, TomlField, TomlTable, wrong_type};
+use crate::register::read::{At, Faults, TomlTable};
 
-/// `[audit]` of the vault, a node or an identity source.
+/// How many MiB of a node's log the vault takes in a day, unless stated. An entry of a release has a
+/// few hundred bytes.
+const FOLLOWED_DAILY: u64 = 1024;
+
+/// `[audit]` of a vault or a node.
 #[derive(Debug, Clone)]
 pub struct LogConfig {
     /// A folder on another disk than the store's that holds the log and its last checkpoint.
@@ -24,6 +27,8 @@ pub struct LogConfig {
     pub places: PlaceQuorum,
     /// Folder in which the other side's log is followed; without it, it is not.
     pub followed: Option<PathBuf>,
+    /// How many bytes of each node's log the vault takes in a day (UTC). Default 1 GiB.
+    pub followed_daily: u64,
     /// Folder in which the last cosigned checkpoints of the other side's log are remembered; beside
     /// the store unless named.
     pub cosigned: Option<PathBuf>,
@@ -42,6 +47,9 @@ pub struct WatcherConfig {
     pub name: String,
     /// Its key.
     pub public: VerifyingKey,
+    /// Whether it follows the log: entries and side records are brought to it, and it counts among
+    /// the places.
+    pub follows: bool,
     /// How it is reached.
     pub client: ClientConfig,
 }
@@ -52,6 +60,7 @@ impl Default for LogConfig {
             second: None,
             places: PlaceQuorum::default(),
             followed: None,
+            followed_daily: FOLLOWED_DAILY << 20,
             cosigned: None,
             required: 0,
             within: Duration::from_secs(60),
@@ -73,7 +82,7 @@ pub(super) fn read(
     Some(log.unwrap_or_default())
 }
 
-/// Whose log it is: the vault's or another side's, of a deployment.
+/// Whose log it is: the vault's or a node's, of a deployment.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct LogOwner<'a> {
     pub(super) is_vault: bool,
@@ -88,7 +97,8 @@ fn log(
 ) -> Option<LogConfig> {
     let second = table.optional::<Place>("second", faults);
     let elsewhere = table.or("second-elsewhere", false, faults);
-    let followers = followers(table, owner, faults);
+    let witnesses = witnesses(table, folder, faults);
+    let followers = followers(table, owner, &witnesses, faults);
     let places = places(
         table,
         second.is_some(),
@@ -97,34 +107,10 @@ fn log(
         faults,
     );
     let followed = table.optional::<Place>("followed", faults);
+    let followed_daily = table.or("followed-mib-a-day", Count(FOLLOWED_DAILY as usize), faults);
     let cosigned = table.optional::<Place>("cosigned", faults);
     let required = table.optional::<Count>("required", faults);
     let within = table.or("within-seconds", Count(60), faults);
-    let mut witnesses: Vec<WatcherConfig> = vec![];
-    for mut entry in table.tables("witness", "name", faults) {
-        let name = entry.required::<LogName>("name", faults);
-        let public = entry.required::<VerifyingKey>("public", faults);
-        let client = client(&mut entry, folder, faults);
-        entry.finish(faults);
-        let (Some(name), Some(public), Some(client)) = (name, public, client) else {
-            continue;
-        };
-        if witnesses
-            .iter()
-            .any(|known| known.name == name.value.0 || known.public == public.value)
-        {
-            faults.push(
-                name.line,
-                "a second witness has that name or that key",
-                "a name and a key of its own",
-            );
-        }
-        witnesses.push(WatcherConfig {
-            name: name.value.0,
-            public: public.value,
-            client,
-        });
-    }
     if let Some(required) = required
         .as_ref()
         .filter(|required| required.value.0 > witnesses.len())
@@ -140,6 +126,7 @@ fn log(
         second: second.map(|place| place.within(folder)),
         places: places?,
         followed: followed.map(|place| place.within(folder)),
+        followed_daily: (followed_daily?.value.0 as u64) << 20,
         cosigned: cosigned.map(|place| place.within(folder)),
         required: required.map_or(0, |required| required.value.0),
         within: Duration::from_secs(within?.value.0 as u64),
@@ -147,17 +134,61 @@ fn log(
     })
 }
 
-/// `[[audit.follower]]`: those that count among the places.
+/// `[[audit.witness]]`: those who are asked to cosign.
+fn witnesses(
+    table: &mut TomlTable<'_, '_>,
+    folder: &Path,
+    faults: &mut Faults,
+) -> Vec<WatcherConfig> {
+    let mut witnesses: Vec<WatcherConfig> = vec![];
+    for mut entry in table.tables("witness", "name", faults) {
+        let name = entry.required::<LogName>("name", faults);
+        let public = entry.required::<VerifyingKey>("public", faults);
+        let follows = entry.or("follows", false, faults);
+        let client = client(&mut entry, folder, faults);
+        entry.finish(faults);
+        let (Some(name), Some(public), Some(follows), Some(client)) =
+            (name, public, follows, client)
+        else {
+            continue;
+        };
+        if witnesses
+            .iter()
+            .any(|known| known.name == name.value.0 || known.public == public.value)
+        {
+            faults.push(
+                name.line,
+                "a second witness has that name or that key",
+                "a name and a key of its own",
+            );
+        }
+        witnesses.push(WatcherConfig {
+            name: name.value.0,
+            public: public.value,
+            follows: follows.value,
+            client,
+        });
+    }
+    witnesses
+}
+
+/// Those that count among the places: witnesses that follow, and `[[audit.follower]]`.
 fn followers(
     table: &mut TomlTable<'_, '_>,
     owner: LogOwner<'_>,
+    witnesses: &[WatcherConfig],
     faults: &mut Faults,
 ) -> Vec<KnownFollower> {
-    let mut followers: Vec<KnownFollower> = vec![];
+    let following = witnesses.iter().filter(|witness| witness.follows);
+    let of_witness = |witness: &WatcherConfig| KnownFollower {
+        name: witness.name.clone(),
+        key: FollowerIdentity::Stated(witness.public),
+    };
+    let mut followers: Vec<KnownFollower> = following.map(of_witness).collect();
     for mut entry in table.tables("follower", "name", faults) {
         let name = entry.required::<LogName>("name", faults);
         let public = entry.optional::<VerifyingKey>("public", faults);
-        let peer = entry.optional::<PeerName>("peer", faults);
+        let peer = entry.optional::<Id>("peer", faults);
         entry.finish(faults);
         let Some(name) = name else { continue };
         let key = match (public, peer) {
@@ -165,7 +196,8 @@ fn followers(
             (None, Some(peer)) => owner.peer(&peer, faults).map(FollowerIdentity::Peer),
             _ => {
                 let what = "a follower is the other side or has a key, and this is neither or both";
-                let instead = "peer = \"court\" (an authority; at any other side \"vault\"), or public = \"…\"";
+                let instead =
+                    "peer = \"court\" (an authority; at a node \"vault\"), or public = \"…\"";
                 faults.push(name.line, what, instead);
                 None
             }
@@ -187,43 +219,16 @@ fn followers(
 
 impl LogOwner<'_> {
     /// The owner of the log of the other side that has that id.
-    fn peer(self, peer: &At<PeerName>, faults: &mut Faults) -> Option<String> {
+    fn peer(self, peer: &At<Id>, faults: &mut Faults) -> Option<String> {
         let deployment = self.deployment?;
         if self.is_vault {
-            let PeerName { kind, id } = &peer.value;
-            return Some(format!("{deployment}/{kind}/{id}"));
+            return Some(format!("{deployment}/node/{}", peer.value));
         }
-        if peer.value.id.as_str() != "vault" || peer.value.kind != "node" {
-            let what = "of the other sides, only the vault follows this log";
+        if peer.value.as_str() != "vault" {
+            let what = "a node's log is followed by the vault and by no other node";
             faults.push(peer.line, what, "peer = \"vault\"");
         }
         Some(format!("{deployment}/vault"))
-    }
-}
-
-/// The other side, as a follower: `court` or `identity/trust`; `vault` where it is the vault.
-struct PeerName {
-    /// `node` or `identity`.
-    kind: &'static str,
-    id: Id,
-}
-
-impl TomlField for PeerName {
-    const EXAMPLE: &'static str =
-        "\"court\", an authority; \"identity/trust\", an identity source; or \"vault\"";
-
-    fn read(value: &DeValue<'_>) -> Result<Self, String> {
-        let text = value
-            .as_str()
-            .ok_or_else(|| wrong_type(value, "a text in quotes"))?;
-        let (kind, id) = match text.strip_prefix("identity/") {
-            Some(id) => ("identity", id),
-            None => ("node", text),
-        };
-        match Id::parse(id) {
-            Some(id) => Ok(Self { kind, id }),
-            None => Err("is not an id: 1 to 64 of a-z, 0-9 and -".into()),
-        }
     }
 }
 
@@ -248,7 +253,8 @@ fn places(
             "`places` is {}, and {able} could hold the log off this machine",
             stated.value.0
         );
-        let instead = "`second-elsewhere = true` where `second` lies on another machine, `[[audit.follower]]` for each follower, or fewer";
+        let instead = "`second-elsewhere = true` where `second` lies on another machine, `[[audit.follower]]` for each follower, \
+                       `follows = true` for a witness that follows, or fewer";
         faults.push(stated.line, what, instead);
     }
     Some(PlaceQuorum {

@@ -7,17 +7,19 @@ use std::time::Duration;
 
 use tokio::task::AbortHandle;
 
+use super::bring::LogBringing;
 use super::node::{read_set, show_sealed};
 use super::watch::{EntityWatch, WatchingSide};
 use super::{
     StartOptions, at_hangup, backup, bind, descriptors, end_offers, end_process, first_start,
-    follow, health_listener, inspection, keep_tls, limits, open_register, prepare_process,
+    health_listener, inspection, keep_tls, limits, open_register, prepare_process,
     read_tls, refuse_example_keys, register_reload, runtime, show_protection, shutdown_signal,
     start_error, watch, writable,
 };
+use crate::client::Client;
 use crate::clock::SystemClock;
-use crate::config::{IdentityConfig, KeyPlace};
-use crate::entity::InForce;
+use crate::config::{ClientConfig, IdentityConfig, KeyPlace, LogConfig};
+use crate::entity::{EntityInForce, InForce};
 use crate::http::backups::BackupDoor;
 use crate::http::follow::FollowDoor;
 use crate::http::identity_door::IdentityRoutes;
@@ -126,7 +128,7 @@ async fn serve_identity(
         asking: _asking,
         mut callers,
     } = watch::watching(&source.entity(), other, memory)?;
-    let (_following, _) = follow::side(&source, other, &readiness, &mut callers)?;
+    let _bringing = bring_log(&source.entity(), other, &readiness, &mut callers)?;
     let inspect = inspection(config.clone(), IdentityConfig::named_files, source.entity());
     let keeper = keep_tls(&config.tls, &tls, callers, inspect, &readiness, &registry)?;
     let reload = Arc::new(register_reload(&source, &config.register));
@@ -178,6 +180,21 @@ async fn serve_identity(
     backups.iter().for_each(|keeper| keeper.end());
     tracing::info!("the identity source has stopped");
     Ok(())
+}
+
+/// Brings the source's log to the vault and the witnesses that keep it.
+fn bring_log(
+    source: &EntityInForce,
+    (log, vault): (&LogConfig, &ClientConfig),
+    readiness: &Arc<Readiness>,
+    callers: &mut Vec<Client>,
+) -> Result<LogBringing, CommandError> {
+    let client = Client::with_timeouts(vault, LogBringing::timeouts())
+        .map_err(|error| CommandError::new(error, "check [vault] in the configuration"))?;
+    callers.push(client.clone());
+    let mut bringing = LogBringing::to_witnesses(source, log, readiness, callers)?;
+    bringing.to_vault(client)?;
+    Ok(bringing)
 }
 
 /// What the source counts, as `/metrics` shows it.

@@ -157,10 +157,7 @@ async fn serve_node(
         mut callers,
     } = watch::watching(&node.entity(), (&config.log, &config.vault), memory)?;
     let other = (&config.log, &config.vault);
-    let (_following, place) = follow::side(&node, other, &readiness, &mut callers)?;
-    if let Some(place) = place {
-        node.get().follow(place);
-    }
+    let _following = follow::node(&node, other, &readiness, &mut callers)?;
     let inspect = inspection(config.clone(), NodeConfig::named_files, node.entity());
     let keeper = keep_tls(&config.tls, &tls, callers, inspect, &readiness, &registry)?;
     let reload = Arc::new(register_reload(&node, &config.register));

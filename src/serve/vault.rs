@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use tokio::task::AbortHandle;
 
+use super::bring::LogBringing;
 use super::figures::PersonFigures;
 use super::identity_form::{IdentityForm, watch_sources};
 use super::watch::{EntityWatch, WatchedSide};
@@ -100,8 +101,10 @@ async fn serve_vault(
     let WatchedSide {
         door: cosigning,
         asking: _asking,
-        callers,
+        mut callers,
     } = watch::vault(&vault, &config, memory)?;
+    let entity = vault.entity();
+    let _bringing = LogBringing::to_witnesses(&entity, &config.log, &readiness, &mut callers)?;
     let inspect = inspection(config.clone(), VaultConfig::named_files, vault.entity());
     let keeper = keep_tls(&config.tls, &tls, callers, inspect, &readiness, &registry)?;
     let watch = EntityWatch::new(
@@ -122,7 +125,7 @@ async fn serve_vault(
         cosigning,
         register,
         BackupDoor::new(vault.entity(), backups.clone()),
-        FollowDoor::new(vault.entity(), followed),
+        FollowDoor::new(vault.entity(), followed.clone()),
         readiness.clone(),
     );
     let callers = Callers::Registered(tls, vault.entity());
@@ -131,12 +134,14 @@ async fn serve_vault(
         data = %config.data,
         control = %config.control,
         health = %config.health,
-        mappings = coarse(vault.get().index().len(), PERSONS),
+        mappings = %in_whole_steps(vault.get().index().len()),
         "the vault serves"
     );
     readiness.clear("starting");
     let counted = vault.get();
     tokio::task::spawn_blocking(move || warn_of_stranded_segments(&counted));
+    let showing = followed.map(|kept| follow::show_troubles(kept, readiness.clone()));
+    let showing = showing.map(|showing| tokio::spawn(showing).abort_handle());
     let tasks = [
         serving_health.abort_handle(),
         tokio::spawn(tidy::vault(vault.clone())).abort_handle(),
@@ -149,7 +154,7 @@ async fn serve_vault(
     ];
     let shutdown = end_offers(shutdown, vault.entity());
     http::serve(listeners, None, &readiness, &registry, shutdown).await;
-    tasks.iter().for_each(AbortHandle::abort);
+    tasks.iter().chain(&showing).for_each(AbortHandle::abort);
     backups.iter().for_each(|keeper| keeper.end());
     tracing::info!("the vault has stopped");
     Ok(())
@@ -205,6 +210,14 @@ fn vault_listeners(
         bind("data", config.data, callers.clone(), routers.data, data)?,
         bind("control", config.control, callers, routers.control, control)?,
     ])
+}
+
+/// How many mappings there are, as a log may tell it.
+fn in_whole_steps(mappings: u64) -> String {
+    match coarse(mappings, PERSONS) {
+        0 => format!("below {PERSONS}"),
+        steps => steps.to_string(),
+    }
 }
 
 fn warn_of_stranded_segments(vault: &Vault) {

@@ -9,7 +9,6 @@ mod canary;
 mod crown_jewels;
 mod custody;
 mod disk;
-mod identity;
 mod node;
 mod one_key;
 mod split;
