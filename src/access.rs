@@ -244,12 +244,16 @@ pub fn reader(entity: &Entity, peer: SpkiDigest) -> Result<LogReading, Code> {
 }
 
 /// Authorises those who may follow a log, whose entries leave sealed: its readers ([`reader`]), and
-/// those who may have the store backed up ([`backup_keeper`]).
+/// an operator of the vault or a custodian of the node.
 ///
 /// # Errors
 /// As [`operator`].
 pub fn follower(entity: &Entity, peer: SpkiDigest) -> Result<(), Code> {
-    let is_keeper = backup_keeper(entity, peer).is_ok();
+    let register = entity.register();
+    let is_keeper = match entity.role() {
+        Role::Vault => operator(register, peer).is_ok(),
+        Role::Node(authority) => custodian(register, authority, peer).is_ok(),
+    };
     if is_keeper {
         return Ok(());
     }
@@ -469,7 +473,8 @@ pub struct BackupPermit {
     pub(crate) actor: Id,
 }
 
-/// Authorises an operator at the vault, and a custodian at their authority's node.
+/// Authorises an operator at the vault, and a custodian or an officer at their authority's node: a
+/// node need not have custodians. The server's configuration says where backups lie and which stay.
 ///
 /// # Errors
 /// As [`operator`].
@@ -477,9 +482,7 @@ pub fn backup_keeper(entity: &Entity, peer: SpkiDigest) -> Result<BackupPermit, 
     let register = entity.register();
     match entity.role() {
         Role::Vault => operator(register, peer).map(|permit| permit.operator),
-        Role::Node(authority) => {
-            custodian(register, authority, peer).map(|permit| permit.custodian)
-        }
+        Role::Node(authority) => sealer(register, authority, peer).map(|permit| permit.actor),
     }
     .map(|actor| BackupPermit { actor })
 }

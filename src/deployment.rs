@@ -284,6 +284,7 @@ fn client_files(plan: &DeploymentPlan) -> Vec<String> {
         .chain(
             [AUDITOR]
                 .into_iter()
+                .chain(OPERATORS)
                 .chain(rights_officers)
                 .map(|id| format!("clients/{id}-node.toml")),
         )

@@ -23,6 +23,7 @@ pub mod audit;
 pub mod backups;
 pub mod body;
 mod budget;
+mod call;
 mod clock;
 mod connection;
 mod control;

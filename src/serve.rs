@@ -28,6 +28,7 @@ use vault::read_vault_secrets;
 pub use vault::run_vault;
 pub use watch::onlookers;
 pub use witness::{run_witness, witness_of};
+pub(crate) use writable::cosigned as cosigned_folder;
 
 use crate::audit::log::LogError;
 use crate::certificates::{TlsInspection, unused_client_ca};

@@ -36,7 +36,7 @@ use crate::store::{Shard, Store, StoreError, TreeRow};
 use crate::tlog::checkpoint::Checkpoint;
 use crate::tlog::witness::Witness;
 pub use append::Appender;
-use append::{end_of, year_of};
+use append::year_of;
 pub use error::LogError;
 use grants::WithheldGrants;
 pub use grants::each_unheld;
@@ -46,10 +46,9 @@ pub use parts::{KnownLoss, LogParts};
 pub use places::{FollowerIdentity, KnownFollower, PlaceQuorum, PlaceStanding, VouchTime};
 pub use publish::EVERY;
 pub use published::PublishedCheckpoint;
-use startup::{last_tree, stored_checkpoint};
+use startup::last_tree;
 use state::LogState;
 pub use view::{ShardView, Shards};
-use year::YearEnd;
 
 /// A log as its readers see it; only the [`Appender`] adds entries.
 pub struct Log {
@@ -85,12 +84,7 @@ impl Log {
         store.index_entries(super::indexed::keys_of)?;
         let trees = store.trees()?;
         let (row, tree) = last_tree(&store, trees.last(), now)?;
-        let mut state = LogState::default();
-        for tree in &trees {
-            if let Some(published) = stored_checkpoint(&store, *tree)? {
-                state.published.insert(tree.shard, Arc::new(published));
-            }
-        }
+        let mut state = LogState::stored(&store, &trees)?;
         if let Some(second) = &parts.second {
             second.take_over()?;
         }
@@ -105,63 +99,28 @@ impl Log {
         if lost.is_some() {
             state.publish_kept(owner, row, &parts.key);
         }
-        let LogParts {
-            key,
-            second,
-            places: quorum,
-            ..
-        } = parts;
-        state.places = quorum.places(second.is_some());
-        let (work, news) = (Condvar::new(), Condvar::new());
-        let (state, publishing) = (Mutex::new(state), Mutex::new(()));
-        let log = Arc::new(Self {
-            store,
-            owner: owner.to_owned(),
-            key,
-            second,
-            quorum,
-            publishing,
-            state,
-            work,
-            news,
-            listener: OnceLock::new(),
-            withheld: WithheldGrants::default(),
-        });
+        state.places = parts.places.places(parts.second.is_some());
+        let log = Arc::new(Self::with(store, owner, parts, state));
         log.withhold_unheld()?;
         log.begin_offers(&trees, row.shard);
-        let publisher = {
-            let log = log.clone();
-            std::thread::Builder::new()
-                .name("checkpoints".into())
-                .spawn(move || log.publish_until_the_end())
-        };
-        let doubted_since = log.store.year_doubted()?;
-        let marked = Timestamp::from_millisecond(log.store.clock_mark()?).unwrap_or(now);
-        let last = if row.size > 0 { marked } else { now };
-        let ends = end_of(row.shard.year);
-        let mut appender = Appender {
-            origin: origin::origin(owner, row.shard).into(),
-            log: log.clone(),
-            shard: row.shard,
-            first: row.first,
-            tree,
-            ends,
-            year_end: YearEnd::new(ends, last, doubted_since),
-            stored_doubt: doubted_since,
-            head: row,
-            opening: None,
-            publisher: Some(publisher.map_err(LogError::Thread)?),
-        };
-        if let Some(lost) = lost {
-            let (kept, root) = (appender.tree.size(), appender.tree.root());
-            let last = lost.shard.max(row.shard);
-            appender.begin_shard(Shard {
-                part: last.part + 1,
-                ..last
-            });
-            appender.opening = Some(lost.event(row.shard, kept, root));
-        }
+        let appender = Appender::begin(&log, (row, tree), lost, now)?;
         Ok((log, appender))
+    }
+
+    fn with(store: Arc<Store>, owner: &str, parts: LogParts, state: LogState) -> Self {
+        Self {
+            store,
+            owner: owner.to_owned(),
+            key: parts.key,
+            second: parts.second,
+            quorum: parts.places,
+            publishing: Mutex::default(),
+            state: Mutex::new(state),
+            work: Condvar::new(),
+            news: Condvar::new(),
+            listener: OnceLock::new(),
+            withheld: WithheldGrants::default(),
+        }
     }
 
     /// Offers what is published, and of shards that ended (all but `present`) all that they have: a

@@ -264,7 +264,8 @@ fn cosignatures(note: &SignedNote<'_>, wanted: &LogExpectations, log: &mut LogRe
             .filter(|(_, key)| only_registered(key))
             .count();
         let what = format!(
-            "is cosigned by {} of the {} known cosigners, and {} are required",
+            "is cosigned by {} of the {} known cosigners, and {} are required. A checkpoint of the last seconds may \
+             not be cosigned yet: read the log again before you believe that it is wrong",
             log.cosigned.len(),
             wanted.cosigners.len() + registered,
             wanted.required

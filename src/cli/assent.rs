@@ -36,7 +36,7 @@ impl Assent {
         if !is_terminal() {
             return Err(CommandError::usage(
                 format_args!(
-                    "{} {} There is no terminal to ask at",
+                    "nothing was done: there is no terminal to ask at. With --yes: {} {}",
                     act.changes, act.lost
                 ),
                 "add --yes to do it without being asked",

@@ -163,10 +163,17 @@ fn show(args: &BackupListArgs) -> Result<(), CommandError> {
         }
     };
     if voice().json {
-        print_json(&found)
+        print_json(&found)?;
     } else {
-        say(print::listed(&found))
+        say(print::listed(&found))?;
     }
+    if found.fault.is_some() {
+        return Err(CommandError::new(
+            "the repository cannot be read",
+            "the line WRONG says why: mount its disk, or correct `[backup] path`",
+        ));
+    }
+    Ok(())
 }
 
 fn verify(args: &BackupVerifyArgs) -> Result<(), CommandError> {

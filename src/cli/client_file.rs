@@ -1,7 +1,7 @@
 //! The argument of all commands that talk to a vault or an authority node: the client file.
 
 use std::io::{self, Write as _};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::client::Client;
 use crate::terminal::{CommandError, open_client};
@@ -21,6 +21,32 @@ impl ClientFile {
     /// When one of them cannot be read or is not what it should be.
     pub fn open(&self) -> Result<Client, CommandError> {
         open_client(&self.file)
+    }
+}
+
+/// The client file in `CLOISON_CLIENT`, for a command that takes it only where nothing else is named.
+pub(super) fn usual_client() -> Option<PathBuf> {
+    std::env::var_os("CLOISON_CLIENT").map(PathBuf::from)
+}
+
+/// The client with which a signed document is brought at once; `None` where it is only written to a
+/// file. What is written to a file is brought only where a client file is named on the command line.
+///
+/// # Errors
+/// When neither is there, or the client file cannot be used.
+pub(super) fn bringing_client(
+    named: Option<&Path>,
+    out: Option<&Path>,
+    what: &str,
+) -> Result<Option<Client>, CommandError> {
+    let usual = usual_client().filter(|_| out.is_none());
+    match (named.or(usual.as_deref()), out) {
+        (Some(file), _) => open_client(file).map(Some),
+        (None, Some(_)) => Ok(None),
+        (None, None) => Err(CommandError::usage(
+            format_args!("the signed {what} has no destination"),
+            "give --out FILE, or --client FILE to bring it at once",
+        )),
     }
 }
 

@@ -142,7 +142,7 @@ pub struct RegisterShowArgs {
     #[arg(long, value_name = "DAY")]
     at: Option<Date>,
     /// With --at: the client file of an operator or an auditor
-    #[arg(long, value_name = "FILE", env = "CLOISON_CLIENT", requires = "at")]
+    #[arg(long, value_name = "FILE", env = "CLOISON_CLIENT")]
     client: Option<PathBuf>,
     /// With --at: print the register's own text
     #[arg(long, requires = "at", conflicts_with = "json")]

@@ -2,6 +2,7 @@
 
 mod confirm;
 mod in_place;
+mod next;
 mod print;
 mod report;
 mod secrets;
@@ -24,6 +25,7 @@ use crate::restore::places::furthest;
 use crate::restore::{RestoreError, RestoredLog, bring, lay_down, make_parent};
 use crate::seal::journal::JournalCipher;
 use crate::terminal::{CommandError, print as say, print_json, voice};
+use next::{RestoreWay, SideFiles, numbered};
 use secrets::RestoreSecrets;
 
 /// Restore a vault's or node's store from a backup, into an empty folder
@@ -192,6 +194,10 @@ fn restore(source: RestoreSource, loss: Option<without::AllowedArgs>) -> Result<
     let backup = repository.open_backup(backup, identities.as_ref(), &key);
     let backup = backup.map_err(fault)?;
     let (side, manifest, places) = (&side, backup.manifest(), &places);
+    let way = match loss {
+        Some(_) => RestoreWay::WithoutPlaces,
+        None => RestoreWay::FromPlaces,
+    };
     let store = &side.store;
     make_parent(store).map_err(|error| CommandError::file(store, &error))?;
     let began = Instant::now();
@@ -225,7 +231,9 @@ fn restore(source: RestoreSource, loss: Option<without::AllowedArgs>) -> Result<
     if voice().json {
         return print_json(&print::json(store, manifest, &brought, began.elapsed()));
     }
-    say(print::text(store, manifest, &brought, began.elapsed()))
+    let steps = SideFiles::of(side, &config).steps(way);
+    say(print::text(store, manifest, &brought, began.elapsed()))?;
+    say(numbered(&steps))
 }
 
 /// What is wrong with a place, and what to do.

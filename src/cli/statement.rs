@@ -24,7 +24,7 @@ use crate::terminal::{CommandError, print, print_beside, print_either, voice};
 #[derive(clap::Subcommand)]
 pub enum StatementCommand {
     /// Write an unsigned statement, for operators to sign
-    New(StatementNewArgs),
+    New(Box<StatementNewArgs>),
     /// Add an operator's signature to the file of a statement
     Sign(StatementSignArgs),
     /// Say what a statement allows, who signed it, and whether that is enough
@@ -161,7 +161,7 @@ fn at_mark(text: &str) -> Result<(String, Timestamp), String> {
 /// When an input is not valid.
 pub fn run(command: StatementCommand) -> Result<(), CommandError> {
     match command {
-        StatementCommand::New(args) => new(args),
+        StatementCommand::New(args) => new(*args),
         StatementCommand::Sign(args) => sign(&args),
         StatementCommand::Check(args) => check(&args),
     }

@@ -62,11 +62,8 @@ pub(super) fn all(plan: &DeploymentPlan, custodians: &[String]) -> Vec<FileHolde
     ));
     for id in OPERATORS {
         let own = [person(id)].into_iter().chain(register.clone());
-        holders.push(holder(
-            id,
-            "operator",
-            caller(id, &[VAULT]).into_iter().chain(own),
-        ));
+        let files = caller(id, &[VAULT, NODE]).into_iter().chain(own);
+        holders.push(holder(id, "operator", files));
     }
     for approver in APPROVERS {
         let own = [person(approver.id)].into_iter().chain(register.clone());

@@ -237,10 +237,13 @@ impl CertificateDigests {
             .iter()
             .map(|declared| client(declared.id, &data, VAULT))
             .collect::<Result<_, _>>()?;
-        let operators = OPERATORS
-            .iter()
-            .map(|id| client(id, &control, VAULT))
-            .collect::<Result<_, _>>()?;
+        let mut operators = vec![];
+        for id in OPERATORS {
+            operators.push(client(id, &control, VAULT)?);
+            // After a restore of the node operators confirm there, too.
+            let at_node = configuration::client(id, &node_control, NODE);
+            folder.public(&format!("clients/{id}-node.toml"), &at_node)?;
+        }
         let officer = client(OFFICER, &node_control, NODE)?;
         let auditor = client(AUDITOR, &control, VAULT)?;
         // The same certificate at the other log.

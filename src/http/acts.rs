@@ -1,15 +1,13 @@
 //! Acts upon orders, and the list of orders: at the vault's control listener and at the authority
 //! node's.
 
-use std::sync::Arc;
+use axum::extract::Request;
 
-use axum::extract::{Request, State};
-
-use super::answer::{HttpAnswer, answer, answer_to};
+use super::answer::HttpAnswer;
 use super::api_routes::{OpenApiRouter, routes, with_tag};
-use super::node_door::{NodeDoor, NodeRoutes};
+use super::call::{NodeCall, VaultCall};
+use super::node_door::NodeRoutes;
 use super::operations;
-use super::peer::Peer;
 use super::problem::Problem;
 use crate::access;
 use crate::entity::InForce;
@@ -45,19 +43,13 @@ pub(super) fn node_routes() -> OpenApiRouter<NodeRoutes> {
         Problem,
     ),
 )]
-pub(super) async fn list_at_vault(State(vault): State<Arc<Vault>>, peer: Peer) -> HttpAnswer {
-    let permit = access::bearer(vault.register(), peer.spki);
-    answer(
-        vault.entity().clone(),
-        peer,
-        operations::ORDER_LIST,
-        permit,
-        move |permit| {
-            Book::of(&vault)
-                .list(permit.authority.as_ref())
-                .map(Orders::of)
-        },
-    )
+pub(super) async fn list_at_vault(call: VaultCall) -> HttpAnswer {
+    let permit = call.permit(access::bearer);
+    call.answer(operations::ORDER_LIST, permit, |vault, permit| {
+        Book::of(vault)
+            .list(permit.authority.as_ref())
+            .map(Orders::of)
+    })
     .await
 }
 
@@ -72,19 +64,13 @@ pub(super) async fn list_at_vault(State(vault): State<Arc<Vault>>, peer: Peer) -
         Problem,
     ),
 )]
-pub(super) async fn lodge_order_at_vault(
-    State(vault): State<Arc<Vault>>,
-    peer: Peer,
-    request: Request,
-) -> HttpAnswer {
-    let permit = access::bearer(vault.register(), peer.spki);
-    answer_to(
-        vault.entity().clone(),
-        peer,
+pub(super) async fn lodge_order_at_vault(call: VaultCall, request: Request) -> HttpAnswer {
+    let permit = call.permit(access::bearer);
+    call.answer_to(
         operations::ORDER_LODGE,
         permit,
         request,
-        move |permit, brought: OrderText| lodge::at_vault(&vault, permit, &brought.order),
+        |vault, permit, brought: &OrderText| lodge::at_vault(vault, permit, &brought.order),
     )
     .await
 }
@@ -99,19 +85,13 @@ pub(super) async fn lodge_order_at_vault(
         Problem,
     ),
 )]
-pub(super) async fn lodge_at_vault(
-    State(vault): State<Arc<Vault>>,
-    peer: Peer,
-    request: Request,
-) -> HttpAnswer {
-    let permit = access::bearer(vault.register(), peer.spki);
-    answer_to(
-        vault.entity().clone(),
-        peer,
+pub(super) async fn lodge_at_vault(call: VaultCall, request: Request) -> HttpAnswer {
+    let permit = call.permit(access::bearer);
+    call.answer_to(
         operations::ORDER_ACT,
         permit,
         request,
-        move |permit, brought: ActText| step::lodge_at_vault(&vault, permit, &brought.act),
+        |vault, permit, brought: &ActText| step::lodge_at_vault(vault, permit, &brought.act),
     )
     .await
 }
@@ -126,21 +106,10 @@ pub(super) async fn lodge_at_vault(
         Problem,
     ),
 )]
-pub(super) async fn exchange(
-    State(vault): State<Arc<Vault>>,
-    peer: Peer,
-    request: Request,
-) -> HttpAnswer {
-    let permit = access::node(vault.register(), peer.spki);
-    answer_to(
-        vault.entity().clone(),
-        peer,
-        operations::EXCHANGE,
-        permit,
-        request,
-        move |permit, asked: ActExchange| step::exchange(&vault, permit, &asked),
-    )
-    .await
+pub(super) async fn exchange(call: VaultCall, request: Request) -> HttpAnswer {
+    let permit = call.permit(access::node);
+    call.answer_to(operations::EXCHANGE, permit, request, step::exchange)
+        .await
 }
 
 /// Lists the orders that the node knows.
@@ -152,19 +121,13 @@ pub(super) async fn exchange(
         Problem,
     ),
 )]
-pub(super) async fn list_at_node(State(door): State<Arc<NodeDoor>>, peer: Peer) -> HttpAnswer {
-    let permit = access::officer_bearer(door.node.register(), &door.node.authority().id, peer.spki);
-    answer(
-        door.entity(),
-        peer,
-        operations::ORDER_LIST,
-        permit,
-        move |permit| {
-            Book::of(&door.node)
-                .list(permit.authority.as_ref())
-                .map(Orders::of)
-        },
-    )
+pub(super) async fn list_at_node(call: NodeCall) -> HttpAnswer {
+    let permit = call.permit(access::officer_bearer);
+    call.answer(operations::ORDER_LIST, permit, |door, permit| {
+        Book::of(&door.node)
+            .list(permit.authority.as_ref())
+            .map(Orders::of)
+    })
     .await
 }
 
@@ -179,19 +142,13 @@ pub(super) async fn list_at_node(State(door): State<Arc<NodeDoor>>, peer: Peer) 
         Problem,
     ),
 )]
-pub(super) async fn lodge_order_at_node(
-    State(door): State<Arc<NodeDoor>>,
-    peer: Peer,
-    request: Request,
-) -> HttpAnswer {
-    let permit = access::officer_bearer(door.node.register(), &door.node.authority().id, peer.spki);
-    answer_to(
-        door.entity(),
-        peer,
+pub(super) async fn lodge_order_at_node(call: NodeCall, request: Request) -> HttpAnswer {
+    let permit = call.permit(access::officer_bearer);
+    call.answer_to(
         operations::ORDER_LODGE,
         permit,
         request,
-        move |permit, brought: OrderText| {
+        |door, permit, brought: &OrderText| {
             lodge::at_node(&door.node, permit, &brought.order, &*door.vault)
         },
     )
@@ -208,19 +165,13 @@ pub(super) async fn lodge_order_at_node(
         Problem,
     ),
 )]
-pub(super) async fn lodge_at_node(
-    State(door): State<Arc<NodeDoor>>,
-    peer: Peer,
-    request: Request,
-) -> HttpAnswer {
-    let permit = access::officer_bearer(door.node.register(), &door.node.authority().id, peer.spki);
-    answer_to(
-        door.entity(),
-        peer,
+pub(super) async fn lodge_at_node(call: NodeCall, request: Request) -> HttpAnswer {
+    let permit = call.permit(access::officer_bearer);
+    call.answer_to(
         operations::ORDER_ACT,
         permit,
         request,
-        move |permit, brought: ActText| {
+        |door, permit, brought: &ActText| {
             step::lodge_at_node(&door.node, permit, &brought.act, &*door.vault)
         },
     )

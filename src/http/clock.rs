@@ -1,16 +1,14 @@
 //! Operators lower the clock's high-water mark, at the control listeners of vault and node.
 
-use std::sync::Arc;
+use axum::extract::Request;
 
-use axum::extract::{Request, State};
-
-use super::answer::{HttpAnswer, answer_to};
+use super::answer::HttpAnswer;
 use super::api_routes::{OpenApiRouter, routes, with_tag};
+use super::call::EntityCall;
 use super::operations;
-use super::peer::Peer;
 use super::problem::Problem;
 use crate::access;
-use crate::entity::{Entity, EntityInForce};
+use crate::entity::EntityInForce;
 use crate::epoch::clock::{self, LowerClock, LoweredClock};
 
 /// The route, at either side.
@@ -31,19 +29,8 @@ pub(super) fn routes() -> OpenApiRouter<EntityInForce> {
         Problem,
     ),
 )]
-pub(super) async fn lower(
-    State(entity): State<Arc<Entity>>,
-    peer: Peer,
-    request: Request,
-) -> HttpAnswer {
-    let permit = access::operator(entity.register(), peer.spki);
-    answer_to(
-        entity.clone(),
-        peer,
-        operations::CLOCK_LOWER,
-        permit,
-        request,
-        move |permit, asked: LowerClock| clock::lower(&entity, permit, &asked),
-    )
-    .await
+pub(super) async fn lower(call: EntityCall, request: Request) -> HttpAnswer {
+    let permit = call.permit(access::operator);
+    call.answer_to(operations::CLOCK_LOWER, permit, request, clock::lower)
+        .await
 }

@@ -1,15 +1,13 @@
 //! The vault's control listener: operators advance epochs, authorities' nodes ask for releases,
 //! auditors read the log.
 
-use std::sync::Arc;
+use axum::extract::Request;
 
-use axum::extract::{Request, State};
-
-use super::answer::{HttpAnswer, answer, answer_to};
+use super::answer::HttpAnswer;
 use super::api_routes::{OpenApiRouter, routes, with_tag};
 use super::body::SectorPath;
+use super::call::VaultCall;
 use super::operations;
-use super::peer::Peer;
 use super::problem::Problem;
 use crate::access;
 use crate::entity::InForce;
@@ -37,21 +35,11 @@ pub(super) fn routes() -> OpenApiRouter<InForce<Vault>> {
         Problem,
     ),
 )]
-pub(super) async fn list_epochs(
-    State(vault): State<Arc<Vault>>,
-    SectorPath(sector): SectorPath,
-    peer: Peer,
-) -> HttpAnswer {
-    let permit = access::operator(vault.register(), peer.spki);
-    answer(
-        vault.entity().clone(),
-        peer,
-        operations::EPOCH_LIST,
-        permit,
-        move |permit| {
-            epoch::list(&vault, permit, &sector).map(|epochs| EpochList { sector, epochs })
-        },
-    )
+pub(super) async fn list_epochs(call: VaultCall, SectorPath(sector): SectorPath) -> HttpAnswer {
+    let permit = call.permit(access::operator);
+    call.answer(operations::EPOCH_LIST, permit, move |vault, permit| {
+        epoch::list(vault, permit, &sector).map(|epochs| EpochList { sector, epochs })
+    })
     .await
 }
 
@@ -67,20 +55,17 @@ pub(super) async fn list_epochs(
     ),
 )]
 pub(super) async fn advance_epoch(
-    State(vault): State<Arc<Vault>>,
+    call: VaultCall,
     SectorPath(sector): SectorPath,
-    peer: Peer,
     request: Request,
 ) -> HttpAnswer {
-    let permit = access::operator(vault.register(), peer.spki);
-    answer_to(
-        vault.entity().clone(),
-        peer,
+    let permit = call.permit(access::operator);
+    call.answer_to(
         operations::EPOCH_ADVANCE,
         permit,
         request,
-        move |permit, how: AdvanceEpochRequest| {
-            epoch::advance(&vault, permit, &sector, &how).map(|epochs| EpochList { sector, epochs })
+        move |vault, permit, how: &AdvanceEpochRequest| {
+            epoch::advance(vault, permit, &sector, how).map(|epochs| EpochList { sector, epochs })
         },
     )
     .await
@@ -96,21 +81,10 @@ pub(super) async fn advance_epoch(
         Problem,
     ),
 )]
-pub(super) async fn release_mappings(
-    State(vault): State<Arc<Vault>>,
-    peer: Peer,
-    request: Request,
-) -> HttpAnswer {
-    let permit = access::node(vault.register(), peer.spki);
-    answer_to(
-        vault.entity().clone(),
-        peer,
-        operations::RELEASE,
-        permit,
-        request,
-        move |permit, asked: ReleaseRequest| release::release(&vault, permit, &asked),
-    )
-    .await
+pub(super) async fn release_mappings(call: VaultCall, request: Request) -> HttpAnswer {
+    let permit = call.permit(access::node);
+    call.answer_to(operations::RELEASE, permit, request, release::release)
+        .await
 }
 
 /// Lists the entries with which the vault's log continued after a restore, each with its proof, for
@@ -123,14 +97,8 @@ pub(super) async fn release_mappings(
         Problem,
     ),
 )]
-pub(super) async fn resume_proofs(State(vault): State<Arc<Vault>>, peer: Peer) -> HttpAnswer {
-    let permit = access::node(vault.register(), peer.spki);
-    answer(
-        vault.entity().clone(),
-        peer,
-        operations::RESUME_PROOFS,
-        permit,
-        move |permit| resumption::proofs(&vault, permit),
-    )
-    .await
+pub(super) async fn resume_proofs(call: VaultCall) -> HttpAnswer {
+    let permit = call.permit(access::node);
+    call.answer(operations::RESUME_PROOFS, permit, resumption::proofs)
+        .await
 }

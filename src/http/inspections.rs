@@ -1,19 +1,17 @@
 //! Inspections, at the control listeners of vault and node. Auditors or operators bring the
 //! commission's statements; the auditors whom an inspection names get its report.
 
-use std::sync::Arc;
-
-use axum::extract::{Path, Request, State};
+use axum::extract::{Path, Request};
 use uuid::Uuid;
 
-use super::answer::{HttpAnswer, answer, answer_to};
+use super::answer::HttpAnswer;
 use super::api_routes::{OpenApiRouter, routes, with_tag};
+use super::call::EntityCall;
 use super::operations;
-use super::peer::Peer;
 use super::problem::Problem;
 use crate::access;
 use crate::code::Code;
-use crate::entity::{Entity, EntityInForce};
+use crate::entity::EntityInForce;
 use crate::inspection::report::{self, SignedReport};
 use crate::inspection::{InspectionList, InspectionText, InspectionView, Inspections};
 
@@ -32,19 +30,13 @@ pub(super) fn routes() -> OpenApiRouter<EntityInForce> {
     (status = 200, description = "Inspections, the last entered first", body = InspectionList),
     Problem,
 ))]
-pub(super) async fn list(State(entity): State<Arc<Entity>>, peer: Peer) -> HttpAnswer {
-    let permit = access::messenger(entity.register(), peer.spki);
-    answer(
-        entity.clone(),
-        peer,
-        operations::INSPECTION_LIST,
-        permit,
-        move |permit| {
-            Inspections::of(&entity)
-                .list(permit.auditor.as_ref())
-                .map(|inspections| InspectionList { inspections })
-        },
-    )
+pub(super) async fn list(call: EntityCall) -> HttpAnswer {
+    let permit = call.permit(access::messenger);
+    call.answer(operations::INSPECTION_LIST, permit, |entity, permit| {
+        Inspections::of(entity)
+            .list(permit.auditor.as_ref())
+            .map(|inspections| InspectionList { inspections })
+    })
     .await
 }
 
@@ -53,20 +45,14 @@ pub(super) async fn list(State(entity): State<Arc<Entity>>, peer: Peer) -> HttpA
     (status = 200, description = "Entered; how the inspection stands", body = InspectionView),
     Problem,
 ))]
-pub(super) async fn enter(
-    State(entity): State<Arc<Entity>>,
-    peer: Peer,
-    request: Request,
-) -> HttpAnswer {
-    let permit = access::messenger(entity.register(), peer.spki);
-    answer_to(
-        entity.clone(),
-        peer,
+pub(super) async fn enter(call: EntityCall, request: Request) -> HttpAnswer {
+    let permit = call.permit(access::messenger);
+    call.answer_to(
         operations::INSPECTION_ENTER,
         permit,
         request,
-        move |permit, brought: InspectionText| {
-            Inspections::of(&entity).enter(&brought.statement, permit)
+        |entity, permit, brought: &InspectionText| {
+            Inspections::of(entity).enter(&brought.statement, permit)
         },
     )
     .await
@@ -79,20 +65,14 @@ pub(super) async fn enter(
         Problem,
     ),
 )]
-pub(super) async fn close(
-    State(entity): State<Arc<Entity>>,
-    peer: Peer,
-    request: Request,
-) -> HttpAnswer {
-    let permit = access::messenger(entity.register(), peer.spki);
-    answer_to(
-        entity.clone(),
-        peer,
+pub(super) async fn close(call: EntityCall, request: Request) -> HttpAnswer {
+    let permit = call.permit(access::messenger);
+    call.answer_to(
         operations::INSPECTION_CLOSE,
         permit,
         request,
-        move |permit, brought: InspectionText| {
-            Inspections::of(&entity).close(&brought.statement, permit)
+        |entity, permit, brought: &InspectionText| {
+            Inspections::of(entity).close(&brought.statement, permit)
         },
     )
     .await
@@ -106,23 +86,17 @@ pub(super) async fn close(
         Problem,
     ),
 )]
-pub(super) async fn annex(
-    State(entity): State<Arc<Entity>>,
-    Path(id): Path<String>,
-    peer: Peer,
-) -> HttpAnswer {
-    let asked = access::auditor(entity.register(), peer.spki).and_then(|permit| {
+pub(super) async fn annex(call: EntityCall, Path(id): Path<String>) -> HttpAnswer {
+    let asked = call.permit(access::auditor).and_then(|permit| {
         Ok((
             permit,
             Uuid::try_parse(&id).map_err(|_| Code::UnknownInspection)?,
         ))
     });
-    answer(
-        entity.clone(),
-        peer,
+    call.answer(
         operations::INSPECTION_REPORT,
         asked,
-        move |(permit, id)| report::write(&Inspections::of(&entity), *id, permit),
+        move |entity, (permit, id)| report::write(&Inspections::of(entity), *id, permit),
     )
     .await
 }

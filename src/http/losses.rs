@@ -1,16 +1,14 @@
 //! What holds at a side that was restored without places, at the control listeners of vault and node.
 
-use std::sync::Arc;
+use axum::extract::Request;
 
-use axum::extract::{Request, State};
-
-use super::answer::{HttpAnswer, answer, answer_to};
+use super::answer::HttpAnswer;
 use super::api_routes::{OpenApiRouter, routes, with_tag};
+use super::call::EntityCall;
 use super::operations;
-use super::peer::Peer;
 use super::problem::Problem;
 use crate::access;
-use crate::entity::{Entity, EntityInForce};
+use crate::entity::EntityInForce;
 use crate::losses::{self, ConfirmRestore, RestoreState};
 
 /// The routes, at either side.
@@ -31,16 +29,10 @@ pub(super) fn routes() -> OpenApiRouter<EntityInForce> {
         Problem,
     ),
 )]
-pub(super) async fn state(State(entity): State<Arc<Entity>>, peer: Peer) -> HttpAnswer {
-    let permit = access::restore_reader(&entity, peer.spki);
-    answer(
-        entity.clone(),
-        peer,
-        operations::RESTORE_STATE,
-        permit,
-        move |permit| losses::state(&entity, permit),
-    )
-    .await
+pub(super) async fn state(call: EntityCall) -> HttpAnswer {
+    let permit = access::restore_reader(&call.side, call.peer.spki);
+    call.answer(operations::RESTORE_STATE, permit, losses::state)
+        .await
 }
 
 /// Confirms a sector's epoch, or that lost erasures were lodged again, after a restore without places.
@@ -55,19 +47,13 @@ pub(super) async fn state(State(entity): State<Arc<Entity>>, peer: Peer) -> Http
         Problem,
     ),
 )]
-pub(super) async fn confirm(
-    State(entity): State<Arc<Entity>>,
-    peer: Peer,
-    request: Request,
-) -> HttpAnswer {
-    let permit = access::operator(entity.register(), peer.spki);
-    answer_to(
-        entity.clone(),
-        peer,
+pub(super) async fn confirm(call: EntityCall, request: Request) -> HttpAnswer {
+    let permit = call.permit(access::operator);
+    call.answer_to(
         operations::RESTORE_CONFIRM,
         permit,
         request,
-        move |permit, asked: ConfirmRestore| losses::confirm(&entity, permit, &asked.statement),
+        |entity, permit, asked: &ConfirmRestore| losses::confirm(entity, permit, &asked.statement),
     )
     .await
 }

@@ -1,19 +1,17 @@
 //! Migrations. Officers ask for them at the node's control listener, nodes at the vault's. Sector
 //! systems fetch their pairs at the data listener, and retire epochs there.
 
-use std::sync::Arc;
-
-use axum::extract::{Path, Request, State};
+use axum::extract::{Path, Request};
 use axum::http::Uri;
 use serde::Deserialize;
 use uuid::Uuid;
 
-use super::answer::{HttpAnswer, answer, answer_to};
+use super::answer::HttpAnswer;
 use super::api_routes::{OpenApiRouter, routes, with_tag};
 use super::body::{self, SectorPath};
-use super::node_door::{NodeDoor, NodeRoutes};
+use super::call::{NodeCall, VaultCall};
+use super::node_door::NodeRoutes;
 use super::operations;
-use super::peer::Peer;
 use super::problem::Problem;
 use crate::access;
 use crate::code::Code;
@@ -62,19 +60,15 @@ pub(super) fn node_routes() -> OpenApiRouter<NodeRoutes> {
         Problem,
     ),
 )]
-pub(super) async fn migrate(
-    State(door): State<Arc<NodeDoor>>,
-    peer: Peer,
-    request: Request,
-) -> HttpAnswer {
-    let permit = access::officer(door.node.register(), &door.node.authority().id, peer.spki);
-    answer_to(
-        door.entity(),
-        peer,
+pub(super) async fn migrate(call: NodeCall, request: Request) -> HttpAnswer {
+    let permit = call.permit(access::officer);
+    call.answer_to(
         operations::MIGRATE,
         permit,
         request,
-        move |permit, asked: MigrateRequest| at_node::ask(&door.node, permit, &asked, &*door.vault),
+        |door, permit, asked: &MigrateRequest| {
+            at_node::ask(&door.node, permit, asked, &*door.vault)
+        },
     )
     .await
 }
@@ -90,19 +84,13 @@ pub(super) async fn migrate(
         Problem,
     ),
 )]
-pub(super) async fn migration_page(
-    State(vault): State<Arc<Vault>>,
-    peer: Peer,
-    request: Request,
-) -> HttpAnswer {
-    let permit = access::node(vault.register(), peer.spki);
-    answer_to(
-        vault.entity().clone(),
-        peer,
+pub(super) async fn migration_page(call: VaultCall, request: Request) -> HttpAnswer {
+    let permit = call.permit(access::node);
+    call.answer_to(
         operations::MIGRATION_PAGE,
         permit,
         request,
-        move |permit, asked: EpochPageRequest| hand_out::hand_out(&vault, permit, &asked),
+        hand_out::hand_out,
     )
     .await
 }
@@ -117,21 +105,10 @@ pub(super) async fn migration_page(
         Problem,
     ),
 )]
-pub(super) async fn hand_back(
-    State(vault): State<Arc<Vault>>,
-    peer: Peer,
-    request: Request,
-) -> HttpAnswer {
-    let permit = access::node(vault.register(), peer.spki);
-    answer_to(
-        vault.entity().clone(),
-        peer,
-        operations::MIGRATION_TAKE,
-        permit,
-        request,
-        move |permit, handed: OpenedPage| take::take(&vault, permit, &handed),
-    )
-    .await
+pub(super) async fn hand_back(call: VaultCall, request: Request) -> HttpAnswer {
+    let permit = call.permit(access::node);
+    call.answer_to(operations::MIGRATION_TAKE, permit, request, take::take)
+        .await
 }
 
 /// Lists the migrations whose pairs wait for this client.
@@ -144,20 +121,10 @@ pub(super) async fn hand_back(
         Problem,
     ),
 )]
-pub(super) async fn list_migrations(
-    State(vault): State<Arc<Vault>>,
-    SectorPath(sector): SectorPath,
-    peer: Peer,
-) -> HttpAnswer {
-    let permit = access::in_sector(&vault, peer.spki, &sector, Operation::Migrate);
-    answer(
-        vault.entity().clone(),
-        peer,
-        operations::MIGRATION_LIST,
-        permit,
-        move |permit| pairs::list(&vault, permit),
-    )
-    .await
+pub(super) async fn list_migrations(call: VaultCall, SectorPath(sector): SectorPath) -> HttpAnswer {
+    let permit = access::in_sector(&call.side, call.peer.spki, &sector, Operation::Migrate);
+    call.answer(operations::MIGRATION_LIST, permit, pairs::list)
+        .await
 }
 
 /// The query for a page of pairs: where to continue, and whose order it is.
@@ -192,13 +159,12 @@ struct AuthorityQuery {
     ),
 )]
 pub(super) async fn fetch_pairs(
-    State(vault): State<Arc<Vault>>,
+    call: VaultCall,
     Path((sector, order)): Path<(String, String)>,
-    peer: Peer,
     uri: Uri,
 ) -> HttpAnswer {
-    let permit =
-        access::in_sector(&vault, peer.spki, &sector, Operation::Migrate).map_err(Problem::from);
+    let permit = access::in_sector(&call.side, call.peer.spki, &sector, Operation::Migrate)
+        .map_err(Problem::from);
     let asked = permit.and_then(|permit| {
         let PageQuery { after, authority } = body::query(&uri)?;
         Ok((
@@ -210,12 +176,10 @@ pub(super) async fn fetch_pairs(
             after,
         ))
     });
-    answer(
-        vault.entity().clone(),
-        peer,
+    call.answer(
         operations::MIGRATION_FETCH,
         asked,
-        move |(permit, order, after)| pairs::fetch(&vault, permit, order, *after),
+        move |vault, (permit, order, after)| pairs::fetch(vault, permit, order, *after),
     )
     .await
 }
@@ -236,14 +200,13 @@ pub(super) async fn fetch_pairs(
     ),
 )]
 pub(super) async fn acknowledge_pairs(
-    State(vault): State<Arc<Vault>>,
+    call: VaultCall,
     Path((sector, order)): Path<(String, String)>,
-    peer: Peer,
     uri: Uri,
     request: Request,
 ) -> HttpAnswer {
-    let permit =
-        access::in_sector(&vault, peer.spki, &sector, Operation::Migrate).map_err(Problem::from);
+    let permit = access::in_sector(&call.side, call.peer.spki, &sector, Operation::Migrate)
+        .map_err(Problem::from);
     let asked = permit.and_then(|permit| {
         let AuthorityQuery { authority } = body::query(&uri)?;
         Ok((
@@ -254,14 +217,12 @@ pub(super) async fn acknowledge_pairs(
             },
         ))
     });
-    answer_to(
-        vault.entity().clone(),
-        peer,
+    call.answer_to(
         operations::MIGRATION_ACKNOWLEDGE,
         asked,
         request,
-        move |(permit, order), has: PairsAcknowledgement| {
-            pairs::acknowledge(&vault, permit, order, has.page)
+        move |vault, (permit, order), has: &PairsAcknowledgement| {
+            pairs::acknowledge(vault, permit, order, has.page)
         },
     )
     .await
@@ -282,21 +243,18 @@ pub(super) async fn acknowledge_pairs(
     ),
 )]
 pub(super) async fn retire_epoch(
-    State(vault): State<Arc<Vault>>,
+    call: VaultCall,
     Path((sector, epoch)): Path<(String, String)>,
-    peer: Peer,
     request: Request,
 ) -> HttpAnswer {
-    let asked = access::in_sector(&vault, peer.spki, &sector, Operation::RetireEpoch)
+    let asked = access::in_sector(&call.side, call.peer.spki, &sector, Operation::RetireEpoch)
         .and_then(|permit| Ok((permit, epoch.parse().map_err(|_| Code::DomainClosed)?)));
-    answer_to(
-        vault.entity().clone(),
-        peer,
+    call.answer_to(
         operations::EPOCH_RETIRE,
         asked,
         request,
-        move |(permit, epoch), how: RetireEpochRequest| {
-            retire::retire(&vault, permit, *epoch, &how)
+        move |vault, (permit, epoch), how: &RetireEpochRequest| {
+            retire::retire(vault, permit, *epoch, how)
         },
     )
     .await

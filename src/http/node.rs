@@ -1,16 +1,14 @@
 //! The authority node's control listener: officers re-identify, custodians unseal, auditors read
 //! the log.
 
-use std::sync::Arc;
-
-use axum::extract::{Request, State};
+use axum::extract::Request;
 use serde::Serialize;
 
-use super::answer::{HttpAnswer, answer, answer_to};
+use super::answer::{HttpAnswer, answer_to};
 use super::api_routes::{OpenApiRouter, routes, with_tag};
-use super::node_door::{NodeDoor, NodeRoutes};
+use super::call::NodeCall;
+use super::node_door::NodeRoutes;
 use super::operations::{self, ControlOperation};
-use super::peer::Peer;
 use super::problem::Problem;
 use crate::access;
 use crate::code::Code;
@@ -54,26 +52,18 @@ enum ReidentifyAnswer {
         Problem,
     ),
 )]
-pub(super) async fn reidentify(
-    State(door): State<Arc<NodeDoor>>,
-    peer: Peer,
-    request: Request,
-) -> HttpAnswer {
-    let permit = access::officer(door.node.register(), &door.node.authority().id, peer.spki);
-    answer_to(
-        door.entity(),
-        peer,
+pub(super) async fn reidentify(call: NodeCall, request: Request) -> HttpAnswer {
+    let permit = call.permit(access::officer);
+    call.answer_to(
         operations::REIDENTIFY,
         permit,
         request,
-        move |permit, asked: ReidentifyRequest| {
+        |door, permit, asked: &ReidentifyRequest| {
             let vault = &*door.vault;
             match asked.to {
-                None => reveal::ask(&door.node, permit, &asked, vault).map(ReidentifyAnswer::Clear),
-                Some(Delivery::OfficerKey) => {
-                    deliver::ask_sealed(&door.node, permit, &asked, vault)
-                        .map(ReidentifyAnswer::Sealed)
-                }
+                None => reveal::ask(&door.node, permit, asked, vault).map(ReidentifyAnswer::Clear),
+                Some(Delivery::OfficerKey) => deliver::ask_sealed(&door.node, permit, asked, vault)
+                    .map(ReidentifyAnswer::Sealed),
             }
         },
     )
@@ -90,19 +80,8 @@ pub(super) async fn reidentify(
         Problem,
     ),
 )]
-pub(super) async fn unseal(
-    State(door): State<Arc<NodeDoor>>,
-    peer: Peer,
-    request: Request,
-) -> HttpAnswer {
-    bring(
-        door,
-        peer,
-        request,
-        SharePurpose::Unseal,
-        operations::UNSEAL,
-    )
-    .await
+pub(super) async fn unseal(call: NodeCall, request: Request) -> HttpAnswer {
+    bring(call, request, SharePurpose::Unseal, operations::UNSEAL).await
 }
 
 /// Takes a custodian's share for a drill, which proves that the shares make the key, and opens
@@ -116,22 +95,18 @@ pub(super) async fn unseal(
         Problem,
     ),
 )]
-pub(super) async fn drill(
-    State(door): State<Arc<NodeDoor>>,
-    peer: Peer,
-    request: Request,
-) -> HttpAnswer {
-    bring(door, peer, request, SharePurpose::Drill, operations::DRILL).await
+pub(super) async fn drill(call: NodeCall, request: Request) -> HttpAnswer {
+    bring(call, request, SharePurpose::Drill, operations::DRILL).await
 }
 
 async fn bring(
-    door: Arc<NodeDoor>,
-    peer: Peer,
+    call: NodeCall,
     request: Request,
     purpose: SharePurpose,
     operation: ControlOperation,
 ) -> HttpAnswer {
-    let permit = access::custodian(door.node.register(), &door.node.authority().id, peer.spki);
+    let permit = call.permit(access::custodian);
+    let NodeCall { side: door, peer } = call;
     answer_to(
         door.entity(),
         peer,
@@ -155,15 +130,11 @@ async fn bring(
         Problem,
     ),
 )]
-pub(super) async fn status(State(door): State<Arc<NodeDoor>>, peer: Peer) -> HttpAnswer {
-    let permit = access::sealer(door.node.register(), &door.node.authority().id, peer.spki);
-    answer(
-        door.entity(),
-        peer,
-        operations::SEAL_STATUS,
-        permit,
-        move |permit| Ok::<_, Code>(crate::unseal::status(&door.node, permit)),
-    )
+pub(super) async fn status(call: NodeCall) -> HttpAnswer {
+    let permit = call.permit(access::sealer);
+    call.answer(operations::SEAL_STATUS, permit, |door, permit| {
+        Ok::<_, Code>(crate::unseal::status(&door.node, permit))
+    })
     .await
 }
 
@@ -177,15 +148,11 @@ pub(super) async fn status(State(door): State<Arc<NodeDoor>>, peer: Peer) -> Htt
         Problem,
     ),
 )]
-pub(super) async fn resumes(State(door): State<Arc<NodeDoor>>, peer: Peer) -> HttpAnswer {
-    let permit = access::resumer(door.node.register(), &door.node.authority().id, peer.spki);
-    answer(
-        door.entity(),
-        peer,
-        operations::RESUME_LIST,
-        permit,
-        move |_| resumption::list(&door.node, &*door.vault),
-    )
+pub(super) async fn resumes(call: NodeCall) -> HttpAnswer {
+    let permit = call.permit(access::resumer);
+    call.answer(operations::RESUME_LIST, permit, |door, _| {
+        resumption::list(&door.node, &*door.vault)
+    })
     .await
 }
 
@@ -200,20 +167,14 @@ pub(super) async fn resumes(State(door): State<Arc<NodeDoor>>, peer: Peer) -> Ht
         Problem,
     ),
 )]
-pub(super) async fn acknowledge_resume(
-    State(door): State<Arc<NodeDoor>>,
-    peer: Peer,
-    request: Request,
-) -> HttpAnswer {
-    let permit = access::resumer(door.node.register(), &door.node.authority().id, peer.spki);
-    answer_to(
-        door.entity(),
-        peer,
+pub(super) async fn acknowledge_resume(call: NodeCall, request: Request) -> HttpAnswer {
+    let permit = call.permit(access::resumer);
+    call.answer_to(
         operations::RESUME_ACKNOWLEDGE,
         permit,
         request,
-        move |permit, asked: ResumeAcknowledgement| {
-            resumption::acknowledge(&door.node, permit, &asked, &*door.vault)
+        |door, permit, asked: &ResumeAcknowledgement| {
+            resumption::acknowledge(&door.node, permit, asked, &*door.vault)
         },
     )
     .await
@@ -238,14 +199,10 @@ pub struct SealNow {}
         ),
     ),
 )]
-pub(super) async fn seal(State(door): State<Arc<NodeDoor>>, peer: Peer) -> HttpAnswer {
-    let permit = access::sealer(door.node.register(), &door.node.authority().id, peer.spki);
-    answer(
-        door.entity(),
-        peer,
-        operations::SEAL,
-        permit,
-        move |permit| crate::unseal::seal(&door.node, permit),
-    )
+pub(super) async fn seal(call: NodeCall) -> HttpAnswer {
+    let permit = call.permit(access::sealer);
+    call.answer(operations::SEAL, permit, |door, permit| {
+        crate::unseal::seal(&door.node, permit)
+    })
     .await
 }

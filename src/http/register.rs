@@ -7,11 +7,12 @@ use axum::extract::{Path, State};
 
 use super::answer::{HttpAnswer, answer};
 use super::api_routes::{OpenApiRouter, routes, with_tag};
+use super::call::EntityCall;
 use super::operations;
 use super::peer::Peer;
 use super::problem::Problem;
 use crate::access::{self, RegisterPermit};
-use crate::entity::{Entity, EntityInForce, UnderRegister};
+use crate::entity::{EntityInForce, UnderRegister};
 use crate::refusal::Refusal;
 use crate::reload::{self, PastRegisterFiles, RegisterHistory, RegisterReload, RegisterReloaded};
 
@@ -97,16 +98,10 @@ pub(super) async fn reload_register(State(door): State<RegisterDoor>, peer: Peer
         Problem,
     ),
 )]
-pub(super) async fn history(State(entity): State<Arc<Entity>>, peer: Peer) -> HttpAnswer {
-    let permit = access::register_reader(&entity, peer.spki);
-    answer(
-        entity.clone(),
-        peer,
-        operations::REGISTER_HISTORY,
-        permit,
-        move |permit| reload::history(&entity, permit),
-    )
-    .await
+pub(super) async fn history(call: EntityCall) -> HttpAnswer {
+    let permit = access::register_reader(&call.side, call.peer.spki);
+    call.answer(operations::REGISTER_HISTORY, permit, reload::history)
+        .await
 }
 
 /// Hands out a register that was in force here, with its signatures.
@@ -120,18 +115,12 @@ pub(super) async fn history(State(entity): State<Arc<Entity>>, peer: Peer) -> Ht
         Problem,
     ),
 )]
-pub(super) async fn past(
-    State(entity): State<Arc<Entity>>,
-    Path(version): Path<String>,
-    peer: Peer,
-) -> HttpAnswer {
-    let permit = access::register_reader(&entity, peer.spki);
-    answer(
-        entity.clone(),
-        peer,
+pub(super) async fn past(call: EntityCall, Path(version): Path<String>) -> HttpAnswer {
+    let permit = access::register_reader(&call.side, call.peer.spki);
+    call.answer(
         operations::REGISTER_HISTORY,
         permit,
-        move |permit| reload::past(&entity, permit, &version),
+        move |entity, permit| reload::past(entity, permit, &version),
     )
     .await
 }

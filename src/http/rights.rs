@@ -1,15 +1,13 @@
 //! People's rights: rights officers ask who resolved a pseudonym (at the vault), and have a
 //! person's traces destroyed (at the vault, and at each authority's node).
 
-use std::sync::Arc;
+use axum::extract::Request;
 
-use axum::extract::{Request, State};
-
-use super::answer::{HttpAnswer, answer_to};
+use super::answer::HttpAnswer;
 use super::api_routes::{OpenApiRouter, routes, with_tag};
-use super::node_door::{NodeDoor, NodeRoutes};
+use super::call::{NodeCall, VaultCall};
+use super::node_door::NodeRoutes;
 use super::operations;
-use super::peer::Peer;
 use super::problem::Problem;
 use crate::access;
 use crate::entity::InForce;
@@ -42,21 +40,10 @@ pub(super) fn node_routes() -> OpenApiRouter<NodeRoutes> {
         Problem,
     ),
 )]
-pub(super) async fn look_up(
-    State(vault): State<Arc<Vault>>,
-    peer: Peer,
-    request: Request,
-) -> HttpAnswer {
-    let permit = access::rights_officer(vault.register(), peer.spki);
-    answer_to(
-        vault.entity().clone(),
-        peer,
-        operations::LOOK_UP,
-        permit,
-        request,
-        move |permit, asked: ResolutionQuestion| resolutions::look_up(&vault, permit, &asked),
-    )
-    .await
+pub(super) async fn look_up(call: VaultCall, request: Request) -> HttpAnswer {
+    let permit = call.permit(access::rights_officer);
+    call.answer_to(operations::LOOK_UP, permit, request, resolutions::look_up)
+        .await
 }
 
 /// Destroys what the vault keeps of a person in a sector.
@@ -69,20 +56,14 @@ pub(super) async fn look_up(
         Problem,
     ),
 )]
-pub(super) async fn erase_at_vault(
-    State(vault): State<Arc<Vault>>,
-    peer: Peer,
-    request: Request,
-) -> HttpAnswer {
-    let permit = access::rights_officer(vault.register(), peer.spki);
-    answer_to(
-        vault.entity().clone(),
-        peer,
+pub(super) async fn erase_at_vault(call: VaultCall, request: Request) -> HttpAnswer {
+    let permit = call.permit(access::rights_officer);
+    call.answer_to(
         operations::ERASE,
         permit,
         request,
-        move |permit, brought: ErasureText| {
-            let done = erase::at_vault(&vault, permit, &brought.request)?;
+        |vault, permit, brought: &ErasureText| {
+            let done = erase::at_vault(vault, permit, &brought.request)?;
             let store = vault.store().clone();
             tokio::task::spawn_blocking(move || erase::scrub(&store));
             Ok::<_, Refusal>(done)
@@ -101,19 +82,13 @@ pub(super) async fn erase_at_vault(
         Problem,
     ),
 )]
-pub(super) async fn erase_at_node(
-    State(door): State<Arc<NodeDoor>>,
-    peer: Peer,
-    request: Request,
-) -> HttpAnswer {
-    let permit = access::rights_officer(door.node.register(), peer.spki);
-    answer_to(
-        door.entity(),
-        peer,
+pub(super) async fn erase_at_node(call: NodeCall, request: Request) -> HttpAnswer {
+    let permit = access::rights_officer(call.side.node.register(), call.peer.spki);
+    call.answer_to(
         operations::ERASE,
         permit,
         request,
-        move |permit, brought: ErasureText| {
+        |door, permit, brought: &ErasureText| {
             let done = erase::at_node(&door.node, permit, &brought.request)?;
             let store = door.node.store().clone();
             tokio::task::spawn_blocking(move || erase::scrub(&store));

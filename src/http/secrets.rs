@@ -1,13 +1,11 @@
 //! Versions of the sector secret, at the vault's control listener, for operators.
 
-use std::sync::Arc;
+use axum::extract::Request;
 
-use axum::extract::{Request, State};
-
-use super::answer::{HttpAnswer, answer, answer_to};
+use super::answer::HttpAnswer;
 use super::api_routes::{OpenApiRouter, routes, with_tag};
+use super::call::VaultCall;
 use super::operations;
-use super::peer::Peer;
 use super::problem::Problem;
 use crate::access;
 use crate::entity::InForce;
@@ -40,16 +38,10 @@ pub struct RotateNow {}
         Problem,
     ),
 )]
-pub(super) async fn list(State(vault): State<Arc<Vault>>, peer: Peer) -> HttpAnswer {
-    let permit = access::operator(vault.register(), peer.spki);
-    answer(
-        vault.entity().clone(),
-        peer,
-        operations::SECRET_LIST,
-        permit,
-        move |permit| secrets::list(&vault, permit),
-    )
-    .await
+pub(super) async fn list(call: VaultCall) -> HttpAnswer {
+    let permit = call.permit(access::operator);
+    call.answer(operations::SECRET_LIST, permit, secrets::list)
+        .await
 }
 
 /// Makes a new version of the sector secret, for the next epochs.
@@ -63,16 +55,10 @@ pub(super) async fn list(State(vault): State<Arc<Vault>>, peer: Peer) -> HttpAns
         Problem,
     ),
 )]
-pub(super) async fn rotate(State(vault): State<Arc<Vault>>, peer: Peer) -> HttpAnswer {
-    let permit = access::operator(vault.register(), peer.spki);
-    answer(
-        vault.entity().clone(),
-        peer,
-        operations::SECRET_ROTATE,
-        permit,
-        move |permit| secrets::rotate(&vault, permit),
-    )
-    .await
+pub(super) async fn rotate(call: VaultCall) -> HttpAnswer {
+    let permit = call.permit(access::operator);
+    call.answer(operations::SECRET_ROTATE, permit, secrets::rotate)
+        .await
 }
 
 /// Confirms that the custody of a version of the sector secret holds it off the vault's machine.
@@ -87,19 +73,13 @@ pub(super) async fn rotate(State(vault): State<Arc<Vault>>, peer: Peer) -> HttpA
         Problem,
     ),
 )]
-pub(super) async fn confirm(
-    State(vault): State<Arc<Vault>>,
-    peer: Peer,
-    request: Request,
-) -> HttpAnswer {
-    let permit = access::operator(vault.register(), peer.spki);
-    answer_to(
-        vault.entity().clone(),
-        peer,
+pub(super) async fn confirm(call: VaultCall, request: Request) -> HttpAnswer {
+    let permit = call.permit(access::operator);
+    call.answer_to(
         operations::SECRET_CONFIRM,
         permit,
         request,
-        move |permit, asked: ConfirmSecretRequest| confirm::confirm(&vault, permit, &asked),
+        confirm::confirm,
     )
     .await
 }
@@ -116,19 +96,8 @@ pub(super) async fn confirm(
         Problem,
     ),
 )]
-pub(super) async fn retire(
-    State(vault): State<Arc<Vault>>,
-    peer: Peer,
-    request: Request,
-) -> HttpAnswer {
-    let permit = access::operator(vault.register(), peer.spki);
-    answer_to(
-        vault.entity().clone(),
-        peer,
-        operations::SECRET_RETIRE,
-        permit,
-        request,
-        move |permit, asked: RetireSecretRequest| secrets::retire(&vault, permit, &asked),
-    )
-    .await
+pub(super) async fn retire(call: VaultCall, request: Request) -> HttpAnswer {
+    let permit = call.permit(access::operator);
+    call.answer_to(operations::SECRET_RETIRE, permit, request, secrets::retire)
+        .await
 }

@@ -1,15 +1,13 @@
 //! Renewal of segments, for nodes and operators at the vault's control listener, and for custodians
 //! and officers at the node's.
 
-use std::sync::Arc;
+use axum::extract::Request;
 
-use axum::extract::{Request, State};
-
-use super::answer::{HttpAnswer, answer_to};
+use super::answer::HttpAnswer;
 use super::api_routes::{OpenApiRouter, routes, with_tag};
-use super::node_door::{NodeDoor, NodeRoutes};
+use super::call::{NodeCall, VaultCall};
+use super::node_door::NodeRoutes;
 use super::operations;
-use super::peer::Peer;
 use super::problem::Problem;
 use crate::access;
 use crate::entity::InForce;
@@ -48,21 +46,10 @@ pub(super) fn node_routes() -> OpenApiRouter<NodeRoutes> {
         Problem,
     ),
 )]
-pub(super) async fn page(
-    State(vault): State<Arc<Vault>>,
-    peer: Peer,
-    request: Request,
-) -> HttpAnswer {
-    let permit = access::node(vault.register(), peer.spki);
-    answer_to(
-        vault.entity().clone(),
-        peer,
-        operations::SEGMENTS,
-        permit,
-        request,
-        move |permit, asked: SegmentQuestion| renewal::vault::page(&vault, permit, &asked),
-    )
-    .await
+pub(super) async fn page(call: VaultCall, request: Request) -> HttpAnswer {
+    let permit = call.permit(access::node);
+    call.answer_to(operations::SEGMENTS, permit, request, renewal::vault::page)
+        .await
 }
 
 /// Takes what the authority's node did with a page: recipients to add, and which of its own it
@@ -77,21 +64,10 @@ pub(super) async fn page(
         Problem,
     ),
 )]
-pub(super) async fn take(
-    State(vault): State<Arc<Vault>>,
-    peer: Peer,
-    request: Request,
-) -> HttpAnswer {
-    let permit = access::node(vault.register(), peer.spki);
-    answer_to(
-        vault.entity().clone(),
-        peer,
-        operations::SEGMENTS,
-        permit,
-        request,
-        move |permit, done: SegmentAnswer| renewal::vault::take(&vault, permit, &done),
-    )
-    .await
+pub(super) async fn take(call: VaultCall, request: Request) -> HttpAnswer {
+    let permit = call.permit(access::node);
+    call.answer_to(operations::SEGMENTS, permit, request, renewal::vault::take)
+        .await
 }
 
 /// Removes recipients that the register no longer lists from a page of segments.
@@ -104,19 +80,13 @@ pub(super) async fn take(
         Problem,
     ),
 )]
-pub(super) async fn drop_at_vault(
-    State(vault): State<Arc<Vault>>,
-    peer: Peer,
-    request: Request,
-) -> HttpAnswer {
-    let permit = access::dropper(vault.register(), peer.spki);
-    answer_to(
-        vault.entity().clone(),
-        peer,
+pub(super) async fn drop_at_vault(call: VaultCall, request: Request) -> HttpAnswer {
+    let permit = call.permit(access::dropper);
+    call.answer_to(
         operations::SEGMENTS_DROP,
         permit,
         request,
-        move |permit, asked: DropRequest| renewal::vault::drop_old(&vault, permit, &asked),
+        renewal::vault::drop_old,
     )
     .await
 }
@@ -132,20 +102,14 @@ pub(super) async fn drop_at_vault(
         Problem,
     ),
 )]
-pub(super) async fn renew(
-    State(door): State<Arc<NodeDoor>>,
-    peer: Peer,
-    request: Request,
-) -> HttpAnswer {
-    let permit = access::renewer(door.node.register(), &door.node.authority().id, peer.spki);
-    answer_to(
-        door.entity(),
-        peer,
+pub(super) async fn renew(call: NodeCall, request: Request) -> HttpAnswer {
+    let permit = call.permit(access::renewer);
+    call.answer_to(
         operations::RENEWAL,
         permit,
         request,
-        move |permit, asked: RenewalRequest| {
-            renewal::node::step(&door.node, permit, &asked, &*door.vault)
+        |door, permit, asked: &RenewalRequest| {
+            renewal::node::step(&door.node, permit, asked, &*door.vault)
         },
     )
     .await
@@ -161,20 +125,14 @@ pub(super) async fn renew(
         Problem,
     ),
 )]
-pub(super) async fn drop_at_node(
-    State(door): State<Arc<NodeDoor>>,
-    peer: Peer,
-    request: Request,
-) -> HttpAnswer {
-    let permit = access::renewer(door.node.register(), &door.node.authority().id, peer.spki);
-    answer_to(
-        door.entity(),
-        peer,
+pub(super) async fn drop_at_node(call: NodeCall, request: Request) -> HttpAnswer {
+    let permit = call.permit(access::renewer);
+    call.answer_to(
         operations::SEGMENTS_DROP,
         permit,
         request,
-        move |permit, asked: DropRequest| {
-            renewal::node::drop_old(&door.node, permit, &asked, &*door.vault)
+        |door, permit, asked: &DropRequest| {
+            renewal::node::drop_old(&door.node, permit, asked, &*door.vault)
         },
     )
     .await

@@ -127,7 +127,7 @@ async fn serve_vault(
         data = %config.data,
         control = %config.control,
         health = %config.health,
-        mappings = coarse(vault.get().index().len(), PERSONS),
+        mappings = %in_whole_steps(vault.get().index().len()),
         "the vault serves"
     );
     readiness.clear("starting");
@@ -202,6 +202,14 @@ fn vault_listeners(
         bind("data", config.data, callers.clone(), routers.data, data)?,
         bind("control", config.control, callers, routers.control, control)?,
     ])
+}
+
+/// How many mappings there are, as a log may tell it.
+fn in_whole_steps(mappings: u64) -> String {
+    match coarse(mappings, PERSONS) {
+        0 => format!("below {PERSONS}"),
+        steps => steps.to_string(),
+    }
 }
 
 fn warn_of_stranded_segments(vault: &Vault) {

@@ -29,7 +29,7 @@ pub(super) fn check(store: &Path, log: &LogConfig) -> Result<(), CommandError> {
 }
 
 /// Where the other side's checkpoints are kept: beside the store, unless another place is named.
-pub(super) fn cosigned(log: &LogConfig, store: &Path) -> PathBuf {
+pub(crate) fn cosigned(log: &LogConfig, store: &Path) -> PathBuf {
     log.cosigned
         .clone()
         .unwrap_or_else(|| store.with_extension("cosigned"))

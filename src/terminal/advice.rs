@@ -148,7 +148,7 @@ pub(super) fn advice(code: Code) -> &'static str {
             "check `[backup]` in the server's configuration, its disk and its room: docs/operations.md#backups"
         }
         C::BackupDamaged => {
-            "take another backup, and keep the repository as it is until you know why: docs/operations.md#backups"
+            "move the named file aside, because the next backup takes a file with its name and length as it is; then take another backup, and find out why: docs/operations.md#backups"
         }
         C::UnknownBackup => "`cloison backup list` lists them",
         C::UnknownResume => {

@@ -9,13 +9,6 @@ use super::common::backups::{good, words};
 use super::common::{Side, World};
 use super::witnesses::copy;
 
-fn folder(side: Side) -> &'static str {
-    match side {
-        Side::Vault => "data/vault",
-        Side::Node => "data/node",
-    }
-}
-
 /// Backups of both sides, then one act for each row; both have stopped.
 fn lived() -> (World, Acts) {
     let mut world = acts::world();
@@ -27,8 +20,8 @@ fn lived() -> (World, Acts) {
     world.stop();
     for side in [Side::Vault, Side::Node] {
         copy(
-            &world.path(folder(side)),
-            &world.path(&format!("{}-image", folder(side))),
+            &world.path(side.folder()),
+            &world.path(&format!("{}-image", side.folder())),
         );
     }
     world.start(Side::Vault, &[]);
@@ -52,15 +45,7 @@ fn check(mut world: World, acts: &Acts, sides: &[Side], used: u64, present: [Str
     world.stop();
     assert!(acts.used(&world) >= used, "the day's quota");
     for side in [Side::Vault, Side::Node] {
-        let audit = [
-            "audit",
-            "verify",
-            folder(side),
-            "--register",
-            "register.toml",
-        ];
-        let verified = world.cloison(&audit);
-        assert!(verified.status.success(), "{}", words(&verified));
+        world.verify_log(side);
     }
 }
 
@@ -69,7 +54,7 @@ fn nothing_comes_back_by_restore(sides: &[Side]) {
     let used = acts.used(&world);
     let present = acts.bring_old_files_back(&world);
     for side in sides {
-        world.lose(folder(*side));
+        world.lose(side.folder());
         let done = good(&world.restore(*side, &[]));
         assert!(done["records_after"].as_u64() > Some(0), "{done}");
         if *side == Side::Vault {
@@ -107,10 +92,10 @@ fn nothing_comes_back_with_images_that_are_brought_to_the_present_in_place() {
             "{}",
             words(&refused)
         );
-        world.lose(folder(side));
+        world.lose(side.folder());
         copy(
-            &world.path(&format!("{}-image", folder(side))),
-            &world.path(folder(side)),
+            &world.path(&format!("{}-image", side.folder())),
+            &world.path(side.folder()),
         );
     }
     let failed = world.try_start(Side::Vault, &[]).unwrap_err();
@@ -138,7 +123,7 @@ fn nothing_comes_back_with_images_that_are_brought_to_the_present_in_place() {
     for side in sides {
         let done = good(&world.restore_in_place(side, &[]));
         assert!(done["records_after"].as_u64() > Some(0), "{done}");
-        assert!(!world.path(&format!("{}.restoring", folder(side))).exists());
+        assert!(!world.path(&format!("{}.restoring", side.folder())).exists());
     }
     check(world, &acts, &sides, used, present);
 }

@@ -119,14 +119,7 @@ impl Writing {
 
     /// Writes an entry and does not wait for a checkpoint.
     pub fn note(&self) -> AuditReceipt {
-        let event = AuditEvent::Refuse {
-            actor: "client".into(),
-            operation: "tokenize",
-            code: Code::Forbidden,
-            count: 1,
-        };
-        let now = self.clock.now();
-        self.committer.record(now, event, vec![], vec![]).unwrap()
+        self.record("client").unwrap()
     }
 
     /// Writes state, which side records tell of.
@@ -139,20 +132,22 @@ impl Writing {
         }
     }
 
+    /// Writes one entry: a refusal of this actor.
+    fn record(&self, actor: &str) -> Result<AuditReceipt, Code> {
+        let event = AuditEvent::Refuse {
+            actor: actor.to_owned(),
+            operation: "tokenize",
+            code: Code::Forbidden,
+            count: 1,
+        };
+        self.committer
+            .record(self.clock.now(), event, vec![], vec![])
+    }
+
     pub fn write(&self, count: u64) -> Shard {
         let mut last = None;
         for n in 0..count {
-            let event = AuditEvent::Refuse {
-                actor: format!("client-{n}"),
-                operation: "tokenize",
-                code: Code::Forbidden,
-                count: 1,
-            };
-            last = Some(
-                self.committer
-                    .record(self.clock.now(), event, vec![], vec![])
-                    .unwrap(),
-            );
+            last = Some(self.record(&format!("client-{n}")).unwrap());
         }
         let published = self
             .log
@@ -541,16 +536,7 @@ fn an_empty_mount_point_is_a_disk_that_is_away_and_not_one_that_forgot() {
         trouble.is_some_and(|why| why.contains("the disk that it was on is not mounted"))
     });
     // Nothing is published, and nothing is made in the empty folder; this is not a fork.
-    let event = || AuditEvent::Refuse {
-        actor: "x".into(),
-        operation: "tokenize",
-        code: Code::Forbidden,
-        count: 1,
-    };
-    let receipt = writing
-        .committer
-        .record(writing.clock.now(), event(), vec![], vec![])
-        .unwrap();
+    let receipt = writing.record("x").unwrap();
     assert!(
         writing
             .log
@@ -644,16 +630,7 @@ fn two_writers_of_one_log_are_noticed() {
     CheckpointFile::new(second)
         .swap(Some(&last), b"another writer's")
         .unwrap();
-    let event = || AuditEvent::Refuse {
-        actor: "x".into(),
-        operation: "tokenize",
-        code: Code::Forbidden,
-        count: 1,
-    };
-    let receipt = first
-        .committer
-        .record(first.clock.now(), event(), vec![], vec![])
-        .unwrap();
+    let receipt = first.record("x").unwrap();
     assert!(
         first
             .log
@@ -667,12 +644,7 @@ fn two_writers_of_one_log_are_noticed() {
             .unwrap()
             .contains("another process writes to it")
     );
-    assert!(
-        first
-            .committer
-            .record(first.clock.now(), event(), vec![], vec![])
-            .is_err()
-    );
+    assert!(first.record("x").is_err());
     let why = receiver.recv_timeout(PATIENCE).unwrap();
     assert!(why.contains("the log would fork"), "{why}");
 }
@@ -686,16 +658,7 @@ fn an_unwritable_second_place_holds_checkpoints_back_and_nothing_else() {
     let writing = open(&store, "2026-11-22T12:00:00Z", Some(&second), false).unwrap();
     writing.write(2);
     std::fs::rename(&place, folder.path().join("gone")).unwrap();
-    let event = AuditEvent::Refuse {
-        actor: "x".into(),
-        operation: "tokenize",
-        code: Code::Forbidden,
-        count: 1,
-    };
-    let receipt = writing
-        .committer
-        .record(writing.clock.now(), event, vec![], vec![])
-        .unwrap();
+    let receipt = writing.record("x").unwrap();
     assert!(
         writing
             .log

@@ -20,6 +20,7 @@ use ed25519_dalek::SigningKey;
 use jiff::Timestamp;
 use serde_json::Value;
 
+use super::common::backups::{good, words};
 use super::common::witness::WitnessPlace;
 use super::common::{Door, QUORUM, Side, World, plain_get};
 use super::forge::{Log, ORIGIN, entries, entry, key, write};
@@ -174,9 +175,7 @@ fn a_witness_remembers_a_bounded_number_of_shards_of_one_owner() {
 #[test]
 fn a_lost_memory_of_the_other_sides_log_is_not_taken_for_a_first_use() {
     let mut world = World::new();
-    eventually("the node cosigns the vault", || {
-        shown(&world, Door::Control).contains("— cloison/test/node/court ")
-    });
+    await_cosignature_of_the_node(&world);
     world.stop();
     for (side, folder) in [
         (Side::Vault, "data/vault.cosigned"),
@@ -241,6 +240,12 @@ pub fn shown(world: &World, door: Door) -> String {
     String::from_utf8(world.get("auditor", door, "/checkpoint").body).unwrap()
 }
 
+fn await_cosignature_of_the_node(world: &World) {
+    eventually("the node cosigns the vault", || {
+        shown(world, Door::Control).contains("— cloison/test/node/court ")
+    });
+}
+
 #[track_caller]
 pub fn eventually(what: &str, mut is: impl FnMut() -> bool) {
     let end = Instant::now() + Duration::from_secs(60);
@@ -253,9 +258,7 @@ pub fn eventually(what: &str, mut is: impl FnMut() -> bool) {
 #[test]
 fn vault_and_node_cosign_each_other_and_nothing_is_released_without() {
     let mut world = World::new();
-    eventually("the node cosigns the vault", || {
-        shown(&world, Door::Control).contains("— cloison/test/node/court ")
-    });
+    await_cosignature_of_the_node(&world);
     eventually("the vault cosigns the node", || {
         shown(&world, Door::Officers).contains("— cloison/test/vault ")
     });
@@ -298,9 +301,7 @@ fn vault_and_node_cosign_each_other_and_nothing_is_released_without() {
 #[test]
 fn a_vault_that_lost_entries_is_noticed_by_the_node_which_opens_again_when_that_was_acknowledged() {
     let mut world = World::new();
-    eventually("the node cosigns the vault", || {
-        shown(&world, Door::Control).contains("— cloison/test/node/court ")
-    });
+    await_cosignature_of_the_node(&world);
     world.stop();
     let (store, backup) = (world.path("data/vault"), world.path("backup"));
     copy(&store, &backup);
@@ -323,15 +324,7 @@ fn a_vault_that_lost_entries_is_noticed_by_the_node_which_opens_again_when_that_
         "{failed}"
     );
     // It is not to go on without them while the second place holds what is missing.
-    let line = [
-        "audit",
-        "resume",
-        "--after-restore",
-        "--yes",
-        "--config",
-        "vault.toml",
-    ];
-    let refused = world.cloison(&line);
+    let refused = world.resume(Side::Vault, "--after-restore");
     assert!(
         !refused.status.success()
             && String::from_utf8_lossy(&refused.stderr).contains("restore --in-place"),
@@ -348,19 +341,8 @@ fn a_vault_that_lost_entries_is_noticed_by_the_node_which_opens_again_when_that_
             .contains("is empty, but this log has published"),
         "{failed}"
     );
-    let told = world.cloison(&[
-        "audit",
-        "resume",
-        "--second-lost",
-        "--yes",
-        "--config",
-        "vault.toml",
-    ]);
-    assert!(
-        told.status.success(),
-        "{}",
-        String::from_utf8_lossy(&told.stderr)
-    );
+    let told = world.resume(Side::Vault, "--second-lost");
+    assert!(told.status.success(), "{}", words(&told));
     // The node shows it what it has seen: a vault that is not the newest ends.
     world.start(Side::Vault, &[]);
     let _ = world.reidentify(&order, "health", &pseudonyms);
@@ -377,11 +359,7 @@ fn a_vault_that_lost_entries_is_noticed_by_the_node_which_opens_again_when_that_
     fs::write(&second, remembered).unwrap();
     lose_the_places_entries(&world);
     let resumed = resume(&world, &[]);
-    assert!(
-        resumed.status.success(),
-        "{}",
-        String::from_utf8_lossy(&resumed.stderr)
-    );
+    assert!(resumed.status.success(), "{}", words(&resumed));
     world.start(Side::Vault, &[]);
     assert!(
         shown(&world, Door::Control)
@@ -409,23 +387,7 @@ fn a_vault_that_lost_entries_is_noticed_by_the_node_which_opens_again_when_that_
             && ready().contains("vault-log")
             && ready().contains("acknowledge-resume")
     });
-    let command = |more: &[&str]| {
-        let arguments = [
-            "authority",
-            "acknowledge-resume",
-            "--json",
-            "--client",
-            "clients/officer.toml",
-        ];
-        let output = world.cloison(&[&arguments[..], more].concat());
-        assert!(
-            output.status.success(),
-            "{}",
-            String::from_utf8_lossy(&output.stderr)
-        );
-        serde_json::from_slice::<Value>(&output.stdout).unwrap()["resumed"][0].clone()
-    };
-    let found = command(&[]);
+    let found = acknowledge(&world, &[]).remove(0);
     assert_eq!(found["acknowledged"], false);
     assert_eq!(
         found["log"],
@@ -445,7 +407,7 @@ fn a_vault_that_lost_entries_is_noticed_by_the_node_which_opens_again_when_that_
         "proof-invalid"
     );
     assert_eq!(
-        command(&["--entry", found["entry"].as_str().unwrap()])["acknowledged"],
+        acknowledge(&world, &["--entry", found["entry"].as_str().unwrap()])[0]["acknowledged"],
         true
     );
     // The vault is asked again, and waits for what its people know of the lost time.
@@ -468,14 +430,7 @@ fn a_vault_that_lost_entries_is_noticed_by_the_node_which_opens_again_when_that_
         (&entry["actor"], &entry["entry"]),
         (&"officer".into(), &found["entry"])
     );
-    let again = world.cloison(&[
-        "audit",
-        "resume",
-        "--after-restore",
-        "--yes",
-        "--config",
-        "vault.toml",
-    ]);
+    let again = world.resume(Side::Vault, "--after-restore");
     assert!(!again.status.success());
 }
 
@@ -484,9 +439,7 @@ fn a_vault_that_lost_entries_is_noticed_by_the_node_which_opens_again_when_that_
 #[test]
 fn every_log_that_the_node_remembers_is_held_against_the_vaults() {
     let mut world = World::new();
-    eventually("the node cosigns the vault", || {
-        shown(&world, Door::Control).contains("— cloison/test/node/court ")
-    });
+    await_cosignature_of_the_node(&world);
     world.stop();
     let (store, backup) = (world.path("data/vault"), world.path("backup"));
     copy(&store, &backup);
@@ -524,46 +477,29 @@ fn every_log_that_the_node_remembers_is_held_against_the_vaults() {
         "{}",
         refused.text()
     );
-    let command = |more: &[&str]| {
-        let arguments = [
-            "authority",
-            "acknowledge-resume",
-            "--json",
-            "--client",
-            "clients/officer.toml",
-        ];
-        let output = world.cloison(&[&arguments[..], more].concat());
-        assert!(
-            output.status.success(),
-            "{}",
-            String::from_utf8_lossy(&output.stderr)
-        );
-        serde_json::from_slice::<Value>(&output.stdout).unwrap()["resumed"]
-            .as_array()
-            .unwrap()
-            .clone()
-    };
-    let found = command(&[]);
+    let found = acknowledge(&world, &[]);
     assert_eq!(found.len(), 2, "each shard that was begun after a loss");
     for (number, log) in found.iter().enumerate() {
         let entry = log["entry"].as_str().unwrap();
-        assert_eq!(command(&["--entry", entry])[number]["acknowledged"], true);
+        let known = acknowledge(&world, &["--entry", entry]);
+        assert_eq!(known[number]["acknowledged"], true);
     }
     let waits = world.reidentify(&order, "health", &pseudonyms);
     assert_eq!(waits.code(), "erasures-missing");
 }
 
+/// `authority acknowledge-resume`, by the officer: the logs of the vault that lost entries.
+fn acknowledge(world: &World, more: &[&str]) -> Vec<Value> {
+    let usual = ["authority", "acknowledge-resume", "--json"];
+    let officer = ["--client", "clients/officer.toml"];
+    let answer = good(&world.cloison(&[&usual[..], &officer, more].concat()));
+    answer["resumed"].as_array().unwrap().clone()
+}
+
 /// Lets the vault's log go on from the copy in its place, once two operators have signed for that.
 pub fn resume(world: &World, more: &[&str]) -> Output {
-    let line = [
-        "audit",
-        "resume",
-        "--after-restore",
-        "--yes",
-        "--config",
-        "vault.toml",
-    ];
-    let line = [&line[..], more].concat();
+    let usual = ["audit", "resume", "--after-restore", "--yes"];
+    let line = [&usual[..], &["--config", "vault.toml"], more].concat();
     let refused = world.cloison(&line);
     let said = String::from_utf8_lossy(&refused.stderr).into_owned();
     let Some((_, kept)) = said.split_once("--resume-from-copy vault:") else {
@@ -593,11 +529,7 @@ fn restore_and_resume(world: &World, backup: &Path) {
     copy(backup, &store);
     lose_the_places_entries(world);
     let resumed = resume(world, &[]);
-    assert!(
-        resumed.status.success(),
-        "{}",
-        String::from_utf8_lossy(&resumed.stderr)
-    );
+    assert!(resumed.status.success(), "{}", words(&resumed));
 }
 
 /// Leaves the second place its checkpoint only.

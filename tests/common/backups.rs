@@ -44,22 +44,30 @@ impl World {
 
     /// `cloison restore` of a side, from its repository.
     pub fn restore(&self, side: Side, more: &[&str]) -> Output {
-        let (repository, config) = match side {
-            Side::Vault => ("vault-backup", "vault.toml"),
-            Side::Node => ("node-backup", "node.toml"),
+        let repository = match side {
+            Side::Vault => "vault-backup",
+            Side::Node => "node-backup",
         };
-        let usual = ["restore", repository, "--config", config, "--json"];
+        let usual = ["restore", repository, "--config", side.config(), "--json"];
         self.cloison(&[&usual[..], more].concat())
     }
 
     /// `cloison restore --in-place` of a side.
     pub fn restore_in_place(&self, side: Side, more: &[&str]) -> Output {
-        let config = match side {
-            Side::Vault => "vault.toml",
-            Side::Node => "node.toml",
-        };
-        let usual = ["restore", "--in-place", "--config", config, "--json"];
+        let usual = ["restore", "--in-place", "--config", side.config(), "--json"];
         self.cloison(&[&usual[..], more].concat())
+    }
+
+    /// `cloison audit resume` of a side that has ended, with this flag.
+    pub fn resume(&self, side: Side, flag: &str) -> Output {
+        self.cloison(&["audit", "resume", flag, "--yes", "--config", side.config()])
+    }
+
+    /// The log of a side that has ended verifies.
+    pub fn verify_log(&self, side: Side) {
+        let register = ["--register", "register.toml"];
+        let verified = self.cloison(&[&["audit", "verify", side.folder()], &register[..]].concat());
+        assert!(verified.status.success(), "{}", words(&verified));
     }
 
     /// Moves a store or a place away.

@@ -68,6 +68,24 @@ pub enum Side {
     Node,
 }
 
+impl Side {
+    /// Its configuration file.
+    pub fn config(self) -> &'static str {
+        match self {
+            Self::Vault => "vault.toml",
+            Self::Node => "node.toml",
+        }
+    }
+
+    /// The folder of its store.
+    pub fn folder(self) -> &'static str {
+        match self {
+            Self::Vault => "data/vault",
+            Self::Node => "data/node",
+        }
+    }
+}
+
 /// A listener.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Door {

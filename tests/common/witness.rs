@@ -1,5 +1,6 @@
 //! The commission's witness, as a process beside a world's vault and node.
 
+use std::fs;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::process::Command;
 
@@ -7,8 +8,8 @@ use cloison::http::tls::spki_digest_of_file;
 use cloison::keys::file::{public_key_text, write_signing_key};
 use ed25519_dalek::SigningKey;
 
-use super::World;
 use super::process::{Failed, Process, free_ports};
+use super::{Door, World};
 
 /// Where a witness of the vault's log listens.
 pub struct WitnessPlace {
@@ -46,6 +47,25 @@ impl WitnessPlace {
         Self {
             health: (Ipv4Addr::LOCALHOST, health).into(),
         }
+    }
+
+    /// How many entries of its log the vault shows with the witness's cosignature.
+    pub fn cosigned(&self, world: &World) -> u64 {
+        let note = world.get("auditor", Door::Control, "/checkpoint").body;
+        let note = String::from_utf8(note).unwrap();
+        if note.contains("\u{2014} cndp ") {
+            note.lines().nth(1).unwrap().parse().unwrap()
+        } else {
+            0
+        }
+    }
+
+    /// How many entries of the vault's log it remembers.
+    pub fn remembered(&self, world: &World) -> u64 {
+        let files = fs::read_dir(world.path("data/witness")).unwrap();
+        let notes = files.filter_map(|file| fs::read_to_string(file.unwrap().path()).ok());
+        let size = |note: String| note.lines().nth(1)?.parse::<u64>().ok();
+        notes.filter_map(size).max().unwrap_or(0)
     }
 
     /// Starts it, logging to `logs/witness.log`, and waits until it is ready.

@@ -10,11 +10,11 @@ use std::time::Duration;
 use super::crash_state::{Disk, Loss};
 use super::deeds::Deeds;
 use super::load::{Acknowledged, Load, Plan, check};
-use super::world::{card, copy, rounds};
+use super::world::{card, copy, put_sector_secrets_on_the_disk, rounds};
 use crate::common::seeded::{SeededRandom, seed};
 use crate::common::shim::shim;
 use crate::common::witness::WitnessPlace;
-use crate::common::{Door, Process, QUORUM, Setup, Side, World, files, swap};
+use crate::common::{Process, QUORUM, Setup, Side, World, files, swap};
 
 /// The disk of one process: everything in `data` whose name begins with the process's.
 struct Machine {
@@ -110,12 +110,7 @@ fn world() -> World {
         start: false,
         ..Setup::default()
     });
-    fs::rename(
-        world.path("secrets/vault/sector"),
-        world.path("data/vault.sector"),
-    )
-    .unwrap();
-    world.replace("vault.toml", "secrets/vault/sector", "data/vault.sector");
+    put_sector_secrets_on_the_disk(&world);
     world
 }
 
@@ -186,25 +181,6 @@ impl Trial {
         }
     }
 
-    /// How many entries of the vault's log the witness has cosigned, as the vault shows it.
-    fn cosigned(&self) -> u64 {
-        let note = self.world.get("auditor", Door::Control, "/checkpoint").body;
-        let note = String::from_utf8(note).unwrap();
-        if note.contains("\u{2014} cndp ") {
-            note.lines().nth(1).unwrap().parse().unwrap()
-        } else {
-            0
-        }
-    }
-
-    /// How many it remembers.
-    fn remembered(&self) -> u64 {
-        let files = fs::read_dir(self.world.path("data/witness")).unwrap();
-        let notes = files.filter_map(|file| fs::read_to_string(file.unwrap().path()).ok());
-        let size = |note: String| note.lines().nth(1)?.parse::<u64>().ok();
-        notes.filter_map(size).max().unwrap_or(0)
-    }
-
     /// Load, orders and a new epoch; in the middle of it both processes are gone. How many entries
     /// the witness had cosigned just before.
     fn live(&self, random: &mut SeededRandom, round: u32) -> u64 {
@@ -231,7 +207,7 @@ impl Trial {
                 advance.then(|| crate::common::advance(&operator, path, &how).ok())?
             });
             std::thread::sleep(moment);
-            cosigned = self.cosigned();
+            cosigned = self.place.cosigned(&self.world);
             for side in [Side::Vault, Side::Node] {
                 world.signal(side, libc::SIGKILL);
             }
@@ -302,7 +278,7 @@ fn a_power_loss_loses_nothing_that_was_acknowledged() {
         eprintln!("power loss {round}: luck {luck}");
         trial.end(Loss::Random(luck));
         assert!(
-            trial.remembered() >= cosigned,
+            trial.place.remembered(&trial.world) >= cosigned,
             "a witness never forgets what it cosigned"
         );
         trial.start(false);

@@ -157,19 +157,7 @@ fn a_restored_store_is_backed_up_and_restored_again() {
         tokenize(&world, 1_000 * life, 10);
     }
     world.stop();
-    let audit = [
-        "audit",
-        "verify",
-        "data/vault",
-        "--register",
-        "register.toml",
-    ];
-    let verified = world.cloison(&audit);
-    assert!(
-        verified.status.success(),
-        "{}",
-        super::backup::words(&verified)
-    );
+    world.verify_log(Side::Vault);
 }
 
 /// The disk that a restore goes to is full or read-only: a sentence, and nothing is left.

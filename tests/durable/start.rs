@@ -217,16 +217,7 @@ fn a_lost_second_place_is_gone_on_without_only_by_a_logged_command() {
     world.health_pseudonyms(&["AB1"]);
     world.stop();
     for (side, name) in [(Side::Vault, "vault"), (Side::Node, "node")] {
-        let config = format!("{name}.toml");
-        let resume = [
-            "audit",
-            "resume",
-            "--second-lost",
-            "--yes",
-            "--config",
-            &config,
-        ];
-        let early = world.cloison(&resume);
+        let early = world.resume(side, "--second-lost");
         assert!(
             String::from_utf8_lossy(&early.stderr).contains("has what it should have"),
             "{early:?}"
@@ -244,7 +235,7 @@ fn a_lost_second_place_is_gone_on_without_only_by_a_logged_command() {
                 .contains("is empty, but this log has published at least"),
             "{failed}"
         );
-        let resumed = world.cloison(&resume);
+        let resumed = world.resume(side, "--second-lost");
         assert!(
             resumed.status.success(),
             "{}",

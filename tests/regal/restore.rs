@@ -43,9 +43,9 @@ fn both_sides_come_back_with_every_act_since_the_backup() {
     world.start(Side::Node, &[]);
     live(&mut world);
     world.stop();
-    let before = [Side::Vault, Side::Node].map(|side| state(&world.path(folder(side))));
+    let before = [Side::Vault, Side::Node].map(|side| state(&world.path(side.folder())));
     for side in [Side::Vault, Side::Node] {
-        world.lose(folder(side));
+        world.lose(side.folder());
         let done = good(&world.restore(side, &[]));
         assert!(done["entries_after"].as_u64() > Some(0), "{done}");
         assert!(done["records_after"].as_u64() > Some(0), "{done}");
@@ -59,7 +59,7 @@ fn both_sides_come_back_with_every_act_since_the_backup() {
         }
     }
     for (side, before) in [Side::Vault, Side::Node].into_iter().zip(before) {
-        let after = comparable(state(&world.path(folder(side))));
+        let after = comparable(state(&world.path(side.folder())));
         let before = comparable(before);
         let name = |(column, key, _): &(String, Vec<u8>, Vec<u8>)| {
             (column.clone(), String::from_utf8_lossy(key).into_owned())
@@ -83,22 +83,7 @@ fn both_sides_come_back_with_every_act_since_the_backup() {
     assert_eq!(items["items"][0]["code"], "no-mapping", "erased: {items}");
     assert!(!world.log(Side::Vault).contains("panicked"));
     world.stop();
-    let audit = [
-        "audit",
-        "verify",
-        "data/vault",
-        "--register",
-        "register.toml",
-    ];
-    let verified = world.cloison(&audit);
-    assert!(verified.status.success(), "{}", words(&verified));
-}
-
-fn folder(side: Side) -> &'static str {
-    match side {
-        Side::Vault => "data/vault",
-        Side::Node => "data/node",
-    }
+    world.verify_log(Side::Vault);
 }
 
 #[test]

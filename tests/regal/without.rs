@@ -293,15 +293,7 @@ fn a_vault_without_places_acts_as_if_the_worst_had_come() {
         ),
         (1, 1, 2)
     );
-    let audit = [
-        "audit",
-        "verify",
-        "data/vault",
-        "--register",
-        "register.toml",
-    ];
-    let verified = world.cloison(&audit);
-    assert!(verified.status.success(), "{}", words(&verified));
+    world.verify_log(Side::Vault);
 }
 
 #[test]

@@ -8,9 +8,10 @@ use jiff::Timestamp;
 use jiff::civil::date;
 use jiff::tz::TimeZone;
 
-use super::Log;
 use super::year::YearEnd;
+use super::{Log, LogError};
 use crate::audit::origin;
+use crate::audit::resume::LostCheckpoint;
 use crate::audit::{AuditEvent, AuditReceipt, Grant};
 use crate::journal::prune::LogPlace;
 use crate::seal::journal::NamingEntry;
@@ -55,6 +56,47 @@ pub struct Appender {
 }
 
 impl Appender {
+    /// The writer of a log that was opened: of its present shard, or after a loss of the next one.
+    /// Starts the thread that signs.
+    pub(super) fn begin(
+        log: &Arc<Log>,
+        (row, tree): (TreeRow, MerkleTree),
+        lost: Option<LostCheckpoint>,
+        now: Timestamp,
+    ) -> Result<Self, LogError> {
+        let doubted_since = log.store.year_doubted()?;
+        let marked = Timestamp::from_millisecond(log.store.clock_mark()?).unwrap_or(now);
+        let last = if row.size > 0 { marked } else { now };
+        let ends = end_of(row.shard.year);
+        let signing = log.clone();
+        let publisher = std::thread::Builder::new()
+            .name("checkpoints".into())
+            .spawn(move || signing.publish_until_the_end());
+        let mut appender = Self {
+            origin: origin::origin(&log.owner, row.shard).into(),
+            log: log.clone(),
+            shard: row.shard,
+            first: row.first,
+            tree,
+            ends,
+            year_end: YearEnd::new(ends, last, doubted_since),
+            stored_doubt: doubted_since,
+            head: row,
+            opening: None,
+            publisher: Some(publisher.map_err(LogError::Thread)?),
+        };
+        if let Some(lost) = lost {
+            let (kept, root) = (appender.tree.size(), appender.tree.root());
+            let last = lost.shard.max(row.shard);
+            appender.begin_shard(Shard {
+                part: last.part + 1,
+                ..last
+            });
+            appender.opening = Some(lost.event(row.shard, kept, root));
+        }
+        Ok(appender)
+    }
+
     /// The number that the next entry gets in the store.
     pub fn next(&self) -> u64 {
         self.first + self.tree.size()

@@ -7,7 +7,8 @@ use ed25519_dalek::SigningKey;
 
 use super::PublishedCheckpoint;
 use super::places::PlaceState;
-use crate::store::{Shard, TreeRow};
+use super::startup::stored_checkpoint;
+use crate::store::{Shard, Store, StoreError, TreeRow};
 
 /// The part of a log that changes.
 #[derive(Default)]
@@ -44,6 +45,17 @@ pub(super) struct LogState {
 }
 
 impl LogState {
+    /// What the store has: the last checkpoint of each shard.
+    pub(super) fn stored(store: &Store, trees: &[TreeRow]) -> Result<Self, StoreError> {
+        let mut state = Self::default();
+        for tree in trees {
+            if let Some(published) = stored_checkpoint(store, *tree)? {
+                state.published.insert(tree.shard, Arc::new(published));
+            }
+        }
+        Ok(state)
+    }
+
     /// Publishes all that a shard has before the log leaves it for another one: a kill may have come
     /// before its last checkpoint, and others compare what is kept with that.
     pub(super) fn publish_kept(&mut self, owner: &str, tree: TreeRow, key: &SigningKey) {

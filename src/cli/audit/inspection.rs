@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use super::filter::beginning;
 use crate::cli::assent::{Assent, Irreversible};
-use crate::cli::client_file::ClientFile;
+use crate::cli::client_file::{ClientFile, bringing_client};
 use crate::cli::inputs::{id_of_option, present_second, read_register, write_new};
 use crate::client::Client;
 use crate::clock::{Clock as _, SystemClock};
@@ -18,7 +18,7 @@ use crate::refusal::Refusal;
 use crate::register::Id;
 use crate::statement;
 use crate::terminal::files::read_text;
-use crate::terminal::{CommandError, open_client, print, print_json};
+use crate::terminal::{CommandError, print, print_json};
 
 /// Enter, list and close inspections of the commission
 #[derive(clap::Subcommand)]
@@ -101,8 +101,9 @@ struct InspectionSealArgs {
     /// overwritten
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
-    /// Bring it at once, as the client of this file: an auditor or an operator
-    #[arg(long, value_name = "FILE", env = "CLOISON_CLIENT")]
+    /// Bring it at once, as the client of this file: an auditor or an operator [default: that of
+    /// CLOISON_CLIENT, without --out]
+    #[arg(long, value_name = "FILE")]
     client: Option<PathBuf>,
     /// Print JSON
     #[arg(long)]
@@ -242,12 +243,7 @@ fn close(args: InspectionCloseArgs) -> Result<(), CommandError> {
 
 impl InspectionSealArgs {
     fn finish<S: statement::Statement>(self, says: &S, what: &str) -> Result<(), CommandError> {
-        if self.out.is_none() && self.client.is_none() {
-            return Err(CommandError::usage(
-                "the signed document has no destination",
-                "give --out FILE, or --client FILE to bring it at once",
-            ));
-        }
+        let client = bringing_client(self.client.as_deref(), self.out.as_deref(), "document")?;
         let hint = "name a register key of the commission, which vault and node have pinned";
         let key = read_signing_key(&self.key).map_err(|error| CommandError::new(error, hint))?;
         let signed = says
@@ -257,8 +253,8 @@ impl InspectionSealArgs {
         if let Some(out) = &self.out {
             write_new(out, &signed)?;
         }
-        match &self.client {
-            Some(file) => bring(&open_client(file)?, &signed, self.json),
+        match client {
+            Some(client) => bring(&client, &signed, self.json),
             None => print(format_args!(
                 "Signed by {}: {what}. It is in force where it is entered: `cloison audit inspection enter`",
                 self.kid

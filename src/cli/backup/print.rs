@@ -63,12 +63,14 @@ pub(super) fn verified_there(job: &BackupJobView) -> String {
 /// A backup that this program verified.
 pub(super) fn verified_here(good: &GoodBackup, took: Duration) -> String {
     let manifest = &good.manifest;
-    let chunks = good.chunks.map_or_else(
-        || "its chunks were not opened (no --config)".to_owned(),
-        |chunks| format!("all of its {} chunks open", HumanCount(chunks)),
-    );
+    let chunks = match good.chunks {
+        Some(chunks) => format!("all of its {} chunks open, ", HumanCount(chunks)),
+        // A node stores no mappings.
+        None if manifest.owner.contains("/node/") => String::new(),
+        None => "its chunks were not opened (no --config), ".to_owned(),
+    };
     format!(
-        "backup {} is good: {}, {} entries of the log, {chunks}, in {:.1} s\n  of {}, taken {} by cloison {}, register \
+        "backup {} is good: {}, {} entries of the log, {chunks}in {:.1} s\n  of {}, taken {} by cloison {}, register \
          version {}, sector secrets {}",
         manifest.id,
         HumanBytes(manifest.length()),

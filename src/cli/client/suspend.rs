@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use ed25519_dalek::SigningKey;
 
 use crate::cli::assent::{Assent, Irreversible};
-use crate::cli::client_file::at_each;
+use crate::cli::client_file::{at_each, usual_client};
 use crate::cli::inputs::{parse_id, read_register};
 use crate::client::Client;
 use crate::clock::{Clock as _, SystemClock};
@@ -61,12 +61,8 @@ pub struct SuspendArgs {
     #[arg(long, value_name = "FILE", conflicts_with = "out")]
     keep: Option<PathBuf>,
     /// The client file with which to bring it: an operator's, an auditor's, an officer's; several for several servers
-    #[arg(
-        long = "client",
-        value_name = "FILE",
-        env = "CLOISON_CLIENT",
-        required_unless_present = "out"
-    )]
+    /// [default: that of CLOISON_CLIENT, without --out]
+    #[arg(long = "client", value_name = "FILE")]
     clients: Vec<PathBuf>,
     #[command(flatten)]
     assent: Assent,
@@ -87,19 +83,25 @@ pub(super) fn run(args: &SuspendArgs) -> Result<(), CommandError> {
         crate::cli::inputs::write_new(out, &signed)?;
         return print(format_args!("{}: signed by {}", out.display(), args.kid));
     }
+    let clients = clients(args)?;
     let what = if args.lift {
         "is let in again"
     } else {
         "is refused from its next request on"
     };
-    args.assent.obtain(&Irreversible {
-        changes: format!("{} {what}, at {}.", args.id, places(args)),
-        lost: "The audit log keeps it.",
-    })?;
+    let changes = format!("{} {what}, at {}.", args.id, places(&clients));
+    let lost = "The audit log keeps it.";
+    if args.lift {
+        args.assent.obtain(&Irreversible { changes, lost })?;
+    } else {
+        // A lift undoes it, and a script of the night must not wait for a person.
+        let question = format!("{changes}\n{lost}\nGo on?");
+        args.assent.obtain_at_terminal(&question)?;
+    }
     if let Some(keep) = &args.keep {
         crate::cli::inputs::write_new(keep, &signed)?;
     }
-    at_each(&args.clients, |client| bring(args, client, &signed, what))
+    at_each(&clients, |client| bring(args, client, &signed, what))
 }
 
 /// Brings the statement to one server. One that has it already is no failure: so the same command with
@@ -158,13 +160,24 @@ fn signed(args: &SuspendArgs, key: &SigningKey) -> Result<String, CommandError> 
     statement::sign::<SuspensionPayload>(&draft, args.kid.as_str(), key).map_err(unusable)
 }
 
-fn places(args: &SuspendArgs) -> String {
-    let files: Vec<_> = args
-        .clients
-        .iter()
-        .map(|file| file.display().to_string())
-        .collect();
-    format!("the servers of {}", files.join(", "))
+/// The client files to bring it with.
+fn clients(args: &SuspendArgs) -> Result<Vec<PathBuf>, CommandError> {
+    let mut files = args.clients.clone();
+    if files.is_empty() {
+        files.extend(usual_client());
+    }
+    if files.is_empty() {
+        return Err(CommandError::usage(
+            "the signed statement has no destination",
+            "give --client FILE to bring it, or --out FILE",
+        ));
+    }
+    Ok(files)
+}
+
+fn places(clients: &[PathBuf]) -> String {
+    let files = clients.iter().map(|file| file.display().to_string());
+    format!("the servers of {}", files.collect::<Vec<_>>().join(", "))
 }
 
 fn payload(args: &SuspendArgs) -> Result<SuspensionPayload, CommandError> {

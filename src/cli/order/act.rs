@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use super::{OrderSignArgs, list};
 use crate::cli::assent::{Assent, Irreversible};
-use crate::cli::client_file::ClientFile;
+use crate::cli::client_file::{ClientFile, bringing_client};
 use crate::cli::inputs::{
     id_of_option, order_payload, present_second, read_order_file, read_person_key, read_register,
     write_new,
@@ -23,7 +23,7 @@ use crate::register::{Id, Register};
 use crate::reidentify::lodge::{LodgedOrder, OrderText};
 use crate::statement::{self, Statement as _};
 use crate::terminal::files::read_text;
-use crate::terminal::{CommandError, open_client, print, print_json};
+use crate::terminal::{CommandError, print, print_json};
 
 /// The arguments of `order revoke` and `order suspend`, and in part of `resume` and `review`.
 #[derive(clap::Args)]
@@ -49,8 +49,8 @@ pub struct OrderActArgs {
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
     /// Bring it at once, as the client of this file: an officer's leads to the authority node, an
-    /// operator's to the vault
-    #[arg(long, value_name = "FILE", env = "CLOISON_CLIENT")]
+    /// operator's to the vault [default: that of CLOISON_CLIENT, without --out]
+    #[arg(long, value_name = "FILE")]
     client: Option<PathBuf>,
     /// Print JSON
     #[arg(long)]
@@ -242,13 +242,7 @@ fn run(
     kind: ActKind,
     lifts: impl FnOnce(&Id, Uuid, Option<&Client>) -> Result<Vec<[u8; 32]>, CommandError>,
 ) -> Result<(), CommandError> {
-    if args.out.is_none() && args.client.is_none() {
-        return Err(CommandError::usage(
-            "the signed act has no destination",
-            "give --out FILE, or --client FILE to bring it at once",
-        ));
-    }
-    let client = args.client.as_deref().map(open_client).transpose()?;
+    let client = bringing_client(args.client.as_deref(), args.out.as_deref(), "act")?;
     let (aud, authority, order) = whose(args)?;
     let lifts = lifts(&authority, order, client.as_ref())?;
     obtain(args.assent, kind, order)?;

@@ -2,6 +2,7 @@
 
 use std::time::Instant;
 
+use super::next::{RestoreWay, SideFiles, numbered};
 use super::secrets::RestoreSecrets;
 use super::{RestoreSourceArgs, print, restore_fault};
 use crate::backup::manifest::BackupLogHead;
@@ -83,5 +84,7 @@ pub(super) fn run(args: &RestoreSourceArgs) -> Result<(), CommandError> {
             began.elapsed(),
         ));
     }
-    say(print::in_place(store, &head, &brought, began.elapsed()))
+    let steps = SideFiles::of(&side, &args.config).steps(RestoreWay::FromPlaces);
+    say(print::in_place(store, &head, &brought, began.elapsed()))?;
+    say(numbered(&steps))
 }

@@ -28,10 +28,7 @@ pub(super) fn text(
         took.as_secs_f64()
     );
     if brought.replayed.entries == 0 {
-        text += &format!(
-            "\nnothing that came after {} is in it; before the start read docs/operations.md#backups",
-            manifest.taken
-        );
+        text += &format!("\nnothing that came after {} is in it", manifest.taken);
         return text;
     }
     text + "\nand the log after it: " + &after(brought)

@@ -19,7 +19,7 @@ use crate::terminal::{CommandError, print, print_json, voice};
     cloison restore report /mnt/backup/vault --config vault.toml\n  \
     cloison restore report /mnt/backup/vault --config vault.toml --from /mnt/other/vault-journal\n\n\
     Reads the places' entries after the backup; restores nothing. The mappings of these identifiers are lost until the \
-    clients send them again; they get the same pseudonyms then.")]
+    clients send them again; in the same epoch they get the same pseudonyms.")]
 pub(super) struct RestoreReportArgs {
     #[command(flatten)]
     from: RestoreSourceArgs,
@@ -113,7 +113,8 @@ fn erasures(other: &OtherSide) -> String {
 fn what_to_send(lost: &LostInterval) -> String {
     let time = |time: &Option<String>| time.clone().unwrap_or_else(|| "an unknown time".to_owned());
     format!(
-        "Clients send again all that was answered since {}; what was answered after {} is counted nowhere.",
+        "Clients send again all that was answered since {}; what was answered after {} is counted nowhere. Where the sector's epoch was \
+         advanced since, they send again with --previous, too, while the epoch before is open: only that brings back a mapping of it.",
         time(&lost.since),
         time(lost.until.as_ref().map_or(&lost.since, |_| &lost.until))
     )
@@ -124,7 +125,7 @@ pub(super) fn table(lost: &LostInterval) -> String {
     let total = lost.total();
     if total.requests == 0 {
         return format!(
-            "no request is known that was acknowledged after the backup. {}",
+            "no request is known that was acknowledged in the time that is lost. {}",
             what_to_send(lost)
         );
     }

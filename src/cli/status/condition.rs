@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::lines::{self, key_fact, not_ready};
 use super::{StatusFact, called};
+use crate::cli::client_file::usual_client;
 use crate::client::health::{self, ReadyAnswer};
 use crate::client::{Client, Timeouts};
 use crate::config::{
@@ -74,7 +75,7 @@ impl Server {
         if let Some(config) = config {
             return Self::here(config);
         }
-        let usual = std::env::var_os("CLOISON_CLIENT").map(PathBuf::from);
+        let usual = usual_client();
         match client.or(usual.as_deref()) {
             Some(client) => Self::remote(client),
             None => Err(CommandError::usage(

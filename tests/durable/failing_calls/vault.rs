@@ -1,10 +1,9 @@
 //! The vault's life: a start, batches, an epoch with a secret of its own, an end.
 
-use std::fs;
-
 use super::{ScriptedLife, each_call, refused};
 use crate::common::{Setup, Side, World};
 use crate::load::{Acknowledged, WAYS, check, send};
+use crate::world::put_sector_secrets_on_the_disk;
 
 struct VaultLife {
     world: World,
@@ -22,13 +21,7 @@ impl VaultLife {
             start: false,
             ..Setup::default()
         });
-        // What is made and destroyed with epochs lies on the disk that fails.
-        fs::rename(
-            world.path("secrets/vault/sector"),
-            world.path("data/vault.sector"),
-        )
-        .unwrap();
-        world.replace("vault.toml", "secrets/vault/sector", "data/vault.sector");
+        put_sector_secrets_on_the_disk(&world);
         let mut life = Self {
             world,
             acknowledged: Acknowledged::default(),

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::{KINDS, ScriptedLife, each_call};
 use crate::common::witness::WitnessPlace;
-use crate::common::{Door, Setup, Side, World};
+use crate::common::{Setup, Side, World};
 use crate::world::card;
 
 /// How long a witness whose disk fails is waited for: it need not cosign.
@@ -39,25 +39,6 @@ impl WitnessLife {
             next: 0,
         }
     }
-
-    /// How many entries of its log the vault shows with the witness's cosignature.
-    fn shown(&self) -> u64 {
-        let note = self.world.get("auditor", Door::Control, "/checkpoint").body;
-        let note = String::from_utf8(note).unwrap();
-        if note.contains("\u{2014} cndp ") {
-            note.lines().nth(1).unwrap().parse().unwrap()
-        } else {
-            0
-        }
-    }
-
-    /// How many it remembers.
-    fn remembered(&self) -> u64 {
-        let files = fs::read_dir(self.world.path("data/witness")).unwrap();
-        let notes = files.filter_map(|file| fs::read_to_string(file.unwrap().path()).ok());
-        let size = |note: String| note.lines().nth(1)?.parse::<u64>().ok();
-        notes.filter_map(size).max().unwrap_or(0)
-    }
 }
 
 impl ScriptedLife for WitnessLife {
@@ -77,7 +58,7 @@ impl ScriptedLife for WitnessLife {
             let (before, since) = (self.cosigned, Instant::now());
             while self.cosigned == before && witness.is_running() && since.elapsed() < PATIENCE {
                 std::thread::sleep(Duration::from_millis(20));
-                self.cosigned = self.shown().max(before);
+                self.cosigned = self.place.cosigned(&self.world).max(before);
             }
         }
         witness.stop().code()
@@ -91,7 +72,7 @@ impl ScriptedLife for WitnessLife {
         let witness = self.place.start(&self.world, &[]);
         let witness = witness.map_err(|failed| failed.to_string())?;
         assert!(
-            self.remembered() >= self.cosigned,
+            self.place.remembered(&self.world) >= self.cosigned,
             "a witness never forgets what it cosigned"
         );
         assert!(witness.stop().success());
