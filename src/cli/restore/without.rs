@@ -65,15 +65,6 @@ impl WithoutPlacesArgs {
             if !source.places.is_empty() {
                 return Ok(None);
             }
-<<<<<<< HEAD
-=======
-            let hint = format!(
-                "name one with --from PLACE. Where none is left, two operators sign for what is lost: `cloison statement new \
-                 --restore-without-places {}:{} --case REFERENCE`, then --without-places FILE",
-                side.role.local_name(),
-                backup.id()
-            );
->>>>>>> mend
             let what = "no place is there that holds the log after the backup";
             return Err(CommandError::usage(what, no_place(source)));
         };
