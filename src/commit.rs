@@ -58,6 +58,9 @@ const QUEUE_WEIGHT: usize = 1 << 20;
 const GROUP: usize = 1_024;
 /// Records merged into one commit at most: bounds the memory of a group.
 const GROUP_RECORDS: usize = 200_000;
+/// Tags merged into one commit, but for the last job's: a job changes state for each item that its
+/// entry has a tag of, and followers take what one commit changes as one record.
+const GROUP_TAGS: usize = 10_000;
 /// How often the writer writes down refusals that it has only counted.
 const TICK: Duration = Duration::from_millis(500);
 
@@ -156,6 +159,14 @@ impl Job {
             .flat_map(|new| &new.chunks)
             .map(|chunk| chunk.records().len())
             .sum()
+    }
+
+    /// How many tags its entry has.
+    fn tags(&self) -> usize {
+        match &self.log {
+            JobLog::Entry(_, tags) => tags.len(),
+            _ => 0,
+        }
     }
 
     /// The job's weight against [`QUEUE_WEIGHT`].
@@ -504,10 +515,12 @@ impl CommitWriter {
     /// Takes the jobs that wait behind the first one, within the bounds of a group.
     fn gather(&self, first: QueuedJob, receiver: &Receiver<QueuedJob>) -> Vec<QueuedJob> {
         let (mut records, mut weight) = (first.0.records(), first.0.weight());
+        let mut tags = first.0.tags();
         let mut group = vec![first];
-        while group.len() < GROUP && records < GROUP_RECORDS {
+        while group.len() < GROUP && records < GROUP_RECORDS && tags < GROUP_TAGS {
             let Ok(next) = receiver.try_recv() else { break };
             records += next.0.records();
+            tags += next.0.tags();
             weight += next.0.weight();
             group.push(next);
         }

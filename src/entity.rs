@@ -42,6 +42,7 @@ use crate::system::lock::unpoisoned;
 pub(crate) use change::{ChangedRegister, RegisterRows, UnderRegister};
 pub use error::StartError;
 pub use followers::TakenHeld;
+pub(crate) use in_force::WeakInForce;
 pub use in_force::{EntityInForce, InForce};
 pub use loss::{LostSuspension, RestoreLoss, RestoredBackup};
 pub use role::Role;
@@ -253,7 +254,8 @@ impl Entity {
     fn wait_for_places(&self, standing: ActStanding) -> Result<HeldByPlaces, Refusal> {
         self.log().held(PLACES).ok_or_else(|| {
             let why = format!(
-                "too few places off this machine hold the log so far: {}",
+                "too few places off this machine hold the log so far ({}): {}",
+                self.log().standing_in_words(),
                 standing.words()
             );
             Refusal::new(Code::JournalUnavailable, why).come_back_in(5)

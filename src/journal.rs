@@ -8,7 +8,9 @@
 //! | [`place`] | the second place: written by the log's owner before a checkpoint over its entries leaves |
 //! | [`offer`] | what owner and follower say to one another |
 //! | [`followed`], [`followed_logs`] | a place that a follower writes; those that one side keeps for several |
+//! | `follow_fault`, `verified` | why an offer is not taken; what it claims, verified |
 //! | `waived` | what a follower may remove, and when |
+//! | `whole` | whether a follower's folder still holds every byte that it took |
 //! | [`read`] | reading a place, as far as its checkpoint goes, and checking all of it |
 //! | [`prune`] | removing from a place what no kept backup needs |
 //! | [`versions`] | which versions of the journal secret side records need |
@@ -18,6 +20,7 @@
 //! PLACE/2026/00000000000000000000.journal the entries of a shard from that index on
 //! ```
 
+mod follow_fault;
 pub mod followed;
 pub mod followed_logs;
 pub mod offer;
@@ -27,8 +30,10 @@ pub mod prune;
 pub mod read;
 mod segment;
 mod tail;
+mod verified;
 pub mod versions;
 mod waived;
+mod whole;
 
 use std::path::{Path, PathBuf};
 
@@ -38,6 +43,8 @@ use crate::store::Shard;
 const CHECKPOINT: &str = "checkpoint";
 /// The ending of a segment's name.
 const ENDING: &str = ".journal";
+/// The ending of a segment that no checkpoint covered, in whose place another one began.
+const UNPUBLISHED: &str = "unpublished";
 
 /// The folder of a shard's segments.
 fn shard_folder(place: &Path, shard: Shard) -> PathBuf {

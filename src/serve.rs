@@ -1,6 +1,7 @@
 //! `cloison serve` and `cloison authority serve`: read, check, open, serve, drain.
 
 mod backup;
+mod bring;
 mod descriptors;
 mod drill;
 mod figures;

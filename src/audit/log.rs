@@ -42,7 +42,7 @@ pub use grants::each_unheld;
 pub use held::HeldByPlaces;
 pub use offers::OfferListener;
 pub use parts::{KnownLoss, LogParts};
-pub use places::{FollowerIdentity, KnownFollower, PlaceQuorum, PlaceStanding};
+pub use places::{FollowerIdentity, KnownFollower, PlaceQuorum, PlaceStanding, VouchTime};
 pub use publish::EVERY;
 pub use published::PublishedCheckpoint;
 use startup::last_tree;

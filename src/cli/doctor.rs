@@ -368,7 +368,7 @@ fn place_finding(called: &impl Display, log: &LogConfig) -> DoctorFinding {
         0 => DoctorFinding::bad(
             what,
             "no place off this machine is waited for: what was acknowledged since the last backup, revocations too, is lost with it",
-            "let a node follow (`[audit] followed` there, `[[audit.follower]]` here), or put `[audit] second` on another machine and \
+            "let a node follow (`[audit] followed` there, `[[audit.follower]]` here) or a witness (`[follow]` there, `follows = true` here), or put `[audit] second` on another machine and \
              say so: `second-elsewhere = true`",
         ),
         needed => {

@@ -25,15 +25,23 @@ impl Client {
         offer.map(Some).map_err(|_| self.senseless(200))
     }
 
-    /// Brings an offer of one's own log, or nothing; what the server holds of it comes back.
+    /// Brings an offer of one's own log, or nothing; what the server holds of it comes back. A witness
+    /// is told whose log (`owner`) it is; the vault knows that by the certificate.
     ///
     /// # Errors
     /// All but [`ClientError::Setup`].
-    pub fn bring_offer(&self, offer: Option<&JournalOffer>) -> Result<JournalHeld, ClientError> {
+    pub fn bring_offer(
+        &self,
+        offer: Option<&JournalOffer>,
+        owner: Option<&str>,
+    ) -> Result<JournalHeld, ClientError> {
         let body = offer.map(JournalOffer::to_bytes).unwrap_or_default();
-        let (path, bytes) = ("/v1/journal/offers", "application/octet-stream");
+        let mut path = "/v1/journal/offers".to_owned();
+        if let Some(owner) = owner {
+            path.extend(["?log=", owner]);
+        }
         let mut reply = Vec::new();
-        self.post(path, bytes, &body, &mut reply)?;
+        self.post(&path, "application/octet-stream", &body, &mut reply)?;
         JournalHeld::parse(&reply).map_err(|_| self.senseless(200))
     }
 }

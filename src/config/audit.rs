@@ -12,6 +12,10 @@ use crate::audit::log::{FollowerIdentity, KnownFollower, PlaceQuorum};
 use crate::register::Id;
 use crate::register::read::{At, Faults, TomlTable};
 
+/// How many MiB of a node's log the vault takes in a day, unless stated. An entry of a release has a
+/// few hundred bytes.
+const FOLLOWED_DAILY: u64 = 1024;
+
 /// `[audit]` of a vault or a node.
 #[derive(Debug, Clone)]
 pub struct LogConfig {
@@ -23,6 +27,8 @@ pub struct LogConfig {
     pub places: PlaceQuorum,
     /// Folder in which the other side's log is followed; without it, it is not.
     pub followed: Option<PathBuf>,
+    /// How many bytes of each node's log the vault takes in a day (UTC). Default 1 GiB.
+    pub followed_daily: u64,
     /// Folder in which the last cosigned checkpoints of the other side's log are remembered; beside
     /// the store unless named.
     pub cosigned: Option<PathBuf>,
@@ -41,6 +47,9 @@ pub struct WatcherConfig {
     pub name: String,
     /// Its key.
     pub public: VerifyingKey,
+    /// Whether it follows the log: entries and side records are brought to it, and it counts among
+    /// the places.
+    pub follows: bool,
     /// How it is reached.
     pub client: ClientConfig,
 }
@@ -51,6 +60,7 @@ impl Default for LogConfig {
             second: None,
             places: PlaceQuorum::default(),
             followed: None,
+            followed_daily: FOLLOWED_DAILY << 20,
             cosigned: None,
             required: 0,
             within: Duration::from_secs(60),
@@ -87,7 +97,8 @@ fn log(
 ) -> Option<LogConfig> {
     let second = table.optional::<Place>("second", faults);
     let elsewhere = table.or("second-elsewhere", false, faults);
-    let followers = followers(table, owner, faults);
+    let witnesses = witnesses(table, folder, faults);
+    let followers = followers(table, owner, &witnesses, faults);
     let places = places(
         table,
         second.is_some(),
@@ -96,34 +107,10 @@ fn log(
         faults,
     );
     let followed = table.optional::<Place>("followed", faults);
+    let followed_daily = table.or("followed-mib-a-day", Count(FOLLOWED_DAILY as usize), faults);
     let cosigned = table.optional::<Place>("cosigned", faults);
     let required = table.optional::<Count>("required", faults);
     let within = table.or("within-seconds", Count(60), faults);
-    let mut witnesses: Vec<WatcherConfig> = vec![];
-    for mut entry in table.tables("witness", "name", faults) {
-        let name = entry.required::<LogName>("name", faults);
-        let public = entry.required::<VerifyingKey>("public", faults);
-        let client = client(&mut entry, folder, faults);
-        entry.finish(faults);
-        let (Some(name), Some(public), Some(client)) = (name, public, client) else {
-            continue;
-        };
-        if witnesses
-            .iter()
-            .any(|known| known.name == name.value.0 || known.public == public.value)
-        {
-            faults.push(
-                name.line,
-                "a second witness has that name or that key",
-                "a name and a key of its own",
-            );
-        }
-        witnesses.push(WatcherConfig {
-            name: name.value.0,
-            public: public.value,
-            client,
-        });
-    }
     if let Some(required) = required
         .as_ref()
         .filter(|required| required.value.0 > witnesses.len())
@@ -139,6 +126,7 @@ fn log(
         second: second.map(|place| place.within(folder)),
         places: places?,
         followed: followed.map(|place| place.within(folder)),
+        followed_daily: (followed_daily?.value.0 as u64) << 20,
         cosigned: cosigned.map(|place| place.within(folder)),
         required: required.map_or(0, |required| required.value.0),
         within: Duration::from_secs(within?.value.0 as u64),
@@ -146,13 +134,57 @@ fn log(
     })
 }
 
-/// `[[audit.follower]]`: those that count among the places.
+/// `[[audit.witness]]`: those who are asked to cosign.
+fn witnesses(
+    table: &mut TomlTable<'_, '_>,
+    folder: &Path,
+    faults: &mut Faults,
+) -> Vec<WatcherConfig> {
+    let mut witnesses: Vec<WatcherConfig> = vec![];
+    for mut entry in table.tables("witness", "name", faults) {
+        let name = entry.required::<LogName>("name", faults);
+        let public = entry.required::<VerifyingKey>("public", faults);
+        let follows = entry.or("follows", false, faults);
+        let client = client(&mut entry, folder, faults);
+        entry.finish(faults);
+        let (Some(name), Some(public), Some(follows), Some(client)) =
+            (name, public, follows, client)
+        else {
+            continue;
+        };
+        if witnesses
+            .iter()
+            .any(|known| known.name == name.value.0 || known.public == public.value)
+        {
+            faults.push(
+                name.line,
+                "a second witness has that name or that key",
+                "a name and a key of its own",
+            );
+        }
+        witnesses.push(WatcherConfig {
+            name: name.value.0,
+            public: public.value,
+            follows: follows.value,
+            client,
+        });
+    }
+    witnesses
+}
+
+/// Those that count among the places: witnesses that follow, and `[[audit.follower]]`.
 fn followers(
     table: &mut TomlTable<'_, '_>,
     owner: LogOwner<'_>,
+    witnesses: &[WatcherConfig],
     faults: &mut Faults,
 ) -> Vec<KnownFollower> {
-    let mut followers: Vec<KnownFollower> = vec![];
+    let following = witnesses.iter().filter(|witness| witness.follows);
+    let of_witness = |witness: &WatcherConfig| KnownFollower {
+        name: witness.name.clone(),
+        key: FollowerIdentity::Stated(witness.public),
+    };
+    let mut followers: Vec<KnownFollower> = following.map(of_witness).collect();
     for mut entry in table.tables("follower", "name", faults) {
         let name = entry.required::<LogName>("name", faults);
         let public = entry.optional::<VerifyingKey>("public", faults);
@@ -221,7 +253,8 @@ fn places(
             "`places` is {}, and {able} could hold the log off this machine",
             stated.value.0
         );
-        let instead = "`second-elsewhere = true` where `second` lies on another machine, `[[audit.follower]]` for each follower, or fewer";
+        let instead = "`second-elsewhere = true` where `second` lies on another machine, `[[audit.follower]]` for each follower, \
+                       `follows = true` for a witness that follows, or fewer";
         faults.push(stated.line, what, instead);
     }
     Some(PlaceQuorum {

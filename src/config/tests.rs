@@ -383,3 +383,27 @@ fn a_key_in_shares_names_its_set_and_its_times() {
     let zero = NodeConfig::parse(&text.replace("= 5", "= 0"), Path::new("/n")).unwrap_err();
     assert!(zero[0].what.contains("from 1 to 1000000"), "{zero:?}");
 }
+
+#[test]
+fn a_witness_that_follows_counts_once_among_the_places() {
+    let audit = |follower: &str| {
+        format!(
+            "{}\n[audit]\nplaces = 1\n[[audit.witness]]\nname = \"cndp\"\npublic = \"{COMMISSION}\"\nfollows = true\n\
+             url = \"https://localhost:7644\"\nserver = [\"tls/w.pem\"]\ncertificate = \"tls/v.pem\"\nkey = \"v.key\"\n{follower}",
+            vault()
+        )
+    };
+    let read = VaultConfig::parse(&audit(""), Path::new("/etc")).unwrap();
+    assert!(read.log.witnesses[0].follows);
+    let followers = &read.log.places.followers;
+    assert_eq!((followers.len(), &*followers[0].name), (1, "cndp"));
+    for again in [
+        format!("name = \"cndp\"\npublic = \"{OPERATIONS}\""),
+        format!("name = \"other\"\npublic = \"{COMMISSION}\""),
+    ] {
+        let faults = faults(&audit(&format!("[[audit.follower]]\n{again}\n")));
+        assert!(faults[0].what.contains("a second follower"), "{faults:?}");
+    }
+    let asked = audit("").replace("follows = true\n", "");
+    assert!(faults(&asked)[0].what.contains("`places` is 1"));
+}

@@ -11,7 +11,7 @@ use toml::de::DeValue;
 use super::value::{ListenAddress, LoopbackAddress, Place};
 use super::{
     ConfigError, FileKind, LimitConfig, TlsFiles, distinct_addresses, limits, listener, load,
-    parse, section, tls_files,
+    optional_section, parse, section, tls_files,
 };
 use crate::register::read::{Faults, TomlField, TomlTable, wrong_type};
 use crate::register::{Fault, SpkiDigest};
@@ -31,6 +31,9 @@ pub struct WitnessConfig {
     pub state: PathBuf,
     /// The Ed25519 key that cosigns (PKCS#8 PEM).
     pub key: PathBuf,
+    /// The folder in which it keeps the logs that it watches, as far as their owners bring them;
+    /// without it, it keeps none.
+    pub followed: Option<PathBuf>,
     /// The logs that it watches.
     pub logs: Vec<WatchedLog>,
     /// The callers that it lets in: certificate key → the last day (UTC) of the entry, if it has
@@ -99,6 +102,9 @@ impl WitnessConfig {
             let key = section(root, "secrets", faults, |table, faults| {
                 table.required::<Place>("key", faults)
             });
+            let follow = optional_section(root, "follow", faults, |table, faults| {
+                table.required::<Place>("path", faults)
+            });
             let logs = logs(root, faults);
             let callers = callers(root, faults);
             let limits = limits(root, faults);
@@ -109,6 +115,7 @@ impl WitnessConfig {
                 tls: tls?,
                 state: state?.within(folder),
                 key: key?.within(folder),
+                followed: follow?.map(|place| place.within(folder)),
                 logs,
                 callers,
                 limits: limits?,

@@ -53,6 +53,9 @@ key = "secrets/tls/{WITNESS}.key"
 [state]                         # what it has seen; a witness that forgets can be shown another history
 path = "data/{WITNESS}"
 
+# [follow]                      # it keeps the logs, too, where their owners say `follows = true`: a place for a restore
+# path = "data/{WITNESS}-logs"
+
 [secrets]
 key = {WITNESS_KEY:?}
 

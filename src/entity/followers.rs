@@ -5,14 +5,14 @@
 
 use super::Entity;
 use crate::audit::AuditReceipt;
-use crate::audit::log::{FollowerIdentity, KnownFollower, PublishedCheckpoint};
+use crate::audit::log::{FollowerIdentity, KnownFollower, PublishedCheckpoint, VouchTime};
 use crate::audit::origin::cosigner_name;
 use crate::audit::seen::SeenCheckpoint;
 use crate::code::Code;
 use crate::journal::offer::{JournalHeld, JournalOffer};
 use crate::refusal::{Refusal, fault};
 use crate::tlog::checkpoint::Checkpoint;
-use crate::tlog::note::{SignatureKind, SignedNote, Verifier};
+use crate::tlog::note::{SignatureKind, Verifier};
 
 /// The context of an internal error in the log.
 const FAILED: &str = "the log cannot be offered";
@@ -33,33 +33,54 @@ impl Entity {
     /// [`Code::MalformedBody`]: it is not what a follower says, no checkpoint of this log, or a
     /// signature in it is forged. [`Code::Internal`].
     pub fn take_held(&self, by: &str, held: &[u8]) -> Result<TakenHeld, Refusal> {
+        let taken = self.take_word(by, held, None);
+        taken.map(|(taken, _)| taken)
+    }
+
+    /// The same; says besides whether the other side that owns the log `peer` vouches for it.
+    fn take_word(
+        &self,
+        by: &str,
+        held: &[u8],
+        peer: Option<&str>,
+    ) -> Result<(TakenHeld, bool), Refusal> {
         let malformed = |why: String| Refusal::new(Code::MalformedBody, why);
         let held = JournalHeld::parse(held).map_err(|error| malformed(error.to_string()))?;
         let Some(text) = held.note else {
-            return Ok(TakenHeld::default());
+            return Ok((TakenHeld::default(), false));
         };
         let key = self.log().key();
         let (checkpoint, note) = Checkpoint::open(text.as_bytes(), &key)
             .map_err(|error| malformed(error.to_string()))?;
-        let contained = self.log().contained(&checkpoint).map_err(fault(FAILED))?;
-        let Some(contained) = contained else {
-            self.show_unknown(by, &text);
-            return Ok(TakenHeld {
-                checkpoint: Some(checkpoint),
-                counts: false,
-            });
+        let vouched = |verifier: &Verifier| {
+            let time = note.time_of(verifier);
+            time.map_err(|error| malformed(error.to_string()))
         };
+        let peer = peer.and_then(|owner| self.verifier_of_peer(owner));
+        let is_peers = match &peer {
+            Some(verifier) => vouched(verifier)?.is_some(),
+            None => false,
+        };
+        let contained = self.log().contained(&checkpoint).map_err(fault(FAILED))?;
         let mut counts = false;
-        for follower in self.log().followers() {
-            if self.has_vouched(follower, &note)? {
-                self.log().note_held(&follower.name, contained.clone());
-                counts = true;
+        match contained {
+            Some(contained) => {
+                let now = u64::try_from(self.now().as_second()).unwrap_or(0);
+                for follower in self.log().followers() {
+                    let verifier = self.verifier_of(follower);
+                    let said = verifier.as_ref().map(vouched).transpose()?.flatten();
+                    if let Some(said) = said {
+                        let time = VouchTime { said, now };
+                        self.log()
+                            .note_held(&follower.name, contained.clone(), time);
+                        counts = true;
+                    }
+                }
             }
+            None => self.show_unknown(by, &text),
         }
-        Ok(TakenHeld {
-            checkpoint: Some(checkpoint),
-            counts,
-        })
+        let checkpoint = Some(checkpoint);
+        Ok((TakenHeld { checkpoint, counts }, is_peers))
     }
 
     /// A checkpoint that this log signed and does not contain: the store was rolled back, unless the
@@ -96,49 +117,32 @@ impl Entity {
         held: &str,
         receipt: &AuditReceipt,
     ) -> Result<Option<(PublishedCheckpoint, JournalOffer)>, Refusal> {
-        let Some(checkpoint) = self.take_held(peer, held.as_bytes())?.checkpoint else {
+        let (taken, is_peers) = self.take_word(peer, held.as_bytes(), Some(peer))?;
+        let Some(checkpoint) = taken.checkpoint.filter(|_| is_peers) else {
             return Ok(None);
         };
-        let peer = KnownFollower {
-            name: peer.to_owned(),
-            key: FollowerIdentity::Peer(peer.to_owned()),
-        };
-        let text = JournalHeld::parse(held.as_bytes()).ok();
-        let text = text.and_then(|held| held.note).unwrap_or_default();
-        let note = SignedNote::parse(text.as_bytes()).map_err(fault(FAILED))?;
-        if !self.has_vouched(&peer, &note)? {
-            return Ok(None);
-        }
         let tail = self.log().durable_tail(self.journal(), &checkpoint);
         let tail = tail.map_err(fault(FAILED))?;
         Ok(tail.filter(|(signed, _)| signed.covers(receipt)))
     }
 
-    /// Whether a follower vouches in a note.
-    fn has_vouched(
-        &self,
-        follower: &KnownFollower,
-        note: &SignedNote<'_>,
-    ) -> Result<bool, Refusal> {
-        let Some(verifier) = self.verifier_of(follower) else {
-            return Ok(false);
-        };
-        let time = note.time_of(&verifier);
-        let time = time.map_err(|error| Refusal::new(Code::MalformedBody, error.to_string()))?;
-        Ok(time.is_some())
+    /// The key by which a follower vouches; `None` while the register states none.
+    fn verifier_of(&self, follower: &KnownFollower) -> Option<Verifier> {
+        match &follower.key {
+            FollowerIdentity::Stated(key) => {
+                let name = follower.name.clone();
+                Some(Verifier::new(name, SignatureKind::Keeper, *key))
+            }
+            FollowerIdentity::Peer(owner) => self.verifier_of_peer(owner),
+        }
     }
 
-    fn verifier_of(&self, follower: &KnownFollower) -> Option<Verifier> {
-        let (name, key) = match &follower.key {
-            FollowerIdentity::Stated(key) => (follower.name.clone(), *key),
-            FollowerIdentity::Peer(owner) => {
-                let register = self.register();
-                let peers = self.role().peers(register);
-                let is_it = |role: &super::Role| role.owner(&register.deployment) == *owner;
-                let key = peers.into_iter().find(|(role, _)| is_it(role))?.1;
-                (cosigner_name(owner), key)
-            }
-        };
+    fn verifier_of_peer(&self, owner: &str) -> Option<Verifier> {
+        let register = self.register();
+        let peers = self.role().peers(register);
+        let is_it = |role: &super::Role| role.owner(&register.deployment) == *owner;
+        let key = peers.into_iter().find(|(role, _)| is_it(role))?.1;
+        let name = cosigner_name(owner);
         Some(Verifier::new(name, SignatureKind::Keeper, key))
     }
 }

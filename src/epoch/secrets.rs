@@ -72,7 +72,8 @@ pub struct SecretNeed {
     /// Its epoch.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub epoch: Option<u32>,
-    /// `current`, `overlap`, `mappings` (closed, and mappings are kept) or `next-epochs`.
+    /// `current`, `overlap`, `mappings` (closed, and mappings are kept), `next-epochs`, or
+    /// `next-epochs-else`: these take it unless the newer version is confirmed that waits for that.
     pub why: String,
 }
 
@@ -282,22 +283,28 @@ pub(super) fn highest(vault: &Vault, used: &[EpochRow]) -> Result<u32, StoreErro
         .unwrap_or(0))
 }
 
+/// Why a version is needed that the next epochs take.
+const NEXT: &str = "next-epochs";
+/// The same while a newer one waits to be confirmed, before which no epoch is opened.
+const NEXT_ELSE: &str = "next-epochs-else";
+
 fn views(vault: &Vault) -> Result<Vec<SecretView>, StoreError> {
     let (store, now) = (vault.store(), vault.now());
     let (used, retired) = (store.all_epochs()?, store.retired_secrets()?);
     let usable = UsableVersions::of(store, &used, vault.sector_secrets().is_off_machine())?;
-    let (here, next): (BTreeSet<u32>, u32) = {
+    let (here, next, why): (BTreeSet<u32>, u32, _) = {
         let roots = vault.roots().read().expect("no panic under this lock");
         (
             roots.keys().copied().collect(),
             usable.shared_version(&roots),
+            usable.unconfirmed(&roots).map_or(NEXT, |_| NEXT_ELSE),
         )
     };
     let mut needs: BTreeMap<u32, BTreeSet<SecretNeed>> = BTreeMap::new();
     needs.entry(next).or_default().insert(SecretNeed {
         sector: None,
         epoch: None,
-        why: "next-epochs".into(),
+        why: why.into(),
     });
     for (uuid, number) in store.sector_numbers()? {
         let state = vault
@@ -351,6 +358,9 @@ impl std::fmt::Display for SecretNeed {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match (&self.sector, self.epoch) {
             (Some(sector), Some(epoch)) => write!(f, "epoch {epoch} of {sector} ({})", self.why),
+            _ if self.why == NEXT_ELSE => {
+                write!(f, "the next epochs, unless the newer version is confirmed")
+            }
             _ => write!(f, "the next epochs"),
         }
     }

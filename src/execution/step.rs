@@ -15,7 +15,7 @@ use crate::link::{VaultLink, VaultQuestion};
 use crate::node::Node;
 use crate::order::act::ActPayload;
 use crate::order::book::Book;
-use crate::order::book::step::{ActDigest, ActWindow, MOST_NAMED};
+use crate::order::book::step::{ActDigest, ActWindow, MOST_NAMED, TakenActs};
 use crate::order::life::OrderView;
 use crate::refusal::Refusal;
 use crate::register::Id;
@@ -90,7 +90,8 @@ pub fn exchange(
     };
     let (book, authority) = (Book::from(vault), &permit.authority.id);
     if !asked.acts.is_empty() {
-        book.take(authority, &asked.acts, authority.as_str())?;
+        let taken = book.take(authority, &asked.acts, authority.as_str())?;
+        wait_where_granted(vault, taken);
     }
     let own = book.confirmed_acts(authority)?;
     let answer = ActExchangeAnswer {
@@ -104,6 +105,16 @@ pub fn exchange(
     };
     book.note_step(authority, answer.digest == asked.digest);
     Ok(answer)
+}
+
+/// Waits a little for places where an act of the other side lets something go on, so that it is in force
+/// here when its signers hear that both sides have it. Without places both sides have it all the same.
+fn wait_where_granted(side: &Entity, taken: TakenActs) {
+    if taken.grant
+        && let Err(refusal) = side.wait_for_grant()
+    {
+        tracing::warn!(why = %refusal, "an act upon an order waits for places");
+    }
 }
 
 fn digest(text: &str) -> Result<ActDigest, Refusal> {
@@ -158,6 +169,7 @@ fn exchange_all_windows(node: &Node, vault: &dyn VaultLink) -> Result<bool, Refu
         let (window, known) = Book::from(node).window(authority, after)?;
         let got = vault.ask(&question(node, authority, window, &known, bring)?)?;
         let taken = Book::from(node).take(authority, &got.acts, "vault")?;
+        wait_where_granted(node, taken);
         let mut lacks = digests(&got.lacks)?;
         lacks.retain(|digest| !brought.contains(digest));
         bring = Book::from(node).texts_of(authority, &lacks)?;
@@ -165,7 +177,7 @@ fn exchange_all_windows(node: &Node, vault: &dyn VaultLink) -> Result<bool, Refu
             brought.insert(statement::digest_of::<ActPayload>(text)?);
         }
         match got.acts.last() {
-            _ if !bring.is_empty() || taken > 0 => {}
+            _ if !bring.is_empty() || taken.count > 0 => {}
             Some(last) => after = Some(statement::digest_of::<ActPayload>(last)?),
             None if window.until.is_some() => after = window.until,
             None => return Ok(got.digest == Book::from(node).digest(authority)?),

@@ -10,7 +10,6 @@ use crate::audit::AuditReceipt;
 use crate::audit::log::PublishedCheckpoint;
 use crate::code::Code;
 use crate::entity::Role;
-use crate::journal::followed::FollowFault;
 use crate::journal::offer::JournalOffer;
 use crate::node::Node;
 use crate::refusal::Refusal;
@@ -49,7 +48,7 @@ pub(super) fn take(node: &Node, tail: Option<&str>) -> Result<(), Refusal> {
     let offer = JournalOffer::parse(&bytes).map_err(|error| refused(error.to_string()))?;
     match place.accept(&offer, &key, node.now()) {
         Ok(_) => Ok(()),
-        Err(error @ (FollowFault::Folder(_) | FollowFault::Full(_))) => {
+        Err(error) if error.may_pass() => {
             tracing::error!(%error, "the vault's log cannot be kept");
             let why = "this node cannot keep the end of the vault's log, so nothing is opened";
             Err(Refusal::new(Code::JournalUnavailable, why).come_back_in(5))

@@ -11,6 +11,8 @@ use std::time::Duration;
 use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::http::{Response, StatusCode};
+use ed25519_dalek::VerifyingKey;
+use jiff::Timestamp;
 use serde::Deserialize;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
@@ -37,8 +39,9 @@ const NAME: &str = "follow";
 const LONGEST_WAIT: u64 = 20;
 /// How many requests of one certificate wait at once.
 const WAITING: usize = 4;
-/// The most bytes of an offer that a node brings.
-const MOST_OFFER: usize = (4 << 20) + (60 << 10);
+/// The most bytes of an offer that is brought: an entry has a side record of the whole commit, which is
+/// never cut, and has to fit into a certificate's share of the memory for bodies.
+pub(super) const MOST_OFFER: usize = (7 << 20) + (60 << 10);
 /// The content type of offers.
 const BYTES: &str = "application/octet-stream";
 
@@ -251,30 +254,42 @@ fn take_offer(
         let why = "the register states no key of this node's log";
         return Err(Refusal::new(Code::Forbidden, why));
     };
-    let place = followed.of(&role.owner(&register.deployment));
-    let place = place.map_err(|fault| refusal(&fault))?;
-    if !bytes.is_empty() {
-        let offer = JournalOffer::parse(bytes);
-        let offer = offer.map_err(|error| Refusal::new(Code::MalformedBody, error.to_string()))?;
-        place
-            .accept(&offer, &key, entity.now())
-            .map_err(|fault| refusal(&fault))?;
-    }
-    place.prune(entity.now());
-    Ok(place.vouch(entity.now()).text())
+    let owner = role.owner(&register.deployment);
+    take_offer_of((&owner, &key), followed, bytes, entity.now())
+}
+
+/// Takes an offer of the log of an owner, whose checkpoints the key beside it signs, and answers with
+/// what is held then. Empty bytes only ask.
+pub(super) fn take_offer_of(
+    log: (&str, &VerifyingKey),
+    followed: &FollowedLogs,
+    bytes: &[u8],
+    now: Timestamp,
+) -> Result<String, Refusal> {
+    let offer = (!bytes.is_empty()).then(|| JournalOffer::parse(bytes));
+    let offer = offer.transpose();
+    let offer = offer.map_err(|error| Refusal::new(Code::MalformedBody, error.to_string()))?;
+    let held = followed.take(log, offer.as_ref(), now);
+    held.map(|held| held.text())
+        .map_err(|fault| refusal(&fault))
 }
 
 fn refusal(found: &FollowFault) -> Refusal {
     match found {
         FollowFault::Full(_) => {
-            tracing::warn!(%found, "a node's log is not kept");
+            tracing::warn!(%found, "another's log is not kept");
             Refusal::unavailable(Code::AuditUnavailable).come_back_in(30)
         }
-        FollowFault::Folder(_) | FollowFault::Damaged(_) => {
-            fault("a node's log cannot be kept")(found)
+        FollowFault::Surfeit { .. } => {
+            tracing::warn!(%found, "another's log is not kept");
+            let why = "no more of this log is taken today (UTC)";
+            Refusal::new(Code::QuotaExceeded, why).come_back_in(60)
+        }
+        FollowFault::Folder(_) | FollowFault::Damaged(_) | FollowFault::Away(_) => {
+            fault("another's log cannot be kept")(found)
         }
         FollowFault::Forked { .. } => {
-            tracing::error!(%found, "a node's log is not the one that was followed");
+            tracing::error!(%found, "another's log is not the one that was followed");
             let why = "the checkpoint does not continue what is held of this log";
             Refusal::new(Code::ProofInvalid, why)
         }

@@ -1,6 +1,10 @@
 //! A witness's door (C2SP `tlog-witness`): `POST /add-checkpoint`, `GET /<origin hash>/checkpoint`.
 //! The log's signature proves the submission, so anybody may bring it.
+//!
+//! A witness that follows the logs also takes `POST /v1/journal/offers?log=OWNER`, as the vault does
+//! from nodes.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use axum::Router;
@@ -9,15 +13,19 @@ use axum::extract::{Path, Request, State};
 use axum::http::header::CONTENT_TYPE;
 use axum::http::{HeaderValue, Response, StatusCode};
 use axum::routing::{get, post};
+use ed25519_dalek::VerifyingKey;
 use jiff::Timestamp;
+use serde::Deserialize;
 
 use super::admission::Lane;
 use super::answer::blocking;
 use super::body;
+use super::follow::{MOST_OFFER, take_offer_of};
 use super::peer::Peer;
 use super::problem::Problem;
 use crate::clock::Clock;
 use crate::code::Code;
+use crate::journal::followed_logs::FollowedLogs;
 use crate::tlog::note::MAX_NOTE;
 use crate::tlog::witness::{CheckpointSubmission, Witness, WitnessRefusal};
 
@@ -28,8 +36,18 @@ pub(super) const MAX_BODY: usize = MAX_NOTE + 4 * 1024;
 pub struct WitnessDoor {
     /// The witness.
     pub witness: Arc<Witness>,
+    /// The logs that it keeps, if it follows any.
+    pub kept: Option<KeptLogs>,
     /// The time of its cosignatures.
     pub clock: Arc<dyn Clock>,
+}
+
+/// The logs that a witness keeps.
+pub struct KeptLogs {
+    /// The key that signs each owner's checkpoints.
+    pub keys: BTreeMap<String, VerifyingKey>,
+    /// Their folders.
+    pub folders: Arc<FollowedLogs>,
 }
 
 /// The routes.
@@ -37,6 +55,7 @@ pub fn router(door: WitnessDoor) -> Router {
     Router::new()
         .route("/add-checkpoint", post(add_checkpoint))
         .route("/{origin}/checkpoint", get(last))
+        .route("/v1/journal/offers", post(bring))
         .with_state(Arc::new(door))
 }
 
@@ -46,6 +65,34 @@ async fn add_checkpoint(
     request: Request,
 ) -> Result<Response<Body>, Problem> {
     submit(door.witness.clone(), &peer, request, door.clock.now()).await
+}
+
+/// Whose log is brought.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct BroughtLogQuery {
+    log: String,
+}
+
+/// Takes entries of a log that this witness watches, sealed, and answers with what it holds of it.
+/// The body is an offer, or empty: then it only answers what it holds.
+async fn bring(
+    State(door): State<Arc<WitnessDoor>>,
+    peer: Peer,
+    request: Request,
+) -> Result<Response<Body>, Problem> {
+    let kept = door.kept.as_ref().ok_or(Code::NotFound)?;
+    let BroughtLogQuery { log: owner } = body::query(request.uri())?;
+    let key = *kept.keys.get(&owner).ok_or(Code::NotFound)?;
+    let folders = kept.folders.clone();
+    let bytes = body::read(&peer, Lane::Work, MOST_OFFER, request.into_body()).await?;
+    let now = door.clock.now();
+    let take = move || Ok(take_offer_of((&owner, &key), &folders, &bytes, now)?);
+    let held = blocking(&peer, Lane::Work, take).await;
+    if let Err(problem) = &held {
+        tracing::warn!(code = %problem.code(), "a log is not kept");
+    }
+    Ok(body::reply("text/plain; charset=utf-8", held?))
 }
 
 /// Checks a submission, cosigns it at the time `now`, and answers as the specification says.

@@ -6,20 +6,22 @@
 
 use std::fs;
 use std::io;
-use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard};
 
 use ed25519_dalek::{SigningKey, VerifyingKey};
 use jiff::Timestamp;
 
+pub use super::follow_fault::FollowFault;
 use super::offer::{JournalHeld, JournalOffer};
-use super::origin::{origin, owner_and_shard};
+use super::origin::{origin, owner_and_shard, shard_of};
 use super::prune::{LogPlace, prune_place};
 use super::segment::EntryForm;
-use super::tail::{CoveredEntries, SegmentTail};
+use super::tail::{CoveredEntries, SegmentTail, make_folder};
+use super::verified::VerifiedOffer;
 use super::waived::WaivedEntries;
-use super::{CHECKPOINT, segments, shard_folder};
+use super::whole::first_changed;
+use super::{CHECKPOINT, UNPUBLISHED, segments, shard_folder};
 use crate::files::put_in_place;
 use crate::store::Shard;
 use crate::system;
@@ -35,41 +37,6 @@ const RESERVE: u64 = 512 << 20;
 /// The name of the first checkpoint that was refused because it does not continue what is held.
 const REFUSED: &str = "refused";
 
-/// Why an offer was not taken. Nothing was changed then, and readers see what they saw.
-#[derive(Debug, thiserror::Error)]
-pub enum FollowFault {
-    /// The owner's key did not sign its checkpoint, or it is of another log.
-    #[error("the checkpoint that is offered: {0}")]
-    Foreign(String),
-    /// Its entries do not end where its checkpoint does, or do not begin where what is held ends.
-    #[error("the entries that are offered do not fit: {0}")]
-    Unfit(&'static str),
-    /// The owner signed a checkpoint that does not continue what is held.
-    #[error(
-        "{origin} with {offered} entries does not continue the {held} that are held in {place}: the log was forked or \
-         rewritten, or the entries are not its own. The checkpoint is kept there as `{REFUSED}`"
-    )]
-    Forked {
-        /// The log.
-        origin: String,
-        /// Entries under what was offered.
-        offered: u64,
-        /// Entries that are held.
-        held: u64,
-        /// The folder.
-        place: String,
-    },
-    /// The folder does not hold what its checkpoint says.
-    #[error("{0} does not hold what its checkpoint says, or is of another log")]
-    Damaged(PathBuf),
-    /// The folder's disk is nearly full.
-    #[error("the disk of {0} is nearly full: nothing more of the log is kept")]
-    Full(PathBuf),
-    /// The folder.
-    #[error(transparent)]
-    Folder(#[from] CheckpointFileError),
-}
-
 /// The key by which a follower vouches, and its name.
 pub struct FollowerKey {
     /// The name under which it vouches.
@@ -84,6 +51,8 @@ pub struct FollowedPlace {
     owner: String,
     checkpoint: CheckpointFile,
     key: Option<FollowerKey>,
+    /// The most bytes that are taken in a day (UTC), if that is bounded.
+    daily: Option<u64>,
     state: Mutex<FollowedState>,
 }
 
@@ -98,31 +67,56 @@ struct FollowedState {
     waived: WaivedEntries,
     /// Where entries are added, while this is known.
     tail: Option<SegmentTail>,
+    /// What was taken on a day of this process's life.
+    intake: DayIntake,
+    /// The day (of Unix time) on which all of it was last read.
+    read_on: Option<i64>,
+    /// Whether it was not as it was then. Nothing is vouched for from then on.
+    is_damaged: bool,
+}
+
+/// Bytes that were taken on a day (of Unix time).
+#[derive(Default, Clone, Copy)]
+struct DayIntake {
+    day: i64,
+    bytes: u64,
+}
+
+impl DayIntake {
+    /// With that much more, at the time `now`.
+    fn with(self, bytes: u64, now: Timestamp) -> Self {
+        let day = now.as_second().div_euclid(86_400);
+        let before = if day == self.day { self.bytes } else { 0 };
+        let bytes = before + bytes;
+        Self { day, bytes }
+    }
 }
 
 impl FollowedPlace {
     /// Opens the folder in which the log of `owner` (such as `demo/vault`) is followed; makes it if
-    /// it is not there. `key` vouches; without it the follower counts nowhere.
+    /// it is not there, in one that is. `key` vouches; without it the follower counts nowhere.
     ///
     /// # Errors
-    /// [`FollowFault::Folder`]; [`FollowFault::Damaged`], also where another log is followed there.
+    /// [`FollowFault::Folder`]; [`FollowFault::Away`]; [`FollowFault::Damaged`], also where another
+    /// log is followed there.
     pub fn open(
         folder: PathBuf,
         owner: String,
         key: Option<FollowerKey>,
     ) -> Result<Self, FollowFault> {
-        let failed = |error| CheckpointFileError::Io(folder.clone(), error);
         if !folder.is_dir() {
-            let mut folders = fs::DirBuilder::new();
-            let made = folders.mode(0o700).recursive(true).create(&folder);
-            made.and_then(|()| crate::files::sync_folders_above(&folder))
-                .map_err(failed)?;
+            let above = folder_above(&folder);
+            if !above.is_dir() {
+                return Err(FollowFault::Away(above.to_owned()));
+            }
+            make_folder(&folder).map_err(|error| CheckpointFileError::Io(folder.clone(), error))?;
         }
         let place = Self {
             checkpoint: CheckpointFile::new(folder.join(CHECKPOINT)),
             folder,
             owner,
             key,
+            daily: None,
             state: Mutex::default(),
         };
         let mut state = FollowedState {
@@ -132,13 +126,19 @@ impl FollowedPlace {
         if let Some(note) = place.checkpoint.load()? {
             let damaged = || FollowFault::Damaged(place.folder.clone());
             let (held, _) = Checkpoint::read(&note).map_err(|_| damaged())?;
-            let shard = place.shard_of(&held.origin).ok_or_else(damaged)?;
+            let shard = shard_of(&place.owner, &held.origin).ok_or_else(damaged)?;
             state.tail = Some(place.tail_of(shard, &held)?);
             state.note = Some(note);
             state.held = Some((shard, held));
         }
         *place.state() = state;
         Ok(place)
+    }
+
+    /// Takes so many bytes of the log in a day (UTC) of the process's life; any number with `None`.
+    #[must_use]
+    pub fn taking(self, daily: Option<u64>) -> Self {
+        Self { daily, ..self }
     }
 
     /// Whose log is followed in a folder; `None` if none is yet.
@@ -160,14 +160,16 @@ impl FollowedPlace {
 
     /// The checkpoint up to which everything is held.
     pub fn held(&self) -> Option<Checkpoint> {
-        self.state().held.as_ref().map(|(_, held)| held.clone())
+        let state = self.state();
+        let held = state.held.as_ref().filter(|_| !state.is_damaged);
+        held.map(|(_, held)| held.clone())
     }
 
     /// What is held, as the owner is told it: signed at the time `now`, where the follower has a key. The
     /// signature is of a kind of its own: a cosignature would say that the log was never another one.
     pub fn vouch(&self, now: Timestamp) -> JournalHeld {
         let state = self.state();
-        let note = state.note.as_deref();
+        let note = state.note.as_deref().filter(|_| !state.is_damaged);
         let note = note.and_then(|note| std::str::from_utf8(note).ok());
         let note = note.map(|note| {
             let vouched = self.key.as_ref().and_then(|key| {
@@ -192,23 +194,18 @@ impl FollowedPlace {
         key: &VerifyingKey,
         now: Timestamp,
     ) -> Result<bool, FollowFault> {
-        let foreign = |why: String| FollowFault::Foreign(why);
-        let (checkpoint, note) = Checkpoint::open(offer.note().as_bytes(), key)
-            .map_err(|error| foreign(error.to_string()))?;
-        let shard = self.shard_of(&checkpoint.origin);
-        let shard = shard.ok_or_else(|| foreign(format!("it is of {}", checkpoint.origin)))?;
-        if offer.end() != checkpoint.size {
-            return Err(FollowFault::Unfit("they do not end where it does"));
-        }
-        // Only what was verified is kept.
-        let line = note.line_of(&checkpoint.verifier(*key));
-        let line = line.map_err(|error| foreign(error.to_string()))?;
-        let new = format!("{}\n{}\n", note.text(), line.unwrap_or_default());
-
+        let VerifiedOffer {
+            shard,
+            checkpoint,
+            note: new,
+        } = VerifiedOffer::of(offer, &self.owner, key)?;
         if system::free_bytes(&self.folder).is_ok_and(|free| free < RESERVE) {
             return Err(FollowFault::Full(self.folder.clone()));
         }
         let mut state = self.state();
+        if state.is_damaged {
+            return Err(FollowFault::Damaged(self.folder.clone()));
+        }
         let Some(before) = self.before(&state, offer, (shard, &checkpoint))? else {
             return Ok(false);
         };
@@ -218,6 +215,11 @@ impl FollowedPlace {
         }
         if tree.size() != checkpoint.size || tree.root() != checkpoint.root {
             return Err(self.forked(&state, &checkpoint, &new));
+        }
+        let intake = state.intake.with(offer.length() as u64, now);
+        if let Some(bytes) = self.daily.filter(|most| intake.bytes > *most) {
+            let place = self.folder.display().to_string();
+            return Err(FollowFault::Surfeit { place, bytes });
         }
         let mut tail = match (state.tail.take(), &state.held) {
             (Some(tail), _) if tail.shard == shard => Some(tail),
@@ -245,7 +247,7 @@ impl FollowedPlace {
             })?;
         state.note = Some(new.into_bytes());
         state.held = Some((shard, checkpoint));
-        state.tail = tail;
+        (state.tail, state.intake) = (tail, intake);
         Ok(true)
     }
 
@@ -300,7 +302,7 @@ impl FollowedPlace {
         );
         let later = |base: u64| tree.size() == 0 || base >= tree.size();
         for (_, path) in segments(&folder)?.iter().filter(|(base, _)| later(*base)) {
-            fs::rename(path, path.with_extension("unpublished"))?;
+            fs::rename(path, path.with_extension(UNPUBLISHED))?;
         }
         SegmentTail::begin(&folder, (shard, &origin), tree, EntryForm::Sealed)
     }
@@ -323,6 +325,48 @@ impl FollowedPlace {
         });
         if let Err(error) = pruned {
             self.not_pruned(&error);
+        }
+    }
+
+    /// Reads all that is held, once a day, at the time `now`: a disk can change what was written long
+    /// ago. Where a byte is not as it was, nothing is vouched for any more. It can take as long as reading
+    /// the folder does; offers are taken meanwhile. Call it now and then.
+    ///
+    /// # Errors
+    /// [`FollowFault::Damaged`], also of an earlier call.
+    pub fn look_through(&self, now: Timestamp) -> Result<(), FollowFault> {
+        let day = now.as_second().div_euclid(86_400);
+        let covered = {
+            let mut state = self.state();
+            if state.is_damaged {
+                return Err(FollowFault::Damaged(self.folder.clone()));
+            }
+            if state.read_on.replace(day) == Some(day) {
+                return Ok(());
+            }
+            let covered = |(shard, held): &(Shard, Checkpoint)| CoveredEntries {
+                shard: *shard,
+                size: held.size,
+                root: held.root,
+            };
+            state.held.as_ref().map(covered)
+        };
+        let changed = covered.map(|covered| first_changed(&self.folder, covered));
+        match changed.transpose() {
+            Ok(changed) => match changed.flatten() {
+                Some(path) => {
+                    let path = path.display();
+                    tracing::error!(%path, "a byte of what is held of a log is not as it was");
+                    self.state().is_damaged = true;
+                    Err(FollowFault::Damaged(self.folder.clone()))
+                }
+                None => Ok(()),
+            },
+            // A segment may have been pruned meanwhile; a disk that is away is found by the next offer.
+            Err(error) => {
+                tracing::debug!(%error, "what is held of a log was not read to its end");
+                Ok(())
+            }
         }
     }
 
@@ -350,12 +394,15 @@ impl FollowedPlace {
         }
     }
 
-    fn shard_of(&self, origin: &str) -> Option<Shard> {
-        let (owner, shard) = owner_and_shard(origin)?;
-        (owner == self.owner).then_some(shard)
-    }
-
     fn state(&self) -> MutexGuard<'_, FollowedState> {
         unpoisoned(self.state.lock())
     }
+}
+
+/// The folder that one lies in.
+pub(super) fn folder_above(folder: &Path) -> &Path {
+    let above = folder.parent();
+    above
+        .filter(|above| !above.as_os_str().is_empty())
+        .unwrap_or(Path::new("."))
 }

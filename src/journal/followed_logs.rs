@@ -1,36 +1,99 @@
 //! The logs that a side keeps for several others: a folder for each.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::fs::DirBuilder;
+use std::os::unix::fs::DirBuilderExt as _;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
-use ed25519_dalek::SigningKey;
+use ed25519_dalek::{SigningKey, VerifyingKey};
+use jiff::Timestamp;
 
-use super::followed::{FollowFault, FollowedPlace, FollowerKey};
+use super::followed::{FollowFault, FollowedPlace, FollowerKey, folder_above};
+use super::offer::{JournalHeld, JournalOffer};
 use crate::system::lock::unpoisoned;
+use crate::tlog::checkpoint_file::CheckpointFileError;
 
 /// The folder of these folders, and the key that vouches.
 pub struct FollowedLogs {
     folder: PathBuf,
     key: FollowerKey,
-    open: Mutex<BTreeMap<String, Arc<FollowedPlace>>>,
+    /// How many bytes of one log are taken in a day (UTC), if that is bounded.
+    daily: Option<u64>,
+    logs: Mutex<BTreeMap<String, Arc<KeptLog>>>,
+}
+
+/// A log, as far as it was asked for. Its lock is its own: a folder on a disk that hangs holds up no
+/// other log.
+#[derive(Default)]
+struct KeptLog {
+    place: Mutex<Option<Arc<FollowedPlace>>>,
+    /// Why the last offer of it was not taken.
+    trouble: Mutex<Option<String>>,
 }
 
 impl FollowedLogs {
-    /// Logs in subfolders of `folder`, vouched for by `key`.
-    pub fn new(folder: PathBuf, key: FollowerKey) -> Self {
-        let open = Mutex::default();
-        Self { folder, key, open }
+    /// Logs in subfolders of `folder`, vouched for by `key`; of each, `daily` bytes a day are taken.
+    pub fn new(folder: PathBuf, key: FollowerKey, daily: Option<u64>) -> Self {
+        Self {
+            folder,
+            key,
+            daily,
+            logs: Mutex::default(),
+        }
     }
 
-    /// The place of the log of an owner (such as `demo/node/court`), whose name is one of the
+    /// Takes what the owner of a log (such as `demo/node/court`) offers, whose checkpoints `signer`
+    /// signs, or nothing, and returns what is held then. The owner's name is one of the
     /// configuration's or the register's.
     ///
     /// # Errors
     /// [`FollowFault`]
-    pub fn of(&self, owner: &str) -> Result<Arc<FollowedPlace>, FollowFault> {
-        let mut open = unpoisoned(self.open.lock());
-        if let Some(place) = open.get(owner) {
+    pub fn take(
+        &self,
+        (owner, signer): (&str, &VerifyingKey),
+        offer: Option<&JournalOffer>,
+        now: Timestamp,
+    ) -> Result<JournalHeld, FollowFault> {
+        let log = self.log(owner);
+        let taken = self.place(owner, &log).and_then(|place| {
+            if let Some(offer) = offer {
+                place.accept(offer, signer, now)?;
+            }
+            place.prune(now);
+            Ok(place.vouch(now))
+        });
+        // What was asked without an offer says nothing of the last one.
+        if offer.is_some() || taken.is_err() {
+            let trouble = taken.as_ref().err().filter(|fault| fault.is_notable());
+            *unpoisoned(log.trouble.lock()) = trouble.map(ToString::to_string);
+        }
+        taken
+    }
+
+    /// Why logs are not kept, in words; empty while all are. Reads them once a day
+    /// ([`FollowedPlace::look_through`]).
+    pub fn troubles(&self, now: Timestamp) -> Vec<String> {
+        let logs: Vec<_> = unpoisoned(self.logs.lock()).clone().into_iter().collect();
+        let of = |(owner, log): (String, Arc<KeptLog>)| {
+            let place = unpoisoned(log.place.lock()).clone();
+            if let Some(Err(fault)) = place.map(|place| place.look_through(now)) {
+                *unpoisoned(log.trouble.lock()) = Some(fault.to_string());
+            }
+            let trouble = unpoisoned(log.trouble.lock()).clone()?;
+            Some(format!("the log {owner} is not kept: {trouble}"))
+        };
+        logs.into_iter().filter_map(of).collect()
+    }
+
+    fn log(&self, owner: &str) -> Arc<KeptLog> {
+        let mut logs = unpoisoned(self.logs.lock());
+        logs.entry(owner.to_owned()).or_default().clone()
+    }
+
+    fn place(&self, owner: &str, log: &KeptLog) -> Result<Arc<FollowedPlace>, FollowFault> {
+        let mut place = unpoisoned(log.place.lock());
+        if let Some(place) = &*place {
             return Ok(place.clone());
         }
         let key = FollowerKey {
@@ -38,8 +101,25 @@ impl FollowedLogs {
             key: SigningKey::from_bytes(&self.key.key.to_bytes()),
         };
         let folder = self.folder.join(owner);
-        let place = Arc::new(FollowedPlace::open(folder, owner.to_owned(), Some(key))?);
-        open.insert(owner.to_owned(), place.clone());
-        Ok(place)
+        self.make_folders(&folder)?;
+        let opened = FollowedPlace::open(folder, owner.to_owned(), Some(key))?;
+        let opened = Arc::new(opened.taking(self.daily));
+        *place = Some(opened.clone());
+        Ok(opened)
+    }
+
+    /// Makes the folders between the one of all logs, whose parent must be there, and that of a log.
+    fn make_folders(&self, folder: &Path) -> Result<(), FollowFault> {
+        let above = folder_above(&self.folder);
+        if !self.folder.is_dir() && !above.is_dir() {
+            return Err(FollowFault::Away(above.to_owned()));
+        }
+        let above = folder_above(folder);
+        if above.is_dir() {
+            return Ok(());
+        }
+        let made = DirBuilder::new().mode(0o700).recursive(true).create(above);
+        made.and_then(|()| crate::files::sync_folders_above(above))
+            .map_err(|error| CheckpointFileError::Io(above.to_owned(), error).into())
     }
 }

@@ -5,9 +5,12 @@
 //! kept  = u16be(year) ‖ u16be(part) ‖ u64be(index)                the first entry that a backup of the owner's needs
 //! start = begins = 0: u64be(index of the first entry)             the follower holds what comes before
 //!         begins = 1: u64be(index of the first entry) ‖ edge      it holds nothing yet (edge: as in a segment)
-//! frame = leaf hash (32 bytes) ‖ u32be(length) ‖ sealed entry ‖ u32be(length) ‖ sealed record
+//! frame = leaf hash (32 bytes) ‖ u32be(length) ‖ sealed entry ‖ u32be(length) ‖ sealed record ‖ sum (as in a segment)
 //! held  = "cloison held 1\n" ‖ signed note                        nothing behind the line: the follower holds nothing yet
 //! ```
+//!
+//! Below the checkpoint's signature the note of an offer has another one of the owner's, over the SHA-256 of
+//! all that comes behind the note ([`accompany`]): what a follower keeps, and may drop, is the owner's word.
 //!
 //! An offer always reaches its own checkpoint: where more entries are due than one offer takes, the
 //! owner signs a checkpoint over those that it holds. So a checkpoint never travels without the
@@ -20,9 +23,12 @@
 //! everything that the checkpoint covers, since the follower's beginning, is on its disk, and no more. A
 //! follower without a key has no signature there, and does not count.
 
+use ed25519_dalek::{SigningKey, VerifyingKey};
+use sha2::{Digest as _, Sha256};
+
 use super::segment::{EntryForm, FieldReader, push_sealed_frame, push_tree};
 use crate::store::Shard;
-use crate::tlog::note::MAX_NOTE;
+use crate::tlog::note::{MAX_NOTE, SignedNote, accompany};
 use crate::tlog::tree::{Hash, MerkleTree};
 
 /// The first line of an offer.
@@ -91,6 +97,11 @@ impl JournalOffer {
         self.leaves.push((leaf, self.frames.len()));
     }
 
+    /// The bytes of entries and records that it holds.
+    pub(super) fn length(&self) -> usize {
+        self.frames.len()
+    }
+
     /// Whether an entry and its record of so many bytes go into it. The first always does.
     pub fn takes(&self, bytes: usize) -> bool {
         self.leaves.is_empty() || self.frames.len() + bytes <= MOST_BYTES
@@ -101,10 +112,43 @@ impl JournalOffer {
         self.first + self.leaves.len() as u64
     }
 
-    /// Puts the owner's signed checkpoint there, which covers [`JournalOffer::end`] entries.
+    /// Puts the owner's signed checkpoint there, which covers [`JournalOffer::end`] entries, and signs
+    /// the offer by the owner's key. It is the last thing that is done to it.
     #[must_use]
-    pub fn under(self, note: String) -> Self {
+    pub fn under(self, note: &str, key: &SigningKey) -> Self {
+        let text = SignedNote::parse(note.as_bytes()).map_or("", |note| note.text());
+        let name = text.lines().next().unwrap_or_default();
+        let line = accompany(name, key, text, &self.digest());
+        let note = format!("{note}{line}");
         Self { note, ..self }
+    }
+
+    /// Whether the owner of that log signed all of it.
+    pub(super) fn is_signed_by(&self, origin: &str, key: &VerifyingKey) -> bool {
+        let note = SignedNote::parse(self.note.as_bytes());
+        note.and_then(|note| note.is_accompanied_by((origin, key), &self.digest()))
+            .unwrap_or(false)
+    }
+
+    /// SHA-256 of what comes behind the note.
+    fn digest(&self) -> Hash {
+        let head = Sha256::new_with_prefix(self.head());
+        head.chain_update(&self.frames).finalize().into()
+    }
+
+    /// What comes between note and frames.
+    fn head(&self) -> Vec<u8> {
+        let mut bytes = vec![];
+        let (Shard { year, part }, index) = self.kept;
+        bytes.extend_from_slice(&year.to_be_bytes());
+        bytes.extend_from_slice(&part.to_be_bytes());
+        bytes.extend_from_slice(&index.to_be_bytes());
+        bytes.push(self.before.is_some().into());
+        match &self.before {
+            Some(tree) => push_tree(&mut bytes, tree),
+            None => bytes.extend_from_slice(&self.first.to_be_bytes()),
+        }
+        bytes
     }
 
     /// States the first entry that a kept backup of the owner's needs.
@@ -153,15 +197,7 @@ impl JournalOffer {
         let length = u32::try_from(self.note.len()).expect("a note is short");
         bytes.extend_from_slice(&length.to_be_bytes());
         bytes.extend_from_slice(self.note.as_bytes());
-        let (Shard { year, part }, index) = self.kept;
-        bytes.extend_from_slice(&year.to_be_bytes());
-        bytes.extend_from_slice(&part.to_be_bytes());
-        bytes.extend_from_slice(&index.to_be_bytes());
-        bytes.push(self.before.is_some().into());
-        match &self.before {
-            Some(tree) => push_tree(&mut bytes, tree),
-            None => bytes.extend_from_slice(&self.first.to_be_bytes()),
-        }
+        bytes.extend_from_slice(&self.head());
         bytes.extend_from_slice(&self.frames);
         bytes
     }
@@ -248,6 +284,7 @@ impl JournalHeld {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::tlog::note::sign;
 
     fn offer(before: Option<u64>) -> JournalOffer {
         let mut offer = match before {
@@ -268,7 +305,31 @@ mod tests {
             5,
         );
         let offer = offer.keeping(kept);
-        offer.under("origin\n9\nroot\n\n— sig\n".to_owned())
+        let key = SigningKey::from_bytes(&[3; 32]);
+        let text = "origin\n9\nroot\n";
+        offer.under(&format!("{text}\n{}", sign("origin", &key, text)), &key)
+    }
+
+    #[test]
+    fn the_owner_signs_all_that_an_offer_says() {
+        let key = SigningKey::from_bytes(&[3; 32]).verifying_key();
+        for before in [None, Some(3)] {
+            let bytes = offer(before).to_bytes();
+            let whole = JournalOffer::parse(&bytes).unwrap();
+            assert!(whole.is_signed_by("origin", &key));
+            assert!(!whole.is_signed_by("other", &key));
+            let head = OFFER.len() + 4 + whole.note.len();
+            let mut unlike = 0;
+            for place in head..bytes.len() {
+                let mut other = bytes.clone();
+                other[place] ^= 1;
+                if let Ok(other) = JournalOffer::parse(&other) {
+                    assert!(!other.is_signed_by("origin", &key), "{place}");
+                    unlike += 1;
+                }
+            }
+            assert!(unlike > 10, "{unlike}");
+        }
     }
 
     #[test]
@@ -304,7 +365,7 @@ mod tests {
         assert_eq!(from(9), [0; 0]);
         assert_eq!(from(u64::MAX), [0; 0]);
         let bytes: Vec<u8> = offer.frames_from(8).flat_map(|(_, f)| f.to_vec()).collect();
-        assert!(bytes.starts_with(&[2; 32]) && bytes.ends_with(b"record"));
+        assert!(bytes.starts_with(&[2; 32]) && bytes[..bytes.len() - 8].ends_with(b"record"));
     }
 
     #[test]

@@ -13,3 +13,9 @@ pub fn owner_and_shard(origin: &str) -> Option<(&str, Shard)> {
     let (owner, shard) = origin.strip_prefix("cloison/")?.rsplit_once('/')?;
     Some((owner, Shard::parse(shard)?))
 }
+
+/// The shard that an origin names, if it is one of that owner's.
+pub(super) fn shard_of(owner: &str, origin: &str) -> Option<Shard> {
+    let (found, shard) = owner_and_shard(origin)?;
+    (found == owner).then_some(shard)
+}

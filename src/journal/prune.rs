@@ -6,12 +6,13 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::{segments, shard_folder};
+use super::{UNPUBLISHED, segments, shard_folder};
 use crate::files::sync_folder;
 use crate::store::Shard;
 
-/// The ending of a segment that was found damaged, and written anew.
-const DAMAGED: &str = "damaged";
+/// The endings of segments that were put aside: one that was found damaged, and was written anew; one
+/// in the way of the next, which no checkpoint ever covered.
+const ASIDE: [&str; 2] = ["damaged", UNPUBLISHED];
 
 /// A place in a log. Of a pruning: the first entry that a restore from a kept backup reads, which is
 /// the one behind the oldest of them.
@@ -46,8 +47,8 @@ impl PrunedSegments {
     }
 }
 
-/// Removes from the place in a folder every segment that lies wholly before `needed`, with what was
-/// kept of damaged ones before it. The last segment stays: the checkpoint stands on it. Nobody may
+/// Removes from the place in a folder every segment that lies wholly before `needed`, with those
+/// before it that were put aside. The last segment stays: the checkpoint stands on it. Nobody may
 /// write to the place meanwhile.
 ///
 /// # Errors
@@ -71,7 +72,7 @@ pub fn prune_place(place: &Path, needed: LogPlace) -> io::Result<PrunedSegments>
                 pruned.remove(path)?;
             }
         }
-        for (base, path) in damaged(&folder)? {
+        for (base, path) in put_aside(&folder)? {
             if base < until {
                 pruned.remove(&path)?;
             }
@@ -104,7 +105,7 @@ fn begins(place: &Path) -> io::Result<Option<LogPlace>> {
 }
 
 /// The folders of shards in a place, oldest first.
-fn shards(place: &Path) -> io::Result<Vec<(Shard, PathBuf)>> {
+pub(super) fn shards(place: &Path) -> io::Result<Vec<(Shard, PathBuf)>> {
     let mut found = vec![];
     for entry in fs::read_dir(place)? {
         let entry = entry?;
@@ -130,14 +131,15 @@ fn last_shard(place: &Path) -> io::Result<Option<Shard>> {
     Ok(None)
 }
 
-/// What was kept of damaged segments, by the index that they began with.
-fn damaged(folder: &Path) -> io::Result<Vec<(u64, PathBuf)>> {
+/// Segments that were put aside, by the index that they began with.
+fn put_aside(folder: &Path) -> io::Result<Vec<(u64, PathBuf)>> {
     let mut found = vec![];
     for entry in fs::read_dir(folder)? {
         let path = entry?.path();
         let base = path.file_stem().and_then(|name| name.to_str());
         let base = base.and_then(|digits| digits.parse().ok());
-        if path.extension().is_some_and(|end| end == DAMAGED) {
+        let end = path.extension().and_then(|end| end.to_str());
+        if end.is_some_and(|end| ASIDE.contains(&end)) {
             found.extend(base.map(|base| (base, path)));
         }
     }
@@ -235,9 +237,11 @@ mod tests {
         let old = shard_folder(place, shard("2025"));
         fs::write(old.join("notes"), b"people's").unwrap();
         fs::write(old.join(format!("{:020}.damaged", 3)), b"").unwrap();
+        fs::write(old.join(format!("{:020}.unpublished", 80)), b"").unwrap();
         let present = shard_folder(place, shard("2026"));
         fs::write(present.join(format!("{:020}.damaged", 10)), b"").unwrap();
-        assert_eq!(prune(place, "2026", 10), 4);
+        fs::write(present.join(format!("{:020}.unpublished", 9)), b"").unwrap();
+        assert_eq!(prune(place, "2026", 10), 6);
         assert!(old.join("notes").exists());
         assert!(present.join(format!("{:020}.damaged", 10)).exists());
         assert_eq!(fs::read_dir(other.path()).unwrap().count(), 1);

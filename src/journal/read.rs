@@ -14,7 +14,7 @@ use data_encoding::HEXLOWER;
 use ed25519_dalek::VerifyingKey;
 use serde::Deserialize;
 
-use super::origin::{origin, owner_and_shard};
+use super::origin::{origin, shard_of};
 use super::segment::{EntryForm, Frame, SegmentReader};
 use super::{CHECKPOINT, segments, shard_folder};
 use crate::seal::journal::{JournalCipher, NamingEntry, record_digest};
@@ -118,7 +118,8 @@ impl fmt::Debug for PlaceLog {
 }
 
 impl PlaceLog {
-    /// Opens the place of the log of `owner` (such as `demo/vault`), whose checkpoints `key` signs;
+    /// Opens the place of the log of `owner` (such as `demo/vault`), whose checkpoints `key` signs, or
+    /// that log's among several that are kept in a folder;
     /// `cipher` opens entries that a follower holds. Reads the checkpoint and how the shards hang
     /// together; [`PlaceLog::each`] checks the rest.
     ///
@@ -130,6 +131,10 @@ impl PlaceLog {
         key: &VerifyingKey,
         cipher: Option<Arc<JournalCipher>>,
     ) -> Result<Self, PlaceFault> {
+        // One that keeps several logs has a folder for each.
+        let below = folder.join(owner);
+        let is_of_several = !folder.join(CHECKPOINT).exists() && below.join(CHECKPOINT).exists();
+        let folder = if is_of_several { &*below } else { folder };
         let path = folder.join(CHECKPOINT);
         let note = match std::fs::read(&path) {
             Ok(note) => note,
@@ -389,11 +394,4 @@ fn has_record(entry: &[u8], record: &[u8]) -> Result<bool, &'static str> {
         (Some(name), false) if name == HEXLOWER.encode(&record_digest(record)) => Ok(true),
         (Some(_), false) => Err("the side record is not the one that it names"),
     }
-}
-
-/// The shard that an origin of the owner's log names.
-fn shard_of(owner: &str, origin: &str) -> Option<Shard> {
-    owner_and_shard(origin)
-        .filter(|(found, _)| *found == owner)
-        .map(|(_, shard)| shard)
 }

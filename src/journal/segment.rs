@@ -7,20 +7,26 @@
 //! head    = "cloison journal 1\n"                       the second place of the log's own machine:
 //! frame   =   u32be(length) ‖ entry ‖ u32be(length) ‖ sealed record
 //! head    = "cloison journal 2\n"                       with a follower:
-//! frame   =   leaf hash (32 bytes) ‖ u32be(length) ‖ sealed entry ‖ u32be(length) ‖ sealed record
+//! frame   =   leaf hash (32 bytes) ‖ u32be(length) ‖ sealed entry ‖ u32be(length) ‖ sealed record ‖ sum
+//! sum     =   the first 8 bytes of SHA-256 over the frame before it
 //! ```
 //!
 //! The record is empty where the entry names none. The edge (C2SP `tlog-tiles`) is enough to compute
 //! the root over all entries of the shard, so that a checkpoint proves a segment that begins in the
 //! middle. The leaf hash lets a follower check a sealed entry against the checkpoint, and a reader
-//! with the journal key check the opened entry against the leaf.
+//! with the journal key check the opened entry against the leaf; by the sum it notices without a key
+//! that its disk has changed a byte.
 
 use std::fs::File;
 use std::io::{self, BufReader, Read};
 use std::path::Path;
 
+use sha2::{Digest as _, Sha256};
+
 use crate::tlog::tree::{Hash, LEVELS, MerkleTree, leaf_hash, tile_bytes, tile_hashes};
 
+/// The bytes of a sealed frame's sum.
+const SUM: usize = 8;
 /// The longest entry, also sealed.
 const MAX_ENTRY: u32 = 65_535 + 256;
 
@@ -80,8 +86,11 @@ pub(super) fn push_frame(bytes: &mut Vec<u8>, entry: &[u8], record: &[u8]) {
 
 /// Adds a sealed entry behind its leaf hash, and the record that it names.
 pub(super) fn push_sealed_frame(bytes: &mut Vec<u8>, leaf: &Hash, sealed: &[u8], record: &[u8]) {
+    let start = bytes.len();
     bytes.extend_from_slice(leaf);
     push_frame(bytes, sealed, record);
+    let sum: Hash = Sha256::digest(&bytes[start..]).into();
+    bytes.extend_from_slice(&sum[..SUM]);
 }
 
 /// An entry in a segment.
@@ -122,7 +131,7 @@ impl<R: Read> FieldReader<R> {
         self.left
     }
 
-    /// The next frame; `None` at the end, also where the last one is not whole.
+    /// The next frame; `None` at the end, also where the last one is not whole, or not what its sum is of.
     ///
     /// # Errors
     /// Those of the source.
@@ -137,8 +146,17 @@ impl<R: Read> FieldReader<R> {
         let Some(entry) = self.field(MAX_ENTRY)? else {
             return Ok(None);
         };
-        let record = self.field(u32::MAX)?;
-        Ok(record.map(|record| Frame {
+        let Some(record) = self.field(u32::MAX)? else {
+            return Ok(None);
+        };
+        if let Some(leaf) = &stated {
+            let mut frame = vec![];
+            push_sealed_frame(&mut frame, leaf, &entry, &record);
+            if self.take(SUM)?.as_deref() != Some(&frame[frame.len() - SUM..]) {
+                return Ok(None);
+            }
+        }
+        Ok(Some(Frame {
             leaf: stated.unwrap_or_else(|| leaf_hash(&entry)),
             entry,
             record,

@@ -1,18 +1,17 @@
-//! Following logs while the servers run: the node follows the vault's log, and brings its own to the
-//! vault, because the vault never dials.
+//! Following logs while the servers run: the node follows the vault's log; vault and witnesses keep
+//! what is brought ([`bring`](super::bring)).
 
-use std::path::Path;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use ed25519_dalek::VerifyingKey;
-
+use super::bring::LogBringing;
 use crate::client::{Client, ClientError, Timeouts};
 use crate::clock::{Clock as _, SystemClock};
+use crate::code::Code;
 use crate::config::{ClientConfig, LogConfig};
-use crate::entity::{EntityInForce, InForce, Role, TakenHeld};
+use crate::entity::{EntityInForce, InForce, Role, WeakInForce};
 use crate::http::Readiness;
 use crate::journal::followed::{FollowFault, FollowedPlace};
 use crate::journal::followed_logs::FollowedLogs;
@@ -27,23 +26,18 @@ const FOLLOWING: Timeouts = Timeouts {
     connect: Duration::from_secs(5),
     step: Duration::from_secs(2 * WAIT),
 };
-/// For bringing.
-const BRINGING: Timeouts = Timeouts {
-    connect: Duration::from_secs(5),
-    step: Duration::from_secs(10),
-};
 /// How long to wait before the next try after an error.
-const AGAIN: Duration = Duration::from_secs(1);
+pub(super) const AGAIN: Duration = Duration::from_secs(1);
 /// The same where what came was held already.
 const SHORTLY: Duration = Duration::from_millis(20);
 /// How often the vault is told what is new, at least, while there is nothing.
-const IDLE: Duration = Duration::from_secs(20);
+pub(super) const IDLE: Duration = Duration::from_secs(20);
 /// The notice of `/readyz` about the other side's log.
 const NOTICE: &str = "followed";
 
 /// What went wrong with a round of following.
 #[derive(Debug, thiserror::Error)]
-enum RoundFault {
+pub(super) enum RoundFault {
     #[error(transparent)]
     Client(#[from] ClientError),
     #[error(transparent)]
@@ -57,16 +51,23 @@ enum RoundFault {
 impl RoundFault {
     /// Whether the next try will hardly end otherwise: the vault follows no log, or is of a version
     /// that does not know this; what is offered does not continue what is held.
-    fn is_lasting(&self) -> bool {
+    pub(super) fn is_lasting(&self) -> bool {
         match self {
-            Self::Client(ClientError::Problem(problem)) => problem.status == 404,
-            Self::Follow(fault) => !matches!(fault, FollowFault::Folder(_) | FollowFault::Full(_)),
+            Self::Client(ClientError::Problem(problem)) => {
+                self.is_unknown() || problem.code == Code::QuotaExceeded.as_str()
+            }
+            Self::Follow(fault) => !fault.may_pass(),
             _ => false,
         }
     }
 
-    /// Whether the vault is away, which is shown elsewhere.
-    fn is_away(&self) -> bool {
+    /// Whether the other side follows no log, or not this one.
+    pub(super) fn is_unknown(&self) -> bool {
+        matches!(self, Self::Client(ClientError::Problem(problem)) if problem.status == 404)
+    }
+
+    /// Whether the other side is away, which is shown elsewhere.
+    pub(super) fn is_away(&self) -> bool {
         matches!(self, Self::Client(ClientError::Connection { .. }))
     }
 }
@@ -78,95 +79,68 @@ pub(super) fn followed_logs(
 ) -> Option<Arc<FollowedLogs>> {
     let folder = config.followed.clone()?;
     let key = vault.get().log().follower_key();
-    Some(Arc::new(FollowedLogs::new(folder, key)))
+    Some(Arc::new(FollowedLogs::new(
+        folder,
+        key,
+        Some(config.followed_daily),
+    )))
 }
 
-/// Both directions at a node. Ends when it is dropped.
-pub(super) struct NodeFollowing {
-    has_ended: Arc<AtomicBool>,
-    entity: EntityInForce,
-    bringing: Option<JoinHandle<()>>,
-}
-
-impl Drop for NodeFollowing {
-    fn drop(&mut self) {
-        self.has_ended.store(true, Ordering::Release);
-        self.entity.get().log().end_offers();
-        if let Some(thread) = self.bringing.take() {
-            let _ = thread.join();
-        }
+/// Shows on `/readyz` which of the logs that are kept for others are not, and why, until the task is
+/// aborted.
+pub(super) async fn show_troubles(kept: Arc<FollowedLogs>, readiness: Arc<Readiness>) {
+    loop {
+        let asked = kept.clone();
+        // It may read all that is held.
+        let asking = tokio::task::spawn_blocking(move || asked.troubles(SystemClock.now()));
+        let troubles = asking.await.unwrap_or_default();
+        readiness.notice(NOTICE, (!troubles.is_empty()).then(|| troubles.join("; ")));
+        tokio::time::sleep(Duration::from_secs(1)).await;
     }
 }
 
-/// Starts following the vault's log, where the configuration names a folder, and bringing the node's
-/// own. The clients are added to `callers`.
+/// Following the vault's log at a node. Ends when it is dropped.
+pub(super) struct VaultFollowing(Arc<AtomicBool>);
+
+impl Drop for VaultFollowing {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Release);
+    }
+}
+
+/// Both directions at a node: following the vault's log, where the configuration names a folder, and
+/// bringing the node's own to vault and witnesses. The clients are added to `callers`.
 ///
 /// # Errors
-/// When the folder does not hold what it vouches for, or a client or thread cannot be made.
+/// When a client or thread cannot be made.
 pub(super) fn node(
     node: &InForce<Node>,
     (log, vault): (&LogConfig, &ClientConfig),
     readiness: &Arc<Readiness>,
     callers: &mut Vec<Client>,
-) -> Result<NodeFollowing, CommandError> {
-    let client = |timeouts| {
-        Client::with_timeouts(vault, timeouts)
-            .map_err(|error| CommandError::new(error, "check [vault] in the configuration"))
-    };
-    let threads = |error: std::io::Error| CommandError::new(error, "check the limits on threads");
-    let mut following = NodeFollowing {
-        has_ended: Arc::default(),
-        entity: node.entity(),
-        bringing: None,
-    };
-    if let Some(folder) = &log.followed {
-        let place = open(folder, &node.get())?;
-        node.get().follow(place.clone());
-        let client = client(FOLLOWING)?;
+) -> Result<(VaultFollowing, LogBringing), CommandError> {
+    let mut client = |timeouts| {
+        let client = Client::with_timeouts(vault, timeouts);
+        let client = client
+            .map_err(|error| CommandError::new(error, "check [vault] in the configuration"))?;
         callers.push(client.clone());
-        let following = VaultFollower {
-            client,
-            place,
-            key: vault_key(node),
-            readiness: readiness.clone(),
-            has_ended: following.has_ended.clone(),
-        };
-        // Not waited for at the end: it may wait for the vault. Each of its steps is durable.
-        std::thread::Builder::new()
-            .name("follow-vault".into())
-            .spawn(move || following.run())
-            .map_err(threads)?;
-    }
-    let client = client(BRINGING)?;
-    callers.push(client.clone());
-    let bringing = OwnLogBringer {
-        client,
-        entity: node.entity(),
-        has_ended: following.has_ended.clone(),
+        Ok::<_, CommandError>(client)
     };
-    let thread = std::thread::Builder::new()
-        .name("bring-log".into())
-        .spawn(move || bringing.run())
-        .map_err(threads)?;
-    following.bringing = Some(thread);
-    Ok(following)
-}
-
-fn open(folder: &Path, node: &Node) -> Result<Arc<FollowedPlace>, CommandError> {
-    let owner = Role::Vault.owner(&node.register().deployment);
-    let key = node.log().follower_key();
-    FollowedPlace::open(folder.to_owned(), owner, Some(key))
-        .map(Arc::new)
-        .map_err(|fault| {
-            let hint = "see that the disk of `[audit] followed` is there; a folder that is damaged is moved away, and the log is followed from its beginning again";
-            CommandError::new(fault, hint)
-        })
-}
-
-/// The key of the vault's log in the register in force, while the node runs.
-fn vault_key(node: &InForce<Node>) -> Box<dyn Fn() -> Option<VerifyingKey> + Send> {
-    let node = node.downgrade();
-    Box::new(move || node.upgrade()?.get().register().vault_checkpoint_key)
+    let following = VaultFollowing(Arc::default());
+    if let Some(folder) = &log.followed {
+        let follower = VaultFollower {
+            client: client(FOLLOWING)?,
+            folder: folder.clone(),
+            node: node.downgrade(),
+            readiness: readiness.clone(),
+            has_ended: following.0.clone(),
+        };
+        follower.start()?;
+    }
+    let to_vault = client(LogBringing::timeouts())?;
+    let mut bringing = LogBringing::to_witnesses(&node.entity(), log, readiness, callers)?;
+    bringing.to_vault(to_vault)?;
+    Ok((following, bringing))
 }
 
 /// How a round of following ended.
@@ -182,19 +156,56 @@ enum RoundEnd {
 /// Follows the vault's log.
 struct VaultFollower {
     client: Client,
-    place: Arc<FollowedPlace>,
-    key: Box<dyn Fn() -> Option<VerifyingKey> + Send>,
+    folder: PathBuf,
+    node: WeakInForce<Node>,
     readiness: Arc<Readiness>,
     has_ended: Arc<AtomicBool>,
 }
 
 impl VaultFollower {
-    fn run(&self) {
-        let mut said = None;
+    /// Opens the folder and follows on a thread of its own. A folder that cannot be opened is tried
+    /// again there: the node's own service needs it only as a place among others.
+    fn start(self) -> Result<(), CommandError> {
+        let (first, mut said) = (self.open(), None);
+        let first = match first {
+            Ok(place) => place,
+            Err(fault) => {
+                self.show(Some(fault), &mut said);
+                None
+            }
+        };
+        // Not waited for at the end: it may wait for the vault. Each of its steps is durable.
+        let thread = std::thread::Builder::new().name("follow-vault".into());
+        let run = move || self.run(first, said);
+        let started = thread.spawn(run).map(drop);
+        started.map_err(|error| CommandError::new(error, "check the limits on threads"))
+    }
+
+    /// Opens the folder, and names it to the node. `None` while the node ends.
+    fn open(&self) -> Result<Option<Arc<FollowedPlace>>, RoundFault> {
+        let Some(node) = self.node.upgrade() else {
+            return Ok(None);
+        };
+        let node = node.get();
+        let owner = Role::Vault.owner(&node.register().deployment);
+        let key = node.log().follower_key();
+        let place = FollowedPlace::open(self.folder.clone(), owner, Some(key))?;
+        let place = Arc::new(place);
+        node.follow(place.clone());
+        Ok(Some(place))
+    }
+
+    fn run(&self, mut place: Option<Arc<FollowedPlace>>, mut said: Option<String>) {
         while !self.has_ended.load(Ordering::Acquire) {
             let begun = Instant::now();
-            self.place.prune(SystemClock.now());
-            let (pause, fault) = match self.round() {
+            let round = match &place {
+                Some(place) => self.round(place),
+                None => self.open().map(|opened| {
+                    place = opened;
+                    RoundEnd::Known
+                }),
+            };
+            let (pause, fault) = match round {
                 Ok(RoundEnd::Taken) => (Duration::ZERO, None),
                 // A server that is ending answers at once.
                 Ok(RoundEnd::Nothing) => (AGAIN, None),
@@ -209,13 +220,17 @@ impl VaultFollower {
     }
 
     /// Says what is held and takes what comes.
-    fn round(&self) -> Result<RoundEnd, RoundFault> {
-        let held = self.place.vouch(SystemClock.now());
+    fn round(&self, place: &FollowedPlace) -> Result<RoundEnd, RoundFault> {
+        place.prune(SystemClock.now());
+        place.look_through(SystemClock.now())?;
+        let held = place.vouch(SystemClock.now());
         let Some(offer) = self.client.fetch_offer(&held, WAIT)? else {
             return Ok(RoundEnd::Nothing);
         };
-        let key = (self.key)().ok_or(RoundFault::NoKey)?;
-        if self.place.accept(&offer, &key, SystemClock.now())? {
+        let node = self.node.upgrade();
+        let key = node.and_then(|node| node.get().register().vault_checkpoint_key);
+        let key = key.ok_or(RoundFault::NoKey)?;
+        if place.accept(&offer, &key, SystemClock.now())? {
             Ok(RoundEnd::Taken)
         } else {
             Ok(RoundEnd::Known)
@@ -226,64 +241,19 @@ impl VaultFollower {
     /// elsewhere.
     fn show(&self, fault: Option<RoundFault>, said: &mut Option<String>) {
         let fault = fault.filter(|fault| !fault.is_away());
-        let what = fault.map(|fault| format!("the vault's log is not followed: {fault}"));
+        let what = fault.map(|fault| {
+            let more = match fault {
+                RoundFault::Follow(FollowFault::Damaged(_)) => {
+                    ". Move that folder away and start the node again: the log is followed from its beginning"
+                }
+                _ => "",
+            };
+            format!("the vault's log is not followed: {fault}{more}")
+        });
         if let Some(what) = what.as_ref().filter(|what| said.as_ref() != Some(what)) {
             tracing::warn!("{what}");
         }
         self.readiness.notice(NOTICE, what.clone());
         *said = what;
-    }
-}
-
-/// Brings the node's own log to the vault.
-struct OwnLogBringer {
-    client: Client,
-    entity: EntityInForce,
-    has_ended: Arc<AtomicBool>,
-}
-
-impl OwnLogBringer {
-    fn run(&self) {
-        let (mut held, mut said) = (None, false);
-        while !self.has_ended.load(Ordering::Acquire) {
-            match self.round(&held) {
-                Ok(now) => (held, said) = (now, false),
-                Err(fault) => {
-                    let (is_away, is_lasting) = (fault.is_away(), fault.is_lasting());
-                    if !is_lasting && !is_away && !std::mem::replace(&mut said, true) {
-                        tracing::warn!(%fault, "the vault does not keep this node's log");
-                    }
-                    held = None;
-                    self.pause(if is_lasting { IDLE } else { AGAIN });
-                }
-            }
-        }
-    }
-
-    /// Brings what is new behind `held`; asks first what is held where that is not known. Waits where
-    /// nothing is new. Returns what is held then.
-    fn round(&self, held: &Option<TakenHeld>) -> Result<Option<TakenHeld>, RoundFault> {
-        let entity = self.entity.get();
-        let offer = match held {
-            None => None,
-            Some(held) => {
-                let Some(offer) = entity.offer(held)? else {
-                    let log = entity.log();
-                    log.wait_for_offer(held.checkpoint.as_ref(), held.counts, IDLE);
-                    return Ok(Some(held.clone()));
-                };
-                Some(offer)
-            }
-        };
-        let answer = self.client.bring_offer(offer.as_ref())?;
-        let taken = entity.take_held("the vault", answer.text().as_bytes())?;
-        Ok(Some(taken))
-    }
-
-    fn pause(&self, time: Duration) {
-        let end = Instant::now() + time;
-        while !self.has_ended.load(Ordering::Acquire) && Instant::now() < end {
-            std::thread::sleep(Duration::from_millis(100));
-        }
     }
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use tokio::task::AbortHandle;
 
+use super::bring::LogBringing;
 use super::figures::PersonFigures;
 use super::watch::{EntityWatch, WatchedSide};
 use super::{
@@ -93,8 +94,10 @@ async fn serve_vault(
     let WatchedSide {
         door: cosigning,
         asking: _asking,
-        callers,
+        mut callers,
     } = watch::vault(&vault, &config, memory)?;
+    let entity = vault.entity();
+    let _bringing = LogBringing::to_witnesses(&entity, &config.log, &readiness, &mut callers)?;
     let inspect = inspection(config.clone(), VaultConfig::named_files, vault.entity());
     let keeper = keep_tls(&config.tls, &tls, callers, inspect, &readiness, &registry)?;
     let watch = EntityWatch::new(
@@ -115,7 +118,7 @@ async fn serve_vault(
         cosigning,
         register,
         BackupDoor::new(vault.entity(), backups.clone()),
-        FollowDoor::new(vault.entity(), followed),
+        FollowDoor::new(vault.entity(), followed.clone()),
         readiness.clone(),
     );
     let callers = Callers::Registered(tls, vault.entity());
@@ -130,6 +133,8 @@ async fn serve_vault(
     readiness.clear("starting");
     let counted = vault.get();
     tokio::task::spawn_blocking(move || warn_of_stranded_segments(&counted));
+    let showing = followed.map(|kept| follow::show_troubles(kept, readiness.clone()));
+    let showing = showing.map(|showing| tokio::spawn(showing).abort_handle());
     let tasks = [
         serving_health.abort_handle(),
         tokio::spawn(tidy::vault(vault.clone())).abort_handle(),
@@ -141,7 +146,7 @@ async fn serve_vault(
     ];
     let shutdown = end_offers(shutdown, vault.entity());
     http::serve(listeners, None, &readiness, &registry, shutdown).await;
-    tasks.iter().for_each(AbortHandle::abort);
+    tasks.iter().chain(&showing).for_each(AbortHandle::abort);
     backups.iter().for_each(|keeper| keeper.end());
     tracing::info!("the vault has stopped");
     Ok(())

@@ -1,5 +1,6 @@
 //! Watches logs while the servers run: witnesses watch ours, vault and node each other's.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -88,14 +89,39 @@ pub(super) fn log_parts(key: SigningKey, config: &LogConfig) -> LogParts {
 /// How long a place may be behind before that is said.
 const BEHIND: Duration = Duration::from_secs(60);
 
-/// The places that are behind, in words.
-fn places_behind(log: &Log) -> Option<String> {
+/// The places that are behind, by name, in words: at once where an act waits for them.
+fn places_behind(log: &Log) -> BTreeMap<String, String> {
+    let least = if log.lacks_places() {
+        Duration::ZERO
+    } else {
+        BEHIND
+    };
     let behind = log.places().into_iter().filter_map(|place| {
-        let behind = place.behind.filter(|behind| *behind > BEHIND)?;
-        Some(format!("{} is {} s behind", place.name, behind.as_secs()))
+        let behind = place.behind.filter(|behind| *behind > least)?;
+        let words = format!("{} is {} s behind", place.name, behind.as_secs());
+        Some((place.name, words))
     });
-    let behind: Vec<_> = behind.collect();
-    (!behind.is_empty()).then(|| behind.join("; "))
+    behind.collect()
+}
+
+/// Shows on `/readyz` and in the log which places are behind; `said` are the names of those that the
+/// log has as behind.
+fn show_places(log: &Log, said: &mut BTreeSet<String>, readiness: &Readiness) {
+    let behind = places_behind(log);
+    for (name, words) in &behind {
+        if said.insert(name.clone()) {
+            tracing::warn!("a place does not hold all of the log: {words}");
+        }
+    }
+    said.retain(|name| {
+        let is_behind = behind.contains_key(name);
+        if !is_behind {
+            tracing::info!("{name} holds all of the log again");
+        }
+        is_behind
+    });
+    let words: Vec<_> = behind.into_values().collect();
+    readiness.notice("journal", (!words.is_empty()).then(|| words.join("; ")));
 }
 
 /// Shows on `/readyz` what keeps the log from being published or cosigned.
@@ -104,7 +130,6 @@ fn show_log(log: &Log, cosigners: &Cosigners, readiness: &Readiness) {
         Some(why) => readiness.set("audit", format!("no checkpoint can be published: {why}")),
         None => readiness.clear("audit"),
     }
-    readiness.notice("journal", places_behind(log));
     let missing = cosigners.missing_quorum();
     let silent = cosigners.silent_witnesses();
     readiness.notice("witnesses", silent.filter(|_| missing.is_none()));
@@ -454,6 +479,8 @@ pub(super) struct EntityWatch {
     is_apart: bool,
     /// What was last said of the other sides' registers.
     said_registers: String,
+    /// The places that the log has as behind.
+    said_places: BTreeSet<String>,
 }
 
 impl EntityWatch {
@@ -474,6 +501,7 @@ impl EntityWatch {
             clock,
             is_apart: false,
             said_registers: String::new(),
+            said_places: BTreeSet::new(),
         }
     }
 
@@ -489,6 +517,7 @@ impl EntityWatch {
         );
         show_clock(entity.steady_time(), readiness, &self.clock);
         show_log(entity.log(), &self.cosigners, readiness);
+        show_places(entity.log(), &mut self.said_places, readiness);
         let apart = entity.orders().out_of_step(entity.now());
         show_step(
             &apart,

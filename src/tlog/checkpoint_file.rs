@@ -7,9 +7,11 @@ use std::fs::{self, OpenOptions};
 use std::io;
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
 
 use crate::files::put_in_place;
 use crate::system;
+use crate::system::lock::unpoisoned;
 
 /// Why a checkpoint was not read from its file, or not written to it.
 #[derive(Debug, thiserror::Error)]
@@ -31,13 +33,21 @@ pub struct CheckpointFile {
     /// The device of its folder when this value was made. After an unmount, an empty folder on
     /// another device is left in its place.
     device: Option<u64>,
+    /// What the file may have since a write of ours failed: what was to be put there, and what was
+    /// there before. A write can fail after its rename.
+    tried: Arc<Mutex<Vec<Vec<u8>>>>,
 }
 
 impl CheckpointFile {
     /// The file at that path. Its folder must exist, and the folder's disk must be mounted.
     pub fn new(path: PathBuf) -> Self {
         let device = device(&path);
-        Self { path, device }
+        let tried = Arc::default();
+        Self {
+            path,
+            device,
+            tried,
+        }
     }
 
     /// Where it is.
@@ -108,21 +118,27 @@ impl CheckpointFile {
             .open(name(".lock"))
             .map_err(|error| self.io(error))?;
         system::wait_for_lock(&lock).map_err(|error| self.io(error))?;
-        if self.held()?.as_deref() != old {
+        let held = self.held()?;
+        let mut tried = unpoisoned(self.tried.lock());
+        if held.as_deref() != old && !held.as_ref().is_some_and(|held| tried.contains(held)) {
             return Err(CheckpointFileError::Changed(self.path.clone()));
         }
-        before()
-            .and_then(|()| put_in_place(&name(".new"), &self.path, new, 0o600))
-            .map_err(|error| self.io(error))
+        before().map_err(|error| self.io(error))?;
+        *tried = held.into_iter().chain([new.to_vec()]).collect();
+        put_in_place(&name(".new"), &self.path, new, 0o600).map_err(|error| self.io(error))?;
+        tried.clear();
+        Ok(())
     }
 
-    /// Whether the content is `wanted`.
+    /// Whether the content is `wanted`, or what a write of ours that failed was to put there.
     ///
     /// # Errors
     /// [`CheckpointFileError::Io`]: it cannot be reached, for example because its disk is not
     /// mounted.
     pub fn still_holds(&self, wanted: &[u8]) -> Result<bool, CheckpointFileError> {
-        Ok(self.held()?.is_some_and(|found| found == wanted))
+        let tried = unpoisoned(self.tried.lock());
+        let is_ours = |found: Vec<u8>| found == wanted || tried.contains(&found);
+        Ok(self.held()?.is_some_and(is_ours))
     }
 
     fn io(&self, error: io::Error) -> CheckpointFileError {
@@ -187,5 +203,30 @@ mod tests {
             nowhere.swap(None, b"x"),
             Err(CheckpointFileError::Io(..))
         ));
+    }
+    #[test]
+    fn what_a_failed_write_left_is_not_anothers() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("checkpoint");
+        let place = CheckpointFile::new(path.clone());
+        place.swap(None, b"one").unwrap();
+        // The write fails: its name beside the file is taken by a folder.
+        let beside = folder.path().join("checkpoint.new");
+        fs::create_dir(&beside).unwrap();
+        let failed = place.swap(Some(b"one"), b"two");
+        assert!(matches!(failed, Err(CheckpointFileError::Io(..))));
+        // Here it could have failed after its rename.
+        fs::write(&path, b"two").unwrap();
+        assert!(place.still_holds(b"one").unwrap());
+        let failed = place.swap(Some(b"one"), b"three");
+        assert!(matches!(failed, Err(CheckpointFileError::Io(..))));
+        fs::remove_dir(&beside).unwrap();
+        place.swap(Some(b"one"), b"three").unwrap();
+        assert_eq!(place.load().unwrap().unwrap(), b"three");
+        // From then on it is another's again.
+        fs::write(&path, b"two").unwrap();
+        assert!(!place.still_holds(b"three").unwrap());
+        let changed = place.swap(Some(b"three"), b"four");
+        assert!(matches!(changed, Err(CheckpointFileError::Changed(_))));
     }
 }

@@ -3,7 +3,8 @@
 //! Three kinds of signature are known: a log's (0x01, Ed25519 over the text), a cosigner's (0x04,
 //! `tlog-cosignature`: Ed25519 over a header, a time and the text), and, of our own (0xff and an
 //! identifier), a keeper's, who holds all that a checkpoint covers (the same with another header).
-//! None passes for another: key ids and what is signed differ. As the specification says,
+//! None passes for another: key ids and what is signed differ. A fourth line, of our own as well, is a log's
+//! over the digest of what travels with its note ([`accompany`]). As the specification says,
 //! signatures by unknown keys are ignored, and a signature by a known key that does not verify
 //! makes the note worthless.
 
@@ -14,6 +15,7 @@ use ed25519_dalek::{Signature as Ed25519, Signer as _, SigningKey, VerifyingKey}
 use sha2::{Digest as _, Sha256};
 
 use super::base64;
+use super::tree::Hash;
 
 /// The most bytes of a note. A checkpoint with dozens of cosignatures is shorter.
 pub const MAX_NOTE: usize = 64 * 1024;
@@ -68,7 +70,7 @@ impl Verifier {
     /// The key that signs as `name`.
     pub fn new(name: impl Into<String>, kind: SignatureKind, key: VerifyingKey) -> Self {
         let name = name.into();
-        let id = key_id(&name, kind, &key);
+        let id = key_id(&name, kind.identifier(), &key);
         Self {
             name,
             kind,
@@ -127,12 +129,12 @@ impl fmt::Display for Verifier {
     }
 }
 
-/// `SHA-256(name ‖ "\n" ‖ kind ‖ public key)[0..4]`.
-fn key_id(name: &str, kind: SignatureKind, key: &VerifyingKey) -> [u8; 4] {
+/// `SHA-256(name ‖ "\n" ‖ signature type ‖ public key)[0..4]`.
+fn key_id(name: &str, identifier: &[u8], key: &VerifyingKey) -> [u8; 4] {
     let digest: [u8; 32] = Sha256::new()
         .chain_update(name)
         .chain_update(b"\n")
-        .chain_update(kind.identifier())
+        .chain_update(identifier)
         .chain_update(key.as_bytes())
         .finalize()
         .into();
@@ -150,7 +152,7 @@ fn is_name(name: &str) -> bool {
 pub fn sign(name: &str, key: &SigningKey, text: &str) -> String {
     line(
         name,
-        SignatureKind::Log,
+        SignatureKind::Log.identifier(),
         key,
         &key.sign(text.as_bytes()).to_bytes(),
     )
@@ -161,7 +163,7 @@ pub fn cosign(name: &str, key: &SigningKey, text: &str, time: u64) -> String {
     let signature = key.sign(&cosigned(text, time)).to_bytes();
     line(
         name,
-        SignatureKind::Cosigner,
+        SignatureKind::Cosigner.identifier(),
         key,
         &[&time.to_be_bytes()[..], &signature].concat(),
     )
@@ -173,13 +175,27 @@ pub fn vouch(name: &str, key: &SigningKey, text: &str, time: u64) -> String {
     let signature = key.sign(&vouched(text, time)).to_bytes();
     line(
         name,
-        SignatureKind::Keeper,
+        SignatureKind::Keeper.identifier(),
         key,
         &[&time.to_be_bytes()[..], &signature].concat(),
     )
 }
 
+/// The signature type of a line about what travels with a note.
+const ACCOMPANIED: &[u8] = b"\xffjournal-offer/v1";
+
+/// Signs the digest of what travels with a log's own note; the line below the note, with its line end.
+pub fn accompany(name: &str, key: &SigningKey, text: &str, digest: &Hash) -> String {
+    let signature = key.sign(&accompanied(text, digest)).to_bytes();
+    line(name, ACCOMPANIED, key, &signature)
+}
+
 /// The bytes that such a signature signs. A note's text has no such first line.
+fn accompanied(text: &str, digest: &Hash) -> Vec<u8> {
+    format!("journal-offer/v1\n{}\n{text}", base64::encode(digest)).into_bytes()
+}
+
+/// The bytes that a keeper's signature signs. A note's text has no such first line.
 fn vouched(text: &str, time: u64) -> Vec<u8> {
     format!("journal-held/v1\ntime {time}\n{text}").into_bytes()
 }
@@ -189,8 +205,8 @@ fn cosigned(text: &str, time: u64) -> Vec<u8> {
     format!("cosignature/v1\ntime {time}\n{text}").into_bytes()
 }
 
-fn line(name: &str, kind: SignatureKind, key: &SigningKey, signature: &[u8]) -> String {
-    let id = key_id(name, kind, &key.verifying_key());
+fn line(name: &str, identifier: &[u8], key: &SigningKey, signature: &[u8]) -> String {
+    let id = key_id(name, identifier, &key.verifying_key());
     format!(
         "— {name} {}\n",
         base64::encode(&[&id[..], signature].concat())
@@ -271,6 +287,28 @@ impl<'a> SignedNote<'a> {
     pub fn is_signed_by(&self, verifier: &Verifier) -> Result<bool, NoteError> {
         self.verified(verifier)
             .map(|found| found.is_some() && verifier.kind == SignatureKind::Log)
+    }
+
+    /// Whether that key signed, under that name, the digest of what travels with the note.
+    ///
+    /// # Errors
+    /// [`NoteError::Forged`] where a signature of this kind names this key and does not verify: it is
+    /// forged, or is over something else.
+    pub fn is_accompanied_by(
+        &self,
+        (name, key): (&str, &VerifyingKey),
+        digest: &Hash,
+    ) -> Result<bool, NoteError> {
+        let id = key_id(name, ACCOMPANIED, key);
+        let mut lines = self.signatures.iter();
+        let Some(line) = lines.find(|line| line.name == name && line.id == id) else {
+            return Ok(false);
+        };
+        let forged = |_| NoteError::Forged(name.to_owned());
+        let signature = Ed25519::from_slice(&line.bytes).map_err(forged)?;
+        let message = accompanied(self.text, digest);
+        key.verify_strict(&message, &signature).map_err(forged)?;
+        Ok(true)
     }
 
     /// When that key cosigned the text, or vouched for it (Unix seconds; the latest time where it did so more than

@@ -129,9 +129,10 @@ pub struct Witness {
     logs: Box<dyn KnownLogs>,
     /// A file for each log, with its last cosigned checkpoint.
     folder: PathBuf,
-    /// What this process wrote to each file, by origin, so that an emptied folder is noticed.
-    /// Locked for a whole submission: comparing and storing are one step.
-    kept: Mutex<BTreeMap<String, String>>,
+    /// What this process wrote to each file, by origin, so that an emptied folder is noticed; and what
+    /// it last tried to write, as a write can fail after its rename. Locked for a whole submission:
+    /// comparing and storing are one step.
+    kept: Mutex<BTreeMap<String, Vec<String>>>,
 }
 
 impl Witness {
@@ -183,10 +184,11 @@ impl Witness {
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
         let place = self.place(&new.origin);
         let remembered = place.load()?;
-        if kept
-            .get(&new.origin)
-            .is_some_and(|kept| Some(kept.as_bytes()) != remembered.as_deref())
-        {
+        let is_ours = |kept: &Vec<String>| {
+            let mut kept = kept.iter();
+            kept.any(|kept| Some(kept.as_bytes()) == remembered.as_deref())
+        };
+        if !kept.get(&new.origin).is_none_or(is_ours) {
             return Err(CheckpointFileError::Changed(place.path().to_owned()).into());
         }
         if remembered.is_none() && !self.logs.may_begin(&new.origin, now) && self.has_many()? {
@@ -221,8 +223,15 @@ impl Witness {
             .line_of(&new.verifier(key))
             .map_err(|error| WitnessRefusal::Unsigned(error.into()))?;
         let remember = format!("{}\n{}\n{line}", note.text(), log_line.unwrap_or_default());
+        let known = kept.entry(new.origin).or_default();
+        if let Some(before) = remembered
+            .clone()
+            .and_then(|note| String::from_utf8(note).ok())
+        {
+            *known = vec![before, remember.clone()];
+        }
         place.swap(remembered.as_deref(), remember.as_bytes())?;
-        kept.insert(new.origin, remember);
+        *known = vec![remember];
         Ok(line)
     }
 

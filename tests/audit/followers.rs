@@ -7,7 +7,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use cloison::audit::log::{FollowerIdentity, KnownFollower, LogParts, PlaceQuorum};
+use cloison::audit::log::{FollowerIdentity, KnownFollower, LogParts, PlaceQuorum, VouchTime};
 use cloison::clock::{Clock as _, SystemClock};
 use cloison::journal::followed::{FollowFault, FollowedPlace, FollowerKey};
 use cloison::journal::offer::JournalOffer;
@@ -168,14 +168,18 @@ fn what_does_not_continue_is_refused_and_kept_as_evidence() {
     tree.push([1; 32], |_, _| {});
     let mut foreign = JournalOffer::after(0);
     foreign.push([1; 32], b"", b"");
-    let foreign = foreign.under(signed("cloison/other/vault/2026", 1, &tree));
+    let under = |offer: JournalOffer, note: &str| offer.under(note, &key());
+    let lines: Vec<_> = offer.note().lines().take(5).collect();
+    let checkpoint = lines.join("\n") + "\n";
+    let foreign = under(foreign, &signed("cloison/other/vault/2026", 1, &tree));
     assert!(matches!(
         refused(&foreign, &trusted),
         FollowFault::Foreign(_)
     ));
-    let gap = JournalOffer::after(at.size + 1).under(signed(&at.origin, at.size + 1, &tree));
+    let gap = signed(&at.origin, at.size + 1, &tree);
+    let gap = under(JournalOffer::after(at.size + 1), &gap);
     assert!(matches!(refused(&gap, &trusted), FollowFault::Unfit(_)));
-    let short = JournalOffer::after(at.size).under(offer.note().to_owned());
+    let short = under(JournalOffer::after(at.size), &checkpoint);
     assert!(matches!(refused(&short, &trusted), FollowFault::Unfit(_)));
     // A leaf that is not the log's, under a checkpoint that is.
     let mut wrong = JournalOffer::after(at.size);
@@ -187,15 +191,28 @@ fn what_does_not_continue_is_refused_and_kept_as_evidence() {
             b"",
         );
     }
-    let wrong = wrong.under(offer.note().to_owned());
+    // The owner's checkpoint and leaves with other bytes beside them, which it did not sign.
+    let bytes = offer.to_bytes();
+    let mut junk = under(junk_like(&offer), &checkpoint).to_bytes();
+    let note = 20..20 + offer.note().len();
+    junk[note.clone()].copy_from_slice(&bytes[note]);
+    let mut waived = bytes.clone();
+    waived[20 + offer.note().len()] ^= 1;
+    for forged in [junk, waived] {
+        let forged = JournalOffer::parse(&forged).unwrap();
+        assert_eq!(forged.note(), offer.note());
+        assert!(matches!(
+            refused(&forged, &trusted),
+            FollowFault::Foreign(_)
+        ));
+    }
+    let wrong = under(wrong, &checkpoint);
     assert!(matches!(
         refused(&wrong, &trusted),
         FollowFault::Forked { .. }
     ));
-    assert_eq!(
-        fs::read_to_string(place.join("refused")).unwrap(),
-        offer.note()
-    );
+    let kept_note = || fs::read_to_string(place.join("refused")).unwrap();
+    assert_eq!(kept_note(), checkpoint);
 
     // Another process continues a copy of the store.
     let forked = open(&copied, TIME, None, false).unwrap();
@@ -205,10 +222,7 @@ fn what_does_not_continue_is_refused_and_kept_as_evidence() {
     let said = refused(&fork, &trusted).to_string();
     assert!(said.contains("does not continue"), "{said}");
     assert_eq!(held(&place), before, "the first copy stays");
-    assert_eq!(
-        fs::read_to_string(place.join("refused")).unwrap(),
-        offer.note()
-    );
+    assert_eq!(kept_note(), checkpoint);
     // The honest offer is still taken, and again it changes nothing.
     assert!(following.accept(&offer, &trusted, now()).unwrap());
     assert!(!following.accept(&offer, &trusted, now()).unwrap());
@@ -330,11 +344,15 @@ fn a_checkpoint_is_published_once_enough_places_hold_it() {
     let is_out = || log.covering(&receipt, Duration::ZERO).is_some();
     assert!(!is_out() && log.held(Duration::ZERO).is_none());
     assert!(log.shown(None).is_none() && log.latest().is_none());
-    log.note_held("one", signed.clone());
-    log.note_held("one", signed.clone());
-    log.note_held("nobody", signed.clone());
+    let note_held = |name: &str, said: u64| {
+        let time = VouchTime { said, now: 100 };
+        log.note_held(name, signed.clone(), time);
+    };
+    note_held("one", 7);
+    note_held("one", 8);
+    note_held("nobody", 7);
     assert!(!is_out(), "one place does not count twice");
-    log.note_held("two", signed.clone());
+    note_held("two", 7);
     assert!(is_out() && log.held(Duration::ZERO).is_some());
     // One that does not count gets what is published.
     let receipt = writing.note();
@@ -357,8 +375,105 @@ fn a_checkpoint_is_published_once_enough_places_hold_it() {
     let whole = log.contained(&place.held().unwrap()).unwrap().unwrap();
     assert_eq!(whole.checkpoint, signed.checkpoint);
     for name in ["one", "two"] {
-        log.note_held(name, whole.clone());
+        log.note_held(name, whole.clone(), VouchTime { said: 7, now: 7 });
     }
     let sizes: Vec<_> = log.shards().iter().map(|s| s.checkpoint.size).collect();
     assert_eq!(sizes, [3, signed.checkpoint.size]);
+}
+
+/// An offer of as many entries, with other bytes.
+fn junk_like(offer: &JournalOffer) -> JournalOffer {
+    let mut junk = JournalOffer::after(offer.first());
+    for n in offer.first()..offer.end() {
+        junk.push(leaf_hash(&n.to_be_bytes()), b"junk", b"");
+    }
+    junk
+}
+
+#[test]
+fn a_byte_that_a_disk_changed_ends_the_followers_word() {
+    let folder = tempfile::tempdir().unwrap();
+    let (store, place) = (folder.path().join("store"), folder.path().join("place"));
+    let writing = open(&store, TIME, None, false).unwrap();
+    writing.write_state(3);
+    writing.write(20);
+    follow(&writing, &follower(&place));
+    let segment = fs::read_dir(place.join("2026")).unwrap().next().unwrap();
+    let segment = segment.unwrap().path();
+    let whole = fs::read(&segment).unwrap();
+    let looked = |bytes: &[u8]| {
+        fs::write(&segment, &whole).unwrap();
+        let following = follower(&place);
+        fs::write(&segment, bytes).unwrap();
+        let looked = following.look_through(now());
+        (looked.is_ok(), following.vouch(now()).note.is_some())
+    };
+    assert_eq!(looked(&whole), (true, true));
+    for at in [whole.len() / 2, whole.len() - 20, whole.len() - 3] {
+        let mut changed = whole.clone();
+        changed[at] ^= 1;
+        assert_eq!(looked(&changed), (false, false), "{at}");
+        let opened = FollowedPlace::open(place.clone(), OWNER.to_owned(), None).err();
+        assert!(matches!(opened, Some(FollowFault::Damaged(_))), "{at}");
+    }
+}
+
+#[test]
+fn a_follower_that_lost_its_folder_counts_for_what_it_holds() {
+    let folder = tempfile::tempdir().unwrap();
+    let writing = with_places(folder.path(), TIME, 1);
+    let log = writing.log();
+    let note = || {
+        let receipt = writing.note();
+        log.signed(&receipt, Duration::from_secs(60)).unwrap()
+    };
+    let (less, more) = (note(), note());
+    let says = |said, held: &Arc<_>| {
+        log.note_held("one", Arc::clone(held), VouchTime { said, now: 100 });
+        let places = log.places();
+        let one = places
+            .into_iter()
+            .find(|place| place.name == "one")
+            .unwrap();
+        one.held.unwrap().size
+    };
+    let (few, all) = (less.checkpoint.size, more.checkpoint.size);
+    assert_eq!(says(50, &more), all);
+    assert_eq!(
+        says(50, &less),
+        all,
+        "of two in one second the later says more"
+    );
+    assert_eq!(says(49, &less), all, "a word that came late");
+    assert_eq!(says(51, &less), few, "it lost its folder");
+    assert_eq!(says(50, &more), few, "a word that others kept");
+    assert_eq!(says(52, &more), all);
+    // Its clock ran ahead, and was set right.
+    assert_eq!(says(900, &more), all);
+    assert_eq!(says(53, &less), few);
+}
+
+#[test]
+fn a_follower_takes_no_more_in_a_day_than_it_is_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let writing = open(&folder.path().join("store"), TIME, None, false).unwrap();
+    writing.write_state(1);
+    let place = follower(&folder.path().join("place")).taking(Some(30_000));
+    let take = |count: u64, hours: i64| {
+        writing.write(count);
+        let offer = next(&writing, place.held().as_ref()).unwrap();
+        let time = now() + jiff::SignedDuration::from_hours(hours);
+        place.accept(&offer, &key().verifying_key(), time)
+    };
+    assert!(take(1, 0).unwrap());
+    let held = place.held();
+    let refused = take(400, 0).unwrap_err();
+    assert!(matches!(refused, FollowFault::Surfeit { .. }), "{refused}");
+    assert_eq!(place.held(), held, "nothing of it is kept");
+    let above = folder.path().join("no/place");
+    let away = FollowedPlace::open(above, OWNER.to_owned(), None).err();
+    assert!(
+        matches!(away, Some(FollowFault::Away(_))),
+        "no missing mount is made"
+    );
 }

@@ -255,6 +255,9 @@ fn strangers_follow_nothing_and_forged_words_count_for_nothing() {
     };
     assert_eq!(bring("operator", b"").status, 403);
     assert_eq!(bring("node", b"").status, 200);
+    // A side record goes whole, whatever else an offer holds.
+    let large = |mib: usize| bring("node", &vec![b'x'; mib << 20]);
+    assert_eq!((large(6).status, large(8).status), (400, 413));
     let own = ask("node", nothing).body;
     let length = own.len();
     let mut huge = own.clone();

@@ -139,7 +139,10 @@ fn what_lets_something_go_on_waits_for_a_place_also_over_a_restart() {
         to_vault(&world, &resume).ok()["order"]["state"],
         "exhausted"
     );
-    world.reidentify(&signed_order, "health", &asked).ok();
+    // The node has it from the vault, and its own place is the vault.
+    soon("the vault has the node's log", || {
+        world.reidentify(&signed_order, "health", &asked).status == 200
+    });
 
     // What a place has is in force after a kill, whether the place answers or not.
     world.end(Side::Node);

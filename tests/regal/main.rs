@@ -30,3 +30,4 @@ mod rows;
 mod second;
 mod step;
 mod without;
+mod witness_place;

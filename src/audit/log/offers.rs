@@ -60,7 +60,7 @@ impl Log {
         };
         let signed = self.sign(head);
         let offer = self.offer_until(cipher, Some(held), &signed)?;
-        let whole = offer.filter(|offer| offer.note() == signed.note);
+        let whole = offer.filter(|offer| offer.note().starts_with(&signed.note));
         Ok(whole.map(|offer| (signed, offer)))
     }
 
@@ -141,7 +141,7 @@ impl Log {
             let root = ShardReader::new(store, row, size).tree()?.root();
             self.sign(TreeRow { size, root, ..*row }).note
         };
-        Ok(Some(offer.under(signed)))
+        Ok(Some(offer.under(&signed, &self.key)))
     }
 
     /// The first entry that a kept backup needs.

@@ -5,6 +5,7 @@
 //! to followers together with the entries that they lack, and *published* once enough places vouch
 //! for it. Only a published one is shown to witnesses and auditors, and proves an entry to others.
 
+use std::cmp::Ordering::{Equal, Greater, Less};
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -66,6 +67,15 @@ pub struct PlaceStanding {
     pub behind: Option<Duration>,
 }
 
+/// When a follower vouched.
+#[derive(Debug, Clone, Copy)]
+pub struct VouchTime {
+    /// By its own clock (Unix seconds), as it signed that.
+    pub said: u64,
+    /// The present by this side's clock (Unix seconds).
+    pub now: u64,
+}
+
 /// What the log knows of a place.
 #[derive(Debug)]
 pub(super) struct PlaceState {
@@ -73,6 +83,8 @@ pub(super) struct PlaceState {
     counts: bool,
     held: Option<Arc<PublishedCheckpoint>>,
     vouched: Option<Instant>,
+    /// The time of its last word (Unix seconds, by its clock).
+    said: u64,
     behind: Option<Instant>,
 }
 
@@ -83,8 +95,20 @@ impl PlaceState {
             counts,
             held: None,
             vouched: None,
+            said: 0,
             behind: None,
         }
+    }
+
+    /// Whether this word of a follower is its last one so far. An older one is a copy that others kept,
+    /// or came late; unless the last one came from a clock that ran ahead.
+    fn takes(&mut self, time: VouchTime) -> bool {
+        let is_old = time.said < self.said && self.said <= time.now;
+        // Of two in one second the one that says more is the later one.
+        if !is_old {
+            self.said = time.said;
+        }
+        !is_old
     }
 
     /// Whether the place holds the log up to a head.
@@ -119,19 +143,26 @@ impl LogState {
         }
     }
 
-    /// Notes what a place holds.
-    fn note_place(&mut self, name: &str, held: Arc<PublishedCheckpoint>) {
+    /// Notes what a place holds; `time` is that of a follower's word. A follower whose later word says
+    /// less has lost what it held, and counts for no more than that.
+    fn note_place(&mut self, name: &str, held: Arc<PublishedCheckpoint>, time: Option<VouchTime>) {
         let durable = self.durable;
         let Some(place) = self.places.iter_mut().find(|place| place.name == name) else {
             return;
         };
-        place.vouched = Some(Instant::now());
-        if place
-            .held
-            .as_ref()
-            .is_some_and(|old| reach(old) >= reach(&held))
-        {
+        let before = place.said;
+        if !time.is_none_or(|time| place.takes(time)) {
             return;
+        }
+        place.vouched = Some(Instant::now());
+        let is_later = place.said > before;
+        let order = place.held.as_ref().map(|old| reach(&held).cmp(&reach(old)));
+        match order {
+            Some(Less) if is_later => {
+                tracing::warn!(place = name, "the place holds less of the log than it did");
+            }
+            Some(Less | Equal) => return,
+            Some(Greater) | None => {}
         }
         place.held = Some(held);
         let is_behind = durable.is_some_and(|durable| !place.holds(durable));
@@ -211,6 +242,38 @@ impl Log {
         places.collect()
     }
 
+    /// Whether somebody waited in vain for places, which have not held what was waited for since.
+    pub fn lacks_places(&self) -> bool {
+        let state = self.state();
+        state.unmet.is_some_and(|(shard, size)| {
+            let published = state.published.get(&shard);
+            published.is_none_or(|published| published.checkpoint.size < size)
+        })
+    }
+
+    /// Which of the places that count hold all that is durable, and when the others were last heard, in
+    /// words.
+    pub fn standing_in_words(&self) -> String {
+        let places = self.places().into_iter().filter(|place| place.counts);
+        let (hold, lack): (Vec<_>, Vec<_>) = places.partition(|place| place.behind.is_none());
+        let lack = lack.iter().map(|place| {
+            let heard = place
+                .vouched
+                .map(|ago| format!("last heard {} s ago", ago.as_secs()));
+            let heard = heard.unwrap_or_else(|| "not heard since the start".to_owned());
+            format!("{} ({heard})", place.name)
+        });
+        let hold: Vec<_> = hold.into_iter().map(|place| place.name).collect();
+        let lack: Vec<_> = lack.collect();
+        let mut words = format!("{} of {} hold all of it", hold.len(), self.places_needed());
+        for (what, names) in [(": ", hold), ("; not ", lack)] {
+            if !names.is_empty() {
+                words += &format!("{what}{}", names.join(", "));
+            }
+        }
+        words
+    }
+
     /// A checkpoint as this log signs it, if the log contains it, published or not; `None` if it does
     /// not, or is another log's.
     ///
@@ -242,9 +305,9 @@ impl Log {
 
     /// Notes that a place vouches for a checkpoint of this log, and publishes what enough places
     /// hold then.
-    pub fn note_held(&self, place: &str, held: Arc<PublishedCheckpoint>) {
+    pub fn note_held(&self, place: &str, held: Arc<PublishedCheckpoint>, time: VouchTime) {
         let mut state = self.state();
-        state.note_place(place, held);
+        state.note_place(place, held, Some(time));
         state.settle(self.quorum.needed);
         self.news.notify_all();
         drop(state);
@@ -260,7 +323,7 @@ impl Log {
         state.trouble = None;
         state.offered.insert(signed.tree.shard, signed.clone());
         if self.second.is_some() {
-            state.note_place(SECOND_PLACE, signed);
+            state.note_place(SECOND_PLACE, signed, None);
         }
         state.settle(self.quorum.needed);
         self.news.notify_all();
@@ -289,7 +352,8 @@ impl Log {
         self.wait_for(size, patience, of)
     }
 
-    /// Waits for a checkpoint of a shard over at least `size` entries.
+    /// Waits for a checkpoint of a shard over at least `size` entries. Where none came in time, the log
+    /// remembers it until one comes ([`Log::lacks_places`]).
     pub(super) fn published_with(
         &self,
         shard: Shard,
@@ -297,7 +361,11 @@ impl Log {
         patience: Duration,
     ) -> Option<Arc<PublishedCheckpoint>> {
         let of = |state: &LogState| state.published.get(&shard).cloned();
-        self.wait_for(size, patience, of)
+        let found = self.wait_for(size, patience, of);
+        if found.is_none() && !patience.is_zero() {
+            self.state().unmet = Some((shard, size));
+        }
+        found
     }
 
     fn wait_for(

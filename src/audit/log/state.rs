@@ -17,6 +17,8 @@ pub(super) struct LogState {
     pub(super) durable: Option<TreeRow>,
     /// The places, with what they hold.
     pub(super) places: Vec<PlaceState>,
+    /// A shard and how many entries of it places were to hold, where that was last waited for in vain.
+    pub(super) unmet: Option<(Shard, u64)>,
     /// Whether nobody waits for offers any more.
     pub(super) offers_end: bool,
     /// By shard: the last checkpoint that is signed and in the second place.

@@ -241,6 +241,7 @@ impl LogFollower {
                 None => {}
             }
             self.place.prune(SystemClock.now());
+            self.place.look_through(SystemClock.now()).map_err(fault)?;
             if let Some(held) = self.place.held() {
                 bar.set_message(format!(
                     "{} entries of {}",
@@ -308,8 +309,9 @@ fn fault(found: FollowFault) -> CommandError {
             &found,
             "move the folder away, or name another one: the log is followed from its beginning again",
         ),
-        FollowFault::Folder(_) | FollowFault::Full(_) => {
-            CommandError::new(&found, "check the folder and its disk")
-        }
+        FollowFault::Folder(_)
+        | FollowFault::Full(_)
+        | FollowFault::Away(_)
+        | FollowFault::Surfeit { .. } => CommandError::new(&found, "check the folder and its disk"),
     }
 }

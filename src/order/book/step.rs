@@ -54,6 +54,15 @@ pub struct ActWindow {
     pub until: Option<ActDigest>,
 }
 
+/// Acts of the other side that were new here.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct TakenActs {
+    /// How many.
+    pub count: usize,
+    /// Whether one of them lets something go on: it is not in force before enough places hold it.
+    pub grant: bool,
+}
+
 impl Book<'_> {
     /// The acts of an authority that this side holds and its register confirms.
     ///
@@ -182,13 +191,18 @@ impl Book<'_> {
     }
 
     /// Takes acts from the other side, durably and logged: those that are valid and new, within the
-    /// bounds of a day. Returns how many were new.
+    /// bounds of a day. Returns those that were new.
     ///
     /// # Errors
     /// [`Code::ActInvalid`] for a text that is not an act, is another authority's, or whose
     /// signature fails under a key of the register: then none of them is taken.
     /// [`Code::AuditUnavailable`].
-    pub fn take(&self, authority: &Id, texts: &[String], bearer: &str) -> Result<usize, Refusal> {
+    pub fn take(
+        &self,
+        authority: &Id,
+        texts: &[String],
+        bearer: &str,
+    ) -> Result<TakenActs, Refusal> {
         let mut good = vec![];
         for text in texts {
             match judge_act(text, self.register)? {
@@ -212,7 +226,7 @@ impl Book<'_> {
         let mut seen = BTreeSet::new();
         good.retain(|act| acts.order(&act.digest).is_none() && seen.insert(act.digest));
         if good.is_empty() {
-            return Ok(0);
+            return Ok(TakenActs::default());
         }
         let mut of_day = self.acts_today(authority, |_| Ok(true))?;
         let (mut taken, mut ended) = (vec![], BTreeSet::new());
@@ -237,9 +251,12 @@ impl Book<'_> {
                 ended.insert(order);
             }
         }
-        let count = taken.len();
+        let of_exchange = TakenActs {
+            count: taken.len(),
+            grant: taken.iter().any(|act| act.says.act.grants()),
+        };
         self.keep(taken, bearer)?;
-        Ok(count)
+        Ok(of_exchange)
     }
 
     /// Whether an act revokes an order that was seen here and is not revoked yet: such an act is

@@ -75,7 +75,7 @@ fn a_version_is_rotated_in_and_out() {
     let before = persons(&world);
     let rotated = versions(&ask(&world, &["rotate"]));
     assert_eq!(rotated[1], (2, "unconfirmed".into(), vec![]));
-    assert!(rotated[0].2.contains(&"next-epochs".to_owned()));
+    assert!(rotated[0].2.contains(&"next-epochs-else".to_owned()));
     // No epoch names it before an operator has said that it lies elsewhere, too.
     let advance = |world: &World| {
         let how = json!({"from": 1, "end_overlap": null, "own_secret": false});
