@@ -5,13 +5,15 @@
 //! do without an identity goes by [`listed`]; reading the files takes [`opened`]. [`take`] makes a backup: a
 //! snapshot of the store between two commits, whose files are copied afterwards while the store goes
 //! on. [`verify`] finds out whether a backup is whole and its log good, without any secret; [`prune`]
-//! removes those that no rule keeps, and with them the side records that no other needs. [`keeper`]
+//! removes those that no rule keeps, and with them the side records that no other needs. [`branch`]
+//! says which of them are of the log that counts. [`keeper`]
 //! does this for a server, one job at a time.
 //!
 //! A backup holds no secret, no TLS key, no register and no configuration: [`KEPT_APART`] names them.
 
 mod bytes;
 pub mod envelope;
+pub mod branch;
 pub mod error;
 pub mod keeper;
 pub mod listed;

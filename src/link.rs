@@ -56,6 +56,10 @@ pub trait VaultLink: Send + Sync {
     /// # Errors
     /// [`Code::PeerUnavailable`].
     fn resumptions(&self) -> Result<Vec<Resumption>, Refusal>;
+
+    /// Looks at the vault's log at once, because a person has acknowledged what it lost. A link that
+    /// does not watch it does nothing.
+    fn look_again(&self) {}
 }
 
 impl dyn VaultLink + '_ {

@@ -64,7 +64,7 @@ pub struct ResumedLog {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ResumedLogs {
-    /// In the order of the logs.
+    /// Those that nobody has acknowledged first, then in the order of the logs.
     pub resumed: Vec<ResumedLog>,
 }
 
@@ -94,13 +94,11 @@ pub fn list(node: &Node, link: &dyn VaultLink) -> Result<ResumedLogs, Refusal> {
                 .map_err(fault(FAILED))?,
         })
     };
-    Ok(ResumedLogs {
-        resumed: link
-            .resumptions()?
-            .iter()
-            .map(shown)
-            .collect::<Result<_, Refusal>>()?,
-    })
+    let resumed = link.resumptions()?;
+    let resumed = resumed.iter().map(shown);
+    let mut resumed = resumed.collect::<Result<Vec<_>, Refusal>>()?;
+    resumed.sort_by_key(|log| log.acknowledged);
+    Ok(ResumedLogs { resumed })
 }
 
 /// Acknowledges the loss of one log, durably and logged. Repeating it does nothing.
@@ -146,5 +144,6 @@ pub fn acknowledge(
         tracing::warn!(actor = %permit.actor, log = found.log, "a restore of the vault was acknowledged");
     }
     node.wait_for_grant()?;
+    link.look_again();
     list(node, link)
 }

@@ -15,6 +15,7 @@ pub use report::{
 };
 
 use crate::access::{MemberPermit, MemberRole};
+use crate::audit::Grant;
 use crate::audit::log::PlaceStanding;
 use crate::entity::{Entity, EntrySuspension, Role};
 use crate::node::Node;
@@ -52,7 +53,16 @@ pub fn of_vault(vault: &Vault, member: &MemberPermit, condition: ServerCondition
                 .left(&client.organisation, vault.now())
                 .map(QuotaStatus::of);
         }
-        MemberRole::Operator => report.sectors = states(&|_| true),
+        MemberRole::Operator => {
+            report.sectors = states(&|_| true);
+            show_waiting(vault, &mut report);
+            let held = vault.waiting_for_its_call().into_iter();
+            let held = held.map(|what| format!("{what} (once the same call comes again)"));
+            report
+                .log
+                .iter_mut()
+                .for_each(|log| log.waiting.extend(held.clone()));
+        }
         MemberRole::RightsOfficer(officer) => {
             report.sectors = states(&|state| officer.sectors.contains(&state.sector.name));
         }
@@ -77,8 +87,17 @@ pub fn of_node(node: &Node, member: &MemberPermit, condition: ServerCondition) -
             sealed_keys: sealed.iter().map(ToString::to_string).collect(),
         });
         report.sectors = competent(node, own);
+        show_waiting(node, &mut report);
     }
     report
+}
+
+/// Adds what was granted and waits for places. Auditors do not see it: it names inspections.
+fn show_waiting(entity: &Entity, report: &mut StatusReport) {
+    if let Some(log) = &mut report.log {
+        let waiting = entity.log().withheld();
+        log.waiting = waiting.iter().map(Grant::to_string).collect();
+    }
 }
 
 /// What both sides tell.
@@ -232,6 +251,7 @@ fn log(entity: &Entity) -> Option<LogStatus> {
         entries,
         cosigners: cosigners.into_iter().flatten().map(cosigner).collect(),
         places: places(entity),
+        waiting: vec![],
     })
 }
 

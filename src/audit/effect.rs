@@ -13,6 +13,8 @@
 //! The writer reads the effect of each entry that it writes and withholds what it grants
 //! ([`Log::withholds`](super::log::Log::withholds)), so that no use case can forget it.
 
+use std::fmt;
+
 use serde::Deserialize;
 
 use super::AuditEvent;
@@ -157,6 +159,31 @@ enum GrantMembers {
     },
     #[serde(other)]
     Other,
+}
+
+/// For people who ask what waits for places.
+impl fmt::Display for Grant {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Lift(statement) => write!(f, "the lift of a suspension (statement {statement})"),
+            Self::OrderAct(digest) => {
+                write!(f, "an act that lets an order go on (payload {digest})")
+            }
+            Self::Inspection(id) => write!(f, "inspection {id}"),
+            Self::Confirmation(Some(sector)) => write!(f, "the confirmed epoch of {sector}"),
+            Self::Confirmation(None) => f.write_str("that erasures were lodged again"),
+            Self::Acknowledgement(_) => f.write_str("the acknowledged loss of the vault's log"),
+            Self::Register(version) => write!(f, "register version {version}"),
+            Self::Epoch(sector, epoch) => write!(f, "epoch {epoch} of {sector}"),
+            Self::Secret(version) => write!(f, "version {version} of the sector secret"),
+            Self::Retirement(version) => {
+                write!(
+                    f,
+                    "the destruction of version {version} of the sector secret"
+                )
+            }
+        }
+    }
 }
 
 impl Grant {

@@ -33,6 +33,7 @@ use crate::journal::followed::FollowerKey;
 use crate::journal::place::JournalPlace;
 use crate::jws::{self, JwsError};
 use crate::store::{Shard, Store, StoreError, TreeRow};
+use crate::tlog::checkpoint::Checkpoint;
 use crate::tlog::witness::Witness;
 pub use append::Appender;
 use append::year_of;
@@ -197,12 +198,27 @@ impl Log {
     /// [`StoreError::RolledBack`] where this log's key signed it and the store does not contain it:
     /// then the process must end. Other [`StoreError`]s of reading the log.
     pub fn confront(&self, seen: &SeenCheckpoint) -> Result<(), StoreError> {
-        let own = OwnLog {
+        let key = self.key.verifying_key();
+        let lost = self.own(&key).lost(seen)?;
+        lost.map_or(Ok(()), |lost| Err(lost.fault()))
+    }
+
+    /// Whether an entry of this log says that what a checkpoint covers, which this log's key signed,
+    /// was lost at a restore. Those who hold it follow the log on, from the shard that this entry
+    /// begins.
+    ///
+    /// # Errors
+    /// [`StoreError`]
+    pub fn owns_up_to(&self, checkpoint: &Checkpoint) -> Result<bool, StoreError> {
+        self.own(&self.key.verifying_key()).owns_up_to(checkpoint)
+    }
+
+    fn own<'l>(&'l self, key: &'l VerifyingKey) -> OwnLog<'l> {
+        OwnLog {
             store: &self.store,
             owner: &self.owner,
-            key: &self.key.verifying_key(),
-        };
-        own.lost(seen)?.map_or(Ok(()), |lost| Err(lost.fault()))
+            key,
+        }
     }
 
     fn state(&self) -> MutexGuard<'_, LogState> {

@@ -92,16 +92,23 @@ impl OwnLog<'_> {
         };
         let lost = self.compare(seen.by.clone(), (checkpoint, &seen.note), shard)?;
         let Some(lost) = lost else { return Ok(None) };
+        Ok((!self.owns_up_to(&lost.checkpoint)?).then_some(lost))
+    }
+
+    /// Whether an entry of this log says that what a checkpoint covers was lost at a restore.
+    pub(super) fn owns_up_to(&self, seen: &Checkpoint) -> Result<bool, StoreError> {
+        let Some(shard) = self.shard(&seen.origin) else {
+            return Ok(false);
+        };
         let now = self.store.tree(shard)?.map(|row| Checkpoint {
-            origin: lost.checkpoint.origin.clone(),
+            origin: seen.origin.clone(),
             size: row.size,
             root: row.root,
         });
-        let explained = self
-            .resumptions()?
+        let resumptions = self.resumptions()?;
+        Ok(resumptions
             .iter()
-            .any(|resumption| resumption.explains(&lost.checkpoint, now.as_ref()));
-        Ok((!explained).then_some(lost))
+            .any(|resumption| resumption.explains(seen, now.as_ref())))
     }
 
     /// The end of a shard as what may be lost: after a restore without places nobody knows of more.

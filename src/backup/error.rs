@@ -126,6 +126,15 @@ pub enum RepositoryError {
     /// There is no backup.
     #[error("there is no backup in {0}")]
     None(PathBuf),
+    /// Backups of several branches, and the log that counts is not known.
+    #[error(
+        "{0} holds backups of more than one branch of the log: later ones have fewer entries than earlier ones, so which is \
+         the last is not known"
+    )]
+    Branches(PathBuf),
+    /// No backup is of the log that counts.
+    #[error("no backup in {0} is of the log that counts: all are of other branches of it")]
+    OtherBranches(PathBuf),
     /// There is no such backup.
     #[error("there is no backup {0} in this repository")]
     Unknown(String),
@@ -193,7 +202,9 @@ impl RepositoryError {
     pub fn code(&self) -> Code {
         match self {
             Self::Busy(_) => Code::BackupRunning,
-            Self::None(_) | Self::Unknown(_) => Code::UnknownBackup,
+            Self::None(_) | Self::Unknown(_) | Self::Branches(_) | Self::OtherBranches(_) => {
+                Code::UnknownBackup
+            }
             Self::Missing { .. }
             | Self::Damaged { .. }
             | Self::Manifest { .. }

@@ -8,6 +8,7 @@ use std::time::Instant;
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
+use super::branch::LogBranch;
 use super::error::RepositoryError;
 use super::listed::ListedBackup;
 use super::manifest::BackupId;
@@ -182,12 +183,12 @@ impl BackupKeeper {
         wanted.into_iter().flatten().min()
     }
 
-    /// When the last backup was taken, by its name.
+    /// When the last backup of this log was taken.
     fn last(&self) -> Result<Option<Timestamp>, RepositoryError> {
-        let (repository, key) = (self.open()?, self.entity.get().log().key());
-        match repository.backup(None, &key) {
+        let (repository, entity) = (self.open()?, self.entity.get());
+        match repository.last_backup(&entity.log().key(), &LogBranch::Entity(&entity)) {
             Ok(backup) => Ok(Some(backup.taken())),
-            Err(RepositoryError::None(_)) => Ok(None),
+            Err(RepositoryError::None(_) | RepositoryError::OtherBranches(_)) => Ok(None),
             Err(error) => Err(error),
         }
     }
@@ -243,7 +244,8 @@ impl BackupKeeper {
         let repository = self.open()?;
         let lock = repository.lock()?;
         let key = entity.log().key();
-        let backup = repository.backup(asked.backup.as_deref(), &key)?;
+        let branch = LogBranch::Entity(&entity);
+        let backup = repository.backup(asked.backup.as_deref(), &key, &branch)?;
         let id = backup.id().clone();
         self.begin("verify", Some(&id), move |progress| {
             let verifier = BackupVerifier {
@@ -254,7 +256,7 @@ impl BackupKeeper {
                 identities: None,
             };
             let id = backup.id().clone();
-            let entries = match verifier.verify(Some(id.as_str()), progress)? {
+            let entries = match verifier.verify(backup, progress)? {
                 VerifiedBackup::Good(good) => {
                     repository.note_verified(&lock, &id, entity.now())?;
                     Some(good.entries)
@@ -281,7 +283,7 @@ impl BackupKeeper {
             &repository,
             &lock,
             &key,
-            &retention,
+            (&retention, &LogBranch::Entity(&entity)),
             entity.now(),
             asked.dry_run,
         )?;
@@ -293,10 +295,11 @@ impl BackupKeeper {
 
     /// The backups, and the work on them.
     pub fn list(&self, _: &BackupPermit) -> BackupList {
-        let key = self.entity.get().log().key();
+        let entity = self.entity.get();
+        let (key, branch) = (entity.log().key(), LogBranch::Entity(&entity));
         let mut found = match self
             .open()
-            .and_then(|repository| list(&repository, &key, None))
+            .and_then(|repository| list(&repository, &key, None, &branch))
         {
             Ok(found) => found,
             Err(fault) => BackupList {
@@ -314,15 +317,19 @@ impl BackupKeeper {
         found
     }
 
-    /// When the last backup was taken, and the last one that was found good. Reads the manifests.
+    /// When the last backup of this log was taken, and the last one that was found good. Reads the
+    /// manifests.
     pub fn times(&self) -> BackupTimes {
-        let key = self.entity.get().log().key();
+        let entity = self.entity.get();
+        let (key, branch) = (entity.log().key(), LogBranch::Entity(&entity));
         let Ok(repository) = self.open() else {
             return BackupTimes::default();
         };
         let listing = repository.backups(&key).unwrap_or_default();
         let read = listing.backups.into_iter().rev();
-        let mut backups = read.filter_map(|(_, backup)| backup.ok());
+        let mut backups = read
+            .filter_map(|(_, backup)| backup.ok())
+            .filter(|backup| branch.contains(backup.log()).unwrap_or(false));
         let last = backups.next();
         let is_verified = |backup: &ListedBackup| repository.verified(backup.id()).is_some();
         let verified = match &last {
@@ -535,7 +542,8 @@ fn prune_after(
     retention: &BackupRetention,
 ) {
     let key = entity.log().key();
-    match prune(repository, lock, &key, retention, entity.now(), false) {
+    let rules = (retention, &LogBranch::Entity(entity));
+    match prune(repository, lock, &key, rules, entity.now(), false) {
         Ok(pruned) if pruned.removed.is_empty() => {}
         Ok(pruned) => tracing::info!(
             removed = pruned.removed.len(),

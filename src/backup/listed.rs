@@ -161,10 +161,10 @@ impl BackupRepository {
             (id, backup)
         };
         let mut backups: Vec<_> = found.ids.into_iter().map(read).collect();
-        // By their place in the log: a clock may have been set back between two backups.
+        // Not by their places in the log: they may be of several branches.
         backups.sort_by_cached_key(|(id, backup)| {
-            let position = |backup: &ListedBackup| backup.log().position();
-            (backup.as_ref().ok().and_then(position), id.clone())
+            let order = |backup: &ListedBackup| (backup.taken(), backup.log().position());
+            (backup.as_ref().ok().map(order), id.clone())
         });
         Ok(BackupListing {
             backups,
@@ -172,31 +172,18 @@ impl BackupRepository {
         })
     }
 
-    /// A backup, or the last one, signed by `key`. No older one is taken without a word in the place of a
-    /// later one that cannot be read.
+    /// A backup, signed by `key`.
     ///
     /// # Errors
-    /// [`RepositoryError::None`], [`RepositoryError::Unknown`], and those of
-    /// `read_backup`.
-    pub fn backup(
+    /// [`RepositoryError::Unknown`], and those of `read_backup`.
+    pub(super) fn named_backup(
         &self,
-        id: Option<&str>,
+        text: &str,
         key: &VerifyingKey,
     ) -> Result<ListedBackup, RepositoryError> {
-        if let Some(text) = id {
-            let unknown = || RepositoryError::Unknown(text.to_owned());
-            let id = BackupId::parse(text).ok_or_else(unknown)?;
-            return self.read_backup(&id, &self.manifest_text(&id)?, key);
-        }
-        let mut found = self.backups(key)?.backups;
-        let last = found.pop();
-        let (last_id, last) =
-            last.ok_or_else(|| RepositoryError::None(self.folder().to_owned()))?;
-        let mut later = found.into_iter().filter(|(id, _)| *id > last_id);
-        match later.find_map(|(_, backup)| backup.err()) {
-            Some(error) => Err(error),
-            None => last,
-        }
+        let unknown = || RepositoryError::Unknown(text.to_owned());
+        let id = BackupId::parse(text).ok_or_else(unknown)?;
+        self.read_backup(&id, &self.manifest_text(&id)?, key)
     }
 
     /// Reads the text that lies here under a name.

@@ -28,6 +28,7 @@ use crate::id::{from_hex, hex};
 use crate::json::{JsonFault, JsonObject};
 use crate::jws::{self, JwsError, UnverifiedJws};
 use crate::store::Shard;
+use crate::tlog::checkpoint::Checkpoint;
 
 /// The `typ` of a manifest.
 pub const TYP: &str = "cloison-backup+json";
@@ -97,6 +98,15 @@ pub struct BackupLogHead {
 }
 
 impl BackupLogHead {
+    /// The same as a checkpoint.
+    pub fn checkpoint(&self) -> Checkpoint {
+        Checkpoint {
+            origin: self.origin.clone(),
+            size: self.size,
+            root: self.root,
+        }
+    }
+
     /// Where the backup stands among those of one log.
     pub fn position(&self) -> Option<(Shard, u64)> {
         Some((owner_and_shard(&self.origin)?.1, self.size))

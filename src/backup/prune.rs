@@ -7,6 +7,10 @@
 //!
 //! A backup that is older than the last erasure stays by its day alone, or as the last good one.
 //!
+//! All that is about backups of the log that counts ([`super::branch`]). Those of its other branches stay
+//! for a week, or for `keep-days` where persons were erased since: where the machine that prunes is the one
+//! that went astray, they are the good ones.
+//!
 //! Manifests go first, then the files that none of the others names. A kill between the two leaves
 //! files that the next pruning removes.
 
@@ -18,6 +22,7 @@ use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
+use super::branch::LogBranch;
 use super::error::RepositoryError;
 use super::listed::ListedBackup;
 use super::manifest::BackupId;
@@ -63,7 +68,21 @@ struct KeptCandidate {
     is_verified: bool,
 }
 
+/// For how many days backups of another branch stay, unless persons were erased.
+const OTHER_BRANCH_DAYS: u32 = 7;
+
 impl BackupRetention {
+    /// Whether a backup of another branch is kept. It may hold what was erased.
+    fn keeps_other(&self, backup: &KeptCandidate, now: Timestamp) -> bool {
+        let days = match self.erased {
+            Some(_) => self.longest_days(),
+            None => self.longest_days().max(OTHER_BRANCH_DAYS),
+        };
+        let age = now.duration_since(backup.taken);
+        age <= SignedDuration::from_hours(24 * i64::from(days))
+            && self.longest.is_none_or(|longest| age <= longest)
+    }
+
     /// Which of these backups, oldest first, are kept.
     fn kept(&self, all: &[KeptCandidate], now: Timestamp) -> BTreeSet<BackupId> {
         let day = |time: Timestamp| time.to_zoned(TimeZone::UTC).date();
@@ -104,20 +123,27 @@ impl BackupRetention {
 /// Removes the backups that no rule keeps.
 ///
 /// # Errors
-/// [`RepositoryError`]. Where a manifest cannot be read or is not signed by `key`, nothing is removed:
+/// [`RepositoryError`]. Where the log that counts is not known and the backups are of several branches, or a manifest cannot be read or is not signed by `key`, nothing is removed:
 /// which files it needs is not known.
 pub fn prune(
     repository: &BackupRepository,
     lock: &RepositoryLock,
     key: &VerifyingKey,
-    retention: &BackupRetention,
+    (retention, branch): (&BackupRetention, &LogBranch<'_>),
     now: Timestamp,
     dry_run: bool,
 ) -> Result<PrunedBackups, RepositoryError> {
-    let backups = repository.backups(key)?.all()?;
-    let candidates: Vec<_> = backups.iter().map(|b| candidate(repository, b)).collect();
-    let kept = retention.kept(&candidates, now);
-    let (stay, go): (Vec<_>, Vec<_>) = backups.into_iter().partition(|b| kept.contains(b.id()));
+    let folder = || repository.folder().to_owned();
+    let apart = repository.backups(key)?.apart(branch, folder)?;
+    let candidates = |all: &[ListedBackup]| -> Vec<_> {
+        all.iter().map(|b| candidate(repository, b)).collect()
+    };
+    let mut kept = retention.kept(&candidates(&apart.of_log), now);
+    let others = candidates(&apart.others);
+    let others = others.iter().filter(|one| retention.keeps_other(one, now));
+    kept.extend(others.map(|one| one.id.clone()));
+    let backups = apart.of_log.into_iter().chain(apart.others);
+    let (stay, go): (Vec<_>, Vec<_>) = backups.partition(|b| kept.contains(b.id()));
     let needed: HashSet<String> = stay
         .iter()
         .flat_map(ListedBackup::stored)

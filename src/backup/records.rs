@@ -1,9 +1,10 @@
 //! Side records that no kept backup needs: pruned from the store and from the second place.
 //!
 //! A restore reads the log behind its backup. So the end of the log in the oldest backup that is kept
-//! decides, whole or not: one that lost files goes by its age. Where no backup is whole, or the
-//! oldest is not of this log, nothing is pruned.
+//! decides, whole or not: one that lost files goes by its age. Where no backup is whole, or one is not
+//! of this log, nothing is pruned: this store may be the one that went astray.
 
+use super::branch::LogBranch;
 use super::error::RepositoryError;
 use super::listed::ListedBackup;
 use super::repository::BackupRepository;
@@ -90,7 +91,13 @@ fn oldest_end(
 ) -> Result<Option<OldestEnd>, RepositoryError> {
     let key = entity.log().key();
     // One that cannot be read may be the oldest.
-    let backups = repository.backups(&key)?.all()?;
+    let listing = repository.backups(&key)?;
+    let folder = || repository.folder().to_owned();
+    let apart = listing.apart(&LogBranch::Entity(entity), folder)?;
+    if !apart.others.is_empty() {
+        return Ok(None);
+    }
+    let backups = apart.of_log;
     let is_whole = |backup: &ListedBackup| backup.stored().iter().all(|f| repository.has(f));
     let Some(oldest) = backups.first().filter(|_| backups.iter().any(is_whole)) else {
         return Ok(None);

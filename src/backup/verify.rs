@@ -60,16 +60,15 @@ pub struct BackupVerifier<'v> {
 }
 
 impl BackupVerifier<'_> {
-    /// Verifies a backup, or the last one.
+    /// Verifies a backup.
     ///
     /// # Errors
     /// The first thing that is wrong.
     pub fn verify(
         &self,
-        id: Option<&str>,
+        backup: ListedBackup,
         progress: &BackupProgress,
     ) -> Result<VerifiedBackup, RepositoryError> {
-        let backup = self.repository.backup(id, &self.key)?;
         match (&backup, self.identities) {
             (ListedBackup::Sealed(sealed), None) => {
                 self.check_stored(&backup, progress)?;

@@ -3,6 +3,7 @@
 use ed25519_dalek::VerifyingKey;
 use serde::{Deserialize, Serialize};
 
+use super::branch::LogBranch;
 use super::envelope::BackupIdentities;
 use super::error::RepositoryError;
 use super::listed::ListedBackup;
@@ -44,6 +45,10 @@ pub struct BackupView {
     /// When it was last found good, RFC 3339.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub verified: Option<String>,
+    /// Whether it is of another branch than the log that counts: a machine that went astray took it, or
+    /// the log went on without it. It is never taken as the last one.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub other_branch: bool,
     /// Why it is no good backup, as far as a look at names and lengths tells.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fault: Option<String>,
@@ -113,6 +118,7 @@ pub fn list(
     repository: &BackupRepository,
     key: &VerifyingKey,
     identities: Option<&BackupIdentities>,
+    branch: &LogBranch<'_>,
 ) -> Result<BackupList, RepositoryError> {
     let listing = repository.backups(key)?;
     let mut backups = vec![];
@@ -120,7 +126,9 @@ pub fn list(
         backups.push(match backup {
             Ok(backup) => {
                 let open = |by| repository.open_backup(backup.clone(), Some(by), key);
-                view(repository, &backup, identities.map(open))
+                let mut view = view(repository, &backup, identities.map(open));
+                view.other_branch = !branch.contains(backup.log()).unwrap_or(true);
+                view
             }
             Err(fault) => BackupView {
                 backup: id.to_string(),

@@ -156,7 +156,10 @@ fn show(args: &BackupListArgs) -> Result<(), CommandError> {
         }
         OpenedPlace::Repository(opened) => {
             let by = args.identity.read()?;
-            list(&opened.repository, &opened.key, by.as_ref()).map_err(fault)?
+            {
+            let (key, branch) = (&opened.key, opened.log.branch());
+            list(&opened.repository, key, by.as_ref(), &branch).map_err(fault)?
+        }
         }
     };
     if voice().json {
@@ -211,7 +214,11 @@ fn verify_here(mut opened: OpenedRepository, args: &BackupVerifyArgs) -> Result<
         // A sealed one that nothing opens is told before anything is read.
         opened_of(&opened, id, identities.as_ref())?;
     }
-    let verified = with_bar("verified", |progress| verifier.verify(id, progress));
+    let backup = opened
+        .repository
+        .backup(id, &opened.key, &opened.log.branch())
+        .map_err(fault)?;
+    let verified = with_bar("verified", |progress| verifier.verify(backup, progress));
     let took = began.elapsed();
     let good = match verified.map_err(fault)? {
         VerifiedBackup::Good(good) => good,
@@ -255,7 +262,7 @@ fn opened_of<'o>(
     let OpenedRepository {
         repository, key, ..
     } = opened;
-    let backup = repository.backup(id, key).map_err(fault)?;
+    let backup = (repository.backup(id, key, &opened.log.branch())).map_err(fault)?;
     (repository.open_backup(backup, identities, key)).map_err(fault)
 }
 
@@ -280,7 +287,7 @@ fn remove(args: &BackupPruneArgs) -> Result<(), CommandError> {
                 &opened.repository,
                 &lock,
                 &opened.key,
-                &retention,
+                (&retention, &opened.log.branch()),
                 now,
                 args.dry_run,
             )
@@ -383,6 +390,12 @@ pub(super) fn fault(error: RepositoryError) -> CommandError {
         RepositoryError::Owner { .. } => "name the repository of the other side",
         RepositoryError::Busy(_) => "wait until it has ended, and try again",
         RepositoryError::None(_) => "`cloison backup create` takes one",
+        RepositoryError::Branches(_) => {
+            "name the configuration with --config FILE, whose store or second place shows which branch counts; or the backup with --id ID"
+        }
+        RepositoryError::OtherBranches(_) => {
+            "`cloison backup list` shows them. Where people decided that one of them counts, name it with --id ID"
+        }
         RepositoryError::Unknown(_) => "`cloison backup list` lists those that are there",
         RepositoryError::Io { path, error } => return CommandError::file(path, error),
         RepositoryError::Format { .. } => "use the version of cloison that took it, or a later one",

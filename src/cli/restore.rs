@@ -15,11 +15,13 @@ use std::time::Instant;
 use ed25519_dalek::VerifyingKey;
 
 use crate::backup::envelope::BackupIdentities;
+use crate::backup::branch::LogBranch;
 use crate::backup::listed::ListedBackup;
 use crate::backup::repository::BackupRepository;
 use crate::cli::backup::{BackupSide, fault, read_identity, with_bar};
 use crate::journal::read::{PlaceFault, PlaceLog};
 use crate::restore::clear::ClearingKeys;
+use crate::restore::places::furthest;
 use crate::restore::{RestoreError, RestoredLog, bring, lay_down, make_parent};
 use crate::seal::journal::JournalCipher;
 use crate::terminal::{CommandError, print as say, print_json, voice};
@@ -115,14 +117,16 @@ impl RestoreSourceArgs {
         })?;
         let repository = side.repository(folder)?;
         let key = side.key()?;
-        let backup = repository.backup(self.id.as_deref(), &key);
-        let backup = backup.map_err(fault)?;
         let identities = read_identity(self.identity.as_deref())?;
         let secrets = RestoreSecrets::read(&side.config);
         let journal = || Some(secrets.as_ref().ok()?.journal.clone());
+        let places = self.open_places(&side, (repository.owner(), &key), journal)?;
+        let branch = furthest(&places).map_or(LogBranch::Unknown, LogBranch::Place);
+        let backup = repository.backup(self.id.as_deref(), &key, &branch);
+        let backup = backup.map_err(fault)?;
         Ok(RestoreSource {
             config: self.config.clone(),
-            places: self.open_places(&side, (backup.owner(), &key), journal)?,
+            places,
             secrets,
             side,
             repository,

@@ -24,7 +24,7 @@ use crate::terminal::{CommandError, print, print_beside, print_either, voice};
 #[derive(clap::Subcommand)]
 pub enum StatementCommand {
     /// Write an unsigned statement, for operators to sign
-    New(StatementNewArgs),
+    New(Box<StatementNewArgs>),
     /// Add an operator's signature to the file of a statement
     Sign(StatementSignArgs),
     /// Say what a statement allows, who signed it, and whether that is enough
@@ -42,7 +42,7 @@ pub enum StatementCommand {
     --out statement.jws\n  \
     cloison statement new --register register.toml \\\n    \
     --restore-without-places vault:20261128T081500Z-1f3a9c07 --case OPS/2026-17 --out statement.jws\n\n\
-    A statement allows one act, for seven days. Next: `cloison statement sign`, then --statement of the command that acts.")]
+    A statement allows one act, for seven days. Next: `cloison statement sign`, then --statement of the command that acts (`cloison restore`: --without-places).")]
 pub struct StatementNewArgs {
     /// The register: gives the deployment's id
     #[arg(long, value_name = "FILE")]
@@ -161,7 +161,7 @@ fn at_mark(text: &str) -> Result<(String, Timestamp), String> {
 /// When an input is not valid.
 pub fn run(command: StatementCommand) -> Result<(), CommandError> {
     match command {
-        StatementCommand::New(args) => new(args),
+        StatementCommand::New(args) => new(*args),
         StatementCommand::Sign(args) => sign(&args),
         StatementCommand::Check(args) => check(&args),
     }
@@ -314,7 +314,13 @@ fn sign(args: &StatementSignArgs) -> Result<(), CommandError> {
     )?;
     let refused = check_statement(&signed, &register, SystemClock.now()).err();
     let state = refused.as_ref().map_or_else(
-        || "No signature is missing: --statement brings it.".to_owned(),
+        || {
+            let flag = payload.destruction.flag();
+            format!(
+                "No signature is missing: {flag} {} brings it.",
+                args.statement.display()
+            )
+        },
         |refused| format!("Not enough yet: {refused}"),
     );
     let (kid, statement) = (&args.kid, args.statement.display());

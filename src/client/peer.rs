@@ -91,7 +91,13 @@ impl WatchedVault {
         match &looked {
             Ok(()) => (*last, *self.distrusted()) = (Some(Instant::now()), None),
             Err(why) if why.code() == Code::ProofInvalid => {
-                *self.distrusted() = Some(why.to_string());
+                let why = why.to_string();
+                let mut before = self.distrusted();
+                // It is looked at every few seconds; `/readyz` keeps saying it.
+                if before.as_ref() != Some(&why) {
+                    tracing::error!(why, "the vault's log is not the one that was seen");
+                }
+                *before = Some(why);
             }
             // The log could not be read, so the last verdict stands.
             Err(_) => {}
@@ -202,7 +208,6 @@ impl WatchedVault {
         {
             Ok(lines) => lines,
             Err(error @ (WitnessRefusal::Inconsistent { .. } | WitnessRefusal::Unsigned(_))) => {
-                tracing::error!(%error, "the vault's log is not the one that was seen before");
                 return Err(Refusal::new(Code::ProofInvalid, error.to_string()));
             }
             Err(error) => return Err(away(error)),
@@ -277,7 +282,6 @@ impl WatchedVault {
                 "the vault's log {} now has {now} entries, and not the {} that were seen",
                 seen.origin, seen.size
             );
-            tracing::error!(why, "the vault's log was rewritten or truncated");
             return Err(Refusal::new(Code::ProofInvalid, why));
         };
         self.check_acknowledged(&resumption)
@@ -312,7 +316,6 @@ impl WatchedVault {
              an officer or a custodian has acknowledged that: `cloison authority acknowledge-resume`",
             lost.size, lost.origin
         );
-        tracing::error!(why, "the vault's log lost entries at a restore");
         Err(Refusal::new(Code::ProofInvalid, why))
     }
 
@@ -377,6 +380,12 @@ impl VaultLink for WatchedVault {
             self.watched(|| self.client.post_question(question))
         } else {
             self.client.post_question(question)
+        }
+    }
+
+    fn look_again(&self) {
+        if let Err(why) = self.watch() {
+            tracing::debug!(%why, "the vault's log is still not trusted");
         }
     }
 

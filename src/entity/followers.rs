@@ -22,7 +22,7 @@ const FAILED: &str = "the log cannot be offered";
 pub struct TakenHeld {
     /// The checkpoint; `None` if it holds nothing yet.
     pub checkpoint: Option<Checkpoint>,
-    /// Whether it vouches for that, and counts among the places.
+    /// Whether it vouches for that, and counts among the places: it is offered what is not published yet.
     pub counts: bool,
 }
 
@@ -62,22 +62,24 @@ impl Entity {
             None => false,
         };
         let contained = self.log().contained(&checkpoint).map_err(fault(FAILED))?;
+        if contained.is_none() {
+            self.show_unknown(by, &text);
+        }
+        // What was lost at a restore is held for nothing. Its holder still counts: it is offered the
+        // shard in which the log goes on before that is published, or nobody would ever hold it.
+        let goes_on = contained.is_some() || self.owns_up_to(&checkpoint)?;
         let mut counts = false;
-        match contained {
-            Some(contained) => {
-                let now = u64::try_from(self.now().as_second()).unwrap_or(0);
-                for follower in self.log().followers() {
-                    let verifier = self.verifier_of(follower);
-                    let said = verifier.as_ref().map(vouched).transpose()?.flatten();
-                    if let Some(said) = said {
-                        let time = VouchTime { said, now };
-                        self.log()
-                            .note_held(&follower.name, contained.clone(), time);
-                        counts = true;
-                    }
-                }
+        let now = u64::try_from(self.now().as_second()).unwrap_or(0);
+        for follower in self.log().followers().iter().filter(|_| goes_on) {
+            let verifier = self.verifier_of(follower);
+            let Some(said) = verifier.as_ref().map(vouched).transpose()?.flatten() else {
+                continue;
+            };
+            if let Some(contained) = contained.clone() {
+                let time = VouchTime { said, now };
+                self.log().note_held(&follower.name, contained, time);
             }
-            None => self.show_unknown(by, &text),
+            counts = true;
         }
         let checkpoint = Some(checkpoint);
         Ok((TakenHeld { checkpoint, counts }, is_peers))
@@ -93,6 +95,10 @@ impl Entity {
         if let Some(cosigners) = self.cosigners() {
             cosigners.shown(self.log(), &seen);
         }
+    }
+
+    fn owns_up_to(&self, checkpoint: &Checkpoint) -> Result<bool, Refusal> {
+        self.log().owns_up_to(checkpoint).map_err(fault(FAILED))
     }
 
     /// What a follower lacks; `None` if nothing.

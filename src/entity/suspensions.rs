@@ -67,6 +67,9 @@ impl EntrySuspension {
         if self.lifted.is_none() {
             return true;
         }
+        if log.withholds_nothing() {
+            return false;
+        }
         let by = self.lifted_by.as_ref();
         by.is_some_and(|by| log.withholds(&Grant::Lift(by.clone())))
     }

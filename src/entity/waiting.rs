@@ -92,13 +92,14 @@ fn held(store: &Store, file: &Register) -> Result<Option<Register>, StoreError> 
         return Ok(None);
     };
     let mut unheld = vec![];
-    each_unheld(store, |grant, _| match grant {
-        Grant::Register(version) => unheld.push(version),
-        _ => {}
+    each_unheld(store, |grant, _| {
+        if let Grant::Register(version) = grant {
+            unheld.push(version);
+        }
     })?;
     let first = unheld.into_iter().min().unwrap_or(last + 1);
     let kept = store.past_registers()?;
-    let kept = kept.into_iter().filter(|row| row.version < first).last();
+    let kept = kept.into_iter().rfind(|row| row.version < first);
     let kept = kept.filter(|row| row.version != file.version);
     let pins = file.pins.as_deref();
     Ok(kept

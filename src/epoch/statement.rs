@@ -127,6 +127,14 @@ impl Destruction {
         }
     }
 
+    /// The flag by which a statement is brought to the command that acts.
+    pub const fn flag(&self) -> &'static str {
+        match self {
+            Destruction::RestoreWithoutPlaces { .. } => "`cloison restore` --without-places",
+            _ => "--statement",
+        }
+    }
+
     /// How many operators must sign. For `retire-epoch` the sector's client, who calls, is the
     /// second person.
     pub const fn operators(&self) -> usize {
@@ -142,6 +150,14 @@ impl Destruction {
         }
     }
 }
+
+/// What a restore without places costs at the vault, as two operators sign it.
+const COST_AT_VAULT: &str = "from then on every earlier order is over, every sector is closed until two operators confirm \
+    its epoch, nothing is released until they say that erasures were lodged again, and the quotas and look-ups of that day \
+    count as used up: no client gets a pseudonym before the next 00:00 UTC, and nothing lifts that";
+/// The same at a node.
+const COST_AT_NODE: &str = "from then on every earlier order is over, and nothing is opened until two operators say that \
+    erasures were lodged again";
 
 impl fmt::Display for Destruction {
     /// Escapes a sector's name, which may come from an untrusted file, so that it cannot move the
@@ -177,11 +193,17 @@ impl fmt::Display for Destruction {
                 backup,
                 case,
             } => {
+                let is_vault = entity == "vault";
                 let [entity, backup, case] =
                     [entity, backup, case].map(|text| text.escape_debug().to_string());
                 write!(
                     f,
-                    "restore the store of {entity} from backup {backup} and lose all that came after it (case {case})"
+                    "restore the store of {entity} from backup {backup} and lose all that came after it (case {case}); {}",
+                    if is_vault {
+                        COST_AT_VAULT
+                    } else {
+                        COST_AT_NODE
+                    }
                 )
             }
             Destruction::ResumeFromCopy { entity, kept, case } => {

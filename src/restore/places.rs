@@ -3,11 +3,16 @@
 //! decide which one counts.
 
 use super::RestoreError;
-use crate::audit::shard_reader::ShardReader;
+use crate::backup::branch::store_contains;
 use crate::backup::manifest::BackupLogHead;
 use crate::journal::read::PlaceLog;
-use crate::store::{Shard, Store, StoreError};
+use crate::store::{Shard, Store};
 use crate::tlog::checkpoint::Checkpoint;
+
+/// The place that reaches furthest.
+pub fn furthest(places: &[PlaceLog]) -> Option<&PlaceLog> {
+    places.iter().max_by_key(|place| end_of(place))
+}
 
 /// The place that holds most of the log, if it holds more than the backup does.
 ///
@@ -19,14 +24,14 @@ pub fn longest<'p>(
     store: &Store,
     head: &BackupLogHead,
 ) -> Result<Option<&'p PlaceLog>, RestoreError> {
-    let Some(most) = places.iter().max_by_key(|place| end_of(place)) else {
+    let Some(most) = furthest(places) else {
         return Ok(None);
     };
     for place in places {
         let other = &place.checkpoint;
         let is_in = most.contains(other)?;
         // What the longest place no longer holds, the backup may.
-        if !is_in.map_or_else(|| contains(store, other), Ok)? {
+        if !is_in.map_or_else(|| store_contains(store, other), Ok)? {
             return Err(diverging(&other.origin, other.size, &most.checkpoint));
         }
     }
@@ -36,7 +41,7 @@ pub fn longest<'p>(
         root: head.root,
     };
     if end_of(most) <= head.position() {
-        return if contains(store, &most.checkpoint)? {
+        return if store_contains(store, &most.checkpoint)? {
             Ok(None)
         } else {
             Err(diverging(&end.origin, end.size, &most.checkpoint))
@@ -63,21 +68,5 @@ fn diverging(origin: &str, size: u64, most: &Checkpoint) -> RestoreError {
         size,
         other: most.origin.clone(),
         other_size: most.size,
-    }
-}
-
-/// Whether the log in a store contains a checkpoint.
-fn contains(store: &Store, checkpoint: &Checkpoint) -> Result<bool, StoreError> {
-    let shard = crate::audit::origin::owner_and_shard(&checkpoint.origin);
-    let row = match shard {
-        Some((_, shard)) => store.tree(shard)?,
-        None => None,
-    };
-    match row.filter(|row| checkpoint.size <= row.size) {
-        Some(row) => {
-            let reader = ShardReader::new(store, &row, checkpoint.size);
-            Ok(reader.tree()?.root() == checkpoint.root)
-        }
-        None => Ok(false),
     }
 }

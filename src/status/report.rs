@@ -239,6 +239,9 @@ pub struct LogStatus {
     /// The places that hold the log off its store, and what they hold.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub places: Vec<PlaceStatus>,
+    /// What was granted and is not in force, because too few places hold it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub waiting: Vec<String>,
 }
 
 /// A place that holds the log off its store.

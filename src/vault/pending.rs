@@ -13,12 +13,15 @@ use crate::system::lock::unpoisoned;
 /// The name of a rotation of the sector secret among the acts that wait.
 pub(crate) const ROTATE: &str = "secret-rotate";
 
+/// Puts an act in force that enough places hold.
+pub(crate) type ActEffectOnce = Box<dyn FnOnce(&Vault, &HeldByPlaces) + Send>;
+
 /// An act that is durable and not yet in force.
 pub(crate) struct PendingAct {
     /// What it does, so that the same call is known again.
     pub(crate) what: String,
     /// Puts it in force.
-    pub(crate) effect: Box<dyn FnOnce(&Vault, &HeldByPlaces) + Send>,
+    pub(crate) effect: ActEffectOnce,
 }
 
 impl Vault {
@@ -30,6 +33,16 @@ impl Vault {
     pub(crate) fn take_effect(&self, act: PendingAct) -> Result<(), Refusal> {
         *unpoisoned(self.core.pending.lock()) = Some(act);
         self.settle().map(drop)
+    }
+
+    /// The act that places hold by now, and that only waits for the same call: its name.
+    pub(crate) fn waiting_for_its_call(&self) -> Option<String> {
+        // While it is locked, a call waits for places.
+        let pending = self.core.pending.try_lock().ok()?;
+        let what = pending.as_ref().map(|act| act.what.clone())?;
+        let is_unheld = |grant: &Grant| matches!(grant, Grant::Epoch(..) | Grant::Secret(_));
+        let unheld = self.log().withheld().iter().any(is_unheld);
+        (!unheld).then_some(what)
     }
 
     /// Puts the act in force that waits, if there is one; its name.

@@ -8,6 +8,7 @@ use std::sync::LazyLock;
 use cloison::audit::counted::CountedMembers;
 use cloison::audit::resume::Resumption;
 use cloison::backup::manifest::{BackupId, BackupManifest};
+use cloison::backup::sealed::SealedManifest;
 use cloison::execution::step::ActExchangeAnswer;
 use cloison::http::problem::ProblemBody;
 use cloison::joining::merge;
@@ -111,7 +112,7 @@ pub fn joining(bytes: &[u8]) {
 
 // --- backups and places -----------------------------------------------------------------------------------------------
 
-/// Manifests of backups, as signed texts and as payloads; ids of backups.
+/// Manifests of backups and the clear parts of sealed ones, as signed texts and as payloads; ids of backups.
 pub fn manifest(bytes: &[u8]) {
     let draft = jws::draft(bytes);
     let text = text(bytes).unwrap_or_default();
@@ -122,6 +123,12 @@ pub fn manifest(bytes: &[u8]) {
             let _ = (read.length(), read.log.position());
         }
         let signed = BackupManifest::read(manifest, &SIGNER.verifying_key());
+        assert!(signed.is_err(), "nobody signed it");
+        if let Ok(read) = SealedManifest::read_unverified(manifest) {
+            let written = jws::draft(&read.payload());
+            assert_eq!(SealedManifest::read_unverified(&written), Ok(read));
+        }
+        let signed = SealedManifest::read(manifest, &SIGNER.verifying_key());
         assert!(signed.is_err(), "nobody signed it");
     }
     if let Some(id) = BackupId::parse(text) {

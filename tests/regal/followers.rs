@@ -2,7 +2,7 @@
 //! brings a vault back that was lost with its own places.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use cloison::journal::read::{PlaceFault, PlaceLog};
@@ -11,15 +11,15 @@ use cloison::tlog::checkpoint::Checkpoint;
 use serde_json::{Value, json};
 
 use super::common::backups::good;
-use super::common::{DEPLOYMENT, Door, QUORUM, Reply, Setup, Side, World};
+use super::common::{DEPLOYMENT, Door, QUORUM, Reply, Setup, Side, World, plain_get};
 use super::journal::cipher;
 use super::people::{act, soon, to_vault};
 use super::restore::back_up;
 
 /// The node follows the vault and counts, and so does the vault's second place; so many must hold
-/// an act.
-pub fn world(places: usize) -> World {
-    let mut world = World::with(Setup {
+/// an act. Neither side runs yet.
+pub fn prepared(places: usize) -> World {
+    let world = World::with(Setup {
         log: "info",
         start: false,
         ..Setup::default()
@@ -34,6 +34,12 @@ pub fn world(places: usize) -> World {
     let audit = "second = \"data/node.place\"\nfollowed = \"data/node.followed\"\n\n\
                  [[audit.follower]]\nname = \"vault\"\npeer = \"vault\"";
     world.replace("node.toml", "second = \"data/node.place\"", audit);
+    world
+}
+
+/// The same, and both run.
+pub fn world(places: usize) -> World {
+    let mut world = prepared(places);
     world.start(Side::Vault, &[]);
     world.start(Side::Node, &[]);
     world
@@ -76,6 +82,18 @@ fn held(world: &World, folder: &str, owner: &str, secrets: &str) -> Vec<Value> {
     });
     walked.unwrap();
     all
+}
+
+/// The last segment of a place of one shard.
+pub fn last_segment(place: &Path) -> PathBuf {
+    let files = |folder: &Path| {
+        let files = fs::read_dir(folder).unwrap();
+        files.map(|file| file.unwrap().path()).collect::<Vec<_>>()
+    };
+    let shard = files(place).into_iter().find(|path| path.is_dir());
+    let mut segments = files(&shard.unwrap());
+    segments.retain(|path| path.extension().is_some_and(|end| end == "journal"));
+    segments.into_iter().max().unwrap()
 }
 
 fn away(world: &World, is_away: bool) {
@@ -266,6 +284,40 @@ fn strangers_follow_nothing_and_forged_words_count_for_nothing() {
         let reply = bring("node", body);
         assert_eq!((reply.status, reply.code()), (400, "malformed-body".into()));
     }
+}
+
+#[test]
+fn a_node_serves_beside_a_damaged_folder_and_follows_again_once_it_is_away() {
+    let mut world = world(1);
+    let asked = world.health_pseudonyms(&["AB1"]);
+    let order = world.sign(&world.order("health", &asked), QUORUM);
+    world.reidentify(&order, "health", &asked).ok();
+    world.end(Side::Node);
+    let folder = world.path("data/node.followed/2026");
+    let segments = fs::read_dir(folder)
+        .unwrap()
+        .map(|file| file.unwrap().path());
+    let segment = segments.max().unwrap();
+    let bytes = fs::read(&segment).unwrap();
+    fs::write(&segment, &bytes[..bytes.len() - 9]).unwrap();
+
+    world.start(Side::Node, &[]);
+    let ready = || plain_get(world.health(Side::Node), "/readyz").unwrap_or_default();
+    soon("the node says what is damaged, and what to do", || {
+        let said = ready();
+        said.contains("data/node.followed does not hold what its checkpoint says")
+            && said.contains("Move that folder away")
+    });
+    let refused = world.reidentify(&order, "health", &asked);
+    assert_eq!(
+        (refused.status, refused.code()),
+        (503, "journal-unavailable".into())
+    );
+    world.lose("data/node.followed");
+    soon("it follows from the beginning", || {
+        world.reidentify(&order, "health", &asked).status == 200
+    });
+    assert!(world.path("data/node.followed/checkpoint").exists());
 }
 
 #[test]

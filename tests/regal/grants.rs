@@ -115,11 +115,17 @@ fn what_lets_something_go_on_waits_for_a_place_also_over_a_restart() {
         let said = inspected.join().unwrap();
         assert!(said.contains("journal-unavailable"), "{said}");
     });
+    let waiting = |world: &World| {
+        let status = world.get("operator", Door::Control, "/v1/status").ok();
+        let waiting = status["log"]["waiting"].as_array();
+        waiting.map_or(0, Vec::len)
+    };
     for restarted in [false, true] {
         if restarted {
             world.kill(Side::Vault);
             world.start(Side::Vault, &[]);
         }
+        assert_eq!(waiting(&world), 3, "the status names what waits");
         assert_eq!(state(&world, &order), "suspended", "{restarted}");
         assert_eq!(state(&world, &other), "revoked", "{restarted}");
         assert!(is_shut_out(&world) && !is_open(&world), "{restarted}");
@@ -139,6 +145,7 @@ fn what_lets_something_go_on_waits_for_a_place_also_over_a_restart() {
         to_vault(&world, &resume).ok()["order"]["state"],
         "exhausted"
     );
+    assert_eq!(waiting(&world), 0);
     // The node has it from the vault, and its own place is the vault.
     soon("the vault has the node's log", || {
         world.reidentify(&signed_order, "health", &asked).status == 200

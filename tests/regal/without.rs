@@ -49,7 +49,8 @@ fn code(reply: &Reply) -> (u16, String) {
 }
 
 fn restored(world: &World, side: Side, more: &[&str]) -> Value {
-    good(&world.restore(side, &[&["--without-places", "loss.jws"], more].concat()))
+    let with = ["--without-places", "loss.jws", "--lost", "second"];
+    good(&world.restore(side, &[&with, more].concat()))
 }
 
 fn tokenize(world: &World, card: &str) -> Reply {
@@ -149,7 +150,7 @@ fn a_vault_without_places_acts_as_if_the_worst_had_come() {
         &[],
         "no place is there that holds the log",
     );
-    let with = ["--without-places", "loss.jws"];
+    let with = ["--without-places", "loss.jws", "--lost", "second"];
     for (allowed, by, why) in [
         (loss("vault", &id), &OPERATORS[..1], "1 of 2 signatures"),
         (
@@ -335,5 +336,65 @@ fn a_node_without_places_opens_nothing_until_erasures_were_lodged_again() {
         "vault and node watch one another: {said}"
     );
     assert_eq!(code(&open(&old)), (403, "order-before-restore".into()));
+    world.stop();
+}
+
+/// The set-up that operations.md recommends: the node is the only place that counts. It holds more
+/// than the backup, and is passed over: people named it as lost.
+#[test]
+fn a_follower_that_holds_what_was_lost_takes_the_log_that_goes_on() {
+    let mut world = super::followers::prepared(1);
+    world.with_repositories();
+    world.start(Side::Vault, &[]);
+    world.start(Side::Node, &[]);
+    world.health_pseudonyms(&["AB000001"]);
+    world.back_up();
+    let id = backup(&world, "vault-backup");
+    world.advance("health", false);
+    soon("the node has cosigned all that it holds", || {
+        let held = fs::read_to_string(world.path("data/node.followed/checkpoint"));
+        let seen = fs::read_to_string(remembered(&world));
+        held.is_ok_and(|held| seen.is_ok_and(|seen| seen.lines().take(3).eq(held.lines().take(3))))
+    });
+    world.stop();
+    let seen = remembered(&world);
+    world.lose("data/vault");
+    world.lose("elsewhere/place");
+    write_statement(&world, "loss.jws", loss("vault", &id), &OPERATORS);
+
+    // What may be passed over is decided by the configuration, not by what --from happens to name.
+    let with = ["--without-places", "loss.jws", "--seen", &seen];
+    refused(&world, Side::Vault, &[], "second, court");
+    for (lost, why) in [
+        (
+            &[][..],
+            "may hold what came after the backup: second, court",
+        ),
+        (
+            &["--lost", "second"],
+            "may hold what came after the backup: court",
+        ),
+        (&["--lost", "cort"], "states no place cort"),
+    ] {
+        refused(&world, Side::Vault, &[&with, lost].concat(), why);
+    }
+    let lost = ["--lost", "second", "--lost", "court"];
+    good(&world.restore(Side::Vault, &[&with[..], &lost].concat()));
+    world.start(Side::Vault, &[]);
+    world.start(Side::Node, &[]);
+
+    // The node takes the new shard, so that acts count again; its people still have to acknowledge.
+    acknowledge(&world);
+    let lodged = Destruction::ErasuresLodged {
+        entity: "vault".to_owned(),
+    };
+    let text = world.sign_statement(&world.statement(lodged), &OPERATORS);
+    let body = json!({"statement": text});
+    soon("an act counts again", || {
+        world
+            .post_json("operator", Door::Control, "/v1/restore", &body)
+            .status
+            == 200
+    });
     world.stop();
 }

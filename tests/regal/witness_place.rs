@@ -12,6 +12,7 @@ use super::common::backups::{good, words};
 use super::common::process::Process;
 use super::common::witness::WitnessPlace;
 use super::common::{Door, QUORUM, Reply, Setup, Side, Stream, World, plain_get, request};
+use super::followers::last_segment;
 use super::people::{act, soon, to_vault};
 use super::restore::back_up;
 
@@ -93,14 +94,7 @@ fn a_vault_whose_machine_is_lost_comes_back_from_the_witness() {
         world.lose(lost);
     }
     // A folder whose bytes are not the log's restores nothing.
-    let segment = world
-        .path(VAULT_LOG)
-        .join("2026")
-        .read_dir()
-        .unwrap()
-        .map(|file| file.unwrap().path())
-        .find(|path| path.extension().is_some_and(|end| end == "journal"))
-        .unwrap();
+    let segment = last_segment(&world.path(VAULT_LOG));
     let whole = fs::read(&segment).unwrap();
     let mut other = whole.clone();
     let last = other.len() - 40;

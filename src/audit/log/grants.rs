@@ -31,9 +31,14 @@ impl Log {
         entry.is_some_and(|entry| !self.is_held(entry))
     }
 
-    /// Whether nothing is withheld: what nearly every request asks.
+    /// Whether nothing is withheld: what nearly every request asks. Forgets what places hold by now.
     pub fn withholds_nothing(&self) -> bool {
-        unpoisoned(self.withheld.0.read()).is_empty()
+        if unpoisoned(self.withheld.0.read()).is_empty() {
+            return true;
+        }
+        let mut withheld = unpoisoned(self.withheld.0.write());
+        withheld.retain(|_, entry| !self.is_held(*entry));
+        withheld.is_empty()
     }
 
     /// All that was granted and is not in force, in the order of the entries.

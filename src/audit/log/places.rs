@@ -155,7 +155,7 @@ impl LogState {
             return;
         }
         place.vouched = Some(Instant::now());
-        let is_later = place.said > before;
+        let is_later = place.said != before;
         let order = place.held.as_ref().map(|old| reach(&held).cmp(&reach(old)));
         match order {
             Some(Less) if is_later => {

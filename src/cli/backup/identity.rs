@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use crate::backup::envelope::BackupIdentities;
 use crate::cli::delivery::make_identity;
+use crate::keys::memory;
 use crate::terminal::{CommandError, print, print_json, voice};
 
 /// What opens a sealed backup.
@@ -44,7 +45,10 @@ impl IdentityArgs {
 /// # Errors
 /// When others may read it, or it is not an identity file.
 pub(crate) fn read_identity(file: Option<&Path>) -> Result<Option<BackupIdentities>, CommandError> {
-    let read = file.map(BackupIdentities::read).transpose();
+    let Some(file) = file else { return Ok(None) };
+    // No core dump and no debugger gets it.
+    memory::protect(false);
+    let read = BackupIdentities::read(file).map(Some);
     read.map_err(|error| CommandError::new(error, "name the file of an identity with --identity"))
 }
 
@@ -65,6 +69,7 @@ pub struct BackupKeygenArgs {
 /// # Errors
 /// When the file cannot be written.
 pub(super) fn keygen(args: &BackupKeygenArgs) -> Result<(), CommandError> {
+    memory::protect(false);
     let recipient = make_identity(&args.out)?;
     if voice().json {
         print_json(&serde_json::json!({"file": args.out, "recipient": recipient}))

@@ -7,19 +7,21 @@ use jiff::SignedDuration;
 
 use super::fault;
 use crate::audit::origin::origin;
+use crate::backup::branch::LogBranch;
 use crate::backup::repository::BackupRepository;
 use crate::backup::{BackupPlan, BackupRetention};
 use crate::cli::audit::LogKeyArgs;
 use crate::cli::check::is_node;
 use crate::client::Client;
-use crate::config::{NodeConfig, VaultConfig};
+use crate::config::{LogConfig, NodeConfig, VaultConfig};
 use crate::entity::Role;
+use crate::journal::read::PlaceLog;
 use crate::keys::file::SecretKind;
 use crate::keys::{StoreKey, StoreSecret};
 use crate::register::Register;
 use crate::seal::chunk::ChunkCipher;
 use crate::serve::open_register;
-use crate::store::Shard;
+use crate::store::{Shard, Store};
 use crate::terminal::files::read_text;
 use crate::terminal::{CommandError, open_client};
 use crate::tlog::witness::KnownLogs as _;
@@ -54,10 +56,40 @@ pub(super) struct OpenedRepository {
     pub(super) key: VerifyingKey,
     /// The storage secrets, where a vault's configuration was named.
     pub(super) cipher: Option<ChunkCipher>,
+    /// The log that counts, where a configuration leads to it.
+    pub(super) log: KnownLog,
     /// What the configuration keeps.
     pub(super) retention: Option<BackupRetention>,
     /// The configuration, where one was named.
     pub(super) config: Option<SideConfig>,
+}
+
+/// The log that counts, as far as this machine has it.
+pub(super) enum KnownLog {
+    Store(Box<Store>),
+    Place(PlaceLog),
+    None,
+}
+
+impl KnownLog {
+    /// That in the store, or else in the second place. One that cannot be read tells nothing.
+    fn of(side: &BackupSide, key: &VerifyingKey) -> Self {
+        if let Ok(store) = Store::open_for_audit(&side.store) {
+            return Self::Store(Box::new(store));
+        }
+        let owner = side.role.owner(&side.register.deployment);
+        let second = side.second.iter();
+        let mut places = second.filter_map(|one| PlaceLog::open(one, &owner, key, None).ok());
+        places.next().map_or(Self::None, Self::Place)
+    }
+
+    pub(super) fn branch(&self) -> LogBranch<'_> {
+        match self {
+            Self::Store(store) => LogBranch::Store(store),
+            Self::Place(place) => LogBranch::Place(place),
+            Self::None => LogBranch::Unknown,
+        }
+    }
 }
 
 /// A vault's or a node's configuration.
@@ -78,6 +110,16 @@ pub(crate) struct BackupSide {
     pub(crate) register: Register,
     pub(crate) plan: Option<BackupPlan>,
     pub(crate) cipher: Option<ChunkCipher>,
+}
+
+impl SideConfig {
+    /// `[audit]`.
+    pub(crate) fn log(&self) -> &LogConfig {
+        match self {
+            Self::Vault(config) => &config.log,
+            Self::Node(config) => &config.log,
+        }
+    }
 }
 
 impl BackupPlaceArgs {
@@ -118,6 +160,7 @@ impl BackupPlaceArgs {
             repository,
             key,
             cipher: None,
+            log: KnownLog::None,
             retention: None,
             config: None,
         })
@@ -140,6 +183,7 @@ fn by_configuration(
     let key = side.key()?;
     let years = side.register.shortest_retention_years().map(i64::from);
     let longest = years.map(|years| SignedDuration::from_hours(24 * 365 * years));
+    let log = KnownLog::of(&side, &key);
     let retention = side.plan.map(|plan| BackupRetention {
         longest,
         ..plan.retention
@@ -148,6 +192,7 @@ fn by_configuration(
         repository,
         key,
         cipher: side.cipher,
+        log,
         retention,
         config: Some(side.config),
     })

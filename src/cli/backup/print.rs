@@ -202,9 +202,12 @@ fn line(backup: &BackupView) -> String {
         _ => "  sealed to several recipients",
     };
     let fault = backup.fault.as_ref();
-    let told = fault.map_or(format!("{verified}{sealed}"), |fault| {
+    let mut told = fault.map_or(format!("{verified}{sealed}"), |fault| {
         format!("WRONG  {fault}")
     });
+    if backup.other_branch {
+        told += "  OF ANOTHER BRANCH of the log: never taken as the last one";
+    }
     format!(
         "{:<26}{:<22}{:>10}{:>12}  {told}",
         backup.backup,

@@ -10,6 +10,7 @@ use crate::audit::origin::TrustedLogKey;
 use crate::audit::source;
 use crate::audit::verify::{self, LogExpectations};
 use crate::cli::audit::offline::{NamedLog, OfflineLog, PATIENCE, failed, trouble};
+use crate::cli::backup::BackupSide;
 use crate::clock::{Clock as _, SystemClock};
 use crate::register::Register;
 use crate::restore::clear::floors;
@@ -34,7 +35,14 @@ pub(super) struct WithoutPlacesArgs {
     /// file of the other side's `[audit] cosigned`; repeatable
     #[arg(long, value_name = "FILE", requires = "without_places")]
     seen: Vec<PathBuf>,
+    /// With --without-places: a place that the configuration states and that is lost: `second`, or
+    /// the name of an `[[audit.follower]]`. Each has to be named; repeatable
+    #[arg(long, value_name = "PLACE", requires = "without_places")]
+    lost: Vec<String>,
 }
+
+/// How `--lost` names `[audit] second`.
+const SECOND: &str = "second";
 
 /// What those allow, and name.
 pub(super) struct AllowedArgs {
@@ -57,14 +65,17 @@ impl WithoutPlacesArgs {
             if !source.places.is_empty() {
                 return Ok(None);
             }
+<<<<<<< HEAD
+=======
             let hint = format!(
                 "name one with --from PLACE. Where none is left, two operators sign for what is lost: `cloison statement new \
                  --restore-without-places {}:{} --case REFERENCE`, then --without-places FILE",
                 side.role.local_name(),
                 backup.id()
             );
+>>>>>>> mend
             let what = "no place is there that holds the log after the backup";
-            return Err(CommandError::usage(what, hint));
+            return Err(CommandError::usage(what, no_place(source)));
         };
         if let Some(place) = source.places.first() {
             return Err(CommandError::usage(
@@ -75,14 +86,16 @@ impl WithoutPlacesArgs {
                 "restore from it: leave --without-places out. If people decided that it does not count, move it away first",
             ));
         }
+        self.check_lost(side)?;
         let text = read_text(file)?;
         let now = SystemClock.now();
         let loss = without::allow(text.trim_end(), &side.register, &side.role, backup, now);
         let loss = loss.map_err(|refusal| {
-            CommandError::new(
-                refusal,
-                "`cloison statement check` says what is missing; nothing was restored",
-            )
+            let hint = format!(
+                "nothing was restored. Two operators sign for this side and this backup: {}",
+                new_statement(source)
+            );
+            CommandError::new(refusal, hint)
         })?;
         let seen = self.seen.iter();
         let seen = seen.map(|file| Ok((file.clone(), read_text(file)?)));
@@ -92,6 +105,77 @@ impl WithoutPlacesArgs {
             seen: seen.collect::<Result<_, CommandError>>()?,
         }))
     }
+}
+
+impl WithoutPlacesArgs {
+    /// Refuses to pass over a place that the configuration states, unless it is named as lost: it may
+    /// hold all that the backup lacks, wherever it lies.
+    fn check_lost(&self, side: &BackupSide) -> Result<(), CommandError> {
+        let stated = stated_places(side);
+        if let Some(unknown) = self.lost.iter().find(|name| !stated.contains(name)) {
+            return Err(CommandError::usage(
+                format_args!("the configuration states no place {unknown}"),
+                format_args!("it states: {}", listed(&stated)),
+            ));
+        }
+        let (_, missing): (Vec<_>, Vec<_>) = stated
+            .into_iter()
+            .partition(|name| self.lost.contains(name));
+        if missing.is_empty() {
+            return Ok(());
+        }
+        let flags: Vec<_> = missing
+            .iter()
+            .map(|name| format!("--lost {name}"))
+            .collect();
+        Err(CommandError::usage(
+            format_args!(
+                "the configuration states places that may hold what came after the backup: {}; nothing was restored",
+                listed(&missing)
+            ),
+            format_args!(
+                "bring the folder of each and name it with --from instead of --without-places (`[audit] followed` at the \
+                 other side, `--to` of `cloison audit follow`). Only for those that are lost for good add {}",
+                flags.join(" ")
+            ),
+        ))
+    }
+}
+
+/// The places that a side's configuration states, as `--lost` names them.
+fn stated_places(side: &BackupSide) -> Vec<String> {
+    let log = side.config.log();
+    let second = log.second.iter().map(|_| SECOND.to_owned());
+    let followers = log.places.followers.iter().map(|one| one.name.clone());
+    second.chain(followers).collect()
+}
+
+fn listed(places: &[String]) -> String {
+    if places.is_empty() {
+        return "none".to_owned();
+    }
+    places.join(", ")
+}
+
+/// What to do where no place is there.
+fn no_place(source: &RestoreSource) -> String {
+    let stated = stated_places(&source.side);
+    format!(
+        "name one with --from PLACE. The configuration states: {}; a follower's place is the folder that `[audit] followed` \
+         at the other side names, or `--to` of its `cloison audit follow`. Where none is left, two operators sign for what \
+         is lost: {}, then --without-places loss.jws",
+        listed(&stated),
+        new_statement(source)
+    )
+}
+
+/// The command that writes the statement for a backup.
+fn new_statement(source: &RestoreSource) -> String {
+    format!(
+        "`cloison statement new --register register.toml --restore-without-places {}:{} --case REFERENCE --out loss.jws`",
+        source.side.role.local_name(),
+        source.backup.id()
+    )
 }
 
 /// What the other side's log knows of the time after the backup; nothing where it is not named.

@@ -152,6 +152,10 @@ fn log(log: &LogStatus, now: &str) -> StatusFact {
     if !held.is_empty() {
         says += &format!("; held by {}", held.join(", "));
     }
+    if !log.waiting.is_empty() {
+        says += &format!("; waits for places: {}", log.waiting.join(", "));
+        return StatusFact::warning("log", says);
+    }
     let nobody = log.cosigners.iter().all(|cosigner| cosigner.last.is_none());
     if nobody {
         StatusFact::warning("log", says)
