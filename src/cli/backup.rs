@@ -157,9 +157,9 @@ fn show(args: &BackupListArgs) -> Result<(), CommandError> {
         OpenedPlace::Repository(opened) => {
             let by = args.identity.read()?;
             {
-            let (key, branch) = (&opened.key, opened.log.branch());
-            list(&opened.repository, key, by.as_ref(), &branch).map_err(fault)?
-        }
+                let (key, branch) = (&opened.key, opened.log.branch());
+                list(&opened.repository, key, by.as_ref(), &branch).map_err(fault)?
+            }
         }
     };
     if voice().json {
