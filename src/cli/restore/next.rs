@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::cli::backup::{BackupSide, SideConfig};
+use crate::cli::backup::BackupSide;
 use crate::entity::Role;
 use crate::serve::cosigned_folder;
 
@@ -28,14 +28,10 @@ pub(super) struct SideFiles {
 impl SideFiles {
     /// Those of a side.
     pub(super) fn of(side: &BackupSide, config: &Path) -> Self {
-        let log = match &side.config {
-            SideConfig::Vault(config) => &config.log,
-            SideConfig::Node(config) => &config.log,
-        };
         Self {
             role: side.role.clone(),
             config: config.to_owned(),
-            cosigned: cosigned_folder(log, &side.store),
+            cosigned: cosigned_folder(side.config.log(), &side.store),
             second: side.second.clone(),
         }
     }
@@ -46,6 +42,7 @@ impl SideFiles {
         let program = match self.role {
             Role::Vault => "cloison serve",
             Role::Node(_) => "cloison authority serve",
+            Role::Identity(_) => "cloison identity serve",
         };
         steps.push(format!(
             "start it: {program} --config {}",
@@ -107,6 +104,7 @@ impl SideFiles {
         let client = match self.role {
             Role::Vault => "clients/operator.toml",
             Role::Node(_) => "clients/operator-node.toml",
+            Role::Identity(_) => "clients/operator-identity.toml",
         };
         steps.push(format!(
             "once erasures were lodged again, by two operators: cloison statement new --register register.toml --erasures-lodged \
