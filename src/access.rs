@@ -245,7 +245,7 @@ pub fn reader(entity: &Entity, peer: SpkiDigest) -> Result<LogReading, Code> {
 }
 
 /// Authorises those who may follow a log, whose entries leave sealed: its readers ([`reader`]), and
-/// an operator of the vault or a custodian of the node.
+/// an operator of the vault, or a custodian of the node or of the identity source.
 ///
 /// # Errors
 /// As [`operator`].
@@ -254,6 +254,7 @@ pub fn follower(entity: &Entity, peer: SpkiDigest) -> Result<(), Code> {
     let is_keeper = match entity.role() {
         Role::Vault => operator(register, peer).is_ok(),
         Role::Node(authority) => custodian(register, authority, peer).is_ok(),
+        Role::Identity(id) => identity_custodian(register, id, peer).is_ok(),
     };
     if is_keeper {
         return Ok(());

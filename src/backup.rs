@@ -11,9 +11,9 @@
 //!
 //! A backup holds no secret, no TLS key, no register and no configuration: [`KEPT_APART`] names them.
 
+pub mod branch;
 mod bytes;
 pub mod envelope;
-pub mod branch;
 pub mod error;
 pub mod keeper;
 pub mod listed;

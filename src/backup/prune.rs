@@ -135,9 +135,8 @@ pub fn prune(
 ) -> Result<PrunedBackups, RepositoryError> {
     let folder = || repository.folder().to_owned();
     let apart = repository.backups(key)?.apart(branch, folder)?;
-    let candidates = |all: &[ListedBackup]| -> Vec<_> {
-        all.iter().map(|b| candidate(repository, b)).collect()
-    };
+    let candidates =
+        |all: &[ListedBackup]| -> Vec<_> { all.iter().map(|b| candidate(repository, b)).collect() };
     let mut kept = retention.kept(&candidates(&apart.of_log), now);
     let others = candidates(&apart.others);
     let others = others.iter().filter(|one| retention.keeps_other(one, now));

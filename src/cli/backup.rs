@@ -21,9 +21,9 @@ use crate::cli::client_file::ClientFile;
 use crate::client::Client;
 use crate::clock::{Clock as _, SystemClock};
 use crate::terminal::{CommandError, is_quiet, print as say, print_json, progress, voice};
-pub(super) use place::BackupSide;
 pub(super) use identity::read_identity;
 use identity::{BackupKeygenArgs, IdentityArgs};
+pub(super) use place::BackupSide;
 use place::{BackupPlaceArgs, OpenedPlace, OpenedRepository};
 
 /// Take, list, verify and prune backups
@@ -157,9 +157,9 @@ fn show(args: &BackupListArgs) -> Result<(), CommandError> {
         OpenedPlace::Repository(opened) => {
             let by = args.identity.read()?;
             {
-            let (key, branch) = (&opened.key, opened.log.branch());
-            list(&opened.repository, key, by.as_ref(), &branch).map_err(fault)?
-        }
+                let (key, branch) = (&opened.key, opened.log.branch());
+                list(&opened.repository, key, by.as_ref(), &branch).map_err(fault)?
+            }
         }
     };
     if voice().json {

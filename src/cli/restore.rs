@@ -14,8 +14,8 @@ use std::time::Instant;
 
 use ed25519_dalek::VerifyingKey;
 
-use crate::backup::envelope::BackupIdentities;
 use crate::backup::branch::LogBranch;
+use crate::backup::envelope::BackupIdentities;
 use crate::backup::listed::ListedBackup;
 use crate::backup::repository::BackupRepository;
 use crate::cli::backup::{BackupSide, fault, read_identity, with_bar};

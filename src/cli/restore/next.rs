@@ -2,7 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::cli::backup::{BackupSide, SideConfig};
+use crate::cli::backup::BackupSide;
+use crate::config::SideConfig;
 use crate::entity::Role;
 use crate::serve::cosigned_folder;
 
@@ -46,6 +47,7 @@ impl SideFiles {
         let program = match self.role {
             Role::Vault => "cloison serve",
             Role::Node(_) => "cloison authority serve",
+            Role::Identity(_) => "cloison identity serve",
         };
         steps.push(format!(
             "start it: {program} --config {}",
@@ -107,6 +109,7 @@ impl SideFiles {
         let client = match self.role {
             Role::Vault => "clients/operator.toml",
             Role::Node(_) => "clients/operator-node.toml",
+            Role::Identity(_) => "clients/operator-identity.toml",
         };
         steps.push(format!(
             "once erasures were lodged again, by two operators: cloison statement new --register register.toml --erasures-lodged \
