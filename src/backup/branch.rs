@@ -172,8 +172,9 @@ impl BackupRepository {
                 break;
             }
         }
-        let is_later = |id| last.as_ref().is_none_or(|last| id > last.id());
-        if let Some((_, error)) = unread.into_iter().find(|(id, _)| is_later(id)) {
+        let last_id = last.as_ref().map(ListedBackup::id);
+        let mut later = unread.into_iter().filter(|(id, _)| Some(id) > last_id);
+        if let Some((_, error)) = later.next() {
             return Err(error);
         }
         let folder = self.folder().to_owned();

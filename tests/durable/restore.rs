@@ -4,10 +4,13 @@ use std::fs;
 use std::process::{Command, Output, Stdio};
 use std::time::Duration;
 
-use super::backup::{backed_up, create, good, id_of, largest, refused, remount, tokenize};
+use super::backup::{
+    backed_up, copy_folder, create, good, id_of, largest, refused, remount, tokenize,
+};
 use super::faults::mount;
 use super::world::card;
 use crate::common::{Side, World};
+use serde_json::json;
 
 fn restore(world: &World, more: &[&str]) -> Output {
     let usual = ["restore", "backup", "--config", "vault.toml", "--json"];
@@ -49,6 +52,96 @@ fn a_store_comes_back_as_it_was_when_the_backup_was_taken() {
     world.start(Side::Vault, &[]);
     world.end(Side::Vault);
     assert_eq!(world.mappings(), 400);
+}
+
+/// A store and its second place.
+const COPIES: [&str; 2] = ["data/vault", "data/vault.place"];
+
+/// Moves both away, and others to their place.
+fn swap(world: &World, away: &str, back: &str) {
+    for folder in COPIES {
+        let path = |kind: &str| world.path(&format!("{folder}{kind}"));
+        fs::rename(path(""), path(away)).unwrap();
+        fs::rename(path(back), path("")).unwrap();
+    }
+}
+
+/// An old machine comes back with its own second place and serves for a while: its backups have more of a
+/// log that does not count, and none of them is the last one, nor takes another's place.
+#[test]
+fn a_backup_of_another_branch_is_never_the_last_one() {
+    let mut world = backed_up("");
+    tokenize(&world, 1, 10);
+    let first = create(&world);
+    world.stop();
+    for folder in COPIES {
+        for kind in ["image", "old"] {
+            let image = world.path(&format!("{folder}-{kind}"));
+            copy_folder(&world.path(folder), &image);
+        }
+    }
+    world.start(Side::Vault, &[]);
+    tokenize(&world, 100, 10);
+    let second = create(&world);
+    world.end(Side::Vault);
+
+    // The old machine.
+    swap(&world, "-true", "-image");
+    world.start(Side::Vault, &[]);
+    for person in 0..20 {
+        tokenize(&world, 1_000 + person, 1);
+    }
+    let astray = create(&world);
+    let prune = ["backup", "prune", "--dry-run", "--json"];
+    let online = ["--client", "clients/operator.toml"];
+    let said = good(&world.cloison(&[&prune[..], &online].concat()));
+    assert_eq!(
+        said["removed"],
+        json!([]),
+        "its own sight is not the last word"
+    );
+    world.end(Side::Vault);
+    swap(&world, "-astray", "-true");
+    world.start(Side::Vault, &[]);
+    tokenize(&world, 200, 1);
+    let third = create(&world);
+
+    let list = good(&world.cloison(&["backup", "list", "--json", "--client", online[1]]));
+    let other: Vec<_> = list["backups"].as_array().unwrap().iter().collect();
+    let marked = other.iter().filter(|one| one["other_branch"] == true);
+    assert_eq!(
+        marked.map(|one| id_of(one)).collect::<Vec<_>>(),
+        [id_of(&astray)]
+    );
+    let verified = ["backup", "verify", "--json"];
+    let there = good(&world.cloison(&[&verified[..], &online].concat()));
+    assert_eq!(there["backup"], third["backup"]);
+    world.end(Side::Vault);
+
+    let config = ["--config", "vault.toml"];
+    let here = good(&world.cloison(&[&verified[..], &config].concat()));
+    assert_eq!(here["backup"], third["backup"]);
+    let last = ["--keep-last", "1"];
+    let said = good(&world.cloison(&[&prune[..], &config, &last].concat()));
+    assert_eq!(said["removed"], json!([first["backup"], second["backup"]]));
+    assert_eq!(said["kept"], json!([third["backup"], astray["backup"]]));
+    let key = ["--repository", "backup", "--register", "register.toml"];
+    refused(
+        &world.cloison(&[&prune[..], &key, &last].concat()),
+        "more than one branch of the log",
+    );
+    lose_the_store(&world);
+    let done = good(&restore(&world, &[]));
+    assert_eq!(done["backup"], third["backup"], "the second place knows");
+    // A place that ends before the backup began is an old copy of one.
+    lose_the_store(&world);
+    fs::rename(
+        world.path("data/vault.place"),
+        world.path("data/vault.place-now"),
+    )
+    .unwrap();
+    let old = ["--id", id_of(&third), "--from", "data/vault.place-old"];
+    refused(&restore(&world, &old), "it is an old copy of a place");
 }
 
 /// A store that was restored is a store: backed up, lost and restored again, with every act of both lives.

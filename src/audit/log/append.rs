@@ -13,7 +13,6 @@ use super::{Log, LogError};
 use crate::audit::origin;
 use crate::audit::resume::LostCheckpoint;
 use crate::audit::{AuditEvent, AuditReceipt, Grant};
-use crate::journal::prune::LogPlace;
 use crate::seal::journal::NamingEntry;
 use crate::store::{RowBatch, Shard, TreeRow};
 use crate::tlog::checkpoint::Checkpoint;
@@ -113,8 +112,7 @@ impl Appender {
     /// Withholds what the entry grants that gets the number `number` in the store, until enough places
     /// hold it. Call it before the entry becomes durable.
     pub fn withhold(&self, grant: Grant, number: u64) {
-        let (shard, index) = (self.shard, number - self.first);
-        self.log.withhold(grant, LogPlace { shard, index });
+        self.log.withhold(grant, self.shard, number - self.first);
     }
 
     /// Ends the shard if its year is over by a clock that is believed (`YearEnd`). Returns the entry

@@ -11,7 +11,7 @@ use super::Log;
 use super::startup::stored_checkpoint;
 use crate::audit::Grant;
 use crate::journal::prune::LogPlace;
-use crate::store::{Store, StoreError};
+use crate::store::{Shard, Store, StoreError};
 use crate::system::lock::unpoisoned;
 
 /// Grants whose entries places may not hold, and where the entries stand.
@@ -51,13 +51,13 @@ impl Log {
     }
 
     /// Withholds what an entry grants that is about to become durable.
-    pub(super) fn withhold(&self, grant: Grant, entry: LogPlace) {
+    pub(super) fn withhold(&self, grant: Grant, shard: Shard, index: u64) {
         if !self.asks_for_places() {
             return;
         }
         let mut withheld = unpoisoned(self.withheld.0.write());
         withheld.retain(|_, entry| !self.is_held(*entry));
-        withheld.insert(grant, entry);
+        withheld.insert(grant, LogPlace { shard, index });
     }
 
     /// Withholds what the entries grant that no checkpoint covers which enough places hold, as far as
@@ -66,7 +66,9 @@ impl Log {
         if !self.asks_for_places() {
             return Ok(());
         }
-        each_unheld(&self.store, |grant, entry| self.withhold(grant, entry))
+        each_unheld(&self.store, |grant, entry| {
+            self.withhold(grant, entry.shard, entry.index);
+        })
     }
 }
 

@@ -6,18 +6,22 @@ use std::time::{Duration, Instant};
 
 use super::RestoreSource;
 use crate::audit::log::KnownLoss;
-use crate::audit::origin::TrustedLogKey;
+use crate::audit::origin::{TrustedLogKey, owner_and_shard};
 use crate::audit::source;
 use crate::audit::verify::{self, LogExpectations};
+use crate::backup::listed::ListedBackup;
 use crate::cli::audit::offline::{NamedLog, OfflineLog, PATIENCE, failed, trouble};
 use crate::cli::backup::BackupSide;
 use crate::clock::{Clock as _, SystemClock};
+use crate::journal::read::PlaceLog;
 use crate::register::Register;
 use crate::restore::clear::floors;
+use crate::restore::places::furthest;
 use crate::restore::without::{self, AllowedLoss, OtherSide, UNKNOWN_CHUNKS};
 use crate::store::{RowBatch, Store};
 use crate::terminal::CommandError;
 use crate::terminal::files::read_text;
+use crate::tlog::checkpoint::Checkpoint;
 use crate::tlog::source::{LogSource, LogSourceError};
 
 /// How a store is restored although no place holds the log after its backup.
@@ -62,7 +66,8 @@ impl WithoutPlacesArgs {
     ) -> Result<Option<AllowedArgs>, CommandError> {
         let (side, backup) = (&source.side, &source.backup);
         let Some(file) = &self.without_places else {
-            if !source.places.is_empty() {
+            if let Some(place) = furthest(&source.places) {
+                refuse_stale(place, backup)?;
                 return Ok(None);
             }
             let what = "no place is there that holds the log after the backup";
@@ -131,6 +136,30 @@ impl WithoutPlacesArgs {
             ),
         ))
     }
+}
+
+/// Refuses a place that ends before what was published when the backup was taken: an old copy of one,
+/// which says nothing of what came later.
+fn refuse_stale(place: &PlaceLog, backup: &ListedBackup) -> Result<(), CommandError> {
+    let ListedBackup::Clear(manifest) = backup else {
+        return Ok(());
+    };
+    let note = manifest.checkpoint.as_deref().unwrap_or_default();
+    let Ok((published, _)) = Checkpoint::read(note.as_bytes()) else {
+        return Ok(());
+    };
+    let reach = |of: &Checkpoint| Some((owner_and_shard(&of.origin)?.1, of.size));
+    if reach(&place.checkpoint) >= reach(&published) {
+        return Ok(());
+    }
+    Err(CommandError::new(
+        format_args!(
+            "the place holds {} entries of {}, and {} of {} were published before the backup was taken: it is an old copy of a \
+             place",
+            place.checkpoint.size, place.checkpoint.origin, published.size, published.origin
+        ),
+        "name the place itself with --from; nothing was restored",
+    ))
 }
 
 /// The places that a side's configuration states, as `--lost` names them.

@@ -2,12 +2,13 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
+use std::process::Command;
 
 use cloison::order::OrderPayload;
 use cloison::statement::Statement as _;
 
 use super::{Desk, judicial};
-use crate::fixture::{key, pseudonym, vector};
+use crate::fixture::{key, payload, pseudonym, signed, vector};
 
 #[test]
 fn who_signs_must_be_who_he_says_and_signs_once() {
@@ -200,4 +201,44 @@ fn a_long_list_is_shown_by_its_beginning_and_its_length() {
     );
     let shown = desk.succeeds(&["show", "order.jws"]);
     assert!(list.iter().all(|p| shown.contains(p)), "{shown}");
+}
+
+/// The shell has a client file in `CLOISON_CLIENT`: what is written to a file goes nowhere by itself.
+#[test]
+fn what_is_signed_into_a_file_is_not_brought_by_the_environment() {
+    let desk = Desk::new();
+    fs::write(desk.path("order.jws"), signed(&payload(), &["amina"])).unwrap();
+    let register = vector("order-register.toml");
+    let by = ["--key", "amina.pem", "--kid", "amina"];
+    let run = |command: &[&str]| {
+        Command::new(env!("CARGO_BIN_EXE_cloison"))
+            .current_dir(desk.path(""))
+            .env("CLOISON_CLIENT", "there-is-none.toml")
+            .args([command, &by[..]].concat())
+            .output()
+            .unwrap()
+    };
+    let suspend = ["order", "suspend", "order.jws", "--reason", "doubt"];
+    let lift = [
+        "client",
+        "suspend",
+        "driss",
+        "--lift",
+        "--reason",
+        "precaution",
+    ];
+    let lift = [&lift[..], &["--register", &register]].concat();
+    for (command, file) in [(&suspend[..], "act.jws"), (&lift[..], "lift.jws")] {
+        let written = run(&[command, &["--out", file]].concat());
+        let said = String::from_utf8_lossy(&written.stderr);
+        assert!(written.status.success(), "{command:?}: {said}");
+        assert!(desk.path(file).exists());
+        let brought = run(&[command, &["--yes"]].concat());
+        let said = String::from_utf8_lossy(&brought.stderr);
+        assert!(said.contains("there-is-none.toml"), "{command:?}: {said}");
+    }
+    // Without a terminal and without --yes the first words say what became of it.
+    let refused = run(&lift);
+    let said = String::from_utf8_lossy(&refused.stderr);
+    assert!(said.starts_with("error: nothing was done"), "{said}");
 }
