@@ -3,7 +3,6 @@
 use std::path::{Path, PathBuf};
 
 use crate::cli::backup::BackupSide;
-use crate::config::SideConfig;
 use crate::entity::Role;
 use crate::serve::cosigned_folder;
 
@@ -29,14 +28,10 @@ pub(super) struct SideFiles {
 impl SideFiles {
     /// Those of a side.
     pub(super) fn of(side: &BackupSide, config: &Path) -> Self {
-        let log = match &side.config {
-            SideConfig::Vault(config) => &config.log,
-            SideConfig::Node(config) => &config.log,
-        };
         Self {
             role: side.role.clone(),
             config: config.to_owned(),
-            cosigned: cosigned_folder(log, &side.store),
+            cosigned: cosigned_folder(side.config.log(), &side.store),
             second: side.second.clone(),
         }
     }
