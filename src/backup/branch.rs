@@ -57,6 +57,11 @@ impl LogBranch<'_> {
             Self::Unknown => Ok(true),
         }
     }
+
+    /// Whether a place ends before the end of a backup's log, so that it cannot tell.
+    fn leaves_open(&self, head: &BackupLogHead) -> bool {
+        matches!(self, Self::Place(place) if ends_before(place, head))
+    }
 }
 
 /// What is older than all that a place holds may be in its log, and what is a little newer.
@@ -65,8 +70,11 @@ fn place_may_contain(
     head: &BackupLogHead,
     end: &Checkpoint,
 ) -> Result<bool, PlaceFault> {
-    let is_newer = head.origin == place.checkpoint.origin && head.size > place.checkpoint.size;
-    Ok(is_newer || place.contains(end)?.unwrap_or(true))
+    Ok(ends_before(place, head) || place.contains(end)?.unwrap_or(true))
+}
+
+fn ends_before(place: &PlaceLog, head: &BackupLogHead) -> bool {
+    head.origin == place.checkpoint.origin && head.size > place.checkpoint.size
 }
 
 /// Whether the log in a store contains a checkpoint.
@@ -165,13 +173,22 @@ impl BackupRepository {
         }
         let is_empty = read.is_empty();
         read.sort_by_key(|backup| backup.log().position());
-        let mut last = None;
+        let (mut last, mut open) = (None, vec![]);
         for backup in read.into_iter().rev() {
-            if branch.contains(backup.log())? {
+            if !branch.contains(backup.log())? {
+                continue;
+            }
+            if branch.leaves_open(backup.log()) {
+                open.push(backup);
+            } else {
                 last = Some(backup);
                 break;
             }
         }
+        // A log only grows: what goes further than the last one in it, and is of it, was taken later.
+        let passed = last.as_ref().map(ListedBackup::taken);
+        let further = open.into_iter().find(|one| Some(one.taken()) > passed);
+        let last = further.or(last);
         let last_id = last.as_ref().map(ListedBackup::id);
         let mut later = unread.into_iter().filter(|(id, _)| Some(id) > last_id);
         if let Some((_, error)) = later.next() {

@@ -80,7 +80,7 @@ impl LogBringing {
     ///
     /// # Errors
     /// When the thread cannot be made.
-    pub(super) fn to_vault(&mut self, client: Client) -> Result<(), CommandError> {
+    pub(super) fn bring_to_vault(&mut self, client: Client) -> Result<(), CommandError> {
         self.start(client, "the vault".to_owned(), None)
     }
 

@@ -139,7 +139,7 @@ pub(super) fn node(
     }
     let to_vault = client(LogBringing::timeouts())?;
     let mut bringing = LogBringing::to_witnesses(&node.entity(), log, readiness, callers)?;
-    bringing.to_vault(to_vault)?;
+    bringing.bring_to_vault(to_vault)?;
     Ok((following, bringing))
 }
 

@@ -479,10 +479,11 @@ fn every_log_that_the_node_remembers_is_held_against_the_vaults() {
     );
     let found = acknowledge(&world, &[]);
     assert_eq!(found.len(), 2, "each shard that was begun after a loss");
-    for (number, log) in found.iter().enumerate() {
+    for log in &found {
         let entry = log["entry"].as_str().unwrap();
         let known = acknowledge(&world, &["--entry", entry]);
-        assert_eq!(known[number]["acknowledged"], true);
+        let known = known.iter().find(|log| log["entry"] == entry).unwrap();
+        assert_eq!(known["acknowledged"], true);
     }
     let waits = world.reidentify(&order, "health", &pseudonyms);
     assert_eq!(waits.code(), "erasures-missing");

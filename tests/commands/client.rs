@@ -430,7 +430,7 @@ fn without_a_terminal_nothing_is_done_for_good_but_with_yes() {
         let said = text(&output.stderr);
         assert_eq!(output.status.code(), Some(2), "{command:?}: {said}");
         assert!(
-            said.contains("There is no terminal") && said.contains("--yes"),
+            said.contains("there is no terminal") && said.contains("--yes"),
             "{command:?}: {said}"
         );
     }
