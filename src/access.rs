@@ -245,7 +245,7 @@ pub fn reader(entity: &Entity, peer: SpkiDigest) -> Result<LogReading, Code> {
 }
 
 /// Authorises those who may follow a log, whose entries leave sealed: its readers ([`reader`]), and
-/// an operator of the vault or a custodian of the node or the identity source.
+/// an operator of the vault, or a custodian of the node or of the identity source.
 ///
 /// # Errors
 /// As [`operator`].

@@ -13,11 +13,11 @@ use super::problem::Problem;
 use crate::access;
 use crate::code::Code;
 use crate::keys::shares::{Share, ShareText};
-use crate::safe::SharePurpose;
 use crate::reidentify::deliver::{self, SealedResponse};
 use crate::reidentify::reveal::{self, ReidentifyResponse};
 use crate::reidentify::{Delivery, ReidentifyRequest};
 use crate::resumption::{self, ResumeAcknowledgement, ResumedLogs};
+use crate::safe::SharePurpose;
 use crate::unseal::{SealStatus, UnsealProgress};
 
 /// Re-identification, custody, resumes.

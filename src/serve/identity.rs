@@ -12,9 +12,9 @@ use super::node::{read_set, show_sealed};
 use super::watch::{EntityWatch, WatchingSide};
 use super::{
     StartOptions, at_hangup, backup, bind, descriptors, end_offers, end_process, first_start,
-    health_listener, inspection, keep_tls, limits, open_register, prepare_process,
-    read_tls, refuse_example_keys, register_reload, runtime, show_protection, shutdown_signal,
-    start_error, watch, writable,
+    health_listener, inspection, keep_tls, limits, open_register, prepare_process, read_tls,
+    refuse_example_keys, register_reload, runtime, show_protection, shutdown_signal, start_error,
+    watch, writable,
 };
 use crate::client::Client;
 use crate::clock::SystemClock;
