@@ -193,7 +193,7 @@ fn bring_log(
         .map_err(|error| CommandError::new(error, "check [vault] in the configuration"))?;
     callers.push(client.clone());
     let mut bringing = LogBringing::to_witnesses(source, log, readiness, callers)?;
-    bringing.to_vault(client)?;
+    bringing.bring_to_vault(client)?;
     Ok(bringing)
 }
 
