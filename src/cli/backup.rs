@@ -78,7 +78,8 @@ pub struct BackupListArgs {
     cloison backup verify --client clients/operator.toml\n  \
     cloison backup verify --repository /backup/vault --register register.toml\n  \
     cloison backup verify --config vault.toml --drill\n  \
-    cloison backup verify --repository /mnt/abroad/vault --register register.toml --identity backup.age\n\n\
+    cloison backup verify --repository /mnt/abroad/vault --register register.toml \\\n    \
+    --identity backup.age\n\n\
     No secret is needed. Of a sealed backup without --identity, signature and sealed bytes are compared and nothing is opened; \
     with it, the backup is opened into a folder of TMPDIR, which needs the room. With --config, which names the storage secrets, every chunk is opened, too. The register, or \
     --key, says which key must have signed. Exit code 0: good; 1: not good, or it could not be read.")]

@@ -62,7 +62,9 @@ pub fn refused(output: &Output, why: &str) {
     assert!(!words.contains("panicked"), "{words}");
 }
 
+/// Takes a backup, in a second of its own: by its id's time a backup is later than another.
 pub fn create(world: &World) -> Value {
+    next_second();
     good(&world.cloison(&[
         "backup",
         "create",
@@ -70,6 +72,11 @@ pub fn create(world: &World) -> Value {
         "--client",
         "clients/operator.toml",
     ]))
+}
+
+/// Waits for the next second.
+pub fn next_second() {
+    std::thread::sleep(std::time::Duration::from_millis(1_050));
 }
 
 fn verify(world: &World, more: &[&str]) -> Output {

@@ -26,7 +26,8 @@ use crate::tlog::checkpoint::Checkpoint;
 #[command(
     after_long_help = "Examples:\n  cloison audit resume --after-restore --config vault.toml\n  \
     cloison audit resume --after-restore --statement loss.jws --config vault.toml\n  \
-    cloison audit resume --after-restore --statement loss.jws --seen vault-seen.checkpoint --config vault.toml\n  \
+    cloison audit resume --after-restore --statement loss.jws --seen vault-seen.checkpoint \\\n    \
+    --config vault.toml\n  \
     cloison audit resume --second-lost --config vault.toml\n\n\
     Stop the process first. Where a place holds what the store lacks, `cloison restore --in-place` brings it: use this only for \
     what is lost for good. After a restore the shard that lost entries is never extended again; the log goes on in a new \
