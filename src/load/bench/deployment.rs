@@ -79,6 +79,7 @@ pub fn make(folder: &Path) -> Result<SocketAddr, CommandError> {
         vault: ListenPlan::new(Vec::new(), [data, control, health]),
         node: ListenPlan::new(Vec::new(), [node_data, node_control, node_health]),
         witness: None,
+        identity: None,
         years: 1,
         example: false,
         custodians: None,

@@ -78,6 +78,7 @@ impl Demo {
             vault: ListenPlan::new(Vec::new(), [data, control, health]),
             node: ListenPlan::new(Vec::new(), [node_data, node_control, node_health]),
             witness: None,
+            identity: None,
             years: 1,
             example: false,
             custodians: None,
