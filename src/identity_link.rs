@@ -28,9 +28,8 @@ use crate::config::IdentityLinkConfig;
 use crate::http::tls::TlsError;
 use crate::keys::{IdentityCheck, PersonKey};
 use crate::refusal::Refusal;
-use crate::utis::{EncodedPart, PendingUtis, UtiBatch, UtiContext, UtiSource};
+use crate::utis::{EncodedPart, PendingUtis, SourceView, UtiBatch, UtiContext, UtiSource};
 use dispatch::{LinkTask, PartReply, WaitingPart};
-pub use sources::SourceView;
 use sources::Sources;
 
 /// How long until a source has to have accepted a connection and shown its check value.
@@ -78,11 +77,6 @@ impl IdentityLink {
             sources,
             thread: Some(thread),
         })
-    }
-
-    /// How each source is, in the order of the configuration.
-    pub fn view(&self) -> Vec<SourceView> {
-        self.sources.view()
     }
 
     /// The sources, for those who watch them.
@@ -146,6 +140,10 @@ impl UtiSource for IdentityLink {
         let (reply, receiver) = oneshot::channel();
         self.send(LinkTask::Check(reply));
         receiver.blocking_recv().map_err(|_| unavailable())?
+    }
+
+    fn sources(&self) -> Option<Vec<SourceView>> {
+        Some(self.sources.view())
     }
 }
 

@@ -130,7 +130,7 @@ fn report(made: &NewDeployment, dir: &Path) -> String {
          rows to one holder, and then delete {dir}. They need these files and nothing else:\n\
          \n\
          {holders}\n\
-         {apart} a backup of its own, under another administrator than that of the store's backups.\n\
+         {apart}, under another administrator than that of the store's backups.\n\
          orders/ and input/ are empty: for orders to be signed, and for identifiers that are sent.\n\
          \n\
          Next:\n  \
@@ -144,8 +144,8 @@ fn report(made: &NewDeployment, dir: &Path) -> String {
          and have it signed by both keys: cloison register sign --help",
         holders = holders(&made.holders),
         apart = match &made.identity_url {
-            None => "secrets/vault/ needs",
-            Some(_) => "secrets/vault/ and secrets/identity/ each need",
+            None => "secrets/vault/ needs a backup of its own",
+            Some(_) => "secrets/vault/ and secrets/identity/ need backups of their own",
         },
         secrets = made.secrets.len(),
         clients = made.clients.len(),

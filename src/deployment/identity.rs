@@ -165,7 +165,7 @@ path = "data/{IDENTITY}"
 identity = {secret:?} # the vault has no copy; in shares: `cloison identity split`
 audit = {audit:?}
 checkpoint = {checkpoint:?}
-journal = "{SECRETS}/journal"   # one file for each version
+journal = "{SECRETS}/journal" # one file for each version
 
 [audit]                         # the log once more, with what a restore needs: put it on another disk or machine
 second = "data/{IDENTITY}.place"

@@ -12,21 +12,13 @@ use crate::config::{ClientConfig, IdentityLinkConfig};
 use crate::http::tls::{Identity, TlsError};
 use crate::keys::IdentityCheck;
 use crate::system::lock::unpoisoned;
+use crate::utis::SourceView;
 
 /// How long a source that could not be reached is left alone by those who wait for UTIs.
 const REST: Duration = Duration::from_millis(500);
 
 /// A connection that was closed breaks before this has passed; one that fell silent later.
 const AT_ONCE: Duration = Duration::from_millis(250);
-
-/// How a source is.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SourceView {
-    /// Its URL, as configured.
-    pub url: String,
-    /// Why it is of no use; `None` while it answers.
-    pub fault: Option<String>,
-}
 
 /// All sources of a vault.
 pub(super) struct Sources {
