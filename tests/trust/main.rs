@@ -9,6 +9,8 @@ mod canary;
 mod crown_jewels;
 mod custody;
 mod disk;
+#[path = "../identity/mod.rs"]
+mod identity;
 mod node;
 mod one_key;
 mod split;
