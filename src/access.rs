@@ -16,7 +16,8 @@ use std::sync::Arc;
 
 pub use member::{MemberPermit, MemberRole, member};
 pub use standing::{
-    AccountHolder, CallerStanding, KeyRefusal, UNKNOWN, actor, admitted, listed, standing,
+    AccountHolder, CallerStanding, KeyRefusal, UNKNOWN, actor, admitted, is_identity_source,
+    listed, standing,
 };
 
 use crate::code::Code;

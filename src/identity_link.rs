@@ -23,14 +23,17 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 use uuid::Uuid;
 
+use crate::access::is_identity_source;
 use crate::code::Code;
 use crate::config::IdentityLinkConfig;
+use crate::entity::InForce;
 use crate::http::tls::TlsError;
 use crate::keys::{IdentityCheck, PersonKey};
 use crate::refusal::Refusal;
-use crate::utis::{EncodedPart, PendingUtis, UtiBatch, UtiContext, UtiSource};
+use crate::register::Register;
+use crate::utis::{EncodedPart, PendingUtis, SourceView, UtiBatch, UtiContext, UtiSource};
+use crate::vault::Vault;
 use dispatch::{LinkTask, PartReply, WaitingPart};
-pub use sources::SourceView;
 use sources::Sources;
 
 /// How long until a source has to have accepted a connection and shown its check value.
@@ -57,12 +60,16 @@ pub struct IdentityLink {
 }
 
 impl IdentityLink {
-    /// Sets the link up and begins to connect.
+    /// Sets the link up and begins to connect. A source is believed if `register` has its key, until
+    /// [`SourceWatcher::follow`] says in which registers to look.
     ///
     /// # Errors
     /// [`LinkError`]
-    pub fn start(config: &IdentityLinkConfig) -> Result<Self, LinkError> {
-        let sources = Arc::new(Sources::read(config)?);
+    pub fn start(config: &IdentityLinkConfig, register: &Register) -> Result<Self, LinkError> {
+        let identities = register.identities.values();
+        let keys: Vec<_> = identities.map(|one| one.certificate).collect();
+        let known = Arc::new(move |key| keys.contains(&key));
+        let sources = Arc::new(Sources::read(config, known)?);
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()
@@ -80,11 +87,6 @@ impl IdentityLink {
         })
     }
 
-    /// How each source is, in the order of the configuration.
-    pub fn view(&self) -> Vec<SourceView> {
-        self.sources.view()
-    }
-
     /// The sources, for those who watch them.
     pub fn watcher(&self) -> SourceWatcher {
         SourceWatcher(self.sources.clone())
@@ -98,11 +100,22 @@ impl IdentityLink {
     }
 }
 
-/// Shows how the sources are.
+/// Shows how the sources are, and lets the register decide which are believed.
 #[derive(Clone)]
 pub struct SourceWatcher(Arc<Sources>);
 
 impl SourceWatcher {
+    /// From now on the register in force decides which sources are believed.
+    pub fn follow(&self, vault: &InForce<Vault>) {
+        // The vault owns the link, so the link must not keep the vault.
+        let vault = vault.downgrade();
+        let known = move |key| {
+            let vault = vault.upgrade();
+            vault.is_some_and(|vault| is_identity_source(vault.get().entity(), key))
+        };
+        self.0.know(Arc::new(known));
+    }
+
     /// How each source is, in the order of the configuration.
     pub fn view(&self) -> Vec<SourceView> {
         self.0.view()
@@ -146,6 +159,10 @@ impl UtiSource for IdentityLink {
         let (reply, receiver) = oneshot::channel();
         self.send(LinkTask::Check(reply));
         receiver.blocking_recv().map_err(|_| unavailable())?
+    }
+
+    fn sources(&self) -> Option<Vec<SourceView>> {
+        Some(self.sources.view())
     }
 }
 

@@ -10,8 +10,9 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 
 pub use report::{
-    CallerStatus, CosignerStatus, CustodyStatus, LogStatus, PlaceStatus, QuotaStatus,
-    RegisterStatus, SchemeStatus, SectorStatus, ServerStatus, StatusReport, SuspendedEntry,
+    CallerStatus, CosignerStatus, CustodyStatus, IdentitySourceStatus, IdentityStatus, LogStatus,
+    PlaceStatus, QuotaStatus, RegisterStatus, SchemeStatus, SectorStatus, ServerStatus,
+    StatusReport, SuspendedEntry,
 };
 
 use crate::access::{MemberPermit, MemberRole};
@@ -22,6 +23,7 @@ use crate::identity::IdentitySource;
 use crate::node::Node;
 use crate::register::{Authority, Id, Operation, RegisteredClient, Sector};
 use crate::tokenize::period_of;
+use crate::utis::SourceView;
 use crate::vault::{SectorState, Vault};
 
 /// How a server is at present.
@@ -77,7 +79,28 @@ pub fn of_vault(vault: &Vault, member: &MemberPermit, condition: ServerCondition
         | MemberRole::Identity(_)
         | MemberRole::IdentityCustodian(_) => {}
     }
+    if watches(vault, &member.role) {
+        report.identity = Some(identity_of(vault));
+    }
     report
+}
+
+/// Where the vault's identity secret lies.
+fn identity_of(vault: &Vault) -> IdentityStatus {
+    let sources = vault.utis().sources();
+    let form = if sources.is_some() {
+        "split"
+    } else {
+        "embedded"
+    };
+    let of_source = |source: SourceView| IdentitySourceStatus {
+        url: source.url,
+        fault: source.fault,
+    };
+    IdentityStatus {
+        form: form.to_owned(),
+        sources: sources.into_iter().flatten().map(of_source).collect(),
+    }
 }
 
 /// What an authority's node tells a caller.
@@ -170,6 +193,7 @@ fn common(entity: &Entity, member: &MemberPermit, condition: ServerCondition) ->
         schemes: vec![],
         quota: None,
         custody: None,
+        identity: None,
         log: watches.then(|| log(entity)).flatten(),
         out_of_step: watches.then(|| out_of_step(entity, &member.role)),
         suspended: watches.then(|| suspended(entity)),

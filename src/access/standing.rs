@@ -222,6 +222,13 @@ pub fn admitted(entity: &Entity, peer: SpkiDigest) -> Result<CallerStanding, Key
     Ok(standing)
 }
 
+/// Whether a key is that of an identity source which the register in force has, and whose entry is
+/// neither over nor suspended: the vault believes no other.
+pub fn is_identity_source(entity: &Entity, key: SpkiDigest) -> bool {
+    let mut identities = entity.register().identities.values();
+    identities.any(|one| one.certificate == key) && admitted(entity, key).is_ok()
+}
+
 /// The same where a list of keys with their last days (UTC) takes the place of the register.
 ///
 /// # Errors

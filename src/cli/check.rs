@@ -330,8 +330,12 @@ fn first_of(file: &Path, faults: &[Fault]) -> String {
 
 /// A register in a few words.
 pub(super) fn summary(register: &Register) -> String {
+    let sources = match register.identities.len() {
+        0 => String::new(),
+        number => format!(", {}", count(number, "identity source", "identity sources")),
+    };
     format!(
-        "deployment `{}`, version {}, {}, {}, {}",
+        "deployment `{}`, version {}, {}, {}, {}{sources}",
         register.deployment,
         register.version,
         count(register.sectors.len(), "sector", "sectors"),

@@ -1,6 +1,8 @@
 //! `cloison doctor`: checks how well this machine, its configurations and the running processes
 //! protect secrets.
 
+mod identity;
+
 use std::fmt::Display;
 use std::fs;
 use std::net::SocketAddr;
@@ -105,9 +107,11 @@ impl DoctorFinding {
 /// When a finding is bad.
 pub fn run(args: DoctorArgs) -> Result<(), CommandError> {
     let mut findings = machine();
-    for config in &args.config {
-        of_config(config, &mut findings)?;
+    let mut configs = vec![];
+    for path in &args.config {
+        configs.push(of_config(path, &mut findings)?);
     }
+    findings.extend(identity::both_halves(&configs));
     if args.json {
         print_json(&findings)?;
     } else {
@@ -277,7 +281,7 @@ fn certificate_findings(
 }
 
 /// Findings about the files that a configuration names and the process that runs on it.
-fn of_config(path: &Path, findings: &mut Vec<DoctorFinding>) -> Result<(), CommandError> {
+fn of_config(path: &Path, findings: &mut Vec<DoctorFinding>) -> Result<SideConfig, CommandError> {
     let load = |error| CommandError::new(error, "correct the file: `cloison check`");
     let config = SideConfig::load(path).map_err(load)?;
     let register = open(config.register()).ok();
@@ -295,6 +299,7 @@ fn of_config(path: &Path, findings: &mut Vec<DoctorFinding>) -> Result<(), Comma
             .map(|fault| DoctorFinding::bad(files(), fault, "put it right: `cloison check`")),
     );
     certificate_findings(&called, &survey.tls, findings);
+    findings.extend(identity::finding(&called, &config));
     findings.push(place_finding(&called, config.log()));
     findings.extend(config.backup().map(|plan| backup_finding(&called, plan)));
     findings.extend(journal_finding(&called, health, config.journal_secrets()));
@@ -334,7 +339,7 @@ fn of_config(path: &Path, findings: &mut Vec<DoctorFinding>) -> Result<(), Comma
             "start it, or look at its log",
         ),
     });
-    Ok(())
+    Ok(config)
 }
 
 /// Whether places off this machine hold the log.

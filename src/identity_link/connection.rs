@@ -20,7 +20,9 @@ use super::body::{PiecesBody, read};
 use super::{ANSWER, CONNECT};
 use crate::clock;
 use crate::http::problem::ProblemBody;
+use crate::http::tls::spki_digest;
 use crate::keys::IdentityCheck;
+use crate::register::SpkiDigest;
 use crate::utis::{
     CONTENT, EncodedPart, PATH, PartOutcome, RequestNonce, UtiAnswer, UtisError, request_head,
 };
@@ -55,6 +57,8 @@ pub(super) enum LinkFault {
     Refused(String),
     /// It answered what is not an answer.
     Answer(UtisError),
+    /// The register in force does not have its key as an identity source's.
+    NotInRegister,
     /// It derives from another secret than this vault's pseudonyms.
     OtherSecret,
 }
@@ -67,6 +71,10 @@ impl fmt::Display for LinkFault {
             Self::Slow(limit) => write!(f, "it gave no answer within {limit:?}"),
             Self::Refused(code) => write!(f, "it refuses every request: {code}"),
             Self::Answer(error) => write!(f, "its answer was not used: {error}"),
+            Self::NotInRegister => f.write_str(
+                "the register in force has no identity source with its key, or that is suspended; have it entered, \
+                 or take it out of `[identity]`",
+            ),
             Self::OtherSecret => f.write_str(
                 "its identity secret is not the one that this vault's pseudonyms derive from; give it the right \
                  one, or take it out of `[identity]`",
@@ -78,6 +86,8 @@ impl fmt::Display for LinkFault {
 /// A connection whose source has shown that it derives from the right secret.
 #[derive(Clone)]
 pub(super) struct SourceConnection {
+    /// The key that the source has proved to have.
+    key: SpkiDigest,
     sender: SendRequest<PiecesBody>,
     uri: Uri,
 }
@@ -128,6 +138,10 @@ impl SourceConnection {
             .connect(name, stream)
             .await
             .map_err(|error| failed(&error))?;
+        let chain = stream.get_ref().1.peer_certificates();
+        let certificate = chain.and_then(|chain| chain.first());
+        let key = certificate.and_then(|certificate| spki_digest(certificate).ok());
+        let key = key.ok_or_else(|| failed(&"it shows no certificate"))?;
         let (sender, connection) = http2::Builder::new(TokioExecutor::new())
             .timer(TokioTimer::new())
             .initial_stream_window_size(STREAM_WINDOW)
@@ -140,7 +154,7 @@ impl SourceConnection {
             .map_err(|error| failed(&error))?;
         // Who sends learns how it ended.
         tokio::spawn(async move { drop(connection.await) });
-        Ok(Self { sender, uri })
+        Ok(Self { key, sender, uri })
     }
 
     /// The check value of its secret.
@@ -154,6 +168,11 @@ impl SourceConnection {
             [PartOutcome::Refused(refusal)] => Err(LinkFault::Refused(refusal.code().to_string())),
             _ => Err(LinkFault::Answer(UtisError::Form)),
         }
+    }
+
+    /// The key that the source has proved to have.
+    pub(super) fn key(&self) -> SpkiDigest {
+        self.key
     }
 
     /// Whether it can still be used, as far as is known here.

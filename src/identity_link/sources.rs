@@ -11,7 +11,9 @@ use crate::client::pins::tls_config;
 use crate::config::{ClientConfig, IdentityLinkConfig};
 use crate::http::tls::{Identity, TlsError};
 use crate::keys::IdentityCheck;
+use crate::register::SpkiDigest;
 use crate::system::lock::unpoisoned;
+use crate::utis::SourceView;
 
 /// How long a source that could not be reached is left alone by those who wait for UTIs.
 const REST: Duration = Duration::from_millis(500);
@@ -19,24 +21,21 @@ const REST: Duration = Duration::from_millis(500);
 /// A connection that was closed breaks before this has passed; one that fell silent later.
 const AT_ONCE: Duration = Duration::from_millis(250);
 
-/// How a source is.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SourceView {
-    /// Its URL, as configured.
-    pub url: String,
-    /// Why it is of no use; `None` while it answers.
-    pub fault: Option<String>,
-}
+/// Whether the register in force has a key as an identity source's.
+pub(super) type KnownKeys = Arc<dyn Fn(SpkiDigest) -> bool + Send + Sync>;
 
 /// All sources of a vault.
 pub(super) struct Sources {
-    all: Vec<Source>,
+    all: Vec<LinkedSource>,
+    /// A source is believed while the register has its key. That the configuration pins it is not
+    /// enough: the register may have taken it out, or suspended it.
+    known: Mutex<KnownKeys>,
     /// The check value of the secret that the vault's pseudonyms derive from.
     expected: OnceLock<IdentityCheck>,
 }
 
 /// One source.
-struct Source {
+struct LinkedSource {
     address: SourceAddress,
     /// The connection, if there is one. The lock is held while another is made, so that many who wait
     /// make one.
@@ -52,7 +51,7 @@ struct SourceState {
 
 impl Sources {
     /// Reads certificate, key and pins.
-    pub(super) fn read(config: &IdentityLinkConfig) -> Result<Self, TlsError> {
+    pub(super) fn read(config: &IdentityLinkConfig, known: KnownKeys) -> Result<Self, TlsError> {
         let source = |url: &String| {
             let files = ClientConfig {
                 url: url.clone(),
@@ -64,7 +63,7 @@ impl Sources {
             let identity = Identity::read(&files.certificate, &files.key)?;
             let (mut tls, _) = tls_config(&files, identity)?;
             tls.alpn_protocols = vec![b"h2".to_vec()];
-            Ok(Source {
+            Ok(LinkedSource {
                 address: SourceAddress {
                     url: url.clone(),
                     tls: Arc::new(tls),
@@ -82,6 +81,7 @@ impl Sources {
                 .iter()
                 .map(source)
                 .collect::<Result<_, TlsError>>()?,
+            known: Mutex::new(known),
             expected: OnceLock::new(),
         })
     }
@@ -91,12 +91,22 @@ impl Sources {
         let _ = self.expected.set(check);
     }
 
+    /// Asks another register from now on.
+    pub(super) fn know(&self, known: KnownKeys) {
+        *unpoisoned(self.known.lock()) = known;
+    }
+
+    fn knows(&self, connection: &SourceConnection) -> bool {
+        let known = unpoisoned(self.known.lock()).clone();
+        known(connection.key())
+    }
+
     pub(super) fn count(&self) -> usize {
         self.all.len()
     }
 
     pub(super) fn view(&self) -> Vec<SourceView> {
-        let view = |source: &Source| SourceView {
+        let view = |source: &LinkedSource| SourceView {
             url: source.address.url.clone(),
             fault: unpoisoned(source.state.lock())
                 .fault
@@ -116,8 +126,9 @@ impl Sources {
     /// The check value that a source shows, whichever secret it has.
     pub(super) async fn shown(&self, place: usize) -> Result<IdentityCheck, LinkFault> {
         let source = &self.all[place];
-        let opened = SourceConnection::open(&source.address).await;
-        opened.map(|(_, check)| check)
+        let (connection, check) = SourceConnection::open(&source.address).await?;
+        let known = self.knows(&connection);
+        known.then_some(check).ok_or(LinkFault::NotInRegister)
     }
 
     /// Asks one source. A kept connection may have been closed meanwhile, by a restart or because of
@@ -146,14 +157,18 @@ impl Sources {
         result
     }
 
-    async fn kept(&self, source: &Source) -> Option<SourceConnection> {
+    async fn kept(&self, source: &LinkedSource) -> Option<SourceConnection> {
         let kept = source.connection.lock().await;
-        kept.clone().filter(SourceConnection::lives)
+        kept.clone().filter(|connection| self.is_of_use(connection))
+    }
+
+    fn is_of_use(&self, connection: &SourceConnection) -> bool {
+        connection.lives() && self.knows(connection)
     }
 
     async fn ask_anew(
         &self,
-        source: &Source,
+        source: &LinkedSource,
         pieces: &[Bytes],
         answers: &[usize],
     ) -> Result<ReceivedAnswer, LinkFault> {
@@ -165,14 +180,17 @@ impl Sources {
     }
 
     /// A live connection of a source that has the right secret.
-    async fn connected(&self, source: &Source) -> Result<SourceConnection, LinkFault> {
+    async fn connected(&self, source: &LinkedSource) -> Result<SourceConnection, LinkFault> {
         let mut kept = source.connection.lock().await;
-        if let Some(connection) = kept.clone().filter(SourceConnection::lives) {
+        if let Some(connection) = kept.clone().filter(|one| self.is_of_use(one)) {
             return Ok(connection);
         }
         *kept = None;
         let opened = SourceConnection::open(&source.address).await;
         let opened = opened.and_then(|(connection, check)| {
+            if !self.knows(&connection) {
+                return Err(LinkFault::NotInRegister);
+            }
             // Without a check value from before, the link is not in use yet.
             let is_same = self.expected.get().is_some_and(|known| *known == check);
             is_same.then_some(connection).ok_or(LinkFault::OtherSecret)
@@ -200,7 +218,7 @@ impl Sources {
     }
 }
 
-impl Source {
+impl LinkedSource {
     fn has_fault(&self) -> bool {
         unpoisoned(self.state.lock()).fault.is_some()
     }

@@ -30,7 +30,7 @@ pub struct DrillStart {
 pub fn drill_vault(config: VaultConfig, store: &Path) -> Result<DrillStart, CommandError> {
     let began = Instant::now();
     let register = open_register(&config.register)?;
-    let mut secrets = read_vault_secrets(&config)?.secrets;
+    let mut secrets = read_vault_secrets(&config, &register)?.secrets;
     secrets.log.second = None;
     let home = VaultHome {
         store: store.to_owned(),

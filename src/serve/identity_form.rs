@@ -11,6 +11,7 @@ use crate::keys::example::fingerprint;
 use crate::keys::file::SecretKind;
 use crate::keys::{IdentityKeys, IdentitySecret};
 use crate::metrics::Registry;
+use crate::register::Register;
 use crate::terminal::CommandError;
 use crate::utis::UtiSource;
 
@@ -25,7 +26,11 @@ pub(super) struct IdentityForm {
 
 impl IdentityForm {
     /// Reads the secret, or begins to connect to the sources.
-    pub(super) fn open(place: &IdentityPlace, keyring: &Keyring) -> Result<Self, CommandError> {
+    pub(super) fn open(
+        place: &IdentityPlace,
+        keyring: &Keyring,
+        register: &Register,
+    ) -> Result<Self, CommandError> {
         match place {
             IdentityPlace::Embedded(deposit) => {
                 let secret = keyring
@@ -41,7 +46,7 @@ impl IdentityForm {
                 })
             }
             IdentityPlace::Sources(config) => {
-                let link = IdentityLink::start(config).map_err(|error| {
+                let link = IdentityLink::start(config, register).map_err(|error| {
                     CommandError::new(error, "check [identity] in the configuration")
                 })?;
                 Ok(Self {

@@ -56,7 +56,7 @@ pub fn run_vault(
         mut secrets,
         fingerprints,
         sources,
-    } = read_vault_secrets(&config)?;
+    } = read_vault_secrets(&config, &register)?;
     secrets.log.onlookers = watch::onlookers(&config.log, None)?;
     refuse_example_keys(&config.tls, &fingerprints, options.allow_example_keys)?;
     descriptors::secure(2, &config.limits)?;
@@ -93,6 +93,7 @@ async fn serve_vault(
     });
     let version = register.version;
     let vault = open_vault(&config, register, secrets, advance, &readiness).await?;
+    sources.iter().for_each(|sources| sources.follow(&vault));
     first_start::end(first, &config.store)?;
     prepare_copies(vault.get()).await?;
     vault
@@ -303,7 +304,10 @@ pub(super) struct ReadSecrets {
 }
 
 /// Reads the vault's secrets, and begins to connect to the identity sources.
-pub(super) fn read_vault_secrets(config: &VaultConfig) -> Result<ReadSecrets, CommandError> {
+pub(super) fn read_vault_secrets(
+    config: &VaultConfig,
+    register: &Register,
+) -> Result<ReadSecrets, CommandError> {
     let keyring = Arc::new(config.openers.keyring());
     let of_file =
         |error: FileError| CommandError::new(error, "check [secrets] in the configuration");
@@ -311,7 +315,7 @@ pub(super) fn read_vault_secrets(config: &VaultConfig) -> Result<ReadSecrets, Co
         source,
         fingerprint,
         sources,
-    } = IdentityForm::open(&config.secrets.identity, &keyring)?;
+    } = IdentityForm::open(&config.secrets.identity, &keyring, register)?;
     let read = || {
         let places = &config.secrets;
         let sector = SectorSecretDeposit::new(places.sector.clone(), keyring.clone());

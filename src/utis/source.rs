@@ -141,6 +141,21 @@ pub trait UtiSource: Send + Sync {
     /// # Errors
     /// As [`PendingUtis::wait`].
     fn check(&self, known: Option<IdentityCheck>) -> Result<IdentityCheck, Refusal>;
+
+    /// How the identity sources are that have the secret, in the order in which they are asked; `None`
+    /// where it is in this process.
+    fn sources(&self) -> Option<Vec<SourceView>> {
+        None
+    }
+}
+
+/// How an identity source is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SourceView {
+    /// Its URL, as configured.
+    pub url: String,
+    /// Why it is of no use; `None` while it answers.
+    pub fault: Option<String>,
 }
 
 /// The embedded form never refuses and needs to know nothing of who asks.

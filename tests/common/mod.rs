@@ -182,6 +182,7 @@ impl World {
             vault: ListenPlan::new(Vec::new(), [data, control, vault_health]),
             node: ListenPlan::new(Vec::new(), [node_data, officers, node_health]),
             witness: None,
+            identity: None,
             years: 2,
             example: false,
             custodians: setup.custodians,

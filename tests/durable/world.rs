@@ -266,6 +266,7 @@ pub fn deployment() -> &'static Path {
             vault: ListenPlan::new(vec![], [7443, 7444, 7445]),
             node: ListenPlan::new(vec![], [7542, 7543, 7545]),
             witness: None,
+            identity: None,
             years: 1,
             example: false,
             custodians: None,

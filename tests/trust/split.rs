@@ -117,6 +117,9 @@ fn a_source_that_hangs_is_given_up_and_found_again() {
         (refused.status, &*refused.code()),
         (503, "identity-unavailable")
     );
+    soon("the vault says so", || {
+        readyz(&world).contains("\"identity\"")
+    });
     source.signal(libc::SIGCONT);
     soon("the vault is ready again", || {
         readyz(&world).contains("\"ready\":true")

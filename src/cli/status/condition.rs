@@ -8,7 +8,9 @@ use super::{StatusFact, called};
 use crate::cli::client_file::usual_client;
 use crate::client::health::{self, ReadyAnswer};
 use crate::client::{Client, Timeouts};
-use crate::config::{ClientConfig, FileKind, RegisterFiles, SideConfig, WitnessConfig};
+use crate::config::{
+    ClientConfig, FileKind, IdentityPlace, KeyPlace, RegisterFiles, SideConfig, WitnessConfig,
+};
 use crate::http::tls::{Identity, Validity};
 use crate::serve::open_register;
 use crate::status::StatusReport;
@@ -38,6 +40,8 @@ pub(in crate::cli) struct ServerHere {
     register: Option<RegisterFiles>,
     /// The way to the vault, where it is not the vault.
     vault: Option<ClientConfig>,
+    /// Where the identity secret lies, as this side's configuration says it.
+    identity: Option<String>,
 }
 
 impl Server {
@@ -96,24 +100,30 @@ impl Server {
                 let config = WitnessConfig::load(file)?;
                 ServerHere {
                     file: file.to_owned(),
-                    kind: "witness",
+                    kind: "a witness",
                     health: config.health,
                     certificate: config.tls.certificate,
                     key: config.tls.key,
                     register: None,
                     vault: None,
+                    identity: None,
                 }
             }
             _ => {
                 let config = SideConfig::load(file)?;
                 ServerHere {
                     file: file.to_owned(),
-                    kind: config.role().name(),
+                    kind: match config {
+                        SideConfig::Vault(_) => "a vault",
+                        SideConfig::Node(_) => "a node",
+                        SideConfig::Identity(_) => "an identity source",
+                    },
                     health: config.health(),
                     certificate: config.tls().certificate.clone(),
                     key: config.tls().key.clone(),
                     register: Some(config.register().clone()),
                     vault: config.vault().cloned(),
+                    identity: identity_place(&config),
                 }
             }
         };
@@ -175,8 +185,10 @@ fn of_client(client: &Client) -> (Vec<StatusFact>, Option<StatusReport>) {
 
 impl ServerHere {
     fn facts(&self) -> (Vec<StatusFact>, Option<StatusReport>) {
-        let says = format!("a {} on this machine, by {}", self.kind, called(&self.file));
+        let says = format!("{} on this machine, by {}", self.kind, called(&self.file));
         let mut facts = vec![StatusFact::ok("server", says)];
+        let identity = self.identity.clone();
+        facts.extend(identity.map(|says| StatusFact::ok("identity", says)));
         facts.extend(self.certificate());
         facts.extend(self.register.as_ref().map(register));
         match health::readiness(self.health) {
@@ -243,6 +255,26 @@ impl ServerHere {
                 None
             }
         }
+    }
+}
+
+/// Where the identity secret lies; nothing is said of a node.
+fn identity_place(config: &SideConfig) -> Option<String> {
+    match config {
+        SideConfig::Node(_) => None,
+        SideConfig::Vault(vault) => Some(match &vault.secrets.identity {
+            IdentityPlace::Embedded(_) => "the identity secret lies with this vault".to_owned(),
+            IdentityPlace::Sources(link) => format!(
+                "the identity secret lies with an identity source: {}",
+                link.urls.join(", ")
+            ),
+        }),
+        SideConfig::Identity(source) => Some(match &source.secret {
+            KeyPlace::Own(_) => "the identity secret lies here".to_owned(),
+            KeyPlace::Shares(_) => {
+                "the identity secret lies here, in its custodians' shares".to_owned()
+            }
+        }),
     }
 }
 

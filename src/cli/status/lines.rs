@@ -14,7 +14,8 @@ use crate::config::RegisterFiles;
 use crate::http::tls::Validity;
 use crate::serve::open_register;
 use crate::status::{
-    LogStatus, QuotaStatus, RegisterStatus, SectorStatus, StatusReport, SuspendedEntry,
+    IdentitySourceStatus, IdentityStatus, LogStatus, QuotaStatus, RegisterStatus, SectorStatus,
+    StatusReport, SuspendedEntry,
 };
 
 /// From so many days before its end on a key is warned about.
@@ -62,6 +63,7 @@ pub(super) fn of_report(base: &str, key: StatusFact, report: &StatusReport) -> V
             StatusFact::ok("keys", "unsealed")
         });
     }
+    facts.extend(report.identity.as_ref().map(identity));
     facts.extend(report.log.as_ref().map(|head| log(head, &server.time)));
     facts.extend(step(report));
     facts.extend(report.suspended.iter().flatten().map(suspended));
@@ -98,6 +100,32 @@ fn sector(sector: &SectorStatus) -> StatusFact {
         says += &format!(", schemes {}", sector.schemes.join(", "));
     }
     StatusFact::ok("sector", says)
+}
+
+/// Where the vault's identity secret lies, and which of its sources do not answer.
+fn identity(identity: &IdentityStatus) -> StatusFact {
+    let about = "identity";
+    if identity.sources.is_empty() {
+        return StatusFact::ok(about, "the identity secret lies with the vault");
+    }
+    let source = |source: &IdentitySourceStatus| match &source.fault {
+        None => format!("{} answers", source.url),
+        Some(fault) => format!("{}: {fault}", source.url),
+    };
+    let sources: Vec<String> = identity.sources.iter().map(source).collect();
+    let says = format!(
+        "the identity secret lies with an identity source: {}",
+        sources.join("; ")
+    );
+    let answering = identity
+        .sources
+        .iter()
+        .filter(|source| source.fault.is_none());
+    match answering.count() {
+        0 => StatusFact::critical(about, says),
+        all if all == identity.sources.len() => StatusFact::ok(about, says),
+        _ => StatusFact::warning(about, says),
+    }
 }
 
 fn quota(quota: &QuotaStatus) -> StatusFact {
