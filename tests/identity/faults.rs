@@ -161,3 +161,20 @@ fn a_write_that_fails_answers_nothing_that_is_not_logged() {
     assert!(matches!(outcomes(&reply, &[1])[0], PartOutcome::Answers(_)));
     assert!(source.stop().success());
 }
+
+#[test]
+fn what_a_source_cannot_do_is_a_fault_of_its_configuration() {
+    let world = World::asleep();
+    let place = IdentityPlace::prepare(&world);
+    world.replace(
+        "identity.toml",
+        "\n[secrets]",
+        "\n[audit]\nfollowed = \"data/vault.followed\"\n[secrets]",
+    );
+    let failed = place.start(&world, &["--first-start"]).err().unwrap();
+    assert!(
+        failed.said.contains("`followed` would hold nothing"),
+        "{failed}"
+    );
+    assert!(!world.path("data/identity").exists());
+}
