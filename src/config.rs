@@ -247,7 +247,7 @@ impl VaultConfig {
             let log = audit::read(
                 root,
                 audit::LogOwner {
-                    is_vault: true,
+                    side: FileKind::Vault,
                     deployment: deployment.as_deref(),
                 },
                 folder,

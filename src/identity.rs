@@ -8,7 +8,6 @@
 mod alarm;
 mod derive;
 
-use std::collections::BTreeSet;
 use std::ops::Deref;
 use std::path::Path;
 use std::sync::Arc;
@@ -26,22 +25,33 @@ use crate::keys::shares::ShareSet;
 use crate::keys::{AuditSecret, IdentityKeys, JournalSecret};
 use crate::quota::{QuotaHolder, Quotas, of_organisations};
 use crate::refusal::Refusal;
-use crate::register::{Id, Quota, Register, RegisteredIdentity};
+use crate::register::{Id, Quota, QuotaShare, Register, RegisteredIdentity};
 use crate::safe::{KeySafe, SealTimes};
 use crate::seal::journal::JournalCipher;
 use crate::store::index::Index;
-use crate::store::{Store, StoreError};
+use crate::store::{RowBatch, Store, StoreError};
 use alarm::UsualHours;
 pub use derive::{PreparedUtis, derive};
 
 /// How the key's place in the safe is called.
 const KEY: &str = "identity";
 
-/// What a rights officer's acts may ask for: they concern one person at a time.
+/// What a rights officer's acts may ask for: they concern one person at a time, and are as many in a
+/// day as the vault lets an officer look up.
 const RIGHTS: Quota = Quota {
-    items_per_second: 10,
-    items_per_day: 10_000,
+    items_per_second: 1,
+    items_per_day: 50,
 };
+
+/// How many probes and person keys the vault may ask for, of which nothing of a person can be told: so
+/// that a thief does not fill the log with them.
+const BARE: Quota = Quota {
+    items_per_second: 20,
+    items_per_day: 200_000,
+};
+
+/// The account of [`BARE`].
+const BARE_ACCOUNT: &str = "vault/bare";
 
 /// The identity secret, as it is when the process starts.
 pub enum IdentityKeyStart {
@@ -140,11 +150,11 @@ impl IdentityCore {
     }
 }
 
-/// Whose values are counted, and how many each may ask for: an organisation its share of its quota; an
-/// authority that may order a migration what the register lets it migrate; a rights officer a few.
-/// Every kind of request is counted, so that none lets a thief of the vault through.
-fn holders(register: &Register, own: &RegisteredIdentity) -> Vec<(QuotaHolder, Quota)> {
-    let share = own.share;
+/// Whose values are counted, and how many each may ask for: an organisation its share of its quota; a
+/// migration by an authority's order what the register lets it migrate, and no more than the
+/// organisations of the sector can spare ([`Quotas::take_spare`]); a rights officer a few. Every kind of
+/// request is counted, so that none lets a thief of the vault through.
+fn holders(register: &Register, share: QuotaShare) -> Vec<(QuotaHolder, Quota)> {
     let authorities = register.authorities.values();
     let may_migrate = authorities.filter(|authority| authority.continuity_quorum.is_some());
     let migrations = may_migrate.map(|authority| {
@@ -160,7 +170,14 @@ fn holders(register: &Register, own: &RegisteredIdentity) -> Vec<(QuotaHolder, Q
     of_organisations(register, share)
         .chain(migrations)
         .chain(rights)
+        .chain([(BARE_ACCOUNT.to_owned(), BARE)])
         .collect()
+}
+
+/// The accounts of an identity source: those of organisations, as the vault has them, and its own.
+pub fn accounts(register: &Register) -> impl Iterator<Item = QuotaHolder> {
+    let holders = holders(register, QuotaShare::WHOLE).into_iter();
+    holders.map(|(holder, _)| holder)
 }
 
 /// The account of the migrations that an authority orders; no id has a slash.
@@ -191,7 +208,7 @@ impl UnderRegister for IdentitySource {
         let registered = self.core.check(entity.register(), &self.registered.id)?;
         let one = |error: StoreError| vec![StartError::from(error)];
         let (store, now) = (entity.store(), entity.now());
-        let holders = holders(entity.register(), &registered);
+        let holders = holders(entity.register(), registered.share);
         let usual = self.usual.under(&holders, store, now).map_err(one)?;
         let quotas = self.quotas.under(holders.into_iter(), store, now);
         let source = Self {
@@ -254,7 +271,7 @@ impl IdentitySource {
         };
         let entity = opening.start(&parts.audit, writer)?.begin(vec![])?;
         let (store, now) = (entity.store().clone(), entity.now());
-        let holders = holders(entity.register(), &registered);
+        let holders = holders(entity.register(), registered.share);
         let mark = entity.committer().mark().clone();
         let usual = UsualHours::load(&holders, &store, mark.clone(), now)?;
         let quotas = Quotas::load(holders.into_iter(), &store, mark, now)?;
@@ -289,11 +306,13 @@ impl IdentitySource {
 
     /// Forgets hours that are older than the week from which the usual hour is known.
     pub fn forget_old_hours(&self) {
-        let holders: BTreeSet<_> = self.usual.holders().map(str::to_owned).collect();
-        let now = self.now();
-        let forget = move |store: &Store, batch: &mut crate::store::RowBatch| {
-            for holder in &holders {
-                alarm::forget(store, batch, holder, now);
+        let old = self.usual.old(self.store(), self.now());
+        if old.is_empty() {
+            return;
+        }
+        let forget = move |store: &Store, batch: &mut RowBatch| {
+            for (name, hour) in &old {
+                store.forget_quota_used(batch, name, *hour);
             }
         };
         if let Err(code) = self.committer().change_unlogged(Box::new(forget)) {

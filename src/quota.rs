@@ -2,7 +2,7 @@
 //! Identifier spaces are small: without quotas a client could enumerate its sector. The vault and
 //! each identity source count for themselves.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
@@ -191,6 +191,43 @@ impl Quotas {
         })
     }
 
+    /// Takes `items` out of what `holders` have left of the day, from one after the other, and leaves
+    /// each of them half of its day. What they may send in a second stays theirs. Returns the days'
+    /// counts, to be written with the request.
+    ///
+    /// # Errors
+    /// `QuotaExceeded`. Nothing is taken then.
+    pub fn take_spare(
+        &self,
+        holders: &BTreeSet<QuotaHolder>,
+        items: u64,
+        now: Timestamp,
+    ) -> Result<Vec<Arc<DayCount>>, QuotaExceeded> {
+        let (mut missing, mut retry_after, mut taken) = (items, 86_400, vec![]);
+        for holder in holders {
+            let Some(QuotaAccount { quota, bucket }) = self.accounts.get(holder) else {
+                continue;
+            };
+            let mut bucket = unpoisoned(bucket.lock());
+            bucket.turn_to(holder, day_of(now.max(self.mark.time())));
+            retry_after = bucket.day_ends_in(now);
+            let used = bucket.today.items.load(Ordering::Relaxed);
+            let part = (quota.items_per_day / 2).saturating_sub(used).min(missing);
+            if part > 0 {
+                bucket.today.items.fetch_add(part, Ordering::Relaxed);
+                taken.push((bucket.today.clone(), part));
+                missing -= part;
+            }
+        }
+        if missing == 0 {
+            return Ok(taken.into_iter().map(|(count, _)| count).collect());
+        }
+        for (count, part) in taken {
+            count.items.fetch_sub(part, Ordering::Relaxed);
+        }
+        Err(QuotaExceeded { retry_after })
+    }
+
     /// What a holder may still send; `None` if there is no such holder.
     pub fn left(&self, holder: &str, now: Timestamp) -> Option<QuotaLeft> {
         let QuotaAccount { quota, bucket } = self.accounts.get(holder)?;
@@ -337,6 +374,32 @@ mod tests {
         assert!(quotas.take(&id, later.at_once, at(6)).is_ok());
         assert_eq!(quotas.left(&id, at(86_400)).unwrap().today, 1_000);
         assert_eq!(quotas.left("dgi", at(0)), None);
+    }
+
+    #[test]
+    fn what_is_spared_leaves_each_holder_half_of_its_day() {
+        let (mut quotas, id) = quotas(10, 100);
+        let other = "dgi".to_owned();
+        let (more, _) = super::tests::quotas(10, 60);
+        let account = more.accounts.into_values().next().unwrap();
+        quotas.accounts.insert(other.clone(), account);
+        let both: BTreeSet<_> = [id.clone(), other.clone(), "nobody".to_owned()].into();
+        let used = |holder: &str| quotas.left(holder, at(0)).unwrap().today;
+        assert!(quotas.take(&id, 20, at(0)).is_ok());
+        assert_eq!(
+            quotas.take_spare(&both, 61, at(0)).unwrap_err(),
+            QuotaExceeded {
+                retry_after: 86_400
+            },
+            "30 of each"
+        );
+        assert_eq!((used(&id), used(&other)), (80, 60), "nothing was taken");
+        assert_eq!(quotas.take_spare(&both, 60, at(0)).unwrap().len(), 2);
+        assert_eq!((used(&id), used(&other)), (50, 30));
+        assert!(quotas.take_spare(&both, 1, at(0)).is_err());
+        // The bucket of a second was not touched: 80 of 100 are there.
+        assert!(quotas.take(&id, 50, at(0)).is_ok());
+        assert!(quotas.take_spare(&both, 1, at(86_400)).is_ok());
     }
 
     #[test]

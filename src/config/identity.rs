@@ -100,7 +100,7 @@ impl IdentityConfig {
                 })
                 .unzip();
                 let owner = LogOwner {
-                    is_vault: false,
+                    side: FileKind::Identity,
                     deployment: deployment.as_deref(),
                 };
                 let log = audit::read(root, owner, folder, faults);

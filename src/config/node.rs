@@ -123,7 +123,7 @@ impl NodeConfig {
             let log = audit::read(
                 root,
                 LogOwner {
-                    is_vault: false,
+                    side: FileKind::Node,
                     deployment: deployment.as_deref(),
                 },
                 folder,

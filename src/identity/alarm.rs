@@ -14,7 +14,7 @@ use crate::clock::ClockMark;
 use crate::commit::DayCount;
 use crate::quota::QuotaHolder;
 use crate::register::Quota;
-use crate::store::{RowBatch, Store, StoreError};
+use crate::store::{Store, StoreError};
 use crate::system::lock::unpoisoned;
 
 /// Hours from which the usual one is computed: a week.
@@ -44,17 +44,6 @@ fn name(holder: &str) -> String {
 
 fn hour_of(now: Timestamp) -> u32 {
     u32::try_from(now.as_second().max(0) / 3_600).unwrap_or(u32::MAX)
-}
-
-/// Deletes a holder's hours that are older than a week.
-pub(super) fn forget(store: &Store, batch: &mut RowBatch, holder: &str, now: Timestamp) {
-    let oldest = hour_of(now).saturating_sub(WEEK);
-    let name = name(holder);
-    for (hour, _) in store.quotas_used(&name).unwrap_or_default() {
-        if hour < oldest {
-            store.forget_quota_used(batch, &name, hour);
-        }
-    }
 }
 
 /// The number of values in an hour that raises the alarm.
@@ -105,9 +94,17 @@ impl UsualHours {
         })
     }
 
-    /// Those whose hours are counted.
-    pub(super) fn holders(&self) -> impl Iterator<Item = &str> {
-        self.hours.keys().map(String::as_str)
+    /// The hours in the store that are older than a week, by the names under which they are stored.
+    pub(super) fn old(&self, store: &Store, now: Timestamp) -> Vec<(String, u32)> {
+        let oldest = hour_of(now.max(self.mark.time())).saturating_sub(WEEK);
+        let of = |holder: &QuotaHolder| {
+            let name = name(holder);
+            let hours = store.quotas_used(&name).unwrap_or_default().into_iter();
+            let old = hours.filter(|(hour, _)| *hour < oldest);
+            old.map(|(hour, _)| (name.clone(), hour))
+                .collect::<Vec<_>>()
+        };
+        self.hours.keys().flat_map(of).collect()
     }
 
     /// Adds values to a holder's hour. Returns the count, to be written with the request, and the

@@ -1,6 +1,7 @@
 //! The use case of an identity source: checks a request of the vault's, counts it, derives, and has it
 //! logged. Nothing is answered before its entry is durable.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -10,7 +11,7 @@ use sha2::Sha256;
 use uuid::Uuid;
 use zeroize::Zeroizing;
 
-use super::{IdentitySource, migrations_of, rights_of};
+use super::{BARE_ACCOUNT, IdentitySource, migrations_of, rights_of};
 use crate::access::VaultPermit;
 use crate::audit::{AuditEntry, AuditEvent, UtisDetails, UtisGroup};
 use crate::code::Code;
@@ -18,9 +19,9 @@ use crate::commit::{DayCount, Job, JobLog, Pending};
 use crate::id::hex;
 use crate::identifier::Scheme;
 use crate::keys::{IdentityCheck, IdentityKeys, Key, Uti};
-use crate::quota::QuotaHolder;
+use crate::quota::{QuotaExceeded, QuotaHolder};
 use crate::refusal::Refusal;
-use crate::register::{Id, Operation, Sector};
+use crate::register::{Id, Operation, Register, Sector};
 use crate::utis::{AnswerWriter, PartValues, UtiKind, UtiPart, UtiRequest};
 
 /// The most groups in one entry: an entry has at most 16 KiB, and a group less than 600 bytes.
@@ -60,11 +61,26 @@ enum PartAnswer {
 /// A part that the register admits.
 struct AdmittedPart<'r> {
     group: UtisGroup,
-    /// Whose quota is counted; none for a person key and a probe, from which nothing of a person can
-    /// be told.
-    holder: Option<QuotaHolder>,
+    account: PartAccount,
     /// What to derive from.
     values: Option<(&'r Arc<Scheme>, PartValues<'r>)>,
+}
+
+/// Whose quotas a part is taken out of.
+struct PartAccount {
+    holder: QuotaHolder,
+    /// For a migration, of which nobody here sees the order: the organisations that have to spare it,
+    /// too.
+    spared_by: Option<BTreeSet<QuotaHolder>>,
+}
+
+impl PartAccount {
+    fn of(holder: QuotaHolder) -> Self {
+        Self {
+            holder,
+            spared_by: None,
+        }
+    }
 }
 
 /// What a request adds to the log and to the counts.
@@ -131,20 +147,43 @@ fn take<'r>(
     notes: &mut RequestNotes,
 ) -> Result<AdmittedPart<'r>, Refusal> {
     let admitted = admit(source, part)?;
-    if let Some(holder) = &admitted.holder {
-        let items = admitted.group.items;
-        let taken = source.quotas.take(holder, items, now);
-        let taken = taken.map_err(|exceeded| {
-            Refusal::from(Code::QuotaExceeded).come_back_in(exceeded.retry_after)
-        })?;
-        notes.counts.push(taken.count);
-        if let Some((hour, alarm)) = source.usual.add(holder, items, now) {
-            notes.counts.push(hour);
-            notes.alarms.extend(alarm);
-        }
+    let (account, items) = (&admitted.account, admitted.group.items);
+    notes
+        .counts
+        .extend(count(source, account, items.max(1), now)?);
+    if admitted.values.is_some()
+        && let Some((hour, alarm)) = source.usual.add(&account.holder, items, now)
+    {
+        notes.counts.push(hour);
+        notes.alarms.extend(alarm);
     }
     notes.add(admitted.group.clone());
     Ok(admitted)
+}
+
+/// Takes values out of the quotas that they count in. Returns the counts to be written.
+fn count(
+    source: &IdentitySource,
+    account: &PartAccount,
+    items: u64,
+    now: Timestamp,
+) -> Result<Vec<Arc<DayCount>>, Refusal> {
+    let exceeded = |exceeded: QuotaExceeded| {
+        Refusal::from(Code::QuotaExceeded).come_back_in(exceeded.retry_after)
+    };
+    let taken = source.quotas.take(&account.holder, items, now);
+    let taken = taken.map_err(exceeded)?;
+    let mut counts = vec![taken.count.clone()];
+    if let Some(organisations) = &account.spared_by {
+        match source.quotas.take_spare(organisations, items, now) {
+            Ok(spared) => counts.extend(spared),
+            Err(error) => {
+                taken.give_back();
+                return Err(exceeded(error));
+            }
+        }
+    }
+    Ok(counts)
 }
 
 impl RequestNotes {
@@ -177,7 +216,7 @@ fn admit<'r>(source: &'r IdentitySource, part: &UtiPart<'r>) -> Result<AdmittedP
             requests: 1,
             items: 0,
         },
-        holder: None,
+        account: PartAccount::of(BARE_ACCOUNT.to_owned()),
         values: None,
     };
     let (kind, sector, by, scheme, values) = match part {
@@ -194,7 +233,7 @@ fn admit<'r>(source: &'r IdentitySource, part: &UtiPart<'r>) -> Result<AdmittedP
         } => (*kind, *sector, by, scheme, *values),
     };
     let sector = sector_of(source, sector)?;
-    let (organisation, holder) = asker(source, kind, sector, by)?;
+    let (organisation, account) = asker(source, kind, sector, by)?;
     let scheme = sector
         .schemes
         .iter()
@@ -212,7 +251,7 @@ fn admit<'r>(source: &'r IdentitySource, part: &UtiPart<'r>) -> Result<AdmittedP
             requests: 1,
             items: values.len() as u64,
         },
-        holder: Some(holder),
+        account,
         values: Some((scheme, values)),
     })
 }
@@ -239,7 +278,7 @@ fn asker(
     kind: UtiKind,
     sector: &Sector,
     by: &Id,
-) -> Result<(Option<Id>, QuotaHolder), Refusal> {
+) -> Result<(Option<Id>, PartAccount), Refusal> {
     let register = source.register();
     match kind {
         UtiKind::Tokenize => {
@@ -258,14 +297,19 @@ fn asker(
                 return Err(Code::Forbidden.into());
             }
             let organisation = client.organisation.clone();
-            Ok((Some(organisation.clone()), organisation.to_string()))
+            let account = PartAccount::of(organisation.to_string());
+            Ok((Some(organisation.clone()), account))
         }
         UtiKind::Migrate => {
             let authority = register.authorities.get(by).ok_or(Code::UnknownClient)?;
             if authority.continuity_quorum.is_none() || !sector.authorities.contains(by) {
                 return Err(Code::Forbidden.into());
             }
-            Ok((None, migrations_of(by)))
+            let account = PartAccount {
+                holder: migrations_of(by),
+                spared_by: Some(organisations_of(register, sector)),
+            };
+            Ok((None, account))
         }
         UtiKind::Reseal | UtiKind::Rights | UtiKind::Link => {
             let officer = register
@@ -282,9 +326,19 @@ fn asker(
             if !officer.sectors.contains(&sector.name) {
                 return Err(Code::Forbidden.into());
             }
-            Ok((None, rights_of(by)))
+            Ok((None, PartAccount::of(rights_of(by))))
         }
     }
+}
+
+/// The organisations whose clients may tokenize in a sector.
+fn organisations_of(register: &Register, sector: &Sector) -> BTreeSet<QuotaHolder> {
+    let clients = register.clients.values().filter(|client| {
+        client.operations.contains(&Operation::Tokenize) && client.sectors.contains(&sector.name)
+    });
+    clients
+        .map(|client| client.organisation.to_string())
+        .collect()
 }
 
 /// Refuses values that are not in the one form of their scheme: a person would get two UTIs.

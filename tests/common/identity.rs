@@ -163,6 +163,21 @@ impl IdentityPlace {
         )
     }
 
+    /// Writes `clients/<name>.toml` for a caller of the source.
+    pub fn client(&self, world: &World, name: &str) {
+        let text = format!(
+            "url = \"https://{}\"\nserver = [\"../tls/identity.pem\"]\n\
+             certificate = \"../tls/{name}.pem\"\nkey = \"../secrets/tls/{name}.key\"\n",
+            self.control
+        );
+        world.write(&format!("clients/{name}.toml"), &text);
+    }
+
+    /// Has the vault ask this source, in place of a secret of its own, before it starts.
+    pub fn split(&self, world: &World) {
+        split(world, self.control);
+    }
+
     /// A connection with a certificate, `tls/<name>.pem`.
     pub fn connect(&self, world: &World, name: &str) -> Stream {
         let key = world.path(&format!("secrets/tls/{name}.key"));
@@ -190,6 +205,23 @@ impl IdentityPlace {
         let line = lines.find_map(|line| line.strip_prefix(name)?.strip_prefix(' '))?;
         Some(line.to_owned())
     }
+}
+
+/// Has the vault ask the source at an address, in place of a secret of its own, before it starts.
+pub fn split(world: &World, source: SocketAddr) {
+    world.replace(
+        "vault.toml",
+        "identity = \"secrets/vault/identity.secret\"\n",
+        "",
+    );
+    let text = world.read("vault.toml");
+    world.write(
+        "vault.toml",
+        &format!(
+            "{text}\n[identity]\nurl = [\"https://{source}\"]\nserver = [\"tls/identity.pem\"]\n\
+             certificate = \"tls/vault-utis.pem\"\nkey = \"secrets/tls/vault-utis.key\"\n"
+        ),
+    );
 }
 
 /// A part that asks for the UTIs of cards, for a client.
@@ -230,6 +262,29 @@ pub fn body(parts: &[EncodedPart]) -> Vec<u8> {
         .iter()
         .for_each(|part| body.extend_from_slice(part.bytes()));
     body
+}
+
+/// How many values the source's entries say that it derived from, once it has stopped.
+pub fn derived(world: &World) -> u64 {
+    let entries = entries(world);
+    let groups = entries
+        .iter()
+        .filter_map(|entry| entry["derived"].as_array());
+    groups
+        .flatten()
+        .map(|group| group["items"].as_u64().unwrap())
+        .sum()
+}
+
+/// How many identifiers each of the vault's entries says that it accepted, once it has stopped.
+pub fn tokenized(world: &World) -> Vec<u64> {
+    let store = Store::open(&world.path("data/vault"), "test/vault").unwrap();
+    let rows = store.audit_from(0, usize::MAX).unwrap();
+    rows.iter()
+        .map(|(_, entry)| serde_json::from_slice::<Value>(entry).unwrap())
+        .filter(|entry| entry["event"] == "tokenize")
+        .map(|entry| entry["accepted"].as_u64().unwrap())
+        .collect()
 }
 
 /// The entries of the source's log, once it has stopped.

@@ -1,7 +1,5 @@
 //! The identity secret in shares: the source starts sealed, and its custodians open it.
 
-use std::io::Write as _;
-
 use cloison::keys::custody::passphrase::new_identity;
 use secrecy::ExposeSecret as _;
 
@@ -39,16 +37,6 @@ fn split(world: &World) {
     std::fs::remove_file(world.path("secrets/identity/identity.secret")).unwrap();
 }
 
-fn client(world: &World, place: &IdentityPlace, name: &str) {
-    let mut file = std::fs::File::create(world.path(&format!("clients/{name}.toml"))).unwrap();
-    write!(
-        file,
-        "url = \"https://{}\"\nserver = [\"../tls/identity.pem\"]\ncertificate = \"../tls/{name}.pem\"\nkey = \"../secrets/tls/{name}.key\"\n",
-        place.control
-    )
-    .unwrap();
-}
-
 #[test]
 fn a_secret_in_shares_answers_nobody_until_its_custodians_came() {
     let world = World::asleep();
@@ -56,7 +44,7 @@ fn a_secret_in_shares_answers_nobody_until_its_custodians_came() {
     let keys = identity_keys(&world);
     split(&world);
     for name in ["keeper-1", "keeper-2", "keeper-3"] {
-        client(&world, &place, name);
+        place.client(&world, name);
     }
     let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_cloison"));
     command.args(["identity", "serve", "--first-start", "--config"]);

@@ -3,7 +3,7 @@
 use super::*;
 
 /// The register with small quotas for the health fund.
-fn with_quota(second: u64, day: u64) -> (World, IdentityPlace) {
+pub(super) fn with_quota(second: u64, day: u64) -> (World, IdentityPlace) {
     let world = World::asleep();
     let place = IdentityPlace::prepare(&world);
     world.edit_register(|text| {
@@ -20,7 +20,7 @@ fn cards(count: usize) -> Vec<String> {
     (0..count).map(|number| format!("AB{number:06}")).collect()
 }
 
-fn ask(world: &World, place: &IdentityPlace, count: usize) -> Reply {
+pub(super) fn ask(world: &World, place: &IdentityPlace, count: usize) -> Reply {
     let cards = cards(count);
     let cards: Vec<_> = cards.iter().map(String::as_str).collect();
     place.ask(world, &body(&[part(health(world), "cnss-health", &cards)]))

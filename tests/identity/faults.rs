@@ -1,0 +1,180 @@
+//! Faults of the machine and of people: registers of two versions, a clock that was set back, a full disk.
+
+use std::process::{Child, Command, Stdio};
+
+use super::quotas::{ask, with_quota};
+use super::*;
+use crate::common::backups::words;
+use crate::common::identity::{derived, tokenized};
+use crate::common::process::{get, soon};
+use crate::common::shim::shim;
+
+/// A source that is not ready, and is ended whichever way the test ends.
+struct Unready(Child);
+
+impl Drop for Unready {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// Starts a source by a shell's `exec` and waits until `/readyz` says so.
+fn unready(world: &World, place: &IdentityPlace, before: &str, reason: &str) -> Unready {
+    let script = format!("{before} exec \"$0\" identity serve --config \"$1\"");
+    let child = Command::new("sh")
+        .args(["-c", &script, env!("CARGO_BIN_EXE_cloison")])
+        .arg(world.path("identity.toml"))
+        .env("CLOISON_LOG", "error")
+        .stdout(Stdio::null())
+        .stderr(std::fs::File::create(world.path("logs/unready.log")).unwrap())
+        .spawn();
+    let child = Unready(child.unwrap());
+    soon(reason, || {
+        get(place.health, "/readyz").is_some_and(|said| said.contains(reason))
+    });
+    child
+}
+
+fn vaults_batch(world: &World, cards: &[&str]) -> Reply {
+    world.batch("cnss-health", "health", "cnie", Some("billing"), cards)
+}
+
+#[test]
+fn a_source_with_an_older_register_refuses_what_that_does_not_have() {
+    let mut world = World::asleep();
+    let place = IdentityPlace::prepare(&world);
+    place.split(&world);
+    place.client(&world, "keeper-1");
+    let source = place.first_start(&world);
+    // The vault's copy of the register calls the client otherwise.
+    world.edit_register(|text| text.replace("\"cnss-health\"", "\"cnss-health-2\""));
+    world.start(Side::Vault, &[]);
+    let refused = vaults_batch(&world, &["AB123456"]);
+    assert_eq!(
+        (refused.status, &*refused.code()),
+        (503, "identity-unavailable")
+    );
+    soon("the vault's log says why", || {
+        world.log(Side::Vault).contains("unknown-client")
+    });
+    let reload = ["register", "reload", "--client", "clients/keeper-1.toml"];
+    let reloaded = world.cloison(&reload);
+    assert!(reloaded.status.success(), "{}", words(&reloaded));
+    soon("both have the same one", || {
+        vaults_batch(&world, &["AB123456"]).status == 200
+    });
+    world.stop();
+    assert!(source.stop().success());
+    assert_eq!((world.mappings(), derived(&world)), (1, 1));
+    assert!(tokenized(&world).iter().all(|accepted| *accepted > 0));
+}
+
+#[test]
+fn a_clock_that_is_set_back_renews_no_quota() {
+    let (mut world, place) = with_quota(1_000, 100);
+    // It begins two days ahead, and then is right.
+    world.env = vec![
+        ("LD_PRELOAD".into(), shim("skew").display().to_string()),
+        ("SKEW".into(), (2 * 86_400).to_string()),
+    ];
+    let source = place.first_start(&world);
+    let reply = ask(&world, &place, 60);
+    assert!(matches!(
+        outcomes(&reply, &[60])[0],
+        PartOutcome::Answers(_)
+    ));
+    assert!(source.stop().success());
+    world.env.clear();
+    let source = unready(&world, &place, "", "\"clock\"");
+    assert_eq!(refused(&ask(&world, &place, 41), 41), Code::QuotaExceeded);
+    let reply = ask(&world, &place, 40);
+    assert!(matches!(
+        outcomes(&reply, &[40])[0],
+        PartOutcome::Answers(_)
+    ));
+    assert_eq!(refused(&ask(&world, &place, 1), 1), Code::QuotaExceeded);
+    drop(source);
+    assert_eq!(derived(&world), 100);
+}
+
+#[test]
+fn a_disk_that_is_nearly_full_derives_nothing() {
+    let (world, place) = with_quota(1_000, 100);
+    let source = place.first_start(&world);
+    assert!(source.stop().success());
+    world.replace(
+        "identity.toml",
+        "reserve-mib = 1\n",
+        "reserve-mib = 1000000000\n",
+    );
+    let source = unready(&world, &place, "", "\"space\"");
+    let reply = ask(&world, &place, 1);
+    assert_eq!(
+        (reply.status, &*problem(&reply)),
+        (503, "audit-unavailable")
+    );
+    assert!(reply.header("retry-after").is_some());
+    drop(source);
+    assert_eq!(derived(&world), 0);
+}
+
+/// A write that fails ends the source: what is not durable is not answered.
+#[test]
+fn a_write_that_fails_answers_nothing_that_is_not_logged() {
+    let (world, place) = with_quota(100_000, 1_000_000_000);
+    let source = place.first_start(&world);
+    assert!(source.stop().success());
+    // No file may grow beyond 256 KiB: the next write is refused as on a full disk.
+    let limited = "trap '' XFSZ; ulimit -f 256;";
+    let mut source = unready(&world, &place, limited, "\"ready\":true");
+    let mut answered = 0;
+    let content = [("content-type", cloison::utis::CONTENT)];
+    for round in 0..5_000_u32 {
+        let cards: Vec<_> = (0..50)
+            .map(|n| format!("AB{:06}", round % 10_000 * 50 + n))
+            .collect();
+        let cards: Vec<_> = cards.iter().map(String::as_str).collect();
+        let asked = body(&[part(health(&world), "cnss-health", &cards)]);
+        let bytes = crate::common::request("POST", cloison::utis::PATH, &content, &asked);
+        if std::net::TcpStream::connect(place.control).is_err() {
+            break;
+        }
+        let sent =
+            std::panic::catch_unwind(|| place.connect(&world, "vault-utis").exchange(&bytes));
+        match sent {
+            Ok(Ok(reply)) if reply.status == 200 => match &outcomes(&reply, &[50])[0] {
+                PartOutcome::Answers(utis) => answered += utis.len() as u64,
+                PartOutcome::Refused(refusal) => panic!("{}", refusal.code()),
+            },
+            Ok(Ok(reply)) => assert_eq!(problem(&reply), "audit-unavailable"),
+            _ => break,
+        }
+    }
+    let status = source.0.wait().unwrap();
+    assert!(!status.success(), "it ends, and says why: {status}");
+    assert!(answered > 0);
+    assert!(derived(&world) >= answered, "{answered} were answered");
+    // There is room again.
+    let source = place.start(&world, &[]).unwrap();
+    let reply = ask(&world, &place, 1);
+    assert!(matches!(outcomes(&reply, &[1])[0], PartOutcome::Answers(_)));
+    assert!(source.stop().success());
+}
+
+#[test]
+fn what_a_source_cannot_do_is_a_fault_of_its_configuration() {
+    let world = World::asleep();
+    let place = IdentityPlace::prepare(&world);
+    world.replace(
+        "identity.toml",
+        "\n[secrets]",
+        "\n[audit]\nfollowed = \"data/vault.followed\"\n[secrets]",
+    );
+    let failed = place.start(&world, &["--first-start"]).err().unwrap();
+    assert!(
+        failed.said.contains("`followed` would hold nothing"),
+        "{failed}"
+    );
+    assert!(!world.path("data/identity").exists());
+}
