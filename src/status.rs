@@ -150,6 +150,8 @@ fn show_waiting(entity: &Entity, report: &mut StatusReport) {
 fn common(entity: &Entity, member: &MemberPermit, condition: ServerCondition) -> StatusReport {
     let register = entity.register();
     let watches = watches(entity, &member.role);
+    // An identity source has no part in orders.
+    let has_orders = !matches!(entity.role(), Role::Identity(_));
     let ServerCondition { reasons, notices } = condition;
     let (organisation, authority, operations) = match &member.role {
         MemberRole::Client(client) => (Some(&client.organisation), None, &client.operations[..]),
@@ -195,7 +197,7 @@ fn common(entity: &Entity, member: &MemberPermit, condition: ServerCondition) ->
         custody: None,
         identity: None,
         log: watches.then(|| log(entity)).flatten(),
-        out_of_step: watches.then(|| out_of_step(entity, &member.role)),
+        out_of_step: (watches && has_orders).then(|| out_of_step(entity, &member.role)),
         suspended: watches.then(|| suspended(entity)),
     }
 }

@@ -65,7 +65,9 @@ pub enum StartError {
     )]
     OtherIdentity,
     /// The store is new, and no identity source says which secret its pseudonyms will derive from.
-    #[error("{0}; the first start needs an identity source")]
+    #[error(
+        "{0}. The first start of a vault needs one, which says from which secret its pseudonyms will derive"
+    )]
     NoIdentity(String),
     /// A sector that is to have a new epoch is not in the register.
     #[error("the register knows no sector {0} to advance")]

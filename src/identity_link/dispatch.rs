@@ -2,11 +2,11 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use hyper::body::Bytes;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::time::{MissedTickBehavior, interval, sleep};
 
 use super::sources::Sources;
 use super::unavailable;
@@ -25,6 +25,8 @@ const GROUPS: usize = 4;
 const BATCHES: usize = 16;
 /// How often sources without a connection are tried.
 const LOOK: Duration = Duration::from_millis(500);
+/// How long the first start of a vault waits for a source.
+const FIRST: Duration = Duration::from_secs(30);
 
 /// What the link's thread is to do.
 pub(super) enum LinkTask {
@@ -206,13 +208,39 @@ fn for_clients(refusal: Refusal) -> Refusal {
     .come_back_in(refusal.retry_after().unwrap_or(5))
 }
 
+/// Asks for the check value. Where the store knows none yet, a source that starts at the same time as
+/// the vault is waited for.
 async fn check(sources: Arc<Sources>, reply: oneshot::Sender<Result<IdentityCheck, Refusal>>) {
-    for place in 0..sources.count() {
-        if let Ok(check) = sources.shown(place).await {
-            sources.expect(check);
-            let _ = reply.send(Ok(check));
+    let began = Instant::now();
+    let patience = if sources.is_bound() {
+        Duration::ZERO
+    } else {
+        FIRST
+    };
+    let mut is_said = false;
+    loop {
+        let mut faults = vec![];
+        for place in 0..sources.count() {
+            match sources.shown(place).await {
+                Ok(check) => {
+                    sources.expect(check);
+                    let _ = reply.send(Ok(check));
+                    return;
+                }
+                Err(fault) => faults.push(fault),
+            }
+        }
+        let faults = faults.join("; ");
+        if began.elapsed() >= patience {
+            let why = format!("no identity source answers: {faults}");
+            let refusal = Refusal::new(Code::IdentityUnavailable, why).come_back_in(1);
+            let _ = reply.send(Err(refusal));
             return;
         }
+        if !is_said {
+            tracing::info!(why = faults, "waiting for an identity source");
+            is_said = true;
+        }
+        sleep(LOOK).await;
     }
-    let _ = reply.send(Err(unavailable()));
 }

@@ -123,12 +123,21 @@ impl Sources {
         order
     }
 
-    /// The check value that a source shows, whichever secret it has.
-    pub(super) async fn shown(&self, place: usize) -> Result<IdentityCheck, LinkFault> {
-        let source = &self.all[place];
-        let (connection, check) = SourceConnection::open(&source.address).await?;
-        let known = self.knows(&connection);
-        known.then_some(check).ok_or(LinkFault::NotInRegister)
+    /// Whether the check value of the secret is known.
+    pub(super) fn is_bound(&self) -> bool {
+        self.expected.get().is_some()
+    }
+
+    /// The check value that a source shows, whichever secret it has; else which source is of no use,
+    /// and why.
+    pub(super) async fn shown(&self, place: usize) -> Result<IdentityCheck, String> {
+        let address = &self.all[place].address;
+        let shown = match SourceConnection::open(address).await {
+            Ok((connection, check)) if self.knows(&connection) => Ok(check),
+            Ok(_) => Err(LinkFault::NotInRegister),
+            Err(fault) => Err(fault),
+        };
+        shown.map_err(|fault| format!("{}: {fault}", address.url))
     }
 
     /// Asks one source. A kept connection may have been closed meanwhile, by a restart or because of

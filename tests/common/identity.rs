@@ -21,6 +21,8 @@ pub const NONCE: [u8; 16] = [7; 16];
 /// Where an identity source listens. Its id is `trust`; its files lie in `secrets/identity` and
 /// `data/identity`, its custodians are `keeper-1` to `keeper-3`.
 pub struct IdentityPlace {
+    /// Its configuration is `<name>.toml`, and it logs to `logs/<name>.log`.
+    pub name: &'static str,
     pub control: SocketAddr,
     pub health: SocketAddr,
 }
@@ -81,8 +83,61 @@ impl IdentityPlace {
             ),
         );
         Self {
+            name: "identity",
             control: (Ipv4Addr::LOCALHOST, control).into(),
             health: (Ipv4Addr::LOCALHOST, health).into(),
+        }
+    }
+
+    /// A second source of the same secret, `trust-2`, beside the first: each counts half of every quota.
+    /// Its files are called as the first one's, with `identity-2` in place of `identity`.
+    pub fn prepare_second(world: &World) -> Self {
+        let [control, health] = free_ports();
+        let folder = world.path("secrets/identity-2");
+        fs::create_dir_all(folder.join("journal")).unwrap();
+        let secret = "identity.secret";
+        fs::copy(
+            world.path("secrets/identity").join(secret),
+            folder.join(secret),
+        )
+        .unwrap();
+        let key =
+            |name: &str, kind| write_secret(&folder.join(name), kind, &Key::random()).unwrap();
+        key("audit.secret", SecretKind::Audit);
+        key("journal/1.secret", SecretKind::Journal);
+        let checkpoint = SigningKey::from_bytes(&[12; 32]);
+        write_signing_key(&folder.join("checkpoint.pem"), &checkpoint).unwrap();
+        let checkpoint = public_key_text(&checkpoint.verifying_key());
+        let own = world.certify("identity-2", 2020, 2120);
+        world.edit_register(|text| {
+            let text = text.replacen("id = \"trust\"\n", "id = \"trust\"\nshare = 0.5\n", 1);
+            format!(
+                "{text}\n[[identity]]\nid = \"trust-2\"\norganisation = \"trusted-third\"\n\
+                 certificate = \"{own}\"\ncheckpoint-key = \"{checkpoint}\"\nshare = 0.5\n"
+            )
+        });
+        let (control, health) = (
+            SocketAddr::from((Ipv4Addr::LOCALHOST, control)),
+            SocketAddr::from((Ipv4Addr::LOCALHOST, health)),
+        );
+        let listen = |text: &str, section: &str, address: SocketAddr| {
+            let head = format!("[{section}]\nlisten = \"");
+            let from = text.find(&head).unwrap() + head.len();
+            let to = from + text[from..].find('"').unwrap();
+            format!("{}{address}{}", &text[..from], &text[to..])
+        };
+        let text = world
+            .read("identity.toml")
+            .replace("identity = \"trust\"", "identity = \"trust-2\"")
+            .replace("tls/identity.", "tls/identity-2.")
+            .replace("secrets/identity/", "secrets/identity-2/")
+            .replace("data/identity\"", "data/identity-2\"");
+        let text = listen(&listen(&text, "control", control), "health", health);
+        world.write("identity-2.toml", &text);
+        Self {
+            name: "identity-2",
+            control,
+            health,
         }
     }
 
@@ -97,11 +152,15 @@ impl IdentityPlace {
         let mut command = Command::new(env!("CARGO_BIN_EXE_cloison"));
         command
             .args(["identity", "serve", "--config"])
-            .arg(world.path("identity.toml"))
+            .arg(world.path(&format!("{}.toml", self.name)))
             .args(more)
             .env("CLOISON_LOG", "trace")
             .envs(world.env.iter().cloned());
-        Process::start(command, &world.path("logs/identity.log"), self.health)
+        Process::start(
+            command,
+            &world.path(&format!("logs/{}.log", self.name)),
+            self.health,
+        )
     }
 
     /// Writes `clients/<name>.toml` for a caller of the source.

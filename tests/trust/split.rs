@@ -1,6 +1,8 @@
 //! A vault whose identity secret lies with an identity source: the same pseudonyms, and nothing without
 //! the source.
 
+mod pair;
+
 use cloison::keys::Key;
 use cloison::keys::file::{SecretKind, write_secret};
 use serde_json::Value;
@@ -13,22 +15,29 @@ const CARDS: [&str; 3] = ["AB123456", "BE9876", "X1"];
 const SECRET: &str = "identity = \"secrets/vault/identity.secret\"\n";
 
 /// `[identity]` of the vault's configuration.
-fn section(urls: &[String]) -> String {
+fn section(urls: &[String], pins: &[&str]) -> String {
     format!(
-        "\n[identity]\nurl = {urls:?}\nserver = [\"tls/identity.pem\"]\n\
+        "\n[identity]\nurl = {urls:?}\nserver = {pins:?}\n\
          certificate = \"tls/vault-utis.pem\"\nkey = \"secrets/tls/vault-utis.key\"\n"
     )
 }
 
 /// Moves the identity secret from the vault to the source.
 fn split(world: &World, place: &IdentityPlace) {
-    split_to(world, &[format!("https://{}", place.control)]);
+    split_to(
+        world,
+        &[format!("https://{}", place.control)],
+        &["tls/identity.pem"],
+    );
 }
 
-fn split_to(world: &World, urls: &[String]) {
+fn split_to(world: &World, urls: &[String], pins: &[&str]) {
     let vault = world.read("vault.toml");
     assert!(vault.contains(SECRET));
-    world.write("vault.toml", &(vault.replace(SECRET, "") + &section(urls)));
+    world.write(
+        "vault.toml",
+        &(vault.replace(SECRET, "") + &section(urls, pins)),
+    );
 }
 
 /// A vault that has never had the secret, its source, and what both run as.
@@ -189,7 +198,7 @@ fn the_next_source_is_asked_where_the_first_is_gone() {
         format!("https://127.0.0.1:{nobody}"),
         format!("https://{}", place.control),
     ];
-    split_to(&world, &urls);
+    split_to(&world, &urls, &["tls/identity.pem"]);
     let source = place.first_start(&world);
     world.start(Side::Vault, &[]);
     assert_eq!(world.health_pseudonyms(&CARDS).len(), 3);

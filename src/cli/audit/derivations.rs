@@ -1,5 +1,7 @@
 //! `cloison audit match VAULT IDENTITY…`: what the vault tokenized, and what it had derived.
 
+use std::fmt::Write as _;
+
 use indicatif::HumanCount;
 
 use super::{each_entry, head, unreadable};
@@ -76,42 +78,47 @@ fn show(report: &DerivationsReport, json: bool) -> Result<(), CommandError> {
         return Ok(());
     }
     Err(CommandError::new(
-        format_args!("{unfitting} hours do not fit"),
+        match unfitting {
+            1 => "one hour does not fit".to_owned(),
+            more => format!("{more} hours do not fit"),
+        },
         "name the log of every identity source, and copies up to the same time; UTIs that are still unexplained \
          belong to requests that came to nothing, as the vault's own log says of its restarts, or are guesses",
     ))
 }
 
+/// A line for each hour, organisation and sector, and the sum.
 fn text(report: &DerivationsReport) -> String {
-    let line = |hour: &DerivationHour| {
-        let what = if hour.unexplained > 0 {
-            format!(
-                "{} derived, and not tokenized",
-                HumanCount(hour.unexplained)
-            )
-        } else {
-            format!(
-                "{} tokenized, and derived by none of these sources",
-                HumanCount(hour.missing)
-            )
+    let mut text = String::new();
+    for hour in &report.hours {
+        let fits = match (hour.unexplained, hour.missing) {
+            (0, 0) => "fits".to_owned(),
+            (0, missing) => format!(
+                "DOES NOT FIT: {} tokenized, and derived by none of these sources",
+                HumanCount(missing)
+            ),
+            (unexplained, _) => format!(
+                "DOES NOT FIT: {} derived, and not tokenized",
+                HumanCount(unexplained)
+            ),
         };
-        format!(
-            "{}:00 {} in {}: {what}\n",
-            hour.hour, hour.organisation, hour.sector
-        )
-    };
-    let lines: String = report.unfitting().map(line).collect();
+        // Writing to a String cannot fail.
+        let _ = writeln!(
+            text,
+            "{}:00  {}  {}  tokenized {}, derived {}: {fits}",
+            hour.hour,
+            hour.organisation,
+            hour.sector,
+            HumanCount(hour.tokenized),
+            HumanCount(hour.derived),
+        );
+    }
     let sum = |of: fn(&DerivationHour) -> u64| HumanCount(report.hours.iter().map(of).sum());
-    format!(
-        "{lines}{} identifiers tokenized or migrated in {} hours; {} UTIs derived by {}.",
+    let identities: Vec<_> = report.identities.iter().map(String::as_str).collect();
+    text + &format!(
+        "{} identifiers tokenized or migrated, {} UTIs derived by {}",
         sum(|hour| hour.tokenized),
-        report.hours.len(),
         sum(|hour| hour.derived),
-        report
-            .identities
-            .iter()
-            .cloned()
-            .collect::<Vec<_>>()
-            .join(", ")
+        identities.join(", ")
     )
 }

@@ -26,6 +26,7 @@ pub(super) fn of_report(base: &str, key: StatusFact, report: &StatusReport) -> V
     let (server, caller) = (&report.server, &report.caller);
     let kind = match &server.authority {
         Some(authority) => format!("{} of {authority}", server.kind),
+        None if server.kind == "identity" => "identity source".to_owned(),
         None => server.kind.clone(),
     };
     let mut facts = vec![
