@@ -159,3 +159,35 @@ fn a_copy_of_the_store_that_is_put_back_serves_nothing() {
     assert!(!failed.said.contains("panicked"), "{failed}");
     world.stop();
 }
+
+#[test]
+fn the_vault_keeps_the_sources_log_and_a_restore_takes_it_from_there() {
+    let (mut world, place) =
+        prepared("[audit]\n[[audit.follower]]\nname = \"vault\"\npeer = \"vault\"\n");
+    world.replace(
+        "vault.toml",
+        "[audit]\n",
+        "[audit]\nfollowed = \"data/others\"\n",
+    );
+    let source = place.first_start(&world);
+    world.start(Side::Vault, &[]);
+    assert!(is_answered(&world, &place, 10));
+    back_up(&world);
+    assert!(is_answered(&world, &place, 60));
+    let kept = "data/others/test/identity/trust";
+    let asked = crate::common::request("GET", "/v1/status", &[], b"");
+    soon("the vault holds what was used", || {
+        let status = place.connect(&world, "keeper-1").exchange(&asked);
+        let held = status.unwrap().ok()["log"]["places"][0].clone();
+        // The start, the backup, and what was asked twice.
+        held["entries"].as_u64() >= Some(4) && held["behind_seconds"].is_null()
+    });
+    source.kill();
+    world.stop();
+    world.lose("data/identity");
+    good(&restore(&world, &["--from", kept]));
+    let source = place.start(&world, &[]).unwrap();
+    assert!(!is_answered(&world, &place, 31), "70 are used");
+    assert!(is_answered(&world, &place, 30));
+    assert!(source.stop().success());
+}
