@@ -204,6 +204,8 @@ pub struct WriterSeals {
     pub chunks: Option<Arc<ChunkCipher>>,
     /// Seals the log's side records.
     pub journal: Arc<JournalCipher>,
+    /// Whether each commit's day counts are in its own side record, and not put off for a second.
+    pub counts_at_once: bool,
 }
 
 /// Waits for a job to be durable.
@@ -291,7 +293,7 @@ impl Committer {
             store,
             index,
             cipher: seals.chunks,
-            journal: CommitJournal::new(seals.journal),
+            journal: CommitJournal::new(seals.journal, seals.counts_at_once),
             fresh: vec![],
             inserted: 0,
             log,

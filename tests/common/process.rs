@@ -89,6 +89,18 @@ impl Process {
         }
     }
 
+    /// From now on no file of it may become longer than so many bytes: its writes fail, as on a full disk.
+    pub fn limit_files(&self, bytes: u64) {
+        let limit = libc::rlimit {
+            rlim_cur: bytes,
+            rlim_max: bytes,
+        };
+        let (id, no_old) = (self.id() as libc::pid_t, std::ptr::null_mut());
+        // SAFETY: `limit` outlives the call, and no old limits are asked for.
+        let set = unsafe { libc::prlimit(id, libc::RLIMIT_FSIZE, &raw const limit, no_old) };
+        assert_eq!(set, 0, "{}", std::io::Error::last_os_error());
+    }
+
     pub fn signal(&self, number: libc::c_int) {
         signal(self.id(), number);
     }

@@ -16,6 +16,7 @@ mod custody;
 mod false_source;
 mod faults;
 mod kills;
+mod migration;
 mod quotas;
 mod restore;
 mod thief;

@@ -70,9 +70,9 @@ fn every_kind_of_request_is_counted() {
     });
     let source = place.first_start(&world);
     let (sector, officer) = (health(&world), "rights-1");
-    let cards = cards(101);
+    let cards = cards(50);
     let cards: Vec<_> = cards.iter().map(String::as_str).collect();
-    // Ten a second, in a bucket of ten seconds: a second request finds it empty.
+    // Fifty a day, whatever they are for.
     for kind in [UtiKind::Rights, UtiKind::Reseal, UtiKind::Link] {
         let reply = place.ask(
             &world,
@@ -80,11 +80,11 @@ fn every_kind_of_request_is_counted() {
         );
         if kind == UtiKind::Rights {
             assert!(matches!(
-                outcomes(&reply, &[101])[..],
+                outcomes(&reply, &[50])[..],
                 [PartOutcome::Answers(_)]
             ));
         } else {
-            assert_eq!(refused(&reply, 101), Code::QuotaExceeded, "{kind:?}");
+            assert_eq!(refused(&reply, 50), Code::QuotaExceeded, "{kind:?}");
         }
     }
     assert!(source.stop().success());

@@ -127,10 +127,11 @@ fn a_copy_of_the_store_that_is_put_back_serves_nothing() {
     let seen = || {
         let folder = world.path("data/vault.cosigned");
         let files = crate::common::files(&folder);
-        let of_source = |path: &std::path::PathBuf| path.to_string_lossy().contains("identity");
-        let notes = files.into_iter().filter(of_source);
+        let notes = files
+            .into_iter()
+            .filter_map(|path| std::fs::read_to_string(path).ok());
         notes
-            .filter_map(|path| std::fs::read_to_string(path).ok())
+            .filter(|note| note.starts_with("cloison/test/identity/"))
             .filter_map(|note| note.lines().nth(1)?.parse::<u64>().ok())
             .max()
             .unwrap_or(0)

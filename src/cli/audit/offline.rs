@@ -131,6 +131,7 @@ impl OfflineLog {
         let seals = WriterSeals {
             chunks: None,
             journal: Arc::new(JournalCipher::new(&journal)),
+            counts_at_once: false,
         };
         let store = log.store().clone();
         Committer::start(store, appender, index, seals, small, clock, poisoned).map_err(failed)

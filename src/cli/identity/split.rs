@@ -15,8 +15,8 @@ use crate::terminal::{CommandError, print, print_json};
 /// Split the identity secret between custodians, so that it lies in no file
 #[derive(clap::Args)]
 #[command(after_long_help = "Example:\n  \
-    cloison identity split --config identity.toml --threshold 2 --custodian keeper-1 --custodian keeper-2 --custodian keeper-3 \\\n    \
-    --out identity-shares\n\n\
+    cloison identity split --config identity.toml --threshold 2 \\\n    \
+    --custodian keeper-1 --custodian keeper-2 --custodian keeper-3 --out identity-shares\n\n\
     The secret stays the same: no pseudonym changes. Name the set in identity.toml, bring the shares once, then destroy the file \
     in which the secret was, and its copies. Do this with all custodians present; each takes their own file.")]
 pub struct IdentitySplitArgs {
