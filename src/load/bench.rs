@@ -30,7 +30,7 @@ use crate::terminal::{CommandError, print, print_json};
     cloison bench --new --preload 10000000 --persons 1000000\n  \
     cloison bench --known --batch 1 --items 100000               # one identifier a request\n  \
     cloison bench --known --batch 1 --rate 2000 --items 20000 --beside 10000\n  \
-    cloison bench --known --split --persons 10000000 --rounds 5  # the identity secret with another process\n  \
+    cloison bench --known --split --persons 10000000 --rounds 5  # an identity source, too\n  \
     cloison bench --reidentify 10000 --segments 100 --rounds 5   # vault and node together\n\n\
     The vault is a process of its own with fresh keys and mutual TLS. As always, its log and store are durable before it \
     answers. Its folder is made under TMPDIR (else /tmp), which should be on the kind of disk to be measured, and is removed \

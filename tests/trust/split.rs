@@ -1,6 +1,7 @@
 //! A vault whose identity secret lies with an identity source: the same pseudonyms, and nothing without
 //! the source.
 
+mod halves;
 mod pair;
 
 use cloison::keys::Key;
