@@ -45,6 +45,16 @@ fn is_answered(world: &World, place: &IdentityPlace, count: usize) -> bool {
     }
 }
 
+/// Waits until the only place holds the start, the backup, and what was asked twice.
+fn is_held(world: &World, place: &IdentityPlace) {
+    let asked = crate::common::request("GET", "/v1/status", &[], b"");
+    soon("the place holds what was used", || {
+        let status = place.connect(world, "keeper-1").exchange(&asked);
+        let held = status.unwrap().ok()["log"]["places"][0].clone();
+        held["entries"].as_u64() >= Some(4) && held["behind_seconds"].is_null()
+    });
+}
+
 #[test]
 fn a_restore_with_a_place_brings_back_what_was_used_since_the_backup() {
     let (world, place) =
@@ -54,6 +64,7 @@ fn a_restore_with_a_place_brings_back_what_was_used_since_the_backup() {
     assert!(is_answered(&world, &place, 10));
     back_up(&world);
     assert!(is_answered(&world, &place, 60));
+    is_held(&world, &place);
     source.kill();
     world.lose("data/identity");
     good(&restore(&world, &[]));
@@ -175,13 +186,7 @@ fn the_vault_keeps_the_sources_log_and_a_restore_takes_it_from_there() {
     back_up(&world);
     assert!(is_answered(&world, &place, 60));
     let kept = "data/others/test/identity/trust";
-    let asked = crate::common::request("GET", "/v1/status", &[], b"");
-    soon("the vault holds what was used", || {
-        let status = place.connect(&world, "keeper-1").exchange(&asked);
-        let held = status.unwrap().ok()["log"]["places"][0].clone();
-        // The start, the backup, and what was asked twice.
-        held["entries"].as_u64() >= Some(4) && held["behind_seconds"].is_null()
-    });
+    is_held(&world, &place);
     source.kill();
     world.stop();
     world.lose("data/identity");
