@@ -175,11 +175,9 @@ fn a_copy_of_the_store_that_is_put_back_serves_nothing() {
 fn the_vault_keeps_the_sources_log_and_a_restore_takes_it_from_there() {
     let (mut world, place) =
         prepared("[audit]\n[[audit.follower]]\nname = \"vault\"\npeer = \"vault\"\n");
-    world.replace(
-        "vault.toml",
-        "[audit]\n",
-        "[audit]\nfollowed = \"data/others\"\n",
-    );
+    let second = "second = \"data/vault.place\"";
+    let followed = format!("{second}\nfollowed = \"data/others\"");
+    world.replace("vault.toml", second, &followed);
     let source = place.first_start(&world);
     world.start(Side::Vault, &[]);
     assert!(is_answered(&world, &place, 10));
