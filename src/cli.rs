@@ -50,6 +50,7 @@ pub mod statement;
 pub mod status;
 pub mod store;
 mod transfer;
+mod waiting;
 pub mod witness;
 
 /// A pseudonym of its own for every sector, and a way back only under a signed order.

@@ -6,6 +6,7 @@
 //! an [`Entity`].
 
 mod change;
+mod effects;
 mod error;
 mod followers;
 mod in_force;
@@ -40,6 +41,8 @@ use crate::store::index::Index;
 use crate::store::{DiskSpace, Store, StoreError};
 use crate::system::lock::unpoisoned;
 pub(crate) use change::{ChangedRegister, RegisterRows, UnderRegister};
+use effects::ActSignal;
+pub(crate) use effects::{ActsThread, WaitingActs};
 pub use error::StartError;
 pub use followers::TakenHeld;
 pub(crate) use in_force::WeakInForce;
@@ -47,8 +50,8 @@ pub use in_force::{EntityInForce, InForce};
 pub use loss::{LostSuspension, RestoreLoss, RestoredBackup};
 pub use role::Role;
 pub(crate) use start::{EntityOpening, WriterParts};
-pub use suspensions::EntrySuspension;
 pub(crate) use suspensions::EntrySuspensions;
+pub use suspensions::{EntrySuspension, SuspensionEnd};
 use unanswered::UnansweredActs;
 
 /// How long an act waits for places.
@@ -70,7 +73,7 @@ impl ActStanding {
                 "the act is in force here, and could be lost with this machine; ask again, or see to the places"
             }
             Self::Withheld => {
-                "the act is stored here, and takes effect once enough of them have it; the same call asks again"
+                "the act is stored here, and takes effect as soon as enough of them hold it; the same call asks again"
             }
         }
     }
@@ -101,6 +104,8 @@ struct EntityCore {
     backup_days: OnceLock<u32>,
     journal_versions: Mutex<JournalVersions>,
     unanswered: UnansweredActs,
+    /// Tells of acts that wait for places.
+    acts: ActSignal,
     committer: Committer,
     journal: Arc<JournalCipher>,
     index: Arc<Index>,
@@ -243,12 +248,24 @@ impl Entity {
     /// [`Code::JournalUnavailable`]: the act is not in force.
     pub(crate) fn wait_for_grant(&self) -> Result<HeldByPlaces, Refusal> {
         let held = self.wait_for_places(ActStanding::Withheld)?;
+        self.store_held()?;
+        Ok(held)
+    }
+
+    /// Stores the checkpoint over what places hold.
+    fn store_held(&self) -> Result<(), Refusal> {
         if self.log().asks_for_places() {
-            // Stores the checkpoint that covers the act.
             let stored = self.committer().change_unlogged(Box::new(|_, _| {}));
             stored.map_err(not_logged(ActStanding::Withheld.words()))?;
         }
-        Ok(held)
+        Ok(())
+    }
+
+    /// What waits for places of that kind, in words, in the order of the entries.
+    pub(crate) fn waiting(&self, is_asked: impl Fn(&Grant) -> bool) -> Vec<String> {
+        let waiting = self.log().withheld().into_iter();
+        let waiting = waiting.filter(|(grant, _)| is_asked(grant));
+        waiting.map(|(grant, _)| grant.to_string()).collect()
     }
 
     fn wait_for_places(&self, standing: ActStanding) -> Result<HeldByPlaces, Refusal> {
@@ -326,12 +343,15 @@ impl Entity {
         unpoisoned(self.core.inspection_changes.lock())
     }
 
-    /// The register entries that are suspended now.
+    /// The register entries that are suspended now, without what only the store keeps of them.
     pub fn suspensions(&self) -> Vec<EntrySuspension> {
         let all = self.core.suspensions.all();
-        let lasting = all.iter().filter(|row| row.lasts(self.log()));
+        let withheld = self.log().withheld_now();
+        let lasting = all.iter().filter(|row| row.lasts(&withheld));
         let as_lasting = |row: &EntrySuspension| EntrySuspension {
+            keys: vec![],
             lifted: None,
+            lifted_by: None,
             ..row.clone()
         };
         lasting.map(as_lasting).collect()
@@ -340,8 +360,15 @@ impl Entity {
     /// Whether the entry of that id and key is suspended, or was under another id.
     pub fn suspended(&self, entry: &str, key: SpkiDigest) -> bool {
         let all = self.core.suspensions.all();
-        all.iter()
-            .any(|row| row.shuts_out(entry, key) && row.lasts(self.log()))
+        let mut shutting_out = all
+            .iter()
+            .filter(|row| row.shuts_out(entry, key))
+            .peekable();
+        if shutting_out.peek().is_none() {
+            return false;
+        }
+        let withheld = self.log().withheld_now();
+        shutting_out.any(|row| row.lasts(&withheld))
     }
 
     /// Refuses what persons signed whose entry is suspended, or has ended by the latest time that
@@ -375,7 +402,11 @@ impl Entity {
     /// Whether no entry is suspended: what nearly every request asks.
     pub fn suspends_nobody(&self) -> bool {
         let all = self.core.suspensions.all();
-        all.iter().all(|row| !row.lasts(self.log()))
+        if all.is_empty() {
+            return true;
+        }
+        let withheld = self.log().withheld_now();
+        all.iter().all(|row| !row.lasts(&withheld))
     }
 
     /// Every suspension that was ever taken, also those that ended.

@@ -11,9 +11,10 @@ use serde::{Deserialize, Serialize};
 
 use self::statement::{Destruction, Mandate};
 use crate::access::OperatorPermit;
-use crate::audit::AuditEvent;
+use crate::audit::{AuditEvent, Grant};
 use crate::code::Code;
 use crate::commit::Change;
+use crate::journal::prune::LogPlace;
 use crate::keys::SectorRootKey;
 use crate::refusal::{Refusal, fault, not_logged};
 use crate::register::Id;
@@ -31,6 +32,21 @@ pub struct EpochList {
     pub sector: String,
     /// Oldest first.
     pub epochs: Vec<EpochView>,
+    /// Epochs that are stored and take effect as soon as enough places hold them, in words.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub waiting: Vec<String>,
+}
+
+impl EpochList {
+    fn of(vault: &Vault, state: &SectorState) -> Self {
+        let sector = state.sector.name.clone();
+        let is_asked = |grant: &Grant| matches!(grant, Grant::Epoch(of, _) if *of == sector);
+        Self {
+            epochs: views(state, vault.now()),
+            waiting: vault.waiting(is_asked),
+            sector,
+        }
+    }
 }
 
 /// One epoch, as operators see it.
@@ -56,9 +72,9 @@ pub struct EpochView {
 ///
 /// # Errors
 /// [`Code::UnknownSector`].
-pub fn list(vault: &Vault, _permit: &OperatorPermit, sector: &str) -> Result<Vec<EpochView>, Code> {
+pub fn list(vault: &Vault, _permit: &OperatorPermit, sector: &str) -> Result<EpochList, Code> {
     let state = vault.sector(sector).ok_or(Code::UnknownSector)?;
-    Ok(views(state, vault.now()))
+    Ok(EpochList::of(vault, state))
 }
 
 /// How to advance an epoch.
@@ -90,19 +106,19 @@ pub struct AdvanceEpochRequest {
 /// [`Code::UnknownSector`]; [`Code::EpochNotCurrent`], [`Code::EpochOverlaps`];
 /// [`Code::ClockBehind`]; those of a statement, if it takes one; [`Code::SecretUnconfirmed`] where the
 /// version of the sector secret, which this call may have made, waits for [`confirm`];
-/// [`Code::Internal`] if a new secret cannot be stored; [`Code::AuditUnavailable`]; [`Code::JournalUnavailable`]: the epoch is stored
-/// then, and opens once the same call finds enough places.
+/// [`Code::Internal`] if a new secret cannot be stored; [`Code::AuditUnavailable`];
+/// [`Code::JournalUnavailable`]: the epoch is stored then, and opens as soon as enough places hold it.
 pub fn advance(
     vault: &Vault,
     permit: &OperatorPermit,
     sector: &str,
     how: &AdvanceEpochRequest,
-) -> Result<Vec<EpochView>, Refusal> {
+) -> Result<EpochList, Refusal> {
     let unknown = || Refusal::new(Code::UnknownSector, "the register knows no such sector");
     let state = vault.sector(sector).ok_or_else(unknown)?;
     let _one_at_a_time = vault.lock_epochs()?;
     if is_done(state, how)? {
-        return Ok(views(state, vault.now()));
+        return Ok(EpochList::of(vault, state));
     }
     // The overlap with the previous epoch begins now; with a clock that is behind, it would end too
     // early.
@@ -129,22 +145,19 @@ pub fn advance(
         statement: mandate.as_ref().map(Mandate::note),
     };
     let opened: Change = Box::new(move |store, batch| store.put_epoch(batch, uuid, row));
-    commit(
-        vault,
-        event,
-        [opened]
-            .into_iter()
-            .chain(mandate.as_ref().map(Mandate::change))
-            .collect(),
-    )?;
+    let changes = [opened]
+        .into_iter()
+        .chain(mandate.as_ref().map(Mandate::change));
+    let entry = commit(vault, event, changes.collect())?;
     vault.take_effect(PendingAct {
         what: advance_name(sector, how.from),
+        entry,
         effect: Box::new({
             let state = state.clone();
             move |_, held| state.advance(epoch, held)
         }),
     })?;
-    Ok(views(state, now))
+    Ok(EpochList::of(vault, state))
 }
 
 /// The name of an advance among the acts that wait for places.
@@ -290,12 +303,12 @@ fn own_version(vault: &Vault, operator: &Id, state: &SectorState) -> Result<u32,
     }
 }
 
-/// Commits an entry together with the changes that it describes.
-fn commit(vault: &Vault, event: AuditEvent, changes: Vec<Change>) -> Result<(), Refusal> {
+/// Commits an entry together with the changes that it describes. Returns where the entry stands.
+fn commit(vault: &Vault, event: AuditEvent, changes: Vec<Change>) -> Result<LogPlace, Refusal> {
     vault
         .committer()
         .record(vault.now(), event, vec![], changes)
-        .map(drop)
+        .map(|receipt| LogPlace::from(&receipt))
         .map_err(not_logged("nothing is done"))
 }
 

@@ -23,6 +23,7 @@
 mod follow_fault;
 pub mod followed;
 pub mod followed_logs;
+mod intake;
 pub mod offer;
 pub mod origin;
 pub mod place;

@@ -15,9 +15,10 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::access::RegisterPermit;
-use crate::audit::{AuditEvent, OpenedEpoch};
+use crate::audit::{AuditEvent, Grant, OpenedEpoch};
 use crate::code::Code;
-use crate::entity::{ChangedRegister, Entity, InForce, StartError, UnderRegister};
+use crate::entity::{ChangedRegister, Entity, InForce, StartError, UnderRegister, WaitingActs};
+use crate::journal::prune::LogPlace;
 use crate::refusal::{Refusal, fault, not_logged};
 use crate::register::{Register, RegisterOpenError};
 use crate::store::RegisterRow;
@@ -36,6 +37,17 @@ pub struct RegisterReload<T> {
     in_force: InForce<T>,
     read: RegisterReader,
     one_at_a_time: Mutex<()>,
+    waiting: Mutex<Option<WaitingReload>>,
+}
+
+/// A register without fault that too few places hold.
+struct WaitingReload {
+    register: Arc<Register>,
+    /// Who asked for it.
+    actor: String,
+    /// The last entry that was durable when it was left to places: the one about the register is not
+    /// behind it.
+    entry: LogPlace,
 }
 
 /// What a reload did.
@@ -89,6 +101,7 @@ impl<T: UnderRegister> RegisterReload<T> {
             in_force,
             read,
             one_at_a_time: Mutex::default(),
+            waiting: Mutex::default(),
         }
     }
 
@@ -103,6 +116,7 @@ impl<T: UnderRegister> RegisterReload<T> {
     /// # Errors
     /// [`Code::RegisterRefused`], with every fault; [`Code::Overloaded`];
     /// [`Code::AuditUnavailable`]; [`Code::Internal`]. The register before stays in force.
+    /// [`Code::JournalUnavailable`]: until enough places hold the entry about the next one.
     pub fn reload(&self, permit: &RegisterPermit) -> Result<RegisterReloaded, Refusal> {
         self.reload_for(permit.actor.as_str())
     }
@@ -118,6 +132,32 @@ impl<T: UnderRegister> RegisterReload<T> {
     fn reload_for(&self, actor: &str) -> Result<RegisterReloaded, Refusal> {
         let _one_at_a_time = unpoisoned(self.one_at_a_time.lock());
         let register = Arc::new((self.read)().map_err(|error| unreadable(&error))?);
+        self.put_or_leave(register, actor)
+    }
+
+    /// Puts a register in force, or leaves it to places. Call it with the lock.
+    fn put_or_leave(
+        &self,
+        register: Arc<Register>,
+        actor: &str,
+    ) -> Result<RegisterReloaded, Refusal> {
+        let done = self.put(register.clone(), actor);
+        let is_withheld = |refusal: &Refusal| refusal.code() == Code::JournalUnavailable;
+        if done.as_ref().err().is_some_and(is_withheld) {
+            let side = self.in_force.get();
+            let entity: &Entity = side.as_ref().as_ref();
+            let waiting = entity.log().last_entry().map(|entry| WaitingReload {
+                register,
+                actor: actor.to_owned(),
+                entry,
+            });
+            *unpoisoned(self.waiting.lock()) = waiting;
+            entity.leave_to_places();
+        }
+        done
+    }
+
+    fn put(&self, register: Arc<Register>, actor: &str) -> Result<RegisterReloaded, Refusal> {
         let side = self.in_force.get();
         let present = side.as_ref().as_ref().register().clone();
         if (register.version, register.digest) == (present.version, present.digest) {
@@ -157,6 +197,7 @@ impl<T: UnderRegister> RegisterReload<T> {
         let held = entity.wait_for_grant()?;
         // First the register, so that nobody is let in whom only the one before names.
         self.in_force.swap(next, &held);
+        *unpoisoned(self.waiting.lock()) = None;
         entity.end_suspensions(&register);
         T::release(hold);
         tracing::info!(
@@ -171,6 +212,35 @@ impl<T: UnderRegister> RegisterReload<T> {
             before: Some(RegisterName::of(&present)),
             opened: named,
         })
+    }
+}
+
+/// The register that waits.
+impl<T: UnderRegister> WaitingActs for RegisterReload<T> {
+    fn awaited(&self) -> Option<LogPlace> {
+        let waiting = unpoisoned(self.waiting.lock());
+        waiting.as_ref().map(|waiting| waiting.entry)
+    }
+
+    fn put_in_force(&self) {
+        let _one_at_a_time = unpoisoned(self.one_at_a_time.lock());
+        let side = self.in_force.get();
+        let log = side.as_ref().as_ref().log();
+        let is_held = |waiting: &mut WaitingReload| log.holds(waiting.entry).is_some();
+        let held = unpoisoned(self.waiting.lock()).take_if(is_held);
+        let Some(WaitingReload {
+            register, actor, ..
+        }) = held
+        else {
+            return;
+        };
+        let version = register.version;
+        if let Err(refusal) = self.put_or_leave(register, &actor)
+            && refusal.code() != Code::JournalUnavailable
+        {
+            let code = refusal.code();
+            tracing::error!(version, %code, why = %refusal, "the register that waited for places is not in force");
+        }
     }
 }
 
@@ -254,6 +324,9 @@ impl PastRegister {
 pub struct RegisterHistory {
     /// The latest last.
     pub registers: Vec<PastRegister>,
+    /// Those that are stored and come into force as soon as enough places hold them, in words.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub waiting: Vec<String>,
 }
 
 /// Lists every register that was in force here.
@@ -262,8 +335,12 @@ pub struct RegisterHistory {
 /// [`Code::Internal`].
 pub fn history(entity: &Entity, _: &RegisterPermit) -> Result<RegisterHistory, Refusal> {
     let rows = entity.store().past_registers().map_err(fault(UNREAD))?;
+    let was_in_force = |row: &&RegisterRow| !entity.log().withholds(&Grant::Register(row.version));
     Ok(RegisterHistory {
-        registers: rows.iter().map(PastRegister::of).collect(),
+        registers: (rows.iter().filter(was_in_force))
+            .map(PastRegister::of)
+            .collect(),
+        waiting: entity.waiting(|grant| matches!(grant, Grant::Register(_))),
     })
 }
 

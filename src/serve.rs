@@ -24,6 +24,7 @@ use std::time::Duration;
 use tokio::sync::mpsc::unbounded_channel;
 
 pub use drill::{DrillStart, drill_identity, drill_node, drill_vault};
+pub(crate) use follow::look_through_daily;
 use identity::identity_parts;
 pub use identity::run_identity;
 use node::node_parts;
@@ -41,7 +42,7 @@ use crate::client::Client;
 use crate::clock::{Clock as _, SystemClock};
 use crate::code::Code;
 use crate::config::{LimitConfig, NamedFile, RegisterFiles, TlsFiles};
-use crate::entity::{EntityInForce, InForce, UnderRegister};
+use crate::entity::{ActsThread, EntityInForce, InForce, UnderRegister, WaitingActs};
 use crate::http::tls::ServerTls;
 use crate::http::{self, Callers, Limits, Listener, Readiness, health, tls};
 use crate::keys::example::{fingerprint_of_spki, is_example};
@@ -110,11 +111,8 @@ fn register_reload<T: UnderRegister>(
     RegisterReload::new(in_force.clone(), Box::new(read))
 }
 
-/// How long to wait before places are asked for again that did not have a register in time.
-const RELOAD_AGAIN: Duration = Duration::from_secs(2);
-
 /// At SIGHUP the register is read again too; so it is at once where the start left one in the file
-/// (`waits`). What is returned beside that does it, and again for as long as only places are missing.
+/// (`waits`). What is returned beside that does it.
 fn at_hangup<T: UnderRegister>(
     reload: Arc<RegisterReload<T>>,
     waits: bool,
@@ -125,14 +123,8 @@ fn at_hangup<T: UnderRegister>(
     }
     let keep = async move {
         while let Some(cause) = asked.recv().await {
-            loop {
-                let reload = reload.clone();
-                let done = tokio::task::spawn_blocking(move || reload_register(&reload, cause));
-                if done.await.unwrap_or(true) {
-                    break;
-                }
-                tokio::time::sleep(RELOAD_AGAIN).await;
-            }
+            let reload = reload.clone();
+            let _ = tokio::task::spawn_blocking(move || reload_register(&reload, cause)).await;
         }
     };
     let hangup = move || {
@@ -141,8 +133,8 @@ fn at_hangup<T: UnderRegister>(
     (Box::new(hangup), keep)
 }
 
-/// Reads the register again and says the outcome. Returns whether it is over: in force, or refused.
-fn reload_register<T: UnderRegister>(reload: &RegisterReload<T>, cause: &'static str) -> bool {
+/// Reads the register again and says the outcome.
+fn reload_register<T: UnderRegister>(reload: &RegisterReload<T>, cause: &'static str) {
     match reload.reload_by(cause) {
         Ok(done) if done.changed => {}
         Ok(done) => tracing::info!(
@@ -150,8 +142,7 @@ fn reload_register<T: UnderRegister>(reload: &RegisterReload<T>, cause: &'static
             "the register is in force already"
         ),
         Err(refusal) if refusal.code() == Code::JournalUnavailable => {
-            tracing::warn!(why = %refusal, "the register waits; it is tried again");
-            return false;
+            tracing::warn!(why = %refusal, "the register waits for places");
         }
         Err(refusal) => tracing::error!(
             code = %refusal.code(),
@@ -159,7 +150,15 @@ fn reload_register<T: UnderRegister>(reload: &RegisterReload<T>, cause: &'static
             "the register was not reloaded"
         ),
     }
-    true
+}
+
+/// Puts acts in force that waited for places, as soon as these hold them.
+fn acts_thread(
+    entity: EntityInForce,
+    parts: Vec<Arc<dyn WaitingActs>>,
+) -> Result<ActsThread, CommandError> {
+    ActsThread::start(entity, parts)
+        .map_err(|error| CommandError::new(error, "check the limits on threads"))
 }
 
 /// Ends when the process is told to stop.

@@ -16,7 +16,6 @@ pub use report::{
 };
 
 use crate::access::{MemberPermit, MemberRole};
-use crate::audit::Grant;
 use crate::audit::log::PlaceStanding;
 use crate::entity::{Entity, EntrySuspension, Role};
 use crate::identity::IdentitySource;
@@ -59,12 +58,6 @@ pub fn of_vault(vault: &Vault, member: &MemberPermit, condition: ServerCondition
         MemberRole::Operator => {
             report.sectors = states(&|_| true);
             show_waiting(vault, &mut report);
-            let held = vault.waiting_for_its_call().into_iter();
-            let held = held.map(|what| format!("{what} (once the same call comes again)"));
-            report
-                .log
-                .iter_mut()
-                .for_each(|log| log.waiting.extend(held.clone()));
         }
         MemberRole::RightsOfficer(officer) => {
             report.sectors = states(&|state| officer.sectors.contains(&state.sector.name));
@@ -141,8 +134,7 @@ pub fn of_identity(
 /// Adds what was granted and waits for places. Auditors do not see it: it names inspections.
 fn show_waiting(entity: &Entity, report: &mut StatusReport) {
     if let Some(log) = &mut report.log {
-        let waiting = entity.log().withheld();
-        log.waiting = waiting.iter().map(Grant::to_string).collect();
+        log.waiting = entity.waiting(|_| true);
     }
 }
 

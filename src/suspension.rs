@@ -24,7 +24,7 @@ use crate::audit::{AuditEvent, Grant};
 use crate::clock::day_of;
 use crate::code::Code;
 use crate::commit::Change;
-use crate::entity::{ActStanding, Entity, EntrySuspension};
+use crate::entity::{ActStanding, Entity, EntrySuspension, SuspensionEnd};
 use crate::json::JsonObject;
 use crate::refusal::{Refusal, fault, not_logged};
 use crate::register::{Id, LEAST_BODIES, Register, SpkiDigest};
@@ -198,20 +198,17 @@ pub fn bring(
 
 /// Whether this lift was taken before a restart, and too few places hold it yet.
 fn is_withheld(entity: &Entity, says: &SuspensionPayload) -> bool {
-    let id = says.id.to_string();
-    let ended =
-        |row: &EntrySuspension| row.lifted_by.as_ref() == Some(&id) && row.entry == says.entry;
-    entity.suspensions_ever().iter().any(ended) && entity.log().withholds(&Grant::Lift(id))
+    let by = Some(SuspensionEnd::Statement(says.id));
+    let ended = |row: &EntrySuspension| row.lifted_by == by && row.entry == says.entry;
+    let grant = Grant::Lift(says.id.to_string());
+    entity.suspensions_ever().iter().any(ended) && entity.log().withholds(&grant)
 }
 
 /// The suspensions that last, as they are answered.
 pub(crate) fn lasting(entity: &Entity) -> SuspensionAnswer {
-    let mut suspended = entity.suspensions();
-    for row in &mut suspended {
-        row.keys.clear();
-        row.lifted_by = None;
+    SuspensionAnswer {
+        suspended: entity.suspensions(),
     }
-    SuspensionAnswer { suspended }
 }
 
 fn event(signed: &Signed<SuspensionPayload, Id>, permit: &SuspensionPermit) -> AuditEvent {
@@ -235,9 +232,10 @@ fn lifted(
     now: Timestamp,
 ) -> Result<Vec<EntrySuspension>, Refusal> {
     let keys = keys_of(entity.register(), &says.entry);
+    let withheld = entity.log().withheld_now();
     let of_entry = |row: &&EntrySuspension| {
         let by_key = keys.iter().any(|key| row.has_key(*key));
-        row.lasts(entity.log()) && (row.entry == says.entry || by_key)
+        row.lasts(&withheld) && (row.entry == says.entry || by_key)
     };
     let mut lasting = all.iter().filter(of_entry).peekable();
     if lasting.peek().is_none() {
@@ -248,7 +246,7 @@ fn lifted(
         .cloned()
         .map(|known| EntrySuspension {
             lifted: Some(now),
-            lifted_by: Some(says.id.to_string()),
+            lifted_by: Some(SuspensionEnd::Statement(says.id)),
             ..known
         })
         .collect();

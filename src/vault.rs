@@ -48,8 +48,8 @@ use frozen::FrozenFacts;
 pub use keeper::KeeperCounts;
 pub(crate) use keeper::PauseGuard;
 use keeper::{Keeper, KeeperParts};
-use pending::UnheldActs;
 pub(crate) use pending::{PendingAct, ROTATE};
+use pending::{PendingActs, UnheldActs};
 pub use sector::{Epoch, SectorAdvance, SectorState, Terms};
 use sector::{SectorLoader, Sectors};
 pub(crate) use usable::UsableVersions;
@@ -139,7 +139,7 @@ struct VaultCore {
     epoch_changes: Mutex<()>,
     segment_changes: Mutex<()>,
     /// What waits for places, under the lock of the epochs.
-    pending: Mutex<Option<PendingAct>>,
+    pending: PendingActs,
     former_segment_keys: OnceLock<Vec<VerifyingKey>>,
 }
 
@@ -233,9 +233,8 @@ impl Vault {
         )?;
         let entity = started.begin(opened)?;
 
-        retired.retain(|version| !unheld.retired.contains(version));
+        let pending = unheld.withhold(&sectors, &mut roots, &mut retired);
         destroy_retired(&*sector_secrets, &retired);
-        let pending = unheld.withhold(&sectors, &mut roots);
         let parts = KeeperParts {
             entity: entity.clone(),
             index: index.clone(),
@@ -254,7 +253,7 @@ impl Vault {
             look_ups: Mutex::default(),
             epoch_changes: Mutex::default(),
             segment_changes: Mutex::default(),
-            pending: Mutex::new(pending),
+            pending: PendingActs::of(pending),
             former_segment_keys: OnceLock::new(),
         };
         Ok(Self {
@@ -316,7 +315,7 @@ impl Vault {
         self.lock_and_settle().map(|(guard, _)| guard)
     }
 
-    /// The same, and the name of the act that took effect.
+    /// The same, and the name of the act that took effect, now or before without an answer.
     pub(crate) fn lock_and_settle(&self) -> Result<(MutexGuard<'_, ()>, Option<String>), Refusal> {
         let guard = self.lock_in_force()?;
         let settled = self.settle()?;

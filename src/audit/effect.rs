@@ -218,7 +218,7 @@ impl Grant {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::audit::{AuditEntry, StatementNote};
+    use crate::audit::{AuditEntry, InspectionDetails, OrderActDetails, StatementNote};
     use crate::register::Id;
 
     #[test]
@@ -262,7 +262,62 @@ mod tests {
             version: 1,
             statement: statement(),
         };
+        let order_act = |act| {
+            AuditEvent::OrderAct(Box::new(OrderActDetails {
+                authority: id(),
+                order: "2".to_owned(),
+                act,
+                reason: id(),
+                signers: vec![],
+                digest: "ab".to_owned(),
+                bearer: "operator".to_owned(),
+                effective: true,
+            }))
+        };
+        let inspection = |action| {
+            AuditEvent::Inspection(Box::new(InspectionDetails {
+                action,
+                inspection: "3".to_owned(),
+                reference: "CNDP-1".to_owned(),
+                auditors: vec![],
+                sectors: vec![],
+                actors: vec![],
+                not_before: String::new(),
+                not_after: String::new(),
+                reason: None,
+                digest: "cd".to_owned(),
+                signers: vec![],
+                bearer: "operator".to_owned(),
+            }))
+        };
+        let acknowledge = AuditEvent::AcknowledgeResume {
+            actor: id(),
+            log: "cloison/demo/vault/2026-1".to_owned(),
+            entry: "ef".to_owned(),
+            lost_log: "cloison/demo/vault/2026".to_owned(),
+            lost_entries: 2,
+            kept_entries: 1,
+        };
+        let register = AuditEvent::Register {
+            actor: "signal".to_owned(),
+            register_version: 7,
+            register_digest: String::new(),
+            before_version: 6,
+            before_digest: String::new(),
+            opened: vec![],
+        };
         for (event, grants) in [
+            (order_act("revoke"), None),
+            (order_act("suspend"), None),
+            (order_act("resume"), Some(Grant::OrderAct("ab".to_owned()))),
+            (
+                order_act("close-review"),
+                Some(Grant::OrderAct("ab".to_owned())),
+            ),
+            (inspection("enter"), Some(Grant::Inspection("3".to_owned()))),
+            (inspection("close"), None),
+            (acknowledge, Some(Grant::Acknowledgement("ef".to_owned()))),
+            (register, Some(Grant::Register(7))),
             (suspension("suspend"), None),
             (suspension("lift"), Some(Grant::Lift("1".to_owned()))),
             (confirm(None), Some(Grant::Confirmation(None))),

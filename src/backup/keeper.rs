@@ -87,6 +87,8 @@ struct KeeperJobs {
     begun: u64,
     running: Option<RunningJob>,
     ended: Option<BackupJobView>,
+    /// The id of the last backup that was begun.
+    last_id: Option<BackupId>,
     /// Before this the timer tries no other one.
     not_before: Option<Timestamp>,
     /// When the second place last began a segment for a backup.
@@ -204,7 +206,7 @@ impl BackupKeeper {
         // Opened by the caller's thread, so that it is told at once what is wrong.
         let repository = self.open_or_make(&entity, new_repository)?;
         let lock = repository.lock()?;
-        let id = BackupId::new(entity.now(), crate::clock::random());
+        let id = self.next_id(&repository, &entity)?;
         let (retention, known) = (self.retention(&entity)?, self.known.clone());
         let recipients = self.plan.recipients.clone();
         self.turn_segment(&entity);
@@ -232,6 +234,20 @@ impl BackupKeeper {
                 entries: None,
             })
         })
+    }
+
+    /// An id behind those that lie in the repository, and those that this process gave in another one.
+    fn next_id(
+        &self,
+        repository: &BackupRepository,
+        entity: &Entity,
+    ) -> Result<BackupId, RepositoryError> {
+        let last = repository.last_id()?;
+        let mut jobs = unpoisoned(self.jobs.lock());
+        let last = last.as_ref().max(jobs.last_id.as_ref());
+        let id = BackupId::after(last, entity.now(), crate::clock::random());
+        jobs.last_id = Some(id.clone());
+        Ok(id)
     }
 
     /// Begins to verify a backup.

@@ -20,8 +20,8 @@ use std::fmt;
 
 use data_encoding::HEXLOWER;
 use ed25519_dalek::VerifyingKey;
-use jiff::Timestamp;
 use jiff::fmt::strtime;
+use jiff::{SignedDuration, Timestamp};
 
 use crate::audit::origin::owner_and_shard;
 use crate::id::{from_hex, hex};
@@ -47,6 +47,30 @@ impl BackupId {
     pub fn new(time: Timestamp, random: [u8; 4]) -> Self {
         let time = strtime::format(ID_TIME, time).unwrap_or_default();
         Self(format!("{time}-{}", HEXLOWER.encode(&random)))
+    }
+
+    /// The same in a repository whose last backup is `last`: behind it in the order of the ids also
+    /// where both are taken in one second, so that the last name is the last backup's.
+    pub fn after(last: Option<&Self>, time: Timestamp, random: [u8; 4]) -> Self {
+        let id = Self::new(time, random);
+        let Some((second, suffix)) = last.and_then(Self::parts) else {
+            return id;
+        };
+        if id.parts().is_none_or(|(own, _)| own != second) {
+            return id;
+        }
+        let next = u32::from_be_bytes(suffix).checked_add(1);
+        match next.map(u32::to_be_bytes) {
+            Some(next) => Self::new(time, next.max(random)),
+            // No id of this second is behind it.
+            None => Self::new(time + SignedDuration::from_secs(1), random),
+        }
+    }
+
+    /// The second and the rest.
+    fn parts(&self) -> Option<(&str, [u8; 4])> {
+        let (second, rest) = self.0.split_once('-')?;
+        Some((second, from_hex(rest)?))
     }
 
     /// Reads an id in its one spelling.
@@ -353,6 +377,22 @@ pub(super) mod tests {
 
     fn signed(payload: &[u8], key: &SigningKey) -> String {
         jws::add_signature(&jws::draft(payload), TYP, "vault", key).unwrap()
+    }
+
+    #[test]
+    fn ids_of_one_second_come_after_one_another() {
+        let time: Timestamp = "2026-11-28T08:15:00Z".parse().unwrap();
+        let after = |last: &BackupId, random| BackupId::after(Some(last), time, random);
+        let first = BackupId::after(None, time, [0xff, 0xff, 0xff, 0xfe]);
+        assert_eq!(first.as_str(), "20261128T081500Z-fffffffe");
+        let second = after(&first, [0; 4]);
+        assert_eq!(second.as_str(), "20261128T081500Z-ffffffff");
+        let third = after(&second, [7; 4]);
+        assert_eq!(third.as_str(), "20261128T081501Z-07070707");
+        // One that is behind by itself, and one of another second, stay as they are.
+        let low = BackupId::new(time, [0; 4]);
+        assert_eq!(after(&low, [9; 4]), BackupId::new(time, [9; 4]));
+        assert_eq!(after(&third, [0; 4]), low);
     }
 
     #[test]

@@ -218,6 +218,11 @@ impl BackupRepository {
         Ok(found)
     }
 
+    /// The last of the ids of all that lie here, whoever signed them.
+    pub(super) fn last_id(&self) -> Result<Option<BackupId>, RepositoryError> {
+        Ok(self.manifest_names()?.ids.into_iter().max())
+    }
+
     /// The text of a manifest.
     ///
     /// # Errors

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use super::assent::{Assent, Irreversible};
 use super::statement;
 use crate::cli::client_file::ClientFile;
+use crate::cli::waiting::waiting_for_places;
 use crate::client::epochs::SectorEpochs;
 use crate::terminal::{CommandError, print, print_json};
 
@@ -131,5 +132,5 @@ fn table(epochs: &SectorEpochs) -> String {
             epoch.secret_version
         );
     }
-    table
+    table + &waiting_for_places(&epochs.waiting)
 }

@@ -12,6 +12,9 @@ pub struct SectorEpochs {
     pub sector: String,
     /// Oldest first.
     pub epochs: Vec<SectorEpoch>,
+    /// Epochs that are stored and take effect as soon as enough places hold them, in words.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub waiting: Vec<String>,
 }
 
 /// One epoch of a sector. (Its JSON has `overlap_until` also where there is no overlap; the vault's

@@ -1,7 +1,14 @@
 //! The client of a follower, and of a log that is brought to one.
 
+use std::time::Duration;
+
+use super::agent::PinnedAgent;
 use super::{Client, ClientError};
 use crate::journal::offer::{JournalHeld, JournalOffer};
+
+/// How long sending an offer may take: as long as a server waits for a body. One can have many
+/// megabytes.
+const SENDING: Duration = Duration::from_secs(60);
 
 impl Client {
     /// Says what is held of the server's log, and gets what comes next; waits up to so many seconds
@@ -40,8 +47,15 @@ impl Client {
         if let Some(owner) = owner {
             path.extend(["?log=", owner]);
         }
+        let PinnedAgent { agent, own, .. } = &*self.agent();
+        let request = agent
+            .post(format!("{}{path}", self.base()))
+            .config()
+            .timeout_send_body(Some(SENDING))
+            .build()
+            .content_type("application/octet-stream");
         let mut reply = Vec::new();
-        self.post(&path, "application/octet-stream", &body, &mut reply)?;
+        self.finish(own, request.send(&body[..]), &mut reply)?;
         JournalHeld::parse(&reply).map_err(|_| self.senseless(200))
     }
 }

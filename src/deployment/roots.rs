@@ -140,8 +140,8 @@ impl Roots {
     }
 
     /// The logs that a witness watches.
-    pub(super) fn watched_logs(&self, certificates: &CertificateDigests) -> Vec<WatchedLog> {
-        let log = |owner: String, key: &SigningKey, caller: [u8; 32]| WatchedLog {
+    pub(super) fn watched_logs(&self, certificates: &CertificateDigests) -> Vec<LogToWitness> {
+        let log = |owner: String, key: &SigningKey, caller: [u8; 32]| LogToWitness {
             owner,
             key: public_key_text(&key.verifying_key()),
             caller,
@@ -212,7 +212,7 @@ impl Roots {
 }
 
 /// A log that a witness watches, and who brings its checkpoints.
-pub(super) struct WatchedLog {
+pub(super) struct LogToWitness {
     /// The log's owner, without the deployment: `vault`, `node/court`, `identity/identity`.
     pub(super) owner: String,
     /// The key of its checkpoints, hex.

@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 use super::change::{RegisterRows, check_key};
+use super::effects::ActSignal;
 use super::loss::CurrentLoss;
 use super::unanswered::UnansweredActs;
 use super::waiting::{StartRegisters, WaitingRegister};
@@ -156,6 +157,7 @@ impl EntityOpening {
             backup_days: OnceLock::new(),
             journal_versions: Mutex::default(),
             unanswered: UnansweredActs::default(),
+            acts: ActSignal::default(),
             committer,
             journal,
             index,

@@ -1,6 +1,7 @@
 //! The suspensions of register entries that this side has taken: in the store, and in memory for the
 //! decision about each request.
 
+use std::collections::HashSet;
 use std::sync::{Arc, RwLock};
 
 use data_encoding::HEXLOWER;
@@ -9,14 +10,20 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::audit::Grant;
-use crate::audit::log::Log;
 use crate::id::Id;
 use crate::register::{Register, SpkiDigest};
 use crate::store::{Store, StoreError};
 use crate::system::lock::unpoisoned;
 
-/// How a suspension says that a register ended it; the version follows.
-const BY_REGISTER: &str = "register ";
+/// What ended a suspension.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum SuspensionEnd {
+    /// The statement with this id lifted it.
+    Statement(Uuid),
+    /// The register of this version has neither the entry nor a key that it had.
+    Register(u64),
+}
 
 /// A suspension as the store keeps it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
@@ -49,11 +56,10 @@ pub struct EntrySuspension {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>)]
     pub lifted: Option<Timestamp>,
-    /// The id of the statement that ended it, or `register` and the version of the one that did. In
-    /// the store only, and not in its rows of earlier versions.
+    /// What ended it. In the store only, and not in its rows of earlier versions.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(ignore)]
-    pub lifted_by: Option<String>,
+    pub lifted_by: Option<SuspensionEnd>,
 }
 
 impl EntrySuspension {
@@ -62,22 +68,18 @@ impl EntrySuspension {
         self.entry.as_str() == entry || self.has_key(key)
     }
 
-    /// Whether it lasts: it was not ended, or too few places hold the entry about its end.
-    pub(crate) fn lasts(&self, log: &Log) -> bool {
+    /// Whether it lasts: it was not ended, or its end is among what is withheld
+    /// ([`Log::withheld_now`](crate::audit::log::Log::withheld_now)).
+    pub(crate) fn lasts(&self, withheld: &HashSet<Grant>) -> bool {
         if self.lifted.is_none() {
             return true;
         }
-        if log.withholds_nothing() {
-            return false;
+        match &self.lifted_by {
+            Some(SuspensionEnd::Statement(id)) if !withheld.is_empty() => {
+                withheld.contains(&Grant::Lift(id.to_string()))
+            }
+            _ => false,
         }
-        let by = self.lifted_by.as_ref();
-        by.is_some_and(|by| log.withholds(&Grant::Lift(by.clone())))
-    }
-
-    /// The version of the register that ended it.
-    fn ending_register(&self) -> Option<u64> {
-        let by = self.lifted_by.as_ref()?.strip_prefix(BY_REGISTER)?;
-        by.parse().ok()
     }
 
     /// Whether the entry had this key when it was suspended.
@@ -106,10 +108,7 @@ impl EntrySuspensions {
         let read = |(_, value): (Uuid, Vec<u8>)| {
             let mut row: EntrySuspension = serde_json::from_slice(&value)
                 .map_err(|_| StoreError::Corrupt("state-suspension"))?;
-            if row
-                .ending_register()
-                .is_some_and(|by| by > register.version)
-            {
+            if matches!(row.lifted_by, Some(SuspensionEnd::Register(by)) if by > register.version) {
                 (row.lifted, row.lifted_by) = (None, None);
             }
             Ok(row)
@@ -129,7 +128,7 @@ impl EntrySuspensions {
             .cloned()
             .map(|row| EntrySuspension {
                 lifted: Some(now),
-                lifted_by: Some(format!("{BY_REGISTER}{}", register.version)),
+                lifted_by: Some(SuspensionEnd::Register(register.version)),
                 ..row
             })
             .collect()
@@ -151,5 +150,33 @@ impl EntrySuspensions {
             }
         }
         *all = Arc::new(next);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_end_that_is_withheld_is_none() {
+        let id = Uuid::from_u128(7);
+        let row = |lifted: Option<SuspensionEnd>| EntrySuspension {
+            id: Uuid::from_u128(1),
+            entry: Id::parse("bank").unwrap(),
+            reason: "misuse".to_owned(),
+            signers: vec![],
+            received: Timestamp::UNIX_EPOCH,
+            text: String::new(),
+            keys: vec![],
+            lifted: lifted.is_some().then_some(Timestamp::UNIX_EPOCH),
+            lifted_by: lifted,
+        };
+        let (nothing, other) = (HashSet::new(), HashSet::from([Grant::Register(2)]));
+        let this = HashSet::from([Grant::Lift(id.to_string())]);
+        let lifted = row(Some(SuspensionEnd::Statement(id)));
+        let lasts = [&nothing, &other, &this].map(|withheld| lifted.lasts(withheld));
+        assert_eq!(lasts, [false, false, true]);
+        assert!(!row(Some(SuspensionEnd::Register(2))).lasts(&this));
+        assert!(row(None).lasts(&nothing));
     }
 }

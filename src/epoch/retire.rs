@@ -164,7 +164,7 @@ fn commit_retirement(
         unmigrated: retired.unmigrated,
         statement: mandate.note(),
     };
-    commit(vault, event, vec![change, mandate.change()])
+    commit(vault, event, vec![change, mandate.change()]).map(drop)
 }
 
 /// How many of an epoch's mappings were not migrated. Of several migrations the one that came

@@ -14,16 +14,18 @@
 //! secret is not used again.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, OnceLock};
 
 use serde::{Deserialize, Serialize};
 
 use super::statement::{Destruction, Mandate};
 use super::{FAILED, commit};
 use crate::access::OperatorPermit;
-use crate::audit::AuditEvent;
 use crate::audit::log::HeldByPlaces;
+use crate::audit::{AuditEvent, Grant};
 use crate::code::Code;
 use crate::commit::Change;
+use crate::journal::prune::LogPlace;
 use crate::keys::SectorRootKey;
 use crate::keys::file::FileFault;
 use crate::refusal::{Refusal, fault};
@@ -40,6 +42,9 @@ pub struct SectorSecrets {
     /// that is kept, or all where no backups are taken.
     #[serde(default)]
     pub journal: Vec<u32>,
+    /// What was done to versions and takes effect as soon as enough places hold it, in words.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub waiting: Vec<String>,
 }
 
 /// A version of the sector secret, as operators see it, without the secret itself.
@@ -117,16 +122,22 @@ pub fn list(vault: &Vault, _permit: &OperatorPermit) -> Result<SectorSecrets, Re
     let journal = vault.journal_versions().map_err(fault(FAILED))?;
     // Without a lock: reading waits for nothing, also while an act waits for places.
     let versions = views(vault).map_err(fault(FAILED))?;
-    Ok(SectorSecrets { versions, journal })
+    let is_asked = |grant: &Grant| matches!(grant, Grant::Secret(_) | Grant::Retirement(_));
+    Ok(SectorSecrets {
+        versions,
+        journal,
+        waiting: vault.waiting(is_asked),
+    })
 }
 
 /// Makes a new version for the next epochs, durably and logged.
 ///
 /// # Errors
-/// [`Code::SecretReadOnly`]; [`Code::AuditUnavailable`]; [`Code::Internal`].
+/// [`Code::SecretReadOnly`]; [`Code::AuditUnavailable`]; [`Code::JournalUnavailable`]: the version is
+/// there as soon as enough places hold the entry; [`Code::Internal`].
 pub fn rotate(vault: &Vault, permit: &OperatorPermit) -> Result<SectorSecrets, Refusal> {
     let (one_at_a_time, settled) = vault.lock_and_settle()?;
-    // The same call, asked again after it waited for places.
+    // The same call, asked again after it waited for places. Nothing in it tells it from another one.
     if settled.as_deref() != Some(ROTATE) {
         make_version(vault, permit)?;
     }
@@ -151,18 +162,16 @@ fn make_version(vault: &Vault, permit: &OperatorPermit) -> Result<(), Refusal> {
             FileFault::Io(io) if io.kind() == std::io::ErrorKind::PermissionDenied => read_only(),
             _ => fault(FAILED)(&error),
         })?;
-    commit(
-        vault,
-        AuditEvent::SecretRotate {
-            operator: permit.operator.clone(),
-            version,
-            sector: None,
-        },
-        vec![],
-    )?;
+    let event = AuditEvent::SecretRotate {
+        operator: permit.operator.clone(),
+        version,
+        sector: None,
+    };
+    let entry = commit(vault, event, vec![])?;
     let root = SectorRootKey::new(&secret);
     vault.take_effect(PendingAct {
         what: ROTATE.to_owned(),
+        entry,
         effect: Box::new(move |vault, _| {
             let mut roots = vault.roots().write().expect("no panic under this lock");
             roots.insert(version, root);
@@ -175,7 +184,8 @@ fn make_version(vault: &Vault, permit: &OperatorPermit) -> Result<(), Refusal> {
 ///
 /// # Errors
 /// [`Code::UnknownSecret`]; [`Code::SecretNeeded`], with what needs it; those of a statement;
-/// [`Code::AuditUnavailable`]; [`Code::Internal`].
+/// [`Code::AuditUnavailable`]; [`Code::JournalUnavailable`]: it is destroyed as soon as enough places
+/// hold the retirement; [`Code::Internal`].
 pub fn retire(
     vault: &Vault,
     permit: &OperatorPermit,
@@ -222,10 +232,30 @@ pub fn retire(
             version,
             statement: mandate.note(),
         };
-        commit(vault, event, vec![note, mandate.change()])?;
+        let entry = commit(vault, event, vec![note, mandate.change()])?;
+        return destroy_once_held(vault, version, entry);
     }
     let held = vault.wait_for_grant()?;
     Ok(destroy(vault, version, &held))
+}
+
+/// Destroys a version that was retired in this log entry, once enough places hold that.
+fn destroy_once_held(
+    vault: &Vault,
+    version: u32,
+    entry: LogPlace,
+) -> Result<RetiredSecret, Refusal> {
+    let done: Arc<OnceLock<RetiredSecret>> = Arc::default();
+    vault.take_effect(PendingAct {
+        what: format!("secret-retire {version}"),
+        entry,
+        effect: Box::new({
+            let done = done.clone();
+            move |vault, held| drop(done.set(destroy(vault, version, held)))
+        }),
+    })?;
+    let destroyed = done.get().cloned();
+    destroyed.ok_or_else(|| fault(FAILED)("a retirement took effect and destroyed nothing"))
 }
 
 /// Forgets a retired version and destroys it.

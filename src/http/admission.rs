@@ -1,8 +1,8 @@
 //! Admits requests: holds the budgets of one listener, and the share of them that one certificate
 //! has.
 //!
-//! Requests go in four lanes, so that many large ones do not keep out rare and urgent ones:
-//! batches, everything else, acts upon orders, sealing. Each lane has its own threads, and its own
+//! Requests go in five lanes, so that many large ones do not keep out rare and urgent ones:
+//! batches, everything else, acts upon orders, sealing, others' logs. Each lane has its own threads, and its own
 //! memory for bodies.
 
 use std::collections::HashMap;
@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::budget::{Account, Budget, ByHolder, Charge, HOLDER};
-use super::limits::{Limits, MAX_BATCH};
+use super::limits::{Limits, MAX_BATCH, MOST_OFFER};
 use super::problem::Problem;
 use crate::access::{AccountHolder, CallerStanding};
 use crate::code::Code;
@@ -28,6 +28,9 @@ const LARGEST_BATCH: usize = MAX_BATCH + (64 << 10);
 /// The largest body of other work.
 const LARGEST_BODY: usize = (4 << 20) + (64 << 10);
 
+/// The largest offer of another's log, and the memory that growing into it takes.
+const LARGEST_OFFER: usize = MOST_OFFER + (64 << 10);
+
 /// The lane in which a request goes through a listener.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Lane {
@@ -39,6 +42,8 @@ pub enum Lane {
     Acts,
     /// Sealing, and asking whether the node is sealed.
     Stops,
+    /// Others' logs, as their owners bring them: what one commit there changed is never cut.
+    Offers,
 }
 
 /// The budgets of a listener.
@@ -47,7 +52,7 @@ pub(super) struct Admission {
     requests: Budget,
     answers: Budget,
     /// In the order of [`Lane`].
-    lanes: [LaneBudget; 4],
+    lanes: [LaneBudget; 5],
     known: Mutex<HashMap<(SpkiDigest, AccountHolder), Arc<Allowance>>>,
 }
 
@@ -95,7 +100,7 @@ pub(super) struct Allowance {
     pub(super) connections: Account,
     pub(super) requests: Account,
     pub(super) answers: Account,
-    lanes: [LaneAllowance; 4],
+    lanes: [LaneAllowance; 5],
 }
 
 struct LaneAllowance {
@@ -130,6 +135,7 @@ impl Admission {
             LaneBudget::new(64 << 20, LARGEST_BODY, 64, 8),
             LaneBudget::new(32 << 20, LARGEST_BODY, 16, 4),
             LaneBudget::new(1 << 20, 64 << 10, 8, 2),
+            LaneBudget::new(4 * LARGEST_OFFER, LARGEST_OFFER, 16, 2),
         ];
         Self {
             connections: Budget::new(limits.connections, 1).guaranteeing(2),

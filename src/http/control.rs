@@ -38,7 +38,7 @@ pub(super) fn routes() -> OpenApiRouter<InForce<Vault>> {
 pub(super) async fn list_epochs(call: VaultCall, SectorPath(sector): SectorPath) -> HttpAnswer {
     let permit = call.permit(access::operator);
     call.answer(operations::EPOCH_LIST, permit, move |vault, permit| {
-        epoch::list(vault, permit, &sector).map(|epochs| EpochList { sector, epochs })
+        epoch::list(vault, permit, &sector)
     })
     .await
 }
@@ -64,9 +64,7 @@ pub(super) async fn advance_epoch(
         operations::EPOCH_ADVANCE,
         permit,
         request,
-        move |vault, permit, how: &AdvanceEpochRequest| {
-            epoch::advance(vault, permit, &sector, how).map(|epochs| EpochList { sector, epochs })
-        },
+        move |vault, permit, how: &AdvanceEpochRequest| epoch::advance(vault, permit, &sector, how),
     )
     .await
 }

@@ -21,6 +21,7 @@ use super::admission::{Lane, overloaded};
 use super::answer::{HttpAnswer, blocking, note};
 use super::api_routes::{OpenApiRouter, routes, with_tag};
 use super::body;
+use super::limits::MOST_OFFER;
 use super::peer::Peer;
 use super::problem::Problem;
 use crate::access::{self, SidePermit};
@@ -39,9 +40,6 @@ const NAME: &str = "follow";
 const LONGEST_WAIT: u64 = 20;
 /// How many requests of one certificate wait at once.
 const WAITING: usize = 4;
-/// The most bytes of an offer that is brought: an entry has a side record of the whole commit, which is
-/// never cut, and has to fit into a certificate's share of the memory for bodies.
-pub(super) const MOST_OFFER: usize = (7 << 20) + (60 << 10);
 /// The content type of offers.
 const BYTES: &str = "application/octet-stream";
 
@@ -228,11 +226,11 @@ pub(super) async fn bring(
     let brought = async {
         let permit = access::side(entity.register(), peer.spki)?;
         let followed = door.followed.clone().ok_or(Code::NotFound)?;
-        let bytes = body::read(&peer, Lane::Work, MOST_OFFER, request.into_body()).await?;
+        let bytes = body::read(&peer, Lane::Offers, MOST_OFFER, request.into_body()).await?;
         access::admitted(&entity, peer.spki).map_err(Refusal::from)?;
         let entity = entity.clone();
         let take = move || Ok(take_offer(&entity, &followed, &permit, &bytes)?);
-        blocking(&peer, Lane::Work, take).await
+        blocking(&peer, Lane::Offers, take).await
     };
     match brought.await {
         Ok(held) => Ok(body::reply("text/plain; charset=utf-8", held)),
@@ -285,9 +283,10 @@ fn refusal(found: &FollowFault) -> Refusal {
             let why = "no more of this log is taken today (UTC)";
             Refusal::new(Code::QuotaExceeded, why).come_back_in(60)
         }
-        FollowFault::Folder(_) | FollowFault::Damaged(_) | FollowFault::Away(_) => {
-            fault("another's log cannot be kept")(found)
-        }
+        FollowFault::Folder(_)
+        | FollowFault::Damaged(_)
+        | FollowFault::Unreadable { .. }
+        | FollowFault::Away(_) => fault("another's log cannot be kept")(found),
         FollowFault::Forked { .. } => {
             tracing::error!(%found, "another's log is not the one that was followed");
             let why = "the checkpoint does not continue what is held of this log";

@@ -20,7 +20,8 @@ use serde::Deserialize;
 use super::admission::Lane;
 use super::answer::blocking;
 use super::body;
-use super::follow::{MOST_OFFER, take_offer_of};
+use super::follow::take_offer_of;
+use super::limits::MOST_OFFER;
 use super::peer::Peer;
 use super::problem::Problem;
 use crate::clock::Clock;
@@ -85,10 +86,10 @@ async fn bring(
     let BroughtLogQuery { log: owner } = body::query(request.uri())?;
     let key = *kept.keys.get(&owner).ok_or(Code::NotFound)?;
     let folders = kept.folders.clone();
-    let bytes = body::read(&peer, Lane::Work, MOST_OFFER, request.into_body()).await?;
+    let bytes = body::read(&peer, Lane::Offers, MOST_OFFER, request.into_body()).await?;
     let now = door.clock.now();
     let take = move || Ok(take_offer_of((&owner, &key), &folders, &bytes, now)?);
-    let held = blocking(&peer, Lane::Work, take).await;
+    let held = blocking(&peer, Lane::Offers, take).await;
     if let Err(problem) = &held {
         tracing::warn!(code = %problem.code(), "a log is not kept");
     }

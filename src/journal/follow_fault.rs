@@ -31,6 +31,14 @@ pub enum FollowFault {
     /// The folder does not hold what its checkpoint says.
     #[error("{0} does not hold what its checkpoint says, or is of another log")]
     Damaged(PathBuf),
+    /// The folder cannot be read to its end.
+    #[error("what is held in {} cannot be read: {error}", place.display())]
+    Unreadable {
+        /// The folder.
+        place: PathBuf,
+        /// What the operating system said.
+        error: String,
+    },
     /// The folder's disk is nearly full.
     #[error("the disk of {0} is nearly full: nothing more of the log is kept")]
     Full(PathBuf),
@@ -58,6 +66,13 @@ impl FollowFault {
 
     /// Whether the next try may well end otherwise.
     pub fn may_pass(&self) -> bool {
-        matches!(self, Self::Folder(_) | Self::Full(_) | Self::Away(_))
+        match self {
+            Self::Folder(_) | Self::Full(_) | Self::Away(_) | Self::Unreadable { .. } => true,
+            Self::Foreign(_)
+            | Self::Unfit(_)
+            | Self::Forked { .. }
+            | Self::Damaged(_)
+            | Self::Surfeit { .. } => false,
+        }
     }
 }

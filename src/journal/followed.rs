@@ -13,6 +13,7 @@ use ed25519_dalek::{SigningKey, VerifyingKey};
 use jiff::Timestamp;
 
 pub use super::follow_fault::FollowFault;
+use super::intake::DayIntake;
 use super::offer::{JournalHeld, JournalOffer};
 use super::origin::{origin, owner_and_shard, shard_of};
 use super::prune::{LogPlace, prune_place};
@@ -20,7 +21,7 @@ use super::segment::EntryForm;
 use super::tail::{CoveredEntries, SegmentTail, make_folder};
 use super::verified::VerifiedOffer;
 use super::waived::WaivedEntries;
-use super::whole::first_changed;
+use super::whole::{FolderReading, first_changed};
 use super::{CHECKPOINT, UNPUBLISHED, segments, shard_folder};
 use crate::files::put_in_place;
 use crate::store::Shard;
@@ -67,29 +68,10 @@ struct FollowedState {
     waived: WaivedEntries,
     /// Where entries are added, while this is known.
     tail: Option<SegmentTail>,
-    /// What was taken on a day of this process's life.
+    /// What was taken on a day.
     intake: DayIntake,
-    /// The day (of Unix time) on which all of it was last read.
-    read_on: Option<i64>,
-    /// Whether it was not as it was then. Nothing is vouched for from then on.
-    is_damaged: bool,
-}
-
-/// Bytes that were taken on a day (of Unix time).
-#[derive(Default, Clone, Copy)]
-struct DayIntake {
-    day: i64,
-    bytes: u64,
-}
-
-impl DayIntake {
-    /// With that much more, at the time `now`.
-    fn with(self, bytes: u64, now: Timestamp) -> Self {
-        let day = now.as_second().div_euclid(86_400);
-        let before = if day == self.day { self.bytes } else { 0 };
-        let bytes = before + bytes;
-        Self { day, bytes }
-    }
+    /// What was found when all of it was last read. After a fault nothing is vouched for.
+    reading: FolderReading,
 }
 
 impl FollowedPlace {
@@ -121,6 +103,7 @@ impl FollowedPlace {
         };
         let mut state = FollowedState {
             waived: WaivedEntries::of(&place.folder),
+            intake: DayIntake::of(&place.folder),
             ..FollowedState::default()
         };
         if let Some(note) = place.checkpoint.load()? {
@@ -135,7 +118,7 @@ impl FollowedPlace {
         Ok(place)
     }
 
-    /// Takes so many bytes of the log in a day (UTC) of the process's life; any number with `None`.
+    /// Takes so many bytes of the log in a day (UTC); any number with `None`.
     #[must_use]
     pub fn taking(self, daily: Option<u64>) -> Self {
         Self { daily, ..self }
@@ -161,7 +144,7 @@ impl FollowedPlace {
     /// The checkpoint up to which everything is held.
     pub fn held(&self) -> Option<Checkpoint> {
         let state = self.state();
-        let held = state.held.as_ref().filter(|_| !state.is_damaged);
+        let held = state.held.as_ref().filter(|_| state.reading.is_good());
         held.map(|(_, held)| held.clone())
     }
 
@@ -169,7 +152,8 @@ impl FollowedPlace {
     /// signature is of a kind of its own: a cosignature would say that the log was never another one.
     pub fn vouch(&self, now: Timestamp) -> JournalHeld {
         let state = self.state();
-        let note = state.note.as_deref().filter(|_| !state.is_damaged);
+        let note = state.note.as_deref();
+        let note = note.filter(|_| state.reading.is_good());
         let note = note.and_then(|note| std::str::from_utf8(note).ok());
         let note = note.map(|note| {
             let vouched = self.key.as_ref().and_then(|key| {
@@ -203,8 +187,9 @@ impl FollowedPlace {
             return Err(FollowFault::Full(self.folder.clone()));
         }
         let mut state = self.state();
-        if state.is_damaged {
-            return Err(FollowFault::Damaged(self.folder.clone()));
+        // A disk that cannot be read may well take more, and says itself if it does not.
+        if let Err(damaged @ FollowFault::Damaged(_)) = state.reading.check(&self.folder) {
+            return Err(damaged);
         }
         let Some(before) = self.before(&state, offer, (shard, &checkpoint))? else {
             return Ok(false);
@@ -216,18 +201,8 @@ impl FollowedPlace {
         if tree.size() != checkpoint.size || tree.root() != checkpoint.root {
             return Err(self.forked(&state, &checkpoint, &new));
         }
-        let intake = state.intake.with(offer.length() as u64, now);
-        if let Some(bytes) = self.daily.filter(|most| intake.bytes > *most) {
-            let place = self.folder.display().to_string();
-            return Err(FollowFault::Surfeit { place, bytes });
-        }
-        let mut tail = match (state.tail.take(), &state.held) {
-            (Some(tail), _) if tail.shard == shard => Some(tail),
-            (_, Some((held_shard, held))) if *held_shard == shard => {
-                Some(self.tail_of(shard, held)?)
-            }
-            _ => None,
-        };
+        self.count(&mut state, offer, now)?;
+        let mut tail = self.tail_in(&mut state, shard)?;
         let (old, folder) = (state.note.clone(), shard_folder(&self.folder, shard));
         let names = (folder.as_path(), checkpoint.origin.as_str());
         let turns = self.note_waived(&mut state, offer, now);
@@ -247,8 +222,28 @@ impl FollowedPlace {
             })?;
         state.note = Some(new.into_bytes());
         state.held = Some((shard, checkpoint));
-        (state.tail, state.intake) = (tail, intake);
+        state.tail = tail;
         Ok(true)
+    }
+
+    /// Counts what an offer brings on this day.
+    fn count(
+        &self,
+        state: &mut FollowedState,
+        offer: &JournalOffer,
+        now: Timestamp,
+    ) -> Result<(), FollowFault> {
+        let Some(most) = self.daily else {
+            return Ok(());
+        };
+        let counted = state.intake.count(offer.length() as u64, most, now);
+        let counted =
+            counted.map_err(|error| CheckpointFileError::Io(self.folder.clone(), error))?;
+        let place = || self.folder.display().to_string();
+        counted.map_err(|bytes| FollowFault::Surfeit {
+            place: place(),
+            bytes,
+        })
     }
 
     /// The tree behind which the entries of an offer go; `None` where all of it is held already.
@@ -285,6 +280,30 @@ impl FollowedPlace {
         }
     }
 
+    /// Where the entries that are held of a shard end; `None` where none are. A shard before it is
+    /// over: what lies behind its end is put away.
+    fn tail_in(
+        &self,
+        state: &mut FollowedState,
+        shard: Shard,
+    ) -> Result<Option<SegmentTail>, FollowFault> {
+        let Some((held_shard, held)) = &state.held else {
+            return Ok(None);
+        };
+        let tail = match state.tail.take() {
+            Some(tail) => tail,
+            None => self.tail_of(*held_shard, held)?,
+        };
+        if *held_shard == shard {
+            return Ok(Some(tail));
+        }
+        let folder = shard_folder(&self.folder, *held_shard);
+        put_away_behind(&folder, held.size + 1)
+            .and_then(|()| tail.close())
+            .map_err(|error| CheckpointFileError::Io(folder, error))?;
+        Ok(None)
+    }
+
     /// Where the entries under a checkpoint end.
     fn tail_of(&self, shard: Shard, held: &Checkpoint) -> Result<SegmentTail, FollowFault> {
         let (size, root) = (held.size, held.root);
@@ -300,10 +319,7 @@ impl FollowedPlace {
             shard_folder(&self.folder, shard),
             origin(&self.owner, shard),
         );
-        let later = |base: u64| tree.size() == 0 || base >= tree.size();
-        for (_, path) in segments(&folder)?.iter().filter(|(base, _)| later(*base)) {
-            fs::rename(path, path.with_extension(UNPUBLISHED))?;
-        }
+        put_away_behind(&folder, tree.size())?;
         SegmentTail::begin(&folder, (shard, &origin), tree, EntryForm::Sealed)
     }
 
@@ -329,20 +345,17 @@ impl FollowedPlace {
     }
 
     /// Reads all that is held, once a day, at the time `now`: a disk can change what was written long
-    /// ago. Where a byte is not as it was, nothing is vouched for any more. It can take as long as reading
-    /// the folder does; offers are taken meanwhile. Call it now and then.
+    /// ago. Where a byte is not as it was, or cannot be read, nothing is vouched for any more. It takes
+    /// as long as reading the folder does; offers are taken meanwhile. Call it now and then, on a
+    /// thread that nobody waits for.
     ///
     /// # Errors
-    /// [`FollowFault::Damaged`], also of an earlier call.
+    /// [`FollowFault::Damaged`], [`FollowFault::Unreadable`], also of an earlier call.
     pub fn look_through(&self, now: Timestamp) -> Result<(), FollowFault> {
-        let day = now.as_second().div_euclid(86_400);
         let covered = {
             let mut state = self.state();
-            if state.is_damaged {
-                return Err(FollowFault::Damaged(self.folder.clone()));
-            }
-            if state.read_on.replace(day) == Some(day) {
-                return Ok(());
+            if !state.reading.begins(now) {
+                return state.reading.check(&self.folder);
             }
             let covered = |(shard, held): &(Shard, Checkpoint)| CoveredEntries {
                 shard: *shard,
@@ -351,23 +364,20 @@ impl FollowedPlace {
             };
             state.held.as_ref().map(covered)
         };
-        let changed = covered.map(|covered| first_changed(&self.folder, covered));
-        match changed.transpose() {
-            Ok(changed) => match changed.flatten() {
-                Some(path) => {
-                    let path = path.display();
-                    tracing::error!(%path, "a byte of what is held of a log is not as it was");
-                    self.state().is_damaged = true;
-                    Err(FollowFault::Damaged(self.folder.clone()))
-                }
-                None => Ok(()),
-            },
-            // A segment may have been pruned meanwhile; a disk that is away is found by the next offer.
-            Err(error) => {
-                tracing::debug!(%error, "what is held of a log was not read to its end");
-                Ok(())
-            }
-        }
+        let found = covered.map(|covered| first_changed(&self.folder, covered));
+        let mut state = self.state();
+        state
+            .reading
+            .end(found.transpose().map(Option::flatten), now);
+        state.reading.check(&self.folder)
+    }
+
+    /// Whether all was good when it was last read ([`FollowedPlace::look_through`]).
+    ///
+    /// # Errors
+    /// [`FollowFault::Damaged`], [`FollowFault::Unreadable`].
+    pub fn check_reading(&self) -> Result<(), FollowFault> {
+        self.state().reading.check(&self.folder)
     }
 
     fn not_pruned(&self, error: &io::Error) -> bool {
@@ -397,6 +407,15 @@ impl FollowedPlace {
     fn state(&self) -> MutexGuard<'_, FollowedState> {
         unpoisoned(self.state.lock())
     }
+}
+
+/// Renames the segments of a shard's folder that begin at an entry or behind it: no checkpoint ever
+/// covered them.
+fn put_away_behind(folder: &Path, first: u64) -> io::Result<()> {
+    for (_, path) in segments(folder)?.iter().filter(|(base, _)| *base >= first) {
+        fs::rename(path, path.with_extension(UNPUBLISHED))?;
+    }
+    Ok(())
 }
 
 /// The folder that one lies in.

@@ -225,6 +225,10 @@ pub(super) struct SegmentReader {
     pub(super) origin: String,
     /// The tree before its first entry.
     pub(super) before: MerkleTree,
+    /// Its length in bytes.
+    length: u64,
+    /// Where the last whole entry that was read ends.
+    position: u64,
 }
 
 impl SegmentReader {
@@ -234,25 +238,27 @@ impl SegmentReader {
     /// Those of the operating system.
     pub(super) fn open(path: &Path) -> io::Result<Option<Self>> {
         let file = File::open(path)?;
-        let left = file.metadata()?.len();
-        let mut fields = FieldReader::new(BufReader::with_capacity(1 << 16, file), left);
+        let length = file.metadata()?.len();
+        let mut fields = FieldReader::new(BufReader::with_capacity(1 << 16, file), length);
         let line = fields.take(EntryForm::Clear.line().len())?;
         let Some(form) = line.and_then(|line| EntryForm::of_line(&line)) else {
             return Ok(None);
         };
-        let Some(length) = fields.number::<2>()? else {
+        let Some(origin) = fields.number::<2>()? else {
             return Ok(None);
         };
-        let origin = fields.take(length as usize)?;
+        let origin = fields.take(origin as usize)?;
         let origin = origin.and_then(|origin| String::from_utf8(origin).ok());
         let (Some(origin), Some(before)) = (origin, fields.tree()?) else {
             return Ok(None);
         };
         Ok(Some(Self {
+            position: fields.position(),
             fields,
             form,
             origin,
             before,
+            length,
         }))
     }
 
@@ -261,12 +267,21 @@ impl SegmentReader {
     /// # Errors
     /// Those of the operating system.
     pub(super) fn next(&mut self) -> io::Result<Option<Frame>> {
-        self.fields.frame(self.form)
+        let frame = self.fields.frame(self.form)?;
+        if frame.is_some() {
+            self.position = self.fields.position();
+        }
+        Ok(frame)
     }
 
-    /// How many bytes were read.
+    /// Where the last whole entry that was read ends, in bytes.
     pub(super) fn position(&self) -> u64 {
-        self.fields.position()
+        self.position
+    }
+
+    /// Whether the file ends there.
+    pub(super) fn is_at_end(&self) -> bool {
+        self.position == self.length
     }
 }
 

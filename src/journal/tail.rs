@@ -103,9 +103,17 @@ impl SegmentTail {
         if !turns && self.end <= LONGEST {
             return Ok(self);
         }
-        self.file.set_len(self.end)?;
-        self.file.sync_data()?;
+        self.close()?;
         Self::begin(folder, (self.shard, origin), self.tree, form)
+    }
+
+    /// Cuts off what lies behind the end, where no more is added.
+    ///
+    /// # Errors
+    /// Those of the operating system.
+    pub(super) fn close(&self) -> io::Result<()> {
+        self.file.set_len(self.end)?;
+        self.file.sync_data()
     }
 
     /// Adds frames.

@@ -1,6 +1,7 @@
 //! Following logs while the servers run: the node follows the vault's log; vault and witnesses keep
 //! what is brought ([`bring`](super::bring)).
 
+use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -18,6 +19,7 @@ use crate::journal::followed_logs::FollowedLogs;
 use crate::node::Node;
 use crate::refusal::Refusal;
 use crate::terminal::CommandError;
+use crate::tlog::checkpoint_file::CheckpointFileError;
 
 /// How long the vault may let a request of a follower wait, in seconds.
 const WAIT: u64 = 20;
@@ -32,6 +34,8 @@ pub(super) const AGAIN: Duration = Duration::from_secs(1);
 const SHORTLY: Duration = Duration::from_millis(20);
 /// How often the vault is told what is new, at least, while there is nothing.
 pub(super) const IDLE: Duration = Duration::from_secs(20);
+/// How often it is asked whether a followed folder should be read.
+const LOOK: Duration = Duration::from_secs(10);
 /// The notice of `/readyz` about the other side's log.
 const NOTICE: &str = "followed";
 
@@ -97,6 +101,24 @@ pub(super) async fn show_troubles(kept: Arc<FollowedLogs>, readiness: Arc<Readin
         readiness.notice(NOTICE, (!troubles.is_empty()).then(|| troubles.join("; ")));
         tokio::time::sleep(Duration::from_secs(1)).await;
     }
+}
+
+/// Reads what a follower holds once a day, on a thread of its own, until the place is dropped.
+///
+/// # Errors
+/// When the thread cannot be started.
+pub(crate) fn look_through_daily(place: &Arc<FollowedPlace>) -> io::Result<()> {
+    let place = Arc::downgrade(place);
+    let run = move || {
+        while let Some(place) = place.upgrade() {
+            // The place keeps what was found.
+            let _ = place.look_through(SystemClock.now());
+            drop(place);
+            std::thread::sleep(LOOK);
+        }
+    };
+    let thread = std::thread::Builder::new().name("look-through".into());
+    thread.spawn(run).map(drop)
 }
 
 /// Following the vault's log at a node. Ends when it is dropped.
@@ -191,6 +213,9 @@ impl VaultFollower {
         let key = node.log().follower_key();
         let place = FollowedPlace::open(self.folder.clone(), owner, Some(key))?;
         let place = Arc::new(place);
+        look_through_daily(&place)
+            .map_err(|error| CheckpointFileError::Io(self.folder.clone(), error))
+            .map_err(FollowFault::from)?;
         node.follow(place.clone());
         Ok(Some(place))
     }
@@ -222,7 +247,7 @@ impl VaultFollower {
     /// Says what is held and takes what comes.
     fn round(&self, place: &FollowedPlace) -> Result<RoundEnd, RoundFault> {
         place.prune(SystemClock.now());
-        place.look_through(SystemClock.now())?;
+        place.check_reading()?;
         let held = place.vouch(SystemClock.now());
         let Some(offer) = self.client.fetch_offer(&held, WAIT)? else {
             return Ok(RoundEnd::Nothing);

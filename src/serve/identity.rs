@@ -11,10 +11,10 @@ use super::bring::LogBringing;
 use super::node::{read_set, show_sealed};
 use super::watch::{EntityWatch, WatchingSide};
 use super::{
-    StartOptions, at_hangup, backup, bind, descriptors, end_offers, end_process, first_start,
-    health_listener, inspection, keep_tls, limits, open_register, prepare_process, read_tls,
-    refuse_example_keys, register_reload, runtime, show_protection, shutdown_signal, start_error,
-    watch, writable,
+    StartOptions, acts_thread, at_hangup, backup, bind, descriptors, end_offers, end_process,
+    first_start, health_listener, inspection, keep_tls, limits, open_register, prepare_process,
+    read_tls, refuse_example_keys, register_reload, runtime, show_protection, shutdown_signal,
+    start_error, watch, writable,
 };
 use crate::client::Client;
 use crate::clock::SystemClock;
@@ -132,6 +132,7 @@ async fn serve_identity(
     let inspect = inspection(config.clone(), IdentityConfig::named_files, source.entity());
     let keeper = keep_tls(&config.tls, &tls, callers, inspect, &readiness, &registry)?;
     let reload = Arc::new(register_reload(&source, &config.register));
+    let _acts = acts_thread(source.entity(), vec![reload.clone()])?;
     let waits = source.get().register().version != version;
     let (at_hangup, reloading) = at_hangup(reload.clone(), waits);
     let routes = IdentityRoutes {

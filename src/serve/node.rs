@@ -8,10 +8,10 @@ use tokio::task::AbortHandle;
 
 use super::watch::{EntityWatch, WatchingSide};
 use super::{
-    StartOptions, at_hangup, backup, bind, descriptors, end_offers, end_process, first_start,
-    follow, health_listener, inspection, keep_tls, limits, open_register, prepare_process,
-    read_tls, refuse_example_keys, register_reload, runtime, show_protection, shutdown_signal,
-    start_error, tidy, watch, writable,
+    StartOptions, acts_thread, at_hangup, backup, bind, descriptors, end_offers, end_process,
+    first_start, follow, health_listener, inspection, keep_tls, limits, open_register,
+    prepare_process, read_tls, refuse_example_keys, register_reload, runtime, show_protection,
+    shutdown_signal, start_error, tidy, watch, writable,
 };
 use crate::clock::SystemClock;
 use crate::code::Code;
@@ -161,6 +161,7 @@ async fn serve_node(
     let inspect = inspection(config.clone(), NodeConfig::named_files, node.entity());
     let keeper = keep_tls(&config.tls, &tls, callers, inspect, &readiness, &registry)?;
     let reload = Arc::new(register_reload(&node, &config.register));
+    let _acts = acts_thread(node.entity(), vec![reload.clone()])?;
     let waits = node.get().register().version != version;
     let (at_hangup, reloading) = at_hangup(reload.clone(), waits);
     let routes = NodeRoutes {

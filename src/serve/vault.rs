@@ -12,10 +12,10 @@ use super::figures::PersonFigures;
 use super::identity_form::{IdentityForm, watch_sources};
 use super::watch::{EntityWatch, WatchedSide};
 use super::{
-    StartOptions, at_hangup, backup, bind, descriptors, end_offers, end_process, first_start,
-    follow, health_listener, inspection, keep_tls, limits, open_register, prepare_process,
-    read_tls, refuse_example_keys, register_reload, runtime, show_protection, shutdown_signal,
-    start_error, tidy, watch, writable,
+    StartOptions, acts_thread, at_hangup, backup, bind, descriptors, end_offers, end_process,
+    first_start, follow, health_listener, inspection, keep_tls, limits, open_register,
+    prepare_process, read_tls, refuse_example_keys, register_reload, runtime, show_protection,
+    shutdown_signal, start_error, tidy, watch, writable,
 };
 use crate::clock::SystemClock;
 use crate::config::VaultConfig;
@@ -116,6 +116,10 @@ async fn serve_vault(
         &registry,
     );
     let reload = Arc::new(register_reload(&vault, &config.register));
+    let _acts = acts_thread(
+        vault.entity(),
+        vec![Arc::new(vault.clone()), reload.clone()],
+    )?;
     let waits = vault.get().register().version != version;
     let (at_hangup, reloading) = at_hangup(reload.clone(), waits);
     let register = RegisterDoor::new(reload);

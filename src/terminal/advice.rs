@@ -30,7 +30,7 @@ pub(super) fn advice(code: Code) -> &'static str {
         }
         C::QuotaExceeded | C::Overloaded | C::AuditUnavailable => "try again a little later",
         C::JournalUnavailable => {
-            "see to the places of the log (`[audit]`; /readyz says `journal`), and make the same call again"
+            "see to the places of the log (`[audit]`; /readyz says `journal`): an act that waits takes effect as soon as enough of them hold it, and the same call asks again"
         }
         C::TooLarge => "send less at once: a smaller --batch",
         C::DomainClosed => "the named epoch or period is over: leave it out to use the present one",

@@ -3,7 +3,7 @@
 //! enough places hold what it covers.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -41,6 +41,11 @@ fn next(writing: &Writing, held: Option<&Checkpoint>) -> Option<JournalOffer> {
 
 fn now() -> jiff::Timestamp {
     SystemClock.now()
+}
+
+/// The segment of the place's first year that begins at an entry.
+fn segment_of(place: &Path, first: u64) -> PathBuf {
+    place.join(format!("2026/{first:020}.journal"))
 }
 
 /// Takes all that there is.
@@ -398,8 +403,7 @@ fn a_byte_that_a_disk_changed_ends_the_followers_word() {
     writing.write_state(3);
     writing.write(20);
     follow(&writing, &follower(&place));
-    let segment = fs::read_dir(place.join("2026")).unwrap().next().unwrap();
-    let segment = segment.unwrap().path();
+    let segment = segment_of(&place, 0);
     let whole = fs::read(&segment).unwrap();
     let looked = |bytes: &[u8]| {
         fs::write(&segment, &whole).unwrap();
@@ -408,14 +412,57 @@ fn a_byte_that_a_disk_changed_ends_the_followers_word() {
         let looked = following.look_through(now());
         (looked.is_ok(), following.vouch(now()).note.is_some())
     };
-    assert_eq!(looked(&whole), (true, true));
-    for at in [whole.len() / 2, whole.len() - 20, whole.len() - 3] {
+    let places = [whole.len() / 2, whole.len() - 20, whole.len() - 3];
+    let changed = |at: usize| {
         let mut changed = whole.clone();
         changed[at] ^= 1;
-        assert_eq!(looked(&changed), (false, false), "{at}");
+        changed
+    };
+    assert_eq!(looked(&whole), (true, true));
+    for at in places {
+        assert_eq!(looked(&changed(at)), (false, false), "{at}");
         let opened = FollowedPlace::open(place.clone(), OWNER.to_owned(), None).err();
         assert!(matches!(opened, Some(FollowFault::Damaged(_))), "{at}");
     }
+    // A kill left something behind the end, and the next year began: what lies there is the shard's.
+    fs::write(&segment, &whole).unwrap();
+    let following = follower(&place);
+    let torn = [&whole[..], b"torn"].concat();
+    fs::write(&segment, &torn).unwrap();
+    fs::write(segment_of(&place, 100), b"torn").unwrap();
+    drop(writing);
+    let writing = open(&store, "2027-01-01T00:00:05Z", None, false).unwrap();
+    writing.write(3);
+    follow(&writing, &following);
+    assert!(fs::read(&segment).unwrap() == whole, "it was cut off");
+    assert_eq!(looked(&whole), (true, true));
+    for at in places {
+        assert_eq!(looked(&changed(at)), (false, false), "{at}");
+    }
+    assert_eq!(looked(&whole[..whole.len() - 1]), (false, false));
+}
+
+#[test]
+fn what_cannot_be_read_is_not_vouched_for_until_it_can() {
+    let folder = tempfile::tempdir().unwrap();
+    let writing = open(&folder.path().join("store"), TIME, None, false).unwrap();
+    writing.write(20);
+    let place = folder.path().join("place");
+    let following = follower(&place);
+    follow(&writing, &following);
+    let segment = segment_of(&place, 0);
+    let away = folder.path().join("away");
+    fs::rename(&segment, &away).unwrap();
+    // Reading a folder is an error of the operating system.
+    fs::create_dir(&segment).unwrap();
+    let looked = following.look_through(now());
+    assert!(matches!(looked, Err(FollowFault::Unreadable { .. })));
+    assert!(following.vouch(now()).note.is_none());
+    fs::remove_dir(&segment).unwrap();
+    fs::rename(&away, &segment).unwrap();
+    let soon = now() + Duration::from_secs(61);
+    following.look_through(soon).unwrap();
+    assert!(following.vouch(now()).note.is_some());
 }
 
 #[test]
@@ -476,4 +523,30 @@ fn a_follower_takes_no_more_in_a_day_than_it_is_told() {
         matches!(away, Some(FollowFault::Away(_))),
         "no missing mount is made"
     );
+}
+
+#[test]
+fn a_restart_of_a_follower_makes_no_room_for_more_of_a_day() {
+    let folder = tempfile::tempdir().unwrap();
+    let writing = open(&folder.path().join("store"), TIME, None, false).unwrap();
+    let opened = || follower(&folder.path().join("place")).taking(Some(30_000));
+    let take = |place: &FollowedPlace, time| {
+        let offer = next(&writing, place.held().as_ref()).unwrap();
+        place.accept(&offer, &key().verifying_key(), time)
+    };
+    let mut taken = 0;
+    // Each time by another process.
+    let refused = loop {
+        writing.write(20);
+        match take(&opened(), now()) {
+            Ok(is_new) => assert!(is_new),
+            Err(refused) => break refused,
+        }
+        taken += 1;
+        assert!(taken < 50, "it takes without end");
+    };
+    assert!(matches!(refused, FollowFault::Surfeit { .. }), "{refused}");
+    assert!(taken > 1);
+    let tomorrow = now() + jiff::SignedDuration::from_hours(24);
+    assert!(take(&opened(), tomorrow).unwrap());
 }

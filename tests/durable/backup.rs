@@ -62,9 +62,8 @@ pub fn refused(output: &Output, why: &str) {
     assert!(!words.contains("panicked"), "{words}");
 }
 
-/// Takes a backup, in a second of its own: by its id's time a backup is later than another.
+/// Takes a backup.
 pub fn create(world: &World) -> Value {
-    next_second();
     good(&world.cloison(&[
         "backup",
         "create",
@@ -72,11 +71,6 @@ pub fn create(world: &World) -> Value {
         "--client",
         "clients/operator.toml",
     ]))
-}
-
-/// Waits for the next second.
-pub fn next_second() {
-    std::thread::sleep(std::time::Duration::from_millis(1_050));
 }
 
 fn verify(world: &World, more: &[&str]) -> Output {
@@ -605,4 +599,24 @@ pub fn copy_folder(from: &Path, to: &Path) {
             fs::copy(entry.path(), target).unwrap();
         }
     }
+}
+
+/// However many are taken in one second, and wherever to: the last name is the last backup's.
+#[test]
+fn the_ids_of_a_servers_backups_are_in_the_order_in_which_they_were_taken() {
+    let mut world = backed_up("");
+    let ids: Vec<_> = (0..8).map(|_| id_of(&create(&world)).to_owned()).collect();
+    assert!(ids.is_sorted(), "{ids:?}");
+    fs::rename(world.path("backup"), world.path("before")).unwrap();
+    fs::create_dir(world.path("backup")).unwrap();
+    let anew = world.cloison(&[
+        "backup",
+        "create",
+        "--client",
+        "clients/operator.toml",
+        "--new-repository",
+        "--json",
+    ]);
+    assert!(id_of(&good(&anew)) > ids[7].as_str());
+    world.stop();
 }

@@ -12,8 +12,7 @@ use cloison::store::Store;
 use serde_json::{Value, json};
 
 use super::backup::{
-    copy_folder, create, files, good, id_of, largest, manifests, next_second, refused, tokenize,
-    words,
+    copy_folder, create, files, good, id_of, largest, manifests, refused, tokenize, words,
 };
 use super::export::interpreter;
 use crate::common::{Setup, Side, World};
@@ -440,7 +439,6 @@ fn a_repository_is_sealed_or_not_and_no_backup_of_the_other_kind_counts() {
     );
     fs::rename(world.path("backup"), world.path("second")).unwrap();
     fs::create_dir(world.path("backup")).unwrap();
-    next_second();
     assert!(ask(&["--new-repository"]).status.success());
     assert_eq!(good(&verify(&world, None, &["--json"]))["good"], true);
 

@@ -496,9 +496,9 @@ pub fn advance(vault: &Vault, sector: &str, own_secret: bool) -> Vec<EpochView> 
                 let asked = ConfirmSecretRequest { version };
                 epoch::confirm::confirm(vault, &permit, &asked).unwrap();
             }
-            epoch::advance(vault, &permit, sector, &how).unwrap()
+            epoch::advance(vault, &permit, sector, &how).unwrap().epochs
         }
-        advanced => advanced.unwrap(),
+        advanced => advanced.unwrap().epochs,
     }
 }
 

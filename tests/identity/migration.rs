@@ -11,15 +11,6 @@ use super::*;
 use crate::common::backups::words;
 use crate::common::{QUORUM, swap};
 
-/// The register with this day quota for everybody.
-fn with_day(text: &str, day: u64) -> String {
-    let quota = |line: &str| match line.starts_with("quota = ") {
-        true => format!("quota = {{ items-per-second = 1000, items-per-day = {day} }}\n"),
-        false => format!("{line}\n"),
-    };
-    text.lines().map(quota).collect()
-}
-
 fn migrate(world: &World) -> std::process::Output {
     let key = "secrets/people/officer.pem";
     let officer = ["--key", key, "--client", "clients/officer.toml", "--json"];
@@ -37,7 +28,7 @@ fn a_sector_is_migrated_as_far_as_the_day_has_room_and_later_to_its_end() {
         let more = format!(
             "operations = [\"tokenize\", \"migrate\"]\npurposes = [\"billing\"]\nmigration-key = \"{public}\""
         );
-        with_day(&swap(&text, may, &more), 100)
+        with_quotas(&swap(&text, may, &more), 1_000, 100)
     });
     place.split(&world);
     let source = place.first_start(&world);
@@ -63,7 +54,7 @@ fn a_sector_is_migrated_as_far_as_the_day_has_room_and_later_to_its_end() {
     assert!(!words(&refused).contains("AB0000"));
     world.stop();
     assert!(source.stop().success());
-    world.edit_register(|text| with_day(&text, 1_000));
+    world.edit_register(|text| with_quotas(&text, 1_000, 1_000));
     let source = place.start(&world, &[]).unwrap();
     world.start(Side::Vault, &[]);
     world.start(Side::Node, &[]);

@@ -33,6 +33,16 @@ fn health(world: &World) -> Uuid {
     world.register().sector("health").unwrap().uuid
 }
 
+/// A register's text with this quota for every organisation.
+fn with_quotas(text: &str, second: u64, day: u64) -> String {
+    let quota = format!("quota = {{ items-per-second = {second}, items-per-day = {day} }}");
+    let swap = |line: &str| {
+        let is_quota = line.starts_with("quota = ");
+        format!("{}\n", if is_quota { &quota } else { line })
+    };
+    text.lines().map(swap).collect()
+}
+
 /// What became of each part.
 fn outcomes<'a>(reply: &'a Reply, answers: &[usize]) -> Vec<PartOutcome<'a>> {
     assert_eq!(reply.status, 200, "{reply:?}");

@@ -3,6 +3,8 @@
 
 use std::collections::BTreeMap;
 
+use cloison::statement::{self, Statement as _};
+use cloison::suspension::{SuspensionAct, SuspensionPayload};
 use cloison::utis::MAX_VALUES;
 use data_encoding::HEXLOWER;
 use hmac::{Hmac, KeyInit as _, Mac as _};
@@ -12,6 +14,7 @@ use sha2::Sha256;
 use super::*;
 use crate::canaries::Roots;
 use crate::common::process::soon;
+use crate::common::{DEPLOYMENT, id, now, request, uuid4};
 
 /// What each organisation may have in a day, in these tests.
 const DAY: u64 = 1_500;
@@ -24,13 +27,7 @@ fn declared() -> (World, IdentityPlace) {
     let key = ed25519_dalek::SigningKey::from_bytes(&[5; 32]).verifying_key();
     let key = cloison::keys::file::public_key_text(&key);
     world.edit_register(|text| {
-        let quota = |line: &str| match line.starts_with("quota = ") {
-            true => {
-                format!("quota = {{ items-per-second = 100000, items-per-day = {DAY} }}\n")
-            }
-            false => format!("{line}\n"),
-        };
-        let text: String = text.lines().map(quota).collect();
+        let text = with_quotas(&text, 100_000, DAY);
         let text = text.replacen("max-hours = ", "continuity-quorum = 2\nmax-hours = ", 1);
         text + &format!(
             "\n[[rights-officer]]\nid = \"rights-1\"\nname = \"An officer\"\nkey = \"{key}\"\n\
@@ -258,4 +255,33 @@ fn what_the_vault_never_tokenized_is_named() {
     });
     world.stop();
     assert!(source.stop().success());
+}
+
+#[test]
+fn one_register_key_shuts_a_stolen_certificate_out_at_once() {
+    let (world, place) = declared();
+    let source = place.first_start(&world);
+    let asked = body(&[part(health(&world), "cnss-health", &["AB123456"])]);
+    assert_eq!(place.ask(&world, &asked).status, 200);
+    let act = SuspensionPayload {
+        aud: id(DEPLOYMENT),
+        id: uuid4(),
+        act: SuspensionAct::Suspend,
+        entry: id("vault"),
+        reason: "key-stolen".to_owned(),
+        time: now(),
+    };
+    let (draft, key) = (act.draft().unwrap(), world.register_key("commission"));
+    let signed = statement::sign::<SuspensionPayload>(&draft, "commission", &key).unwrap();
+    let act = json!({"statement": signed}).to_string();
+    let content = [("content-type", "application/json")];
+    let act = request("POST", "/v1/suspensions", &content, act.as_bytes());
+    let taken = place.connect(&world, "operator").exchange(&act).unwrap();
+    assert_eq!(taken.status, 200, "{taken:?}");
+    let content = [("content-type", cloison::utis::CONTENT)];
+    let asked = request("POST", cloison::utis::PATH, &content, &asked);
+    let sent = place.connect(&world, "vault-utis").exchange(&asked);
+    assert!(sent.is_err(), "{sent:?}");
+    assert!(source.stop().success());
+    assert_eq!(crate::common::identity::derived(&world), 1);
 }

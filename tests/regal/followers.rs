@@ -5,9 +5,14 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use cloison::audit::origin::origin;
+use cloison::journal::offer::JournalOffer;
 use cloison::journal::read::{PlaceFault, PlaceLog};
+use cloison::keys::file::read_signing_key;
 use cloison::order::act::ActKind;
+use cloison::store::Shard;
 use cloison::tlog::checkpoint::Checkpoint;
+use cloison::tlog::tree::{MerkleTree, leaf_hash};
 use serde_json::{Value, json};
 
 use super::common::backups::good;
@@ -275,7 +280,7 @@ fn strangers_follow_nothing_and_forged_words_count_for_nothing() {
     assert_eq!(bring("node", b"").status, 200);
     // A side record goes whole, whatever else an offer holds.
     let large = |mib: usize| bring("node", &vec![b'x'; mib << 20]);
-    assert_eq!((large(6).status, large(8).status), (400, 413));
+    assert_eq!((large(31).status, large(33).status), (400, 413));
     let own = ask("node", nothing).body;
     let length = own.len();
     let mut huge = own.clone();
@@ -354,4 +359,39 @@ fn kills_of_either_side_lose_nothing_that_was_acknowledged() {
         "secrets/vault/journal",
     );
     assert!(world.entries(Side::Vault).starts_with(&held));
+}
+
+/// What one commit changes is one record, however long, and has to come off the machine all the same.
+#[test]
+fn a_record_of_many_megabytes_is_brought_like_any_other() {
+    let mut world = prepared(1);
+    world.start(Side::Vault, &[]);
+    let key = read_signing_key(&world.path("secrets/authority/checkpoint.pem")).unwrap();
+    let shard = Shard {
+        year: 2026,
+        part: 0,
+    };
+    let origin = origin(&format!("{DEPLOYMENT}/node/court"), shard);
+    let mut tree = MerkleTree::default();
+    let mut offer_of = |bytes: usize| {
+        let (first, leaf) = (tree.size(), leaf_hash(&tree.size().to_be_bytes()));
+        tree.push(leaf, |_, _| {});
+        let mut offer = JournalOffer::after(first);
+        offer.push(leaf, b"sealed", &vec![7; bytes]);
+        let (origin, size, root) = (origin.clone(), tree.size(), tree.root());
+        let note = Checkpoint { origin, size, root }.sign(&key);
+        offer.under(&note, &key).to_bytes()
+    };
+    let bring = |offer: &[u8]| {
+        let (path, bytes) = ("/v1/journal/offers", "application/octet-stream");
+        world.post("node", Door::Control, path, bytes, offer)
+    };
+    for (held, length) in [(1, 100), (2, 12 << 20), (3, 24 << 20), (4, 100)] {
+        let reply = bring(&offer_of(length));
+        assert_eq!(reply.status, 200, "{length}: {}", reply.text());
+        let (_, note) = reply.text().split_once('\n').unwrap();
+        assert_eq!(Checkpoint::read(note.as_bytes()).unwrap().0.size, held);
+    }
+    assert_eq!(bring(&vec![7; 33 << 20]).code(), "too-large");
+    world.stop();
 }

@@ -249,3 +249,89 @@ fn a_register_and_a_confirmation_after_a_loss_wait_for_a_place_also_over_a_resta
     let of = |event: &str| entries.iter().filter(|e| e["event"] == event).count();
     assert_eq!((of("register"), of("restore-confirm")), (2, 1));
 }
+
+/// What a command of an operator prints.
+fn listed(world: &World, command: &str) -> String {
+    let arguments = format!("{command} --client clients/operator.toml");
+    let output = world.cloison(&arguments.split_whitespace().collect::<Vec<_>>());
+    assert!(output.status.success(), "{output:?}");
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// The member `waiting` of what it prints as JSON.
+fn waiting_in(world: &World, command: &str) -> Vec<String> {
+    let printed = listed(world, &format!("{command} --json"));
+    let printed: Value = serde_json::from_str(&printed).unwrap();
+    let waiting = printed["waiting"].as_array().cloned().unwrap_or_default();
+    let words = |what: &Value| what.as_str().unwrap().to_owned();
+    waiting.iter().map(words).collect()
+}
+
+/// Nobody calls again: a follower that comes back is enough.
+#[test]
+fn an_epoch_a_register_and_a_secret_take_effect_by_themselves_once_a_follower_holds_them() {
+    let mut world = followers::world(1);
+    let asked = world.health_pseudonyms(&["AB1"]);
+    let post = |world: &World, path, body: &Value| {
+        let reply = world.post_json("operator", Door::Control, path, body);
+        unavailable(&reply);
+        reply.text().to_owned()
+    };
+    let none = json!({});
+    let (epochs, history, versions) = (
+        "epoch list --sector health",
+        "register history",
+        "secrets versions",
+    );
+    world.end(Side::Node);
+    let said = post(&world, "/v1/sectors/health/epochs", &json!({"from": 1}));
+    assert!(said.contains("takes effect as soon as"), "{said}");
+    assert_eq!(waiting_in(&world, epochs), ["epoch 2 of health"]);
+    let printed = listed(&world, epochs);
+    assert!(printed.contains("Waits for places") && printed.contains("epoch 2 of health"));
+    assert!(waiting_in(&world, versions).is_empty());
+    // It comes behind the epoch, and is not dropped.
+    next_register(&world, "auditor-2");
+    post(&world, "/v1/register/reload", &none);
+    assert_eq!(world.health_pseudonyms(&["AB1"]), asked);
+    assert_eq!(in_force(&world), 1);
+    world.start(Side::Node, &[]);
+    soon("the register is in force", || in_force(&world) == 2);
+    assert_ne!(world.health_pseudonyms(&["AB1"]), asked);
+    assert!(waiting_in(&world, epochs).is_empty());
+
+    world.end(Side::Node);
+    post(&world, "/v1/secrets", &none);
+    next_register(&world, "auditor-3");
+    assert_eq!(
+        waiting_in(&world, versions),
+        ["version 2 of the sector secret"]
+    );
+    assert!(listed(&world, versions).contains("Waits for places"));
+    world.start(Side::Node, &[]);
+    soon("the version is there", || {
+        waiting_in(&world, versions).is_empty()
+    });
+    world.end(Side::Node);
+    post(&world, "/v1/register/reload", &none);
+    assert_eq!(waiting_in(&world, history), ["register version 3"]);
+    let printed = listed(&world, history);
+    assert!(
+        !printed.lines().any(|line| line.starts_with("3 ")),
+        "{printed}"
+    );
+    world.start(Side::Node, &[]);
+    soon("the register is in force", || in_force(&world) == 3);
+    let printed = listed(&world, history);
+    assert!(
+        printed.lines().any(|line| line.starts_with("3 ")),
+        "{printed}"
+    );
+    world.stop();
+    let entries = world.entries(Side::Vault);
+    let of = |event: &str| entries.iter().filter(|e| e["event"] == event).count();
+    assert_eq!(
+        (of("epoch-advance"), of("secret-rotate"), of("register")),
+        (1, 1, 2)
+    );
+}

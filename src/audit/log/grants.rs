@@ -2,9 +2,10 @@
 //!
 //! The writer withholds a grant before the commit of its entry, and a start those of the entries that
 //! it finds behind the last checkpoint that places hold. A grant is in force from the moment that enough
-//! places hold its entry; nobody has to ask for that.
+//! places hold its entry; what is more to be done then is done by a thread that waits for that
+//! ([`Log::until_held`]).
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::RwLock;
 
 use super::Log;
@@ -20,7 +21,7 @@ pub(super) struct WithheldGrants(RwLock<HashMap<Grant, LogPlace>>);
 
 impl Log {
     /// Whether enough places hold an entry now.
-    fn is_held(&self, entry: LogPlace) -> bool {
+    pub(super) fn is_held(&self, entry: LogPlace) -> bool {
         self.published(entry.shard)
             .is_some_and(|published| entry.index < published.checkpoint.size)
     }
@@ -41,13 +42,23 @@ impl Log {
         withheld.is_empty()
     }
 
-    /// All that was granted and is not in force, in the order of the entries.
-    pub fn withheld(&self) -> Vec<Grant> {
+    /// All that was granted and is not in force now, for a decision about many things. It takes one lock
+    /// where nothing is withheld.
+    pub fn withheld_now(&self) -> HashSet<Grant> {
+        if self.withholds_nothing() {
+            return HashSet::new();
+        }
+        let withheld = self.withheld().into_iter();
+        withheld.map(|(grant, _)| grant).collect()
+    }
+
+    /// All that was granted and is not in force, in the order of the entries, and where these stand.
+    pub fn withheld(&self) -> Vec<(Grant, LogPlace)> {
         let withheld = unpoisoned(self.withheld.0.read()).clone();
         let mut withheld: Vec<_> = withheld.into_iter().collect();
         withheld.retain(|(_, entry)| !self.is_held(*entry));
         withheld.sort_by_key(|(_, entry)| *entry);
-        withheld.into_iter().map(|(grant, _)| grant).collect()
+        withheld
     }
 
     /// Withholds what an entry grants that is about to become durable.

@@ -17,7 +17,7 @@ use crate::config::ClientConfig;
 use crate::journal::followed::{FollowFault, FollowedPlace, FollowerKey};
 use crate::journal::offer::{JournalHeld, JournalOffer};
 use crate::keys::file::read_signing_key;
-use crate::serve::at_termination;
+use crate::serve::{at_termination, look_through_daily};
 use crate::terminal::{CommandError, log, print, print_beside, print_json, progress};
 use crate::tlog::checkpoint::Checkpoint;
 use crate::tlog::witness::KnownLogs as _;
@@ -103,6 +103,11 @@ pub fn run(args: &AuditFollowArgs) -> Result<(), CommandError> {
             HumanCount(entries),
             vouches.unwrap_or_default()
         ))?;
+    }
+    let place = Arc::new(place);
+    if !args.once {
+        look_through_daily(&place)
+            .map_err(|error| CommandError::new(error, "check the limits on threads"))?;
     }
     let follower = LogFollower {
         client,
@@ -191,7 +196,7 @@ fn trusted(
 /// Follows a log.
 struct LogFollower {
     client: Client,
-    place: FollowedPlace,
+    place: Arc<FollowedPlace>,
     keys: Vec<TrustedLogKey>,
     is_once: bool,
 }
@@ -237,11 +242,13 @@ impl LogFollower {
                         .accept(&offer, &key, SystemClock.now())
                         .map_err(fault)?;
                 }
-                None if self.is_once => return Ok(()),
+                None if self.is_once => {
+                    return self.place.look_through(SystemClock.now()).map_err(fault);
+                }
                 None => {}
             }
             self.place.prune(SystemClock.now());
-            self.place.look_through(SystemClock.now()).map_err(fault)?;
+            self.check_reading()?;
             if let Some(held) = self.place.held() {
                 bar.set_message(format!(
                     "{} entries of {}",
@@ -249,6 +256,17 @@ impl LogFollower {
                     held.origin
                 ));
             }
+        }
+    }
+
+    /// What the daily reading found. What cannot be read now is said, and read again.
+    fn check_reading(&self) -> Result<(), CommandError> {
+        match self.place.check_reading() {
+            Err(found @ FollowFault::Unreadable { .. }) if !self.is_once => {
+                tracing::warn!("{found}; tried again every minute");
+                Ok(())
+            }
+            checked => checked.map_err(fault),
         }
     }
 
@@ -312,6 +330,7 @@ fn fault(found: FollowFault) -> CommandError {
         FollowFault::Folder(_)
         | FollowFault::Full(_)
         | FollowFault::Away(_)
+        | FollowFault::Unreadable { .. }
         | FollowFault::Surfeit { .. } => CommandError::new(&found, "check the folder and its disk"),
     }
 }

@@ -7,6 +7,7 @@ use jiff::civil::Date;
 use jiff::tz::TimeZone;
 
 use crate::cli::client_file::{ClientFile, at_each};
+use crate::cli::waiting::waiting_for_places;
 use crate::reload::{PastRegister, PastRegisterFiles, RegisterReloaded};
 use crate::terminal::{CommandError, open_client, print, print_json};
 
@@ -78,7 +79,7 @@ pub(super) fn history(args: &RegisterHistoryArgs) -> Result<(), CommandError> {
     {
         table += &format!("\n{version:<8} {since:<21} {sha256}");
     }
-    print(table)
+    print(table + &waiting_for_places(&history.waiting))
 }
 
 /// Fetches the register that was in force at the end of a day.

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use crate::cli::assent::{Assent, Irreversible};
 use crate::cli::client_file::ClientFile;
 use crate::cli::statement;
+use crate::cli::waiting::waiting_for_places;
 use crate::epoch::confirm::ConfirmSecretRequest;
 use crate::epoch::secrets::SectorSecrets;
 use crate::epoch::secrets::{RetireSecretRequest, RetiredSecret, SecretNeed, SecretView};
@@ -192,5 +193,5 @@ fn show(at: &SecretsCallArgs, secrets: &SectorSecrets) -> Result<(), CommandErro
             journal.join(", ")
         );
     }
-    print(table)
+    print(table + &waiting_for_places(&secrets.waiting))
 }

@@ -60,22 +60,34 @@ pub(super) fn of_columns(cache: &Cache) -> impl Iterator<Item = ColumnFamilyDesc
 pub(super) fn of_column(column: ColumnName, cache: &Cache) -> Options {
     let mut options = Options::default();
     options.set_compression_type(DBCompressionType::None);
+    options.set_write_buffer_size(write_buffer(column));
     if column == CHUNK.name {
         set_chunk(&mut options);
     } else if column == INDEX.name {
         set_index(&mut options, cache);
-    } else if BUSY.contains(&column) {
-        options.set_write_buffer_size(16 << 20);
-    } else {
-        options.set_write_buffer_size(4 << 20);
     }
     options
+}
+
+/// Bytes of memory that what is written to a column takes before it is flushed. While it is, as much
+/// again is filled.
+fn write_buffer(column: ColumnName) -> usize {
+    match column {
+        name if name == CHUNK.name => 64 << 20,
+        name if BUSY.contains(&name) => 16 << 20,
+        _ => 4 << 20,
+    }
+}
+
+/// Bytes of memory that the write buffers of all columns take once each is full: a column to which
+/// little is written takes hours to fill its own.
+pub(super) fn write_buffers() -> usize {
+    COLUMNS.iter().map(|column| write_buffer(*column)).sum()
 }
 
 /// Chunks are written once and read rarely: their bytes go to blob files at the first flush, and
 /// compaction moves only keys.
 fn set_chunk(options: &mut Options) {
-    options.set_write_buffer_size(64 << 20);
     options.set_enable_blob_files(true);
     options.set_min_blob_size(512);
     options.set_blob_file_size(256 << 20);
@@ -100,5 +112,16 @@ fn set_index(options: &mut Options, cache: &Cache) {
     table.set_data_block_index_type(DataBlockIndexType::BinaryAndHash);
     table.set_format_version(5);
     options.set_block_based_table_factory(&table);
-    options.set_write_buffer_size(4 << 20);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn write_buffers_take_what_the_operators_page_says() {
+        let page = include_str!("../../../docs/operations.md");
+        let stated = format!("write buffers, up to {} MiB", write_buffers() >> 20);
+        assert!(page.contains(&stated), "{stated}");
+    }
 }
