@@ -4,7 +4,7 @@ use data_encoding::HEXLOWER;
 
 use super::layout::{VAULT_SECRETS, vault_secret};
 use super::register_text::{AUTHORITY, AUTHORITY_KEY};
-use super::roots::{WITNESS, WatchedLog};
+use super::roots::{LogToWitness, WITNESS};
 use super::{COMMISSION, DeploymentPlan, ListenPlan, WITNESS_KEY, identity};
 use crate::keys::file::SecretKind;
 
@@ -29,10 +29,10 @@ pub fn asked_witness(by: &str, url: &str, public: &str) -> String {
 }
 
 /// `witness.toml`: it watches these logs, by their keys, and lets their owners in.
-pub fn witness(plan: &DeploymentPlan, place: &ListenPlan, logs: &[WatchedLog]) -> String {
+pub fn witness(plan: &DeploymentPlan, place: &ListenPlan, logs: &[LogToWitness]) -> String {
     let watched: String = logs
         .iter()
-        .map(|WatchedLog { owner, key, .. }| {
+        .map(|LogToWitness { owner, key, .. }| {
             format!(
                 "\n[[log]]\nowner = \"{}/{owner}\"\npublic = {key:?}\n",
                 plan.deployment
@@ -41,7 +41,7 @@ pub fn witness(plan: &DeploymentPlan, place: &ListenPlan, logs: &[WatchedLog]) -
         .collect();
     let callers: String = logs
         .iter()
-        .map(|WatchedLog { owner, caller, .. }| {
+        .map(|LogToWitness { owner, caller, .. }| {
             let caller = HEXLOWER.encode(caller);
             format!("\n[[caller]]                      # {owner}\ncertificate = \"{caller}\"\n")
         })
