@@ -170,7 +170,7 @@ impl UtiSource for IdentityLink {
 fn unavailable() -> Refusal {
     Refusal::new(
         Code::IdentityUnavailable,
-        "no identity source answers, so nothing was derived",
+        "nothing was derived, counted or stored",
     )
     .come_back_in(1)
 }

@@ -143,7 +143,8 @@ fn common(entity: &Entity, member: &MemberPermit, condition: ServerCondition) ->
     let register = entity.register();
     let watches = watches(entity, &member.role);
     // An identity source has no part in orders.
-    let has_orders = !matches!(entity.role(), Role::Identity(_));
+    let has_orders = !matches!(entity.role(), Role::Identity(_))
+        && !matches!(member.role, MemberRole::Identity(_));
     let ServerCondition { reasons, notices } = condition;
     let (organisation, authority, operations) = match &member.role {
         MemberRole::Client(client) => (Some(&client.organisation), None, &client.operations[..]),

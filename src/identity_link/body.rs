@@ -9,7 +9,11 @@ use std::task::{Context, Poll};
 use hyper::body::{Body, Bytes, Frame, Incoming, SizeHint};
 use zeroize::Zeroizing;
 
-/// A body whose pieces are there already. Nothing of them is copied.
+/// Up to this many bytes pieces are joined: many small frames cost either side more than the copy.
+const JOINED: usize = 64 << 10;
+
+/// A body whose pieces are there already. Small ones are joined in a buffer that is wiped; large ones
+/// are not copied.
 pub(super) struct PiecesBody {
     pieces: VecDeque<Bytes>,
     left: u64,
@@ -17,8 +21,16 @@ pub(super) struct PiecesBody {
 
 impl PiecesBody {
     pub(super) fn new(pieces: impl IntoIterator<Item = Bytes>) -> Self {
-        let pieces: VecDeque<Bytes> = pieces.into_iter().collect();
-        let left = pieces.iter().map(|piece| piece.len() as u64).sum();
+        let mut pieces: VecDeque<Bytes> = pieces.into_iter().collect();
+        let all: usize = pieces.iter().map(Bytes::len).sum();
+        if all <= JOINED {
+            let mut joined = Zeroizing::new(Vec::with_capacity(all));
+            pieces
+                .iter()
+                .for_each(|piece| joined.extend_from_slice(piece));
+            pieces = [Bytes::from_owner(joined)].into();
+        }
+        let left = all as u64;
         Self { pieces, left }
     }
 }
