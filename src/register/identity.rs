@@ -176,10 +176,10 @@ fn check_shares(identities: &[IdentityEntry], faults: &mut Faults) {
         }
     }
     let stated = identities.iter().filter(|identity| identity.has_share);
-    let shares = stated.filter_map(|identity| identity.share.as_ref());
+    let mut shares = stated.filter_map(|identity| identity.share.as_ref());
     let sum: u64 = shares.clone().map(|share| u64::from(share.value.0)).sum();
     if sum > u64::from(QuotaShare::WHOLE.0)
-        && let Some(last) = shares.last()
+        && let Some(last) = shares.next_back()
     {
         let what = "the shares of the identity sources are more than 1 together: they would let through more than a quota";
         faults.push(last.line, what, "shares that are at most 1 together");

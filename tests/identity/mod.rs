@@ -64,7 +64,7 @@ fn problem(reply: &Reply) -> String {
 }
 
 fn identity_keys(world: &World) -> IdentityKeys {
-    let place = Deposit::file(&world.path("secrets/identity/identity.secret"));
+    let place = Deposit::file(world.path("secrets/identity/identity.secret"));
     let secret = Keyring::default().read(&place, SecretKind::Identity);
     IdentityKeys::new(&IdentitySecret(secret.unwrap()))
 }
