@@ -25,6 +25,7 @@ mod records;
 pub mod repository;
 pub mod sealed;
 mod sealing;
+mod signed;
 mod state;
 pub mod take;
 pub mod verify;
@@ -62,16 +63,18 @@ pub struct BackupPlan {
 }
 
 impl BackupPlan {
-    /// Whether a repository is sealed as the plan says.
+    /// Opens the repository, which must hold the backups of `owner` and be sealed as the plan says.
     ///
     /// # Errors
-    /// [`RepositoryError::Sealed`], [`RepositoryError::NotSealed`].
-    pub fn check_seal(&self, repository: &BackupRepository) -> Result<(), RepositoryError> {
+    /// Those of [`BackupRepository::open_for`]; [`RepositoryError::Sealed`],
+    /// [`RepositoryError::NotSealed`].
+    pub fn open(&self, owner: &str) -> Result<BackupRepository, RepositoryError> {
+        let repository = BackupRepository::open_for(&self.path, owner)?;
         let path = || self.path.clone();
         match (repository.is_sealed(), self.recipients.is_some()) {
             (true, false) => Err(RepositoryError::Sealed(path())),
             (false, true) => Err(RepositoryError::NotSealed(path())),
-            _ => Ok(()),
+            _ => Ok(repository),
         }
     }
 

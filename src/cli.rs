@@ -235,6 +235,56 @@ mod tests {
 
     use super::*;
 
+    /// What would be ignored is refused.
+    #[test]
+    fn an_option_that_means_nothing_beside_others_is_refused() {
+        let reads = |line: &str| {
+            let words = line.split_whitespace();
+            Cli::command().try_get_matches_from(words).is_ok()
+        };
+        let new = "cloison statement new --register r.toml --out s.jws";
+        for (act, takes_case) in [
+            ("--retire-secret 1", false),
+            ("--own-secret health:1", false),
+            ("--retire-epoch health:1", false),
+            ("--lower-clock-mark vault:2036-11-20T12:00:00Z", false),
+            ("--confirm-epoch health:1", false),
+            ("--erasures-lodged vault", false),
+            ("--restore-without-places vault:x", true),
+            ("--resume-from-copy vault:x", true),
+        ] {
+            assert_eq!(reads(&format!("{new} {act} --case X")), takes_case, "{act}");
+            assert_eq!(reads(&format!("{new} {act}")), !takes_case, "{act}");
+        }
+        for (line, with) in [
+            ("cloison register show", " --client c.toml"),
+            ("cloison register show --at 2026-11-28", ""),
+            ("cloison audit show copy", " --client c.toml"),
+            (
+                "cloison backup list --repository r --register r.toml",
+                " --client c.toml",
+            ),
+            (
+                "cloison backup list --config vault.toml",
+                " --client c.toml",
+            ),
+            (
+                "cloison client explain --scheme cnie --register r.toml",
+                " --client c.toml",
+            ),
+        ] {
+            assert!(reads(line), "{line}");
+            assert!(
+                with.is_empty() || !reads(&format!("{line}{with}")),
+                "{line}"
+            );
+        }
+        assert!(reads(
+            "cloison register show --at 2026-11-28 --client c.toml"
+        ));
+        assert!(reads("cloison audit show --client c.toml"));
+    }
+
     #[test]
     fn the_command_line_is_well_formed_and_every_command_is_explained() {
         let mut command = help::grouped(Cli::command());

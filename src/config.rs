@@ -36,7 +36,7 @@ mod side;
 mod value;
 mod witness;
 
-pub use audit::{LogConfig, WatcherConfig};
+pub use audit::{LogConfig, SECOND_PLACE_NAME, WatcherConfig};
 use custody::{SecretsSection, openers};
 pub use files::{NamedFile, PairUse};
 pub use identity::IdentityConfig;
@@ -50,7 +50,7 @@ use value::{
     BaseUrl, BodyMebibytes, Count, IndexMebibytes, ListenAddress, LoopbackAddress,
     PinnedCertificate, Place,
 };
-pub use witness::{WatchedLog, WitnessConfig};
+pub use witness::{FollowConfig, WatchedLog, WitnessConfig};
 
 /// The most bytes that a configuration file may have.
 const MAX_FILE: usize = 1024 * 1024;
@@ -275,7 +275,7 @@ impl VaultConfig {
                 register: register?,
                 limits: limits?,
             };
-            apart::check(
+            apart::check_entity(
                 &config.store,
                 &config.log,
                 config.backup.as_ref(),

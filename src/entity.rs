@@ -15,6 +15,7 @@ mod role;
 mod start;
 mod suspensions;
 mod unanswered;
+mod unconfirmed;
 mod waiting;
 
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -53,6 +54,7 @@ pub(crate) use start::{EntityOpening, WriterParts};
 pub(crate) use suspensions::EntrySuspensions;
 pub use suspensions::{EntrySuspension, SuspensionEnd};
 use unanswered::UnansweredActs;
+pub use unconfirmed::UnconfirmedRestore;
 
 /// How long an act waits for places.
 const PLACES: Duration = Duration::from_secs(5);

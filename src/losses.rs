@@ -58,10 +58,17 @@ pub struct RestoreLossView {
     pub closed: Vec<ClosedSector>,
     /// Whether releases still wait for erasures to be lodged again.
     pub erasures_missing: bool,
+    /// Until when the quotas of the day count as used, if they still do; never at a node.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    pub quotas_until: Option<Timestamp>,
     /// Register entries that the other side's log names as suspended after the backup, and that are
     /// not suspended here: people suspend them again.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub suspend: Vec<LostSuspension>,
+    /// Whether the other side's log named more of them than the restore kept.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub more_suspended: bool,
     /// Whether the other side's log was not named at the restore, so that nothing is known of
     /// suspensions.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
@@ -138,6 +145,7 @@ fn may_be_retired(entity: &Entity) -> Result<Vec<ClosedEpoch>, StoreError> {
 
 fn view(entity: &Entity, loss: &RestoreLoss) -> Result<RestoreLossView, StoreError> {
     let sectors = entity.register().sectors.values();
+    let is_vault = entity.role().is_vault();
     let closed = sectors.filter(|sector| !loss.confirmed.contains(&sector.uuid));
     let closed = closed.map(|sector| ClosedSector {
         sector: sector.name.clone(),
@@ -146,13 +154,11 @@ fn view(entity: &Entity, loss: &RestoreLoss) -> Result<RestoreLossView, StoreErr
     Ok(RestoreLossView {
         backup: loss.backup.as_ref().map(|backup| backup.id.clone()),
         restored: loss.restored,
-        closed: if entity.role().is_vault() {
-            closed.collect()
-        } else {
-            vec![]
-        },
+        closed: if is_vault { closed.collect() } else { vec![] },
         erasures_missing: !loss.erased_again,
+        quotas_until: loss.quotas_until(entity.now()).filter(|_| is_vault),
         suspend: to_suspend(entity, loss),
+        more_suspended: loss.more_suspended,
         other_side_unknown: !loss.other_side,
         retire: if loss.erased_again {
             vec![]

@@ -4,7 +4,7 @@
 
 use std::ops::Deref;
 use std::path::Path;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex};
 
 use ed25519_dalek::VerifyingKey;
 
@@ -27,6 +27,7 @@ use crate::seal::journal::JournalCipher;
 use crate::seal::segment::AuthorityPrivateKey;
 use crate::store::Store;
 use crate::store::index::Index;
+use crate::system::lock::unpoisoned;
 
 /// The public key that a pinned set makes.
 fn pinned(id: &Id, set: &ShareSet) -> Vec<u8> {
@@ -102,7 +103,7 @@ struct NodeCore {
     custodians: Vec<KeyCustodians>,
     safe: KeySafe<AuthorityPrivateKey>,
     segment_keys: Vec<VerifyingKey>,
-    followed: OnceLock<Arc<FollowedPlace>>,
+    followed: Mutex<Option<Arc<FollowedPlace>>>,
 }
 
 /// A node is an entity, with an authority's keys beside it.
@@ -213,7 +214,7 @@ impl Node {
             custodians: shared.iter().map(KeyCustodians::of).collect(),
             safe: KeySafe::new(by_id(keys), shared, times),
             segment_keys,
-            followed: OnceLock::new(),
+            followed: Mutex::default(),
         };
         let authority = core
             .check(&register, &authority)
@@ -268,12 +269,12 @@ impl Node {
     /// Names the folder in which this node follows the vault's log. From then on the vault's answers
     /// carry what it lacks.
     pub fn follow(&self, place: Arc<FollowedPlace>) {
-        let _ = self.core.followed.set(place);
+        *unpoisoned(self.core.followed.lock()) = Some(place);
     }
 
     /// The folder in which this node follows the vault's log, if it does.
-    pub fn followed(&self) -> Option<&Arc<FollowedPlace>> {
-        self.core.followed.get()
+    pub fn followed(&self) -> Option<Arc<FollowedPlace>> {
+        unpoisoned(self.core.followed.lock()).clone()
     }
 
     pub(crate) fn segment_keys(&self) -> &[VerifyingKey] {

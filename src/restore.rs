@@ -15,10 +15,11 @@ pub mod replay;
 pub mod report;
 pub mod without;
 
+use std::fmt;
 use std::fs::DirBuilder;
 use std::io;
 use std::os::unix::fs::DirBuilderExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use clear::{ClearedRows, ClearingKeys, ErasureState};
 use replay::ReplayedLog;
@@ -51,18 +52,13 @@ pub enum RestoreError {
     Place(#[from] PlaceFault),
     /// Two logs that went different ways.
     #[error(
-        "the log went two ways: {origin} with {size} entries is not part of {other} with {other_size}; people have to \
-         decide which of the two counts"
+        "the log went two ways: {one}, and {longest}; people have to decide which of the two counts"
     )]
     Diverging {
         /// One log.
-        origin: String,
-        /// Its entries.
-        size: u64,
+        one: LogHolding,
         /// The longest one.
-        other: String,
-        /// Its entries.
-        other_size: u64,
+        longest: LogHolding,
     },
     /// A place begins after the end of the backup.
     #[error(
@@ -99,6 +95,28 @@ pub enum RestoreError {
     /// The operating system; the folder is still marked.
     #[error("the restore cannot be finished: {0}")]
     Unfinished(io::Error),
+}
+
+/// How much of which log lies where.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LogHolding {
+    /// A place's folder, the backup, or the store.
+    pub holder: String,
+    /// Its log.
+    pub origin: String,
+    /// How many entries of it.
+    pub size: u64,
+}
+
+impl fmt::Display for LogHolding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            holder,
+            origin,
+            size,
+        } = self;
+        write!(f, "{holder} with {size} entries of {origin}")
+    }
 }
 
 /// Lays a backup's files down in an empty folder and checks what they are. The folder is marked as
@@ -158,6 +176,8 @@ pub fn make_parent(store: &Path) -> io::Result<()> {
 /// What a restore brought beyond the backup.
 #[derive(Debug, Default)]
 pub struct RestoredLog {
+    /// The place that it came from, if one had more than the backup.
+    pub place: Option<PathBuf>,
     /// The log after the backup.
     pub replayed: ReplayedLog,
     /// What was destroyed again.
@@ -177,25 +197,29 @@ pub fn head_of(store: &Store) -> Result<Option<BackupLogHead>, StoreError> {
     }))
 }
 
-/// Brings a store that was laid down, or that is behind, from its end (`head`) to that of the log, from
-/// the place that has most of it, and destroys what was destroyed since the backup. Does nothing where no place has more than the backup.
+/// Brings a store that was laid down, or that is behind, from its end (`head`, which messages call `what`) to that of
+/// the log, from the place that has most of it, and destroys what was destroyed since the backup. Does nothing where no place has more than the backup.
 ///
 /// # Errors
 /// [`RestoreError`]; the store is of no use then.
 pub fn bring(
     store: &Store,
-    head: &BackupLogHead,
+    (what, head): (&str, &BackupLogHead),
     places: &[PlaceLog],
     journal: &JournalCipher,
     keys: &ClearingKeys<'_>,
 ) -> Result<RestoredLog, RestoreError> {
-    let Some(place) = places::longest(places, store, head)? else {
+    let Some(place) = places::longest(places, store, (what, head))? else {
         return Ok(RestoredLog::default());
     };
     let before = ErasureState::of(store)?;
     let replayed = replay::replay(store, place, journal)?;
     let cleared = clear::clear(store, &before, &replayed, keys)?;
-    Ok(RestoredLog { replayed, cleared })
+    Ok(RestoredLog {
+        place: Some(place.folder().to_owned()),
+        replayed,
+        cleared,
+    })
 }
 
 /// What the log after a backup had acknowledged, without restoring anything.

@@ -2,6 +2,7 @@
 //! drain.
 
 mod backup;
+mod backup_gate;
 mod bring;
 mod descriptors;
 mod drill;
@@ -13,11 +14,13 @@ mod identity_form;
 mod node;
 mod reload;
 mod tidy;
+mod upkeep;
 mod vault;
 mod watch;
 mod witness;
 mod writable;
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -34,7 +37,6 @@ use vault::read_vault_secrets;
 pub use vault::run_vault;
 pub use watch::onlookers;
 pub use witness::{run_witness, witness_of};
-pub(crate) use writable::cosigned as cosigned_folder;
 
 use crate::audit::log::LogError;
 use crate::certificates::{TlsInspection, unused_client_ca};
@@ -52,7 +54,7 @@ use crate::keys::memory::{
 use crate::metrics::Registry;
 use crate::register::{Register, RegisterOpenError};
 use crate::reload::{BY_SIGNAL, BY_START, RegisterReload};
-use crate::store::StoreError;
+use crate::store::{StoreError, forget_origin, restored_from};
 use crate::terminal::CommandError;
 use crate::tlog::checkpoint_file::CheckpointFileError;
 use crate::vault::StartError;
@@ -192,6 +194,20 @@ async fn end_offers(shutdown: impl Future<Output = ()> + Send, entity: EntityInF
     entity.get().log().end_offers();
 }
 
+/// Says at the first start of a store that was restored where it came from.
+fn tell_origin(store: &Path) {
+    let Some(from) = restored_from(store) else {
+        return;
+    };
+    tracing::info!(
+        from,
+        "the store was restored, and this is its first start since"
+    );
+    if let Err(error) = forget_origin(store) {
+        tracing::warn!(%error, "the next start says once more that the store was restored");
+    }
+}
+
 /// Says why a side did not start. The error is temporary where a later start may succeed
 /// without a change by people: another process still holds the store, the disk is full or absent.
 fn start_error(error: StartError) -> CommandError {
@@ -207,10 +223,8 @@ fn start_error(error: StartError) -> CommandError {
         | StartError::Clock(_)
         | StartError::NoIdentity(_)
         | StartError::Audit(_) => CommandError::temporary(error, hint),
-        StartError::Log(LogError::Behind { .. }) => {
-            let hint = "bring what is missing from a place that holds it: `cloison restore --in-place --config FILE`; else \
-                        docs/operations.md#backups";
-            CommandError::new(error, hint).with_exit(ROLLED_BACK)
+        StartError::Log(LogError::Behind { went_on, .. }) => {
+            CommandError::new(&error, way_back(*went_on)).with_exit(ROLLED_BACK)
         }
         _ => CommandError::new(error, hint),
     }
@@ -219,6 +233,18 @@ fn start_error(error: StartError) -> CommandError {
 /// The exit code of a server whose store lacks what was published of its log: a start again does not
 /// help (`EX_OSERR`; systemd is told not to try).
 const ROLLED_BACK: u8 = 71;
+
+/// What to do about a store that lacks published entries of its log; `went_on` where its log went on without
+/// them, so that nothing can be added to it.
+fn way_back(went_on: bool) -> &'static str {
+    if went_on {
+        "this store's log went on without them, so no place brings it to the present: move the store and its second place away, \
+         and restore a backup with the place that holds them: `cloison restore REPOSITORY --config FILE --from PLACE`"
+    } else {
+        "bring what is missing from a place that holds it: `cloison restore --in-place --config FILE` (--from PLACE for another than the \
+         second place); else docs/operations.md#backups"
+    }
+}
 
 /// Ends the process, because it may acknowledge nothing more: a write failed and the state of the
 /// disk is unknown, or the store's files were moved.
@@ -233,7 +259,11 @@ fn end_process(error: &StoreError) {
         StoreError::RolledBack { .. } => ("this store is not the newest", ROLLED_BACK),
         _ => ("a write failed", 70),
     };
-    tracing::error!(%error, "{what}; stopping, because nothing more could be acknowledged");
+    let hint = match error {
+        StoreError::RolledBack { went_on, .. } => Some(way_back(*went_on)),
+        _ => None,
+    };
+    tracing::error!(%error, hint, "{what}; stopping, because nothing more could be acknowledged");
     crate::system::process::exit_at_once(exit.into())
 }
 

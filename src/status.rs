@@ -17,7 +17,7 @@ pub use report::{
 
 use crate::access::{MemberPermit, MemberRole};
 use crate::audit::log::PlaceStanding;
-use crate::entity::{Entity, EntrySuspension, Role};
+use crate::entity::{Entity, EntrySuspension, Role, UnconfirmedRestore};
 use crate::identity::IdentitySource;
 use crate::node::Node;
 use crate::register::{Authority, Id, Operation, RegisteredClient, Sector};
@@ -100,16 +100,19 @@ fn identity_of(vault: &Vault) -> IdentityStatus {
 pub fn of_node(node: &Node, member: &MemberPermit, condition: ServerCondition) -> StatusReport {
     let mut report = common(node.entity(), member, condition);
     report.server.authority = Some(node.authority().id.to_string());
-    if let MemberRole::Officer(own) | MemberRole::Custodian(own) = &member.role
-        && own.id == node.authority().id
-    {
-        let sealed = node.safe().sealed();
-        report.custody = Some(CustodyStatus {
-            sealed: !sealed.is_empty(),
-            sealed_keys: sealed.iter().map(ToString::to_string).collect(),
-        });
-        report.sectors = competent(node, own);
-        show_waiting(node, &mut report);
+    match &member.role {
+        MemberRole::Officer(own) | MemberRole::Custodian(own) if own.id == node.authority().id => {
+            let sealed = node.safe().sealed();
+            report.custody = Some(CustodyStatus {
+                sealed: !sealed.is_empty(),
+                sealed_keys: sealed.iter().map(ToString::to_string).collect(),
+            });
+            report.sectors = competent(node, own);
+            show_waiting(node, &mut report);
+        }
+        // They bring lifts, inspections and confirmations there.
+        MemberRole::Operator => show_waiting(node, &mut report),
+        _ => {}
     }
     report
 }
@@ -186,12 +189,28 @@ fn common(entity: &Entity, member: &MemberPermit, condition: ServerCondition) ->
         },
         sectors: vec![],
         schemes: vec![],
+        restored: restored(entity, &member.role),
         quota: None,
         custody: None,
         identity: None,
         log: watches.then(|| log(entity)).flatten(),
         out_of_step: (watches && has_orders).then(|| out_of_step(entity, &member.role)),
         suspended: watches.then(|| suspended(entity)),
+    }
+}
+
+/// What still holds since a restore without places: all of it for those who run or watch the server or
+/// execute orders, to others what concerns their sectors.
+fn restored(entity: &Entity, role: &MemberRole) -> Option<UnconfirmedRestore> {
+    let restore = entity.unconfirmed_restore()?;
+    match role {
+        MemberRole::Client(client) => {
+            restore.in_sectors(|name| client.sectors.iter().any(|own| own == name))
+        }
+        MemberRole::RightsOfficer(officer) => {
+            restore.in_sectors(|name| officer.sectors.iter().any(|own| own == name))
+        }
+        _ => Some(restore),
     }
 }
 

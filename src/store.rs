@@ -56,7 +56,7 @@ pub use order_copies::{CopiesRow, CopyRow, copy_location};
 pub use orders::{ActRow, OrderKey};
 use place::StorePlace;
 pub use registers::RegisterRow;
-pub use restoring::{RestoreFolder, StoreExchange};
+pub use restoring::{RestoreFolder, StoreExchange, forget_origin, restored_from};
 pub use rocks::RocksEngine;
 use rows::{RowEngine, ScanRange, ScanStep};
 pub use snapshot::StoreSnapshot;

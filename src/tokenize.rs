@@ -19,7 +19,7 @@ use crate::code::Code;
 use crate::commit::{AnsweredPseudonyms, Job, JobLog, NewMappings};
 use crate::keys::Uti;
 use crate::pseudonym::TextWriter;
-use crate::quota::{QuotaLeft, QuotaTaken};
+use crate::quota::{QuotaExceeded, QuotaLeft, QuotaTaken};
 use crate::refusal::Refusal;
 use crate::register::Id;
 use crate::store::index::AHEAD;
@@ -98,9 +98,7 @@ pub fn begin<'a, P: Borrow<TokenizePermit>>(
     let taken = vault
         .quotas()
         .take(client.organisation.as_str(), items.len() as u64, now)
-        .map_err(|exceeded| {
-            Refusal::from(Code::QuotaExceeded).come_back_in(exceeded.retry_after)
-        })?;
+        .map_err(|exceeded| exceeded_refusal(vault, exceeded, now))?;
 
     let batch = CanonicalBatch::read(allowed, items);
     let context = UtiContext {
@@ -170,6 +168,21 @@ impl<P: Borrow<TokenizePermit>> BegunBatch<P> {
 struct BatchWithUtis {
     batch: CanonicalBatch,
     utis: Vec<Uti>,
+}
+
+/// After a restore without places no quota is left that day: the refusal says so.
+fn exceeded_refusal(vault: &Vault, exceeded: QuotaExceeded, now: Timestamp) -> Refusal {
+    let until = vault.restore_loss().and_then(|loss| loss.quotas_until(now));
+    let refusal = match until {
+        None => Refusal::from(Code::QuotaExceeded),
+        Some(until) => Refusal::new(
+            Code::QuotaExceeded,
+            format!(
+                "the vault was restored, and quotas of that day count as used: no client gets a pseudonym before {until}"
+            ),
+        ),
+    };
+    refusal.come_back_in(exceeded.retry_after)
 }
 
 fn check_size(items: usize) -> Result<(), Refusal> {

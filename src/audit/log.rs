@@ -43,7 +43,9 @@ pub use grants::each_unheld;
 pub use held::HeldByPlaces;
 pub use offers::OfferListener;
 pub use parts::{KnownLoss, LogParts};
-pub use places::{FollowerIdentity, KnownFollower, PlaceQuorum, PlaceStanding, VouchTime};
+pub use places::{
+    FollowerIdentity, KnownFollower, PlaceQuorum, PlaceStanding, SECOND_PLACE, VouchTime,
+};
 pub use publish::EVERY;
 pub use published::PublishedCheckpoint;
 use startup::last_tree;

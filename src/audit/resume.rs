@@ -27,9 +27,14 @@ pub(super) struct LostCheckpoint {
     checkpoint: Checkpoint,
     note: String,
     found: String,
+    /// Whether the store's log went on without those entries.
+    went_on: bool,
     /// Its shard.
     pub(super) shard: Shard,
 }
+
+/// How a store differs that has other entries.
+const OTHERS: &str = "this store has others in their place";
 
 /// A log as the store of its owner has it.
 #[derive(Clone, Copy)]
@@ -64,9 +69,11 @@ impl OwnLog<'_> {
             Some(row) if root_at(self.store, &row, checkpoint.size)? == checkpoint.root => {
                 return Ok(None);
             }
-            Some(_) => "this store has others in their place".to_owned(),
+            Some(_) => OTHERS.to_owned(),
         };
+        let last = self.store.trees()?.pop().map(|row| row.shard);
         Ok(Some(LostCheckpoint {
+            went_on: found == OTHERS || last > Some(shard),
             by,
             checkpoint,
             note: String::from_utf8_lossy(note).into_owned(),
@@ -130,6 +137,7 @@ impl OwnLog<'_> {
             note: checkpoint.sign(key),
             checkpoint,
             found: "what came after it is lost".to_owned(),
+            went_on: false,
             shard,
         }))
     }
@@ -182,6 +190,7 @@ impl LostCheckpoint {
             origin: self.checkpoint.origin,
             published: self.checkpoint.size,
             found: self.found,
+            went_on: self.went_on,
         }
     }
 
@@ -192,6 +201,7 @@ impl LostCheckpoint {
             origin: self.checkpoint.origin,
             published: self.checkpoint.size,
             found: self.found,
+            went_on: self.went_on,
         }
     }
 

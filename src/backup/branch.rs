@@ -14,16 +14,15 @@ use super::error::RepositoryError;
 use super::listed::{BackupListing, ListedBackup};
 use super::manifest::BackupLogHead;
 use super::repository::BackupRepository;
-use crate::entity::Entity;
+use crate::audit::origin::owner_and_shard;
+use crate::audit::shard_reader::ShardReader;
 use crate::journal::read::{PlaceFault, PlaceLog};
 use crate::store::{Store, StoreError};
 use crate::tlog::checkpoint::Checkpoint;
 
 /// The log that counts, as far as it is known.
 pub enum LogBranch<'l> {
-    /// That of a running server.
-    Entity(&'l Entity),
-    /// That in a store.
+    /// That in a store, a running server's or a stopped one's.
     Store(&'l Store),
     /// That in a place that holds it. It may lack the last entries, and the oldest.
     Place(&'l PlaceLog),
@@ -31,9 +30,9 @@ pub enum LogBranch<'l> {
     Unknown,
 }
 
-/// The backups of a repository, apart by branch.
+/// The backups of a repository: those of the log that counts, and the others.
 #[derive(Debug, Default)]
-pub struct BranchedBackups {
+pub struct BackupsByBranch {
     /// Those that the log contains, by their place in it.
     pub of_log: Vec<ListedBackup>,
     /// Those of other branches, by the time at which they were taken.
@@ -48,7 +47,6 @@ impl LogBranch<'_> {
     pub fn contains(&self, head: &BackupLogHead) -> Result<bool, RepositoryError> {
         let end = head.checkpoint();
         match self {
-            Self::Entity(entity) => Ok(entity.log().contained(&end)?.is_some()),
             Self::Store(store) => Ok(store_contains(store, &end)?),
             Self::Place(place) => {
                 let is_in = place_may_contain(place, head, &end);
@@ -74,7 +72,9 @@ fn place_may_contain(
 }
 
 fn ends_before(place: &PlaceLog, head: &BackupLogHead) -> bool {
-    head.origin == place.checkpoint.origin && head.size > place.checkpoint.size
+    let owner = |origin: &str| owner_and_shard(origin).map(|(owner, _)| owner.to_owned());
+    // Also where the backup is of a later shard: the place may have missed that one's begin.
+    owner(&head.origin) == owner(&place.checkpoint.origin) && head.position() > place.end()
 }
 
 /// Whether the log in a store contains a checkpoint.
@@ -82,12 +82,9 @@ fn ends_before(place: &PlaceLog, head: &BackupLogHead) -> bool {
 /// # Errors
 /// [`StoreError`]
 pub fn store_contains(store: &Store, checkpoint: &Checkpoint) -> Result<bool, StoreError> {
-    use crate::audit::origin::owner_and_shard;
-    use crate::audit::shard_reader::ShardReader;
-
     let row = match owner_and_shard(&checkpoint.origin) {
-        Some((_, shard)) => store.tree(shard)?,
-        None => None,
+        Some((owner, shard)) if owner == store.owner()? => store.tree(shard)?,
+        _ => None,
     };
     match row.filter(|row| checkpoint.size <= row.size) {
         Some(row) => {
@@ -99,31 +96,31 @@ pub fn store_contains(store: &Store, checkpoint: &Checkpoint) -> Result<bool, St
 }
 
 impl BackupListing {
-    /// The backups apart by branch.
+    /// The backups of the log that counts, and the others.
     ///
     /// # Errors
     /// What is wrong with the first that is none; [`RepositoryError::Branches`]: the log that counts is not
     /// known, and they are of several branches. [`RepositoryError::Store`].
-    pub fn apart(
+    pub fn split_by_branch(
         self,
         branch: &LogBranch<'_>,
         folder: impl FnOnce() -> PathBuf,
-    ) -> Result<BranchedBackups, RepositoryError> {
+    ) -> Result<BackupsByBranch, RepositoryError> {
         let all = self.all()?;
         if matches!(branch, LogBranch::Unknown) && !is_one_line(&all) {
             return Err(RepositoryError::Branches(folder()));
         }
-        let mut apart = BranchedBackups::default();
+        let mut split = BackupsByBranch::default();
         for backup in all {
             if branch.contains(backup.log())? {
-                apart.of_log.push(backup);
+                split.of_log.push(backup);
             } else {
-                apart.others.push(backup);
+                split.others.push(backup);
             }
         }
         // A clock may have been set back between two backups.
-        apart.of_log.sort_by_key(|backup| backup.log().position());
-        Ok(apart)
+        split.of_log.sort_by_key(|backup| backup.log().position());
+        Ok(split)
     }
 }
 

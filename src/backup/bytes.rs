@@ -87,6 +87,8 @@ pub(super) struct DigestPipe<T> {
     inner: T,
     length: u64,
     sha256: Sha256,
+    /// The first error of a read.
+    fault: Option<io::Error>,
 }
 
 impl<T> DigestPipe<T> {
@@ -96,7 +98,13 @@ impl<T> DigestPipe<T> {
             inner,
             length: 0,
             sha256: Sha256::new(),
+            fault: None,
         }
+    }
+
+    /// The first error of a read, also where its reader took it for something else.
+    pub(super) fn take_fault(&mut self) -> Option<io::Error> {
+        self.fault.take()
     }
 
     /// The reader or writer, and what passed.
@@ -113,7 +121,15 @@ impl<T> DigestPipe<T> {
 
 impl<R: Read> Read for DigestPipe<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let count = self.inner.read(buffer)?;
+        let read = self.inner.read(buffer);
+        if let Err(error) = &read
+            && error.kind() != io::ErrorKind::Interrupted
+        {
+            let same = error.raw_os_error().map(io::Error::from_raw_os_error);
+            let same = same.unwrap_or_else(|| error.kind().into());
+            self.fault.get_or_insert(same);
+        }
+        let count = read?;
         self.pass(&buffer[..count]);
         Ok(count)
     }

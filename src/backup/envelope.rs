@@ -30,6 +30,13 @@ impl BackupRecipients {
     /// # Errors
     /// What is wrong with them, as a clause.
     pub fn read(texts: &[String]) -> Result<Self, String> {
+        // First: each that is read costs a multiplication on the curve.
+        if texts.len() > Self::MOST {
+            return Err(format!("names more than {}", Self::MOST));
+        }
+        if texts.is_empty() {
+            return Err("names nobody".to_owned());
+        }
         let mut recipients = vec![];
         for text in texts {
             let AgeRecipient(text) = AgeRecipient::parse(text)?;
@@ -37,11 +44,6 @@ impl BackupRecipients {
             recipients.push((text, recipient));
         }
         recipients.sort_by(|(one, _), (other, _)| one.cmp(other));
-        match recipients.len() {
-            0 => return Err("names nobody".to_owned()),
-            1..=Self::MOST => {}
-            _ => return Err(format!("names more than {}", Self::MOST)),
-        }
         if recipients.windows(2).any(|pair| pair[0].0 == pair[1].0) {
             return Err("names a recipient twice".to_owned());
         }
@@ -81,8 +83,8 @@ pub(super) enum OpenFault {
     Recipient,
     /// It is not an age file, or cut or changed.
     Damaged,
-    /// What its reader was told by the caller.
-    Taken(RepositoryError),
+    /// The caller did not take a piece, and says why.
+    Caller(RepositoryError),
 }
 
 impl BackupIdentities {
@@ -120,7 +122,7 @@ impl BackupIdentities {
         loop {
             match plain.read(&mut piece) {
                 Ok(0) => return Ok(()),
-                Ok(count) => take(&piece[..count]).map_err(OpenFault::Taken)?,
+                Ok(count) => take(&piece[..count]).map_err(OpenFault::Caller)?,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(_) => return Err(OpenFault::Damaged),
             }
@@ -208,5 +210,8 @@ mod tests {
         }
         assert!(read(&[]).is_err());
         assert!(read(&[&one, &two, &one]).is_err());
+        // Too many are refused before any of them is read.
+        let many = ["no recipient"; BackupRecipients::MOST + 1];
+        assert_eq!(read(&many).unwrap_err(), "names more than 16");
     }
 }

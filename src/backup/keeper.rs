@@ -10,13 +10,12 @@ use serde::{Deserialize, Serialize};
 
 use super::branch::LogBranch;
 use super::error::RepositoryError;
-use super::listed::ListedBackup;
 use super::manifest::BackupId;
 use super::prune::{PrunedBackups, prune};
 use super::records::{place_of, prune_records};
-use super::repository::{BackupRepository, RepositoryId, RepositoryLock};
+use super::repository::{BackupRepository, RepositoryId, WritableRepository};
 use super::take::{BackupOrder, KnownFiles, take};
-use super::verify::{BackupVerifier, VerifiedBackup};
+use super::verify::{BackupVerification, BackupVerifier};
 use super::view::{BackupJobView, BackupList, list};
 use super::{BackupPlan, BackupProgress, BackupRetention};
 use crate::access::BackupPermit;
@@ -133,6 +132,11 @@ impl BackupKeeper {
         }
     }
 
+    /// Whose backups they are, as it is now.
+    pub fn entity(&self) -> Arc<Entity> {
+        self.entity.get()
+    }
+
     /// The configuration.
     pub fn plan(&self) -> &BackupPlan {
         &self.plan
@@ -188,11 +192,18 @@ impl BackupKeeper {
     /// When the last backup of this log was taken.
     fn last(&self) -> Result<Option<Timestamp>, RepositoryError> {
         let (repository, entity) = (self.open()?, self.entity.get());
-        match repository.last_backup(&entity.log().key(), &LogBranch::Entity(&entity)) {
-            Ok(backup) => Ok(Some(backup.taken())),
-            Err(RepositoryError::None(_) | RepositoryError::OtherBranches(_)) => Ok(None),
-            Err(error) => Err(error),
+        let branch = LogBranch::Store(entity.store());
+        let listing = repository.backups(&entity.log().key())?;
+        // A name that anybody put there must not make a backup due for good; `list` tells of it.
+        let read = listing.backups.into_iter();
+        let mut backups: Vec<_> = read.filter_map(|(_, backup)| backup.ok()).collect();
+        backups.sort_by_key(|backup| backup.log().position());
+        for backup in backups.into_iter().rev() {
+            if branch.contains(backup.log())? {
+                return Ok(Some(backup.taken()));
+            }
         }
+        Ok(None)
     }
 
     fn create_for(
@@ -214,8 +225,7 @@ impl BackupKeeper {
             let order = BackupOrder {
                 id,
                 actor,
-                repository: &repository,
-                lock: &lock,
+                place: repository.with(&lock),
                 recipients: recipients.as_ref(),
             };
             let mut known = unpoisoned(known.lock());
@@ -227,7 +237,7 @@ impl BackupKeeper {
                 "a backup was taken"
             );
             if then_prune {
-                prune_after(&repository, &lock, &entity, &retention);
+                prune_after(repository.with(&lock), &entity, &retention);
             }
             Ok(JobOutcome {
                 backup: taken.id,
@@ -260,7 +270,7 @@ impl BackupKeeper {
         let repository = self.open()?;
         let lock = repository.lock()?;
         let key = entity.log().key();
-        let branch = LogBranch::Entity(&entity);
+        let branch = LogBranch::Store(entity.store());
         let backup = repository.backup(asked.backup.as_deref(), &key, &branch)?;
         let id = backup.id().clone();
         self.begin("verify", Some(&id), move |progress| {
@@ -273,11 +283,11 @@ impl BackupKeeper {
             };
             let id = backup.id().clone();
             let entries = match verifier.verify(backup, progress)? {
-                VerifiedBackup::Good(good) => {
+                BackupVerification::Good(good) => {
                     repository.note_verified(&lock, &id, entity.now())?;
                     Some(good.entries)
                 }
-                VerifiedBackup::Unopened(_) => None,
+                BackupVerification::Unopened(_) => None,
             };
             Ok(JobOutcome {
                 backup: id,
@@ -296,10 +306,10 @@ impl BackupKeeper {
         let lock = repository.lock()?;
         let (key, retention) = (entity.log().key(), self.retention(&entity)?);
         let done = prune(
-            &repository,
-            &lock,
+            repository.with(&lock),
             &key,
-            (&retention, &LogBranch::Entity(&entity)),
+            &retention,
+            &LogBranch::Store(entity.store()),
             entity.now(),
             asked.dry_run,
         )?;
@@ -312,7 +322,7 @@ impl BackupKeeper {
     /// The backups, and the work on them.
     pub fn list(&self, _: &BackupPermit) -> BackupList {
         let entity = self.entity.get();
-        let (key, branch) = (entity.log().key(), LogBranch::Entity(&entity));
+        let (key, branch) = (entity.log().key(), LogBranch::Store(entity.store()));
         let mut found = match self
             .open()
             .and_then(|repository| list(&repository, &key, None, &branch))
@@ -333,28 +343,28 @@ impl BackupKeeper {
         found
     }
 
-    /// When the last backup of this log was taken, and the last one that was found good. Reads the
-    /// manifests.
+    /// When the last backup of this log was taken, and the last one that was found good. Reads
+    /// manifests from the newest back until it has both.
     pub fn times(&self) -> BackupTimes {
         let entity = self.entity.get();
-        let (key, branch) = (entity.log().key(), LogBranch::Entity(&entity));
+        let (key, branch) = (entity.log().key(), LogBranch::Store(entity.store()));
         let Ok(repository) = self.open() else {
             return BackupTimes::default();
         };
-        let listing = repository.backups(&key).unwrap_or_default();
-        let read = listing.backups.into_iter().rev();
-        let mut backups = read
-            .filter_map(|(_, backup)| backup.ok())
-            .filter(|backup| branch.contains(backup.log()).unwrap_or(false));
-        let last = backups.next();
-        let is_verified = |backup: &ListedBackup| repository.verified(backup.id()).is_some();
-        let verified = match &last {
-            Some(last) if is_verified(last) => Some(last.taken()),
-            _ => backups.find(is_verified).map(|backup| backup.taken()),
+        let taken = |id: &BackupId| {
+            let backup = repository.read_backup(id, &key).ok()?;
+            let is_in = branch.contains(backup.log()).inspect_err(|error| {
+                tracing::error!(%error, backup = %id, "whether a backup is of this log is not known");
+            });
+            is_in.ok()?.then(|| backup.taken())
         };
+        let ids = repository.manifest_names().unwrap_or_default().ids;
+        let newest = || ids.iter().rev();
         BackupTimes {
-            last: last.map(|backup| backup.taken()),
-            verified,
+            last: newest().find_map(taken),
+            verified: newest()
+                .filter(|id| repository.verified(id).is_some())
+                .find_map(taken),
         }
     }
 
@@ -392,17 +402,7 @@ impl BackupKeeper {
 
     /// The repository, which must hold this entity's backups, sealed if the configuration says so.
     fn open(&self) -> Result<BackupRepository, RepositoryError> {
-        let repository = BackupRepository::open(&self.plan.path)?;
-        let entity = self.entity.get();
-        if repository.owner() == entity.log().owner() {
-            self.plan.check_seal(&repository)?;
-            return Ok(repository);
-        }
-        Err(RepositoryError::Owner {
-            path: self.plan.path.clone(),
-            found: repository.owner().to_owned(),
-            wanted: entity.log().owner().to_owned(),
-        })
+        self.plan.open(self.entity.get().log().owner())
     }
 
     /// The same; it is made in an empty folder if it is the store's first one, or another one was
@@ -551,15 +551,10 @@ fn finish(jobs: &Mutex<KeeperJobs>, outcome: Result<JobOutcome, Refusal>) {
 }
 
 /// Prunes after a backup of the timer; a failure is logged, because the backup is taken all the same.
-fn prune_after(
-    repository: &BackupRepository,
-    lock: &RepositoryLock,
-    entity: &Entity,
-    retention: &BackupRetention,
-) {
+fn prune_after(place: WritableRepository<'_>, entity: &Entity, retention: &BackupRetention) {
     let key = entity.log().key();
-    let rules = (retention, &LogBranch::Entity(entity));
-    match prune(repository, lock, &key, rules, entity.now(), false) {
+    let branch = LogBranch::Store(entity.store());
+    match prune(place, &key, retention, &branch, entity.now(), false) {
         Ok(pruned) if pruned.removed.is_empty() => {}
         Ok(pruned) => tracing::info!(
             removed = pruned.removed.len(),
@@ -571,7 +566,7 @@ fn prune_after(
             return;
         }
     }
-    if let Err(refusal) = prune_records(entity, repository) {
+    if let Err(refusal) = prune_records(entity, place.repository) {
         tracing::error!(code = %refusal.code(), why = %refusal, "not every side record that no backup needs was removed");
     }
 }

@@ -9,6 +9,7 @@ use super::manifest::{BackupFile, BackupId, BackupLogHead, BackupManifest, Manif
 use super::repository::BackupRepository;
 use super::sealed::{SealedManifest, SealedPart};
 use crate::id::hex;
+use crate::jws::JwsError;
 use crate::store::Store;
 
 /// What follows the hash in the name of a sealed file.
@@ -156,16 +157,12 @@ impl BackupRepository {
     pub fn backups(&self, key: &VerifyingKey) -> Result<BackupListing, RepositoryError> {
         let found = self.manifest_names()?;
         let read = |id: BackupId| {
-            let text = self.manifest_text(&id);
-            let backup = text.and_then(|text| self.read_backup(&id, &text, key));
+            let backup = self.read_backup(&id, key);
             (id, backup)
         };
         let mut backups: Vec<_> = found.ids.into_iter().map(read).collect();
-        // Not by their places in the log: they may be of several branches.
-        backups.sort_by_cached_key(|(id, backup)| {
-            let order = |backup: &ListedBackup| (backup.taken(), backup.log().position());
-            (backup.as_ref().ok().map(order), id.clone())
-        });
+        // By their ids, and not by their places in the log: they may be of several branches.
+        backups.sort_by_key(|(_, backup)| backup.is_ok());
         Ok(BackupListing {
             backups,
             foreign: found.foreign,
@@ -183,23 +180,23 @@ impl BackupRepository {
     ) -> Result<ListedBackup, RepositoryError> {
         let unknown = || RepositoryError::Unknown(text.to_owned());
         let id = BackupId::parse(text).ok_or_else(unknown)?;
-        self.read_backup(&id, &self.manifest_text(&id)?, key)
+        self.read_backup(&id, key)
     }
 
-    /// Reads the text that lies here under a name.
+    /// Reads the manifest that lies here under a name.
     ///
     /// # Errors
-    /// [`RepositoryError::Manifest`], [`RepositoryError::Mixed`], [`RepositoryError::Renamed`],
+    /// Those of `manifest_text`; [`RepositoryError::Manifest`], [`RepositoryError::Mixed`], [`RepositoryError::Renamed`],
     /// [`RepositoryError::Moved`], [`RepositoryError::Owner`], [`RepositoryError::Format`].
-    fn read_backup(
+    pub(super) fn read_backup(
         &self,
         name: &BackupId,
-        text: &str,
         key: &VerifyingKey,
     ) -> Result<ListedBackup, RepositoryError> {
-        let is_sealed = self.is_sealed();
-        let backup = ListedBackup::read(text, key, is_sealed).map_err(|why| {
-            if ListedBackup::read(text, key, !is_sealed).is_ok() {
+        let (text, is_sealed) = (self.manifest_text(name)?, self.is_sealed());
+        let backup = ListedBackup::read(&text, key, is_sealed).map_err(|why| {
+            let is_of_other_type = why == ManifestError::Text(JwsError::Type);
+            if is_of_other_type && ListedBackup::read(&text, key, !is_sealed).is_ok() {
                 self.mixed(name)
             } else {
                 let id = name.clone();

@@ -23,10 +23,11 @@ use ed25519_dalek::VerifyingKey;
 use jiff::fmt::strtime;
 use jiff::{SignedDuration, Timestamp};
 
+use super::signed::{self, ManifestPayload};
 use crate::audit::origin::owner_and_shard;
 use crate::id::{from_hex, hex};
 use crate::json::{JsonFault, JsonObject};
-use crate::jws::{self, JwsError, UnverifiedJws};
+use crate::jws::JwsError;
 use crate::store::Shard;
 use crate::tlog::checkpoint::Checkpoint;
 
@@ -169,8 +170,8 @@ pub enum ManifestError {
     #[error("it is not a manifest: {0}")]
     Text(#[from] JwsError),
     /// The key of the log's checkpoints did not sign it.
-    #[error("its signature is not by the key that signs {0}'s checkpoints")]
-    Signature(String),
+    #[error("its signature is not by the key that signs its log's checkpoints")]
+    Signature,
     /// The clear part and the sealed manifest are of two backups.
     #[error("what is sealed in it is the manifest of another backup")]
     Sealed,
@@ -227,7 +228,7 @@ impl BackupManifest {
     /// # Errors
     /// [`ManifestError::Text`]
     pub fn read_unverified(text: &str) -> Result<Self, ManifestError> {
-        Self::of(jws::parse_within(text, TYP, LONGEST)?.payload())
+        signed::read_unverified(text)
     }
 
     /// Reads a manifest that the key of its owner's checkpoints must have signed.
@@ -235,16 +236,14 @@ impl BackupManifest {
     /// # Errors
     /// [`ManifestError::Text`], [`ManifestError::Signature`].
     pub fn read(text: &str, key: &VerifyingKey) -> Result<Self, ManifestError> {
-        let jws = jws::parse_within(text, TYP, LONGEST)?;
-        let manifest = Self::of(jws.payload())?;
-        if is_signed_by_one(&jws, key) {
-            Ok(manifest)
-        } else {
-            Err(ManifestError::Signature(manifest.owner))
-        }
+        signed::read(text, key)
     }
+}
 
-    fn of(payload: &[u8]) -> Result<Self, ManifestError> {
+impl ManifestPayload for BackupManifest {
+    const TYP: &'static str = TYP;
+
+    fn of_payload(payload: &[u8]) -> Result<Self, ManifestError> {
         let mut members = JsonObject::parse(payload)?;
         let id = members.text("backup")?;
         let owner = members.text("entity")?;
@@ -282,12 +281,6 @@ impl BackupManifest {
             Err(wrong("backup", "is not in the one spelling of a manifest").into())
         }
     }
-}
-
-/// Whether a text has one signature, and it is by that key.
-pub(super) fn is_signed_by_one(jws: &UnverifiedJws, key: &VerifyingKey) -> bool {
-    let signers: Vec<&str> = jws.signers().collect();
-    matches!(signers.as_slice(), [kid] if jws.verify(kid, key))
 }
 
 pub(super) fn wrong(name: &'static str, fault: &'static str) -> JsonFault {
@@ -343,6 +336,7 @@ pub(super) mod tests {
     use ed25519_dalek::SigningKey;
 
     use super::*;
+    use crate::jws;
 
     pub(in crate::backup) fn manifest() -> BackupManifest {
         let taken: Timestamp = "2026-11-28T08:15:00Z".parse().unwrap();
@@ -405,7 +399,7 @@ pub(super) mod tests {
         let other = SigningKey::from_bytes(&[4; 32]);
         assert_eq!(
             BackupManifest::read(&text, &other.verifying_key()),
-            Err(ManifestError::Signature("demo/vault".to_owned()))
+            Err(ManifestError::Signature)
         );
         let draft = jws::draft(&manifest().payload());
         assert!(BackupManifest::read(&draft, &key.verifying_key()).is_err());

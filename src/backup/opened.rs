@@ -69,7 +69,8 @@ impl BackupRepository {
         let mut text = vec![];
         self.open_file(
             &StoredFile::sealed(&sealed.manifest),
-            (sealed, identities),
+            sealed,
+            identities,
             |piece| {
                 text.extend_from_slice(piece);
                 if text.len() > LONGEST {
@@ -94,7 +95,8 @@ impl BackupRepository {
     fn open_file(
         &self,
         file: &StoredFile,
-        (sealed, identities): (&SealedManifest, &BackupIdentities),
+        sealed: &SealedManifest,
+        identities: &BackupIdentities,
         take: impl FnMut(&[u8]) -> Result<(), RepositoryError>,
     ) -> Result<(), RepositoryError> {
         let path = self.path_of(file);
@@ -103,11 +105,15 @@ impl BackupRepository {
         let bytes = bytes.map_err(|error| self.explain(file, error))?;
         let mut bytes = BufReader::new(DigestPipe::new(bytes));
         let opened = identities.open(&mut bytes, take);
-        if let Err(OpenFault::Taken(error)) = opened {
+        if let Err(OpenFault::Caller(error)) = opened {
             return Err(error);
         }
         // What did not open may be damaged: its hash says so, and tells that from a wrong identity.
         let mut bytes = bytes.into_inner();
+        // An error of the disk says nothing of the bytes, even where they read well afterwards.
+        if let Some(error) = bytes.take_fault() {
+            return Err(RepositoryError::io(&path, error));
+        }
         let rest = std::io::copy(&mut bytes, &mut std::io::sink());
         rest.map_err(|error| RepositoryError::io(&path, error))?;
         self.compare(file, Ok(bytes.finish().1))?;
@@ -117,7 +123,7 @@ impl BackupRepository {
                 id: sealed.id.clone(),
                 recipients: sealed.recipients.clone(),
             }),
-            Err(OpenFault::Damaged | OpenFault::Taken(_)) => Err(self.damaged(file)),
+            Err(OpenFault::Damaged | OpenFault::Caller(_)) => Err(self.damaged(file)),
         }
     }
 }
@@ -160,7 +166,7 @@ impl OpenedBackup<'_> {
                 };
                 let mut out = DigestPipe::new(PortionWriter::create(to)?);
                 self.repository
-                    .open_file(&file, (sealed, identities), |piece| {
+                    .open_file(&file, sealed, identities, |piece| {
                         let written = out.write_all(piece);
                         written.map_err(|error| RepositoryError::io(to, error))?;
                         done(piece.len() as u64)

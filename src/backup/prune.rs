@@ -26,7 +26,7 @@ use super::branch::LogBranch;
 use super::error::RepositoryError;
 use super::listed::ListedBackup;
 use super::manifest::BackupId;
-use super::repository::{BackupRepository, RepositoryLock, is_ours};
+use super::repository::{BackupRepository, WritableRepository, is_ours};
 use crate::journal::prune::LogPlace;
 
 /// Which backups are kept.
@@ -126,22 +126,23 @@ impl BackupRetention {
 /// [`RepositoryError`]. Where the log that counts is not known and the backups are of several branches, or a manifest cannot be read or is not signed by `key`, nothing is removed:
 /// which files it needs is not known.
 pub fn prune(
-    repository: &BackupRepository,
-    lock: &RepositoryLock,
+    place: WritableRepository<'_>,
     key: &VerifyingKey,
-    (retention, branch): (&BackupRetention, &LogBranch<'_>),
+    retention: &BackupRetention,
+    branch: &LogBranch<'_>,
     now: Timestamp,
     dry_run: bool,
 ) -> Result<PrunedBackups, RepositoryError> {
+    let WritableRepository { repository, lock } = place;
     let folder = || repository.folder().to_owned();
-    let apart = repository.backups(key)?.apart(branch, folder)?;
+    let split = repository.backups(key)?.split_by_branch(branch, folder)?;
     let candidates =
         |all: &[ListedBackup]| -> Vec<_> { all.iter().map(|b| candidate(repository, b)).collect() };
-    let mut kept = retention.kept(&candidates(&apart.of_log), now);
-    let others = candidates(&apart.others);
+    let mut kept = retention.kept(&candidates(&split.of_log), now);
+    let others = candidates(&split.others);
     let others = others.iter().filter(|one| retention.keeps_other(one, now));
     kept.extend(others.map(|one| one.id.clone()));
-    let backups = apart.of_log.into_iter().chain(apart.others);
+    let backups = split.of_log.into_iter().chain(split.others);
     let (stay, go): (Vec<_>, Vec<_>) = backups.partition(|b| kept.contains(b.id()));
     let needed: HashSet<String> = stay
         .iter()
@@ -255,6 +256,40 @@ mod tests {
         assert_eq!(kept(short, &all), [1], "a backup that lacks files is none");
         all[0].is_verified = true;
         assert_eq!(kept(short, &all), [0, 1]);
+    }
+
+    /// The machine that prunes may be the one that went astray, so the other branch's stay for a week; what
+    /// may hold the erased stays for `keep-days`, as the own branch's does.
+    #[test]
+    fn what_is_of_another_branch_goes_after_its_days() {
+        let now = "2026-11-28T12:00:00Z".parse().unwrap();
+        let keeps = |retention: BackupRetention, taken| {
+            let all = backups(&[taken]);
+            retention.keeps_other(&all[0], now)
+        };
+        assert!(keeps(RULES, "2026-11-21T12:00:00Z"), "a week");
+        assert!(!keeps(RULES, "2026-11-21T11:59:59Z"));
+        let long = BackupRetention {
+            keep_days: 30,
+            ..RULES
+        };
+        assert!(keeps(long, "2026-10-29T12:00:00Z"), "keep-days");
+        assert!(!keeps(long, "2026-10-29T11:59:59Z"));
+        let erased = BackupRetention {
+            erased: Some(LogPlace {
+                shard: Shard::of(2026),
+                index: 10,
+            }),
+            ..RULES
+        };
+        assert!(keeps(erased, "2026-11-25T12:00:00Z"), "keep-days alone");
+        assert!(!keeps(erased, "2026-11-25T11:59:59Z"));
+        let short = BackupRetention {
+            longest: Some(SignedDuration::from_hours(1)),
+            ..RULES
+        };
+        assert!(keeps(short, "2026-11-28T11:00:00Z"));
+        assert!(!keeps(short, "2026-11-28T10:59:59Z"), "the register's");
     }
 
     #[test]

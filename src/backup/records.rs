@@ -13,7 +13,6 @@ use crate::entity::Entity;
 use crate::journal::prune::LogPlace;
 use crate::refusal::{Refusal, not_logged};
 use crate::store::{LastErasure, Store, StoreError};
-use crate::tlog::checkpoint::Checkpoint;
 
 /// The first entry behind the oldest backup.
 #[derive(Debug, Clone, Copy)]
@@ -93,22 +92,16 @@ fn oldest_end(
     // One that cannot be read may be the oldest.
     let listing = repository.backups(&key)?;
     let folder = || repository.folder().to_owned();
-    let apart = listing.apart(&LogBranch::Entity(entity), folder)?;
-    if !apart.others.is_empty() {
+    let split = listing.split_by_branch(&LogBranch::Store(entity.store()), folder)?;
+    if !split.others.is_empty() {
         return Ok(None);
     }
-    let backups = apart.of_log;
+    let backups = split.of_log;
     let is_whole = |backup: &ListedBackup| backup.stored().iter().all(|f| repository.has(f));
     let Some(oldest) = backups.first().filter(|_| backups.iter().any(is_whole)) else {
         return Ok(None);
     };
-    let log = oldest.log().clone();
-    let end = Checkpoint {
-        origin: log.origin,
-        size: log.size,
-        root: log.root,
-    };
-    let ours = entity.log().restate(&end)?;
+    let ours = entity.log().restate(&oldest.log().checkpoint())?;
     Ok(ours.map(|ours| OldestEnd {
         entry: ours.tree.first + ours.tree.size,
         place: LogPlace {

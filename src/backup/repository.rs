@@ -70,6 +70,15 @@ pub struct RepositoryLock {
     _file: File,
 }
 
+/// A repository, and the right to write in it.
+#[derive(Debug, Clone, Copy)]
+pub struct WritableRepository<'r> {
+    /// The repository.
+    pub repository: &'r BackupRepository,
+    /// The right to write there.
+    pub lock: &'r RepositoryLock,
+}
+
 /// What lies among the manifests, by its names.
 #[derive(Debug, Default)]
 pub(super) struct ManifestNames {
@@ -120,6 +129,22 @@ impl BackupRepository {
         Ok(repository)
     }
 
+    /// Opens the repository in a folder, which must hold the backups of `owner`.
+    ///
+    /// # Errors
+    /// Those of [`BackupRepository::open`]; [`RepositoryError::Owner`].
+    pub fn open_for(folder: &Path, owner: &str) -> Result<Self, RepositoryError> {
+        let repository = Self::open(folder)?;
+        if repository.owner == owner {
+            return Ok(repository);
+        }
+        Err(RepositoryError::Owner {
+            path: folder.to_owned(),
+            found: repository.owner,
+            wanted: owner.to_owned(),
+        })
+    }
+
     /// Makes a repository for `owner` in an empty folder, which must be there: a disk that is not
     /// mounted must not be taken for a new one. It is sealed, or not, for good.
     ///
@@ -158,6 +183,14 @@ impl BackupRepository {
         );
         put(&folder.join(FACTS), facts.as_bytes())?;
         Self::open(folder)
+    }
+
+    /// The same with the right to write in it.
+    pub fn with<'r>(&'r self, lock: &'r RepositoryLock) -> WritableRepository<'r> {
+        WritableRepository {
+            repository: self,
+            lock,
+        }
     }
 
     /// Where it is.
@@ -299,7 +332,7 @@ impl BackupRepository {
         let part = self.unfinished(&stored.name);
         let copied = copy(source, &part, done).and_then(|read| {
             check_source(source, file, read)?;
-            self.name(&part, &stored)
+            self.publish(&part, &stored)
         });
         copied.inspect_err(|_| drop(fs::remove_file(&part)))
     }
@@ -312,7 +345,8 @@ impl BackupRepository {
     pub fn add_sealed(
         &self,
         _: &RepositoryLock,
-        (file, source): (&BackupFile, &Path),
+        file: &BackupFile,
+        source: &Path,
         recipients: &BackupRecipients,
         done: BytesDone<'_>,
     ) -> Result<SealedPart, RepositoryError> {
@@ -352,7 +386,7 @@ impl BackupRepository {
             let (out, ContentDigest { length, sha256 }) = writer.finish().map_err(at)?.finish();
             out.finish()?;
             let sealed = SealedPart { sha256, length };
-            self.name(&part, &StoredFile::sealed(&sealed))?;
+            self.publish(&part, &StoredFile::sealed(&sealed))?;
             Ok(sealed)
         };
         put().inspect_err(|_| drop(fs::remove_file(&part)))
@@ -364,7 +398,7 @@ impl BackupRepository {
 
     /// Gives a copy its name. Never over a link or a folder: `rename` replaces the name, not what it
     /// leads to.
-    fn name(&self, part: &Path, file: &StoredFile) -> Result<(), RepositoryError> {
+    fn publish(&self, part: &Path, file: &StoredFile) -> Result<(), RepositoryError> {
         let place = self.path_of(file);
         fs::rename(part, &place).map_err(|error| RepositoryError::io(&place, error))
     }

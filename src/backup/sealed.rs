@@ -23,13 +23,11 @@ use ed25519_dalek::VerifyingKey;
 use jiff::Timestamp;
 
 use super::envelope::BackupRecipients;
-use super::manifest::{
-    BackupId, BackupLogHead, LONGEST, ManifestError, digest, is_signed_by_one, log_head, wrong,
-};
+use super::manifest::{BackupId, BackupLogHead, ManifestError, digest, log_head, wrong};
 use super::repository::RepositoryId;
+use super::signed::{self, ManifestPayload};
 use crate::id::{from_hex, hex};
 use crate::json::{JsonFault, JsonObject};
-use crate::jws;
 
 /// The `typ` of the clear part.
 pub const SEALED_TYP: &str = "cloison-sealed-backup+json";
@@ -48,7 +46,7 @@ pub struct SealedPart {
 pub struct SealedFile {
     /// How it lies there.
     pub part: SealedPart,
-    /// The keyed hash by which the server knows it again.
+    /// The keyed hash by which the server recognises it.
     pub mark: [u8; 32],
 }
 
@@ -102,7 +100,7 @@ impl SealedManifest {
     /// # Errors
     /// [`ManifestError::Text`]
     pub fn read_unverified(text: &str) -> Result<Self, ManifestError> {
-        Self::of(jws::parse_within(text, SEALED_TYP, LONGEST)?.payload())
+        signed::read_unverified(text)
     }
 
     /// Reads one that the key of its owner's checkpoints must have signed.
@@ -110,16 +108,14 @@ impl SealedManifest {
     /// # Errors
     /// [`ManifestError::Text`], [`ManifestError::Signature`].
     pub fn read(text: &str, key: &VerifyingKey) -> Result<Self, ManifestError> {
-        let jws = jws::parse_within(text, SEALED_TYP, LONGEST)?;
-        let manifest = Self::of(jws.payload())?;
-        if is_signed_by_one(&jws, key) {
-            Ok(manifest)
-        } else {
-            Err(ManifestError::Signature(manifest.owner))
-        }
+        signed::read(text, key)
     }
+}
 
-    fn of(payload: &[u8]) -> Result<Self, ManifestError> {
+impl ManifestPayload for SealedManifest {
+    const TYP: &'static str = SEALED_TYP;
+
+    fn of_payload(payload: &[u8]) -> Result<Self, ManifestError> {
         let mut members = JsonObject::parse(payload)?;
         let (id, owner) = (members.text("backup")?, members.text("entity")?);
         let (repository, taken) = (members.text("repository")?, members.text("taken")?);
@@ -189,6 +185,7 @@ mod tests {
 
     use super::super::manifest::tests::manifest as clear;
     use super::*;
+    use crate::jws;
 
     fn sealed() -> SealedManifest {
         let clear = clear();
@@ -222,7 +219,12 @@ mod tests {
         let text = sign(SEALED_TYP);
         let read = |key: &SigningKey| SealedManifest::read(&text, &key.verifying_key());
         assert_eq!(read(&key), Ok(sealed.clone()));
-        assert!(matches!(read(&other), Err(ManifestError::Signature(_))));
+        assert_eq!(read(&other), Err(ManifestError::Signature));
+        // What this key did not sign is not read: neither its recipients nor anything else.
+        let nonsense = jws::draft(b"{\"recipients\":[\"\"]}");
+        let nonsense = jws::add_signature(&nonsense, SEALED_TYP, "vault", &other).unwrap();
+        let read = SealedManifest::read(&nonsense, &key.verifying_key());
+        assert_eq!(read, Err(ManifestError::Signature));
         assert!(SealedManifest::read(&draft, &key.verifying_key()).is_err());
         assert!(SealedManifest::read(&sign(TYP), &key.verifying_key()).is_err());
         assert!(BackupManifest::read(&text, &key.verifying_key()).is_err());

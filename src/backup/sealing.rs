@@ -15,7 +15,7 @@ use super::envelope::BackupRecipients;
 use super::error::RepositoryError;
 use super::listed::{ListedBackup, StoredFile};
 use super::manifest::{BackupFile, BackupManifest};
-use super::repository::{BackupRepository, RepositoryLock};
+use super::repository::WritableRepository;
 use super::sealed::{SealedFile, SealedManifest, SealedPart};
 use crate::seal::journal::JournalCipher;
 
@@ -24,8 +24,7 @@ pub type SealedByMark = HashMap<[u8; 32], SealedPart>;
 
 /// Seals the files of one backup.
 pub(super) struct BackupSealer<'s> {
-    repository: &'s BackupRepository,
-    lock: &'s RepositoryLock,
+    place: WritableRepository<'s>,
     recipients: &'s BackupRecipients,
     journal: Arc<JournalCipher>,
     /// What this process sealed, and what backups name.
@@ -40,13 +39,14 @@ impl<'s> BackupSealer<'s> {
     /// # Errors
     /// [`RepositoryError::Io`]
     pub(super) fn begin(
-        (repository, lock): (&'s BackupRepository, &'s RepositoryLock),
+        place: WritableRepository<'s>,
         recipients: &'s BackupRecipients,
-        (journal, key): (Arc<JournalCipher>, &VerifyingKey),
+        journal: Arc<JournalCipher>,
+        key: &VerifyingKey,
         known: &'s mut SealedByMark,
     ) -> Result<Self, RepositoryError> {
         let texts = recipients.texts();
-        for (_, backup) in repository.backups(key)?.backups {
+        for (_, backup) in place.repository.backups(key)?.backups {
             // What cannot be read is told by `list` and `prune`; here its files are sealed anew.
             let Ok(ListedBackup::Sealed(sealed)) = backup else {
                 continue;
@@ -56,8 +56,7 @@ impl<'s> BackupSealer<'s> {
             }
         }
         Ok(Self {
-            repository,
-            lock,
+            place,
             recipients,
             journal,
             known,
@@ -75,15 +74,14 @@ impl<'s> BackupSealer<'s> {
         source: &Path,
         done: BytesDone<'_>,
     ) -> Result<(), RepositoryError> {
-        let id = self.repository.id().0;
+        let WritableRepository { repository, lock } = self.place;
+        let id = repository.id().0;
         let marks: Vec<_> = self.journal.backup_marks(&id, &file.sha256).collect();
         let known = marks.iter().find_map(|mark| self.known.get(mark)).copied();
-        let known = known.filter(|part| self.repository.has(&StoredFile::sealed(part)));
+        let known = known.filter(|part| repository.has(&StoredFile::sealed(part)));
         let part = match known {
             Some(part) => part,
-            None => self
-                .repository
-                .add_sealed(self.lock, (file, source), self.recipients, done)?,
+            None => repository.add_sealed(lock, file, source, self.recipients, done)?,
         };
         // The newest version's: there is one at least.
         let mark = marks[0];
@@ -101,15 +99,14 @@ impl<'s> BackupSealer<'s> {
         manifest: &BackupManifest,
         signed: &str,
     ) -> Result<SealedManifest, RepositoryError> {
-        let part = self
-            .repository
-            .add_sealed_text(self.lock, signed, self.recipients)?;
+        let WritableRepository { repository, lock } = self.place;
+        let part = repository.add_sealed_text(lock, signed, self.recipients)?;
         // Files of earlier backups are read from their clear parts the next time.
         *self.known = self.files.iter().map(|f| (f.mark, f.part)).collect();
         Ok(SealedManifest {
             id: manifest.id.clone(),
             owner: manifest.owner.clone(),
-            repository: self.repository.id(),
+            repository: repository.id(),
             taken: manifest.taken,
             log: manifest.log.clone(),
             recipients: self.recipients.texts(),

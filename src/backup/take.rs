@@ -22,7 +22,7 @@ use super::manifest::{
     BackupFile, BackupId, BackupManifest, LONGEST, ManifestError, TYP, is_file_name,
 };
 use super::pace::PacedProgress;
-use super::repository::{BackupRepository, RepositoryLock};
+use super::repository::WritableRepository;
 use super::sealed::SEALED_TYP;
 use super::sealing::{BackupSealer, SealedByMark};
 use super::state::StoreState;
@@ -65,9 +65,7 @@ pub struct BackupOrder<'o> {
     /// Who asked for it: an operator or custodian, or `timer`.
     pub actor: String,
     /// Where it goes.
-    pub repository: &'o BackupRepository,
-    /// The right to write there.
-    pub lock: &'o RepositoryLock,
+    pub place: WritableRepository<'o>,
     /// To whom it is sealed, where the repository is.
     pub recipients: Option<&'o BackupRecipients>,
 }
@@ -95,11 +93,11 @@ pub fn take(
     let sources = list(&snapshot)?;
     let state = StoreState::of(&snapshot.open().map_err(RepositoryError::from)?)?;
     let KnownFiles { hashes, sealed } = known;
-    let place = (order.repository, order.lock);
+    let WritableRepository { repository, lock } = order.place;
     let mut sealer = match order.recipients {
         Some(to) => {
-            let ours = (entity.journal().clone(), &key);
-            Some(BackupSealer::begin(place, to, ours, sealed)?)
+            let journal = entity.journal().clone();
+            Some(BackupSealer::begin(order.place, to, journal, &key, sealed)?)
         }
         None => None,
     };
@@ -129,9 +127,7 @@ pub fn take(
         let clear = sealer.finish(&manifest, &signed)?;
         signed = sign(&clear.payload(), SEALED_TYP)?;
     }
-    order
-        .repository
-        .put_manifest(order.lock, &order.id, &signed)?;
+    repository.put_manifest(lock, &order.id, &signed)?;
     Ok(manifest)
 }
 
@@ -141,7 +137,7 @@ fn log_it(entity: &Entity, order: &BackupOrder<'_>) -> Result<(), Refusal> {
         actor: order.actor.clone(),
         backup: order.id.to_string(),
     };
-    let repository = order.repository.id().0;
+    let repository = order.place.repository.id().0;
     let change: Change = Box::new(move |store: &Store, batch| {
         store.put_backup_repository(batch, &repository);
     });
@@ -178,6 +174,7 @@ fn copy(
     progress: &BackupProgress,
 ) -> Result<Vec<BackupFile>, RepositoryError> {
     let length = |path: &Path| fs::metadata(path).map_or(0, |facts| facts.len());
+    let WritableRepository { repository, lock } = order.place;
     progress.expect(sources.iter().map(|(_, path)| length(path)).sum());
     let (mut next, mut paced) = (KnownHashes::default(), PacedProgress::begin(progress));
     let mut files = vec![];
@@ -186,8 +183,8 @@ fn copy(
         let mut done = |bytes| paced.copied(bytes);
         if let Some(sealer) = &mut sealer {
             sealer.put(&file, path, &mut done)?;
-        } else if !order.repository.has(&StoredFile::clear(&file)) {
-            (order.repository).add(order.lock, &file, path, &mut done)?;
+        } else if !repository.has(&StoredFile::clear(&file)) {
+            repository.add(lock, &file, path, &mut done)?;
         }
         files.push(file);
     }

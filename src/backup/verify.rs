@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use ed25519_dalek::VerifyingKey;
 
 use super::BackupProgress;
+use super::branch::store_contains;
 use super::envelope::BackupIdentities;
 use super::error::RepositoryError;
 use super::listed::{ListedBackup, StoredFile};
@@ -16,7 +17,7 @@ use super::manifest::BackupManifest;
 use super::opened::OpenedBackup;
 use super::repository::{BackupRepository, RepositoryLock};
 use super::sealed::SealedManifest;
-use crate::audit::origin::{TrustedLogKey, owner_and_shard};
+use crate::audit::origin::TrustedLogKey;
 use crate::audit::shard_reader::ShardReader;
 use crate::audit::source::StoreSource;
 use crate::audit::verify::{LogExpectations, all};
@@ -38,7 +39,7 @@ pub struct GoodBackup {
 
 /// What a verification found out.
 #[derive(Debug)]
-pub enum VerifiedBackup {
+pub enum BackupVerification {
     /// It is good.
     Good(GoodBackup),
     /// It is sealed and nothing was there to open it: the sealed bytes are those that were signed.
@@ -68,11 +69,11 @@ impl BackupVerifier<'_> {
         &self,
         backup: ListedBackup,
         progress: &BackupProgress,
-    ) -> Result<VerifiedBackup, RepositoryError> {
+    ) -> Result<BackupVerification, RepositoryError> {
         match (&backup, self.identities) {
             (ListedBackup::Sealed(sealed), None) => {
                 self.check_stored(&backup, progress)?;
-                return Ok(VerifiedBackup::Unopened(sealed.clone()));
+                return Ok(BackupVerification::Unopened(sealed.clone()));
             }
             (ListedBackup::Clear(_), _) => self.check_stored(&backup, progress)?,
             (ListedBackup::Sealed(_), Some(_)) => {}
@@ -88,7 +89,7 @@ impl BackupVerifier<'_> {
         manifest.check_store(&store)?;
         let entries = self.check_log(&folder, &store, manifest)?;
         let chunks = self.cipher.map(|cipher| open_chunks(&store, cipher));
-        Ok(VerifiedBackup::Good(GoodBackup {
+        Ok(BackupVerification::Good(GoodBackup {
             entries,
             chunks: chunks.transpose()?,
             manifest: manifest.clone(),
@@ -170,20 +171,7 @@ impl BackupVerifier<'_> {
             return Ok(());
         };
         let (published, _) = Checkpoint::open(note.as_bytes(), &self.key).map_err(unreadable)?;
-        let shard = owner_and_shard(&published.origin)
-            .filter(|(owner, _)| *owner == manifest.owner)
-            .map(|(_, shard)| shard);
-        let row = store
-            .trees()?
-            .into_iter()
-            .find(|row| Some(row.shard) == shard);
-        let is_in = match row.filter(|row| published.size <= row.size) {
-            Some(row) => {
-                ShardReader::new(store, &row, published.size).tree()?.root() == published.root
-            }
-            None => false,
-        };
-        if is_in {
+        if store_contains(store, &published)? {
             Ok(())
         } else {
             let why = "the log does not contain the checkpoint in the manifest";

@@ -127,7 +127,10 @@ pub fn list(
             Ok(backup) => {
                 let open = |by| repository.open_backup(backup.clone(), Some(by), key);
                 let mut view = view(repository, &backup, identities.map(open));
-                view.other_branch = !branch.contains(backup.log()).unwrap_or(true);
+                match branch.contains(backup.log()) {
+                    Ok(is_in) => view.other_branch = !is_in,
+                    Err(error) => view.fault = view.fault.or(Some(error.to_string())),
+                }
                 view
             }
             Err(fault) => BackupView {

@@ -19,6 +19,7 @@ use std::path::{Path, PathBuf};
 
 use ed25519_dalek::VerifyingKey;
 
+use super::client_file::usual_client;
 use super::inputs::read_register;
 use crate::audit::origin::TrustedLogKey;
 use crate::audit::source;
@@ -88,8 +89,8 @@ pub struct LogArgs {
     #[arg(value_name = "LOG")]
     log: Option<PathBuf>,
     /// The auditor's client file: the control listener that serves the log, and the certificate and
-    /// key to show there
-    #[arg(long, value_name = "FILE", env = "CLOISON_CLIENT")]
+    /// key to show there [default: that of CLOISON_CLIENT, without LOG]
+    #[arg(long, value_name = "FILE", conflicts_with = "log")]
     client: Option<PathBuf>,
 }
 
@@ -99,9 +100,10 @@ impl LogArgs {
     /// # Errors
     /// When no log was named, or there is none at the named place.
     pub fn open(&self) -> Result<Box<dyn LogSource>, CommandError> {
-        match (&self.log, &self.client) {
+        let usual = || self.client.clone().or_else(usual_client);
+        match (&self.log, usual()) {
             (Some(path), _) => open_log(path),
-            (None, Some(file)) => Ok(Box::new(open_client(file)?)),
+            (None, Some(file)) => Ok(Box::new(open_client(&file)?)),
             (None, None) => Err(CommandError::usage(
                 "no log is named",
                 "name a folder, or a server with --client FILE",

@@ -10,16 +10,15 @@ use std::time::Duration;
 use indicatif::HumanBytes;
 use jiff::SignedDuration;
 
-use crate::backup::envelope::BackupIdentities;
 use crate::backup::keeper::{CreateBackup, PruneBackups, VerifyBackup};
-use crate::backup::opened::OpenedBackup;
 use crate::backup::prune::prune;
-use crate::backup::verify::{BackupVerifier, VerifiedBackup};
+use crate::backup::verify::{BackupVerification, BackupVerifier};
 use crate::backup::view::{BackupJobView, list};
 use crate::backup::{BackupProgress, BackupRetention, KEPT_APART, RepositoryError};
 use crate::cli::client_file::ClientFile;
 use crate::client::Client;
 use crate::clock::{Clock as _, SystemClock};
+use crate::code::Code;
 use crate::terminal::{CommandError, is_quiet, print as say, print_json, progress, voice};
 pub(super) use identity::read_identity;
 use identity::{BackupKeygenArgs, IdentityArgs};
@@ -157,10 +156,8 @@ fn show(args: &BackupListArgs) -> Result<(), CommandError> {
         }
         OpenedPlace::Repository(opened) => {
             let by = args.identity.read()?;
-            {
-                let (key, branch) = (&opened.key, opened.log.branch());
-                list(&opened.repository, key, by.as_ref(), &branch).map_err(fault)?
-            }
+            let (key, branch) = (&opened.key, opened.log.branch());
+            list(&opened.repository, key, by.as_ref(), &branch).map_err(fault)?
         }
     };
     if voice().json {
@@ -210,23 +207,24 @@ fn verify_here(mut opened: OpenedRepository, args: &BackupVerifyArgs) -> Result<
         identities: identities.as_ref(),
     };
     let began = std::time::Instant::now();
-    let id = args.id.as_deref();
-    if args.drill {
+    let branch = opened.log.branch();
+    let found = (opened.repository).backup(args.id.as_deref(), &opened.key, &branch);
+    let backup = found.map_err(fault)?;
+    let open = |by| (opened.repository).open_backup(backup.clone(), by, &opened.key);
+    if args.drill && identities.is_none() {
         // A sealed one that nothing opens is told before anything is read.
-        opened_of(&opened, id, identities.as_ref())?;
+        open(None).map_err(fault)?;
     }
-    let backup = opened
-        .repository
-        .backup(id, &opened.key, &opened.log.branch())
-        .map_err(fault)?;
-    let verified = with_bar("verified", |progress| verifier.verify(backup, progress));
+    let verified = with_bar("verified", |progress| {
+        verifier.verify(backup.clone(), progress)
+    });
     let took = began.elapsed();
     let good = match verified.map_err(fault)? {
-        VerifiedBackup::Good(good) => good,
-        VerifiedBackup::Unopened(sealed) if voice().json => {
+        BackupVerification::Good(good) => good,
+        BackupVerification::Unopened(sealed) if voice().json => {
             return print_json(&print::unopened_json(&sealed));
         }
-        VerifiedBackup::Unopened(sealed) => return say(print::unopened(&sealed, took)),
+        BackupVerification::Unopened(sealed) => return say(print::unopened(&sealed, took)),
     };
     if let Some(lock) = &lock {
         let noted = opened
@@ -236,8 +234,7 @@ fn verify_here(mut opened: OpenedRepository, args: &BackupVerifyArgs) -> Result<
     }
     let drill = match opened.config.take().filter(|_| args.drill) {
         Some(config) => {
-            let id = Some(good.manifest.id.as_str());
-            let backup = opened_of(&opened, id, identities.as_ref())?;
+            let backup = open(identities.as_ref()).map_err(fault)?;
             Some(drill::run(
                 &opened.repository,
                 lock.as_ref(),
@@ -252,19 +249,6 @@ fn verify_here(mut opened: OpenedRepository, args: &BackupVerifyArgs) -> Result<
     }
     say(print::verified_here(&good, took))?;
     drill.map_or(Ok(()), |drill| say(print::drilled(&drill)))
-}
-
-/// Opens a backup, or the last one.
-fn opened_of<'o>(
-    opened: &'o OpenedRepository,
-    id: Option<&str>,
-    identities: Option<&'o BackupIdentities>,
-) -> Result<OpenedBackup<'o>, CommandError> {
-    let OpenedRepository {
-        repository, key, ..
-    } = opened;
-    let backup = (repository.backup(id, key, &opened.log.branch())).map_err(fault)?;
-    (repository.open_backup(backup, identities, key)).map_err(fault)
 }
 
 fn remove(args: &BackupPruneArgs) -> Result<(), CommandError> {
@@ -285,10 +269,10 @@ fn remove(args: &BackupPruneArgs) -> Result<(), CommandError> {
             let lock = opened.repository.lock().map_err(fault)?;
             let now = SystemClock.now();
             prune(
-                &opened.repository,
-                &lock,
+                opened.repository.with(&lock),
                 &opened.key,
-                (&retention, &opened.log.branch()),
+                &retention,
+                &opened.log.branch(),
                 now,
                 args.dry_run,
             )
@@ -405,6 +389,10 @@ pub(super) fn fault(error: RepositoryError) -> CommandError {
         }
         RepositoryError::NoIdentity { .. } | RepositoryError::WrongIdentity { .. } => {
             "name the identity file of one of these recipients with --identity"
+        }
+        // Of a file with other bytes the next backup would count on.
+        RepositoryError::Damaged { .. } => {
+            return CommandError::refused(Code::BackupDamaged.as_str(), error);
         }
         RepositoryError::Mixed { .. } | RepositoryError::Moved(_) => {
             "move that file away, and find out who put it there"

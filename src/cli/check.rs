@@ -162,9 +162,10 @@ fn check_file(file: &Path) -> Result<CheckedFile, String> {
             let config = WitnessConfig::load(file).map_err(of_config)?;
             let mut warnings = opened(&config.named_files(), None, vec![])?;
             warnings.extend(unused_client_ca(&config.tls));
-            let kept = config.followed.as_ref();
-            let kept = kept
-                .map(|folder| format!(", and keeps what it is brought in {}", folder.display()));
+            let kept = config.follow.as_ref().map(|follow| {
+                let folder = follow.path.display();
+                format!(", and keeps what it is brought in {folder}")
+            });
             let says = format!(
                 "a witness's configuration without a fault: it watches {}{}",
                 count(config.logs.len(), "log", "logs"),

@@ -11,6 +11,7 @@ use std::io::{self, IsTerminal as _};
 use super::transfer::{self, SchemeWants, TransferArgs, TransferCall, wants};
 use crate::cli::client_file::ClientFile;
 use crate::client::{Client, ClientError};
+use crate::code::Code;
 use crate::identifier::Scheme;
 use crate::status::{SectorStatus, StatusReport};
 use crate::terminal::CommandError;
@@ -104,6 +105,7 @@ fn tokenize(args: &TokenizeArgs) -> Result<(), CommandError> {
         ..TokenizeQuery::default()
     };
     let status = ask_status(&client)?;
+    refuse_while_restored(status.as_ref(), &args.sector)?;
     let scheme = status
         .as_ref()
         .and_then(|status| scheme_of(status, &args.scheme));
@@ -135,6 +137,23 @@ fn ask_status(client: &Client) -> Result<Option<StatusReport>, CommandError> {
         Err(ClientError::Problem(_) | ClientError::Answer { .. }) => Ok(None),
         Err(error) => Err(error.into()),
     }
+}
+
+/// Says what a restore without places has closed, before a batch is refused for it.
+fn refuse_while_restored(status: Option<&StatusReport>, sector: &str) -> Result<(), CommandError> {
+    let Some(restore) = status.and_then(|status| status.restored.as_ref()) else {
+        return Ok(());
+    };
+    let code = if restore.closed.iter().any(|closed| closed == sector) {
+        Code::EpochUnconfirmed
+    } else if restore.quotas_until.is_some() {
+        Code::QuotaExceeded
+    } else {
+        return Ok(());
+    };
+    let said = format!("nothing was sent: the vault was restored {restore}");
+    let hint = "wait for that; those who run the vault can say when its sectors are confirmed";
+    Err(CommandError::refused(code.as_str(), &said).instead(&said, hint))
 }
 
 fn sector_of<'s>(status: &'s StatusReport, name: &str) -> Option<&'s SectorStatus> {

@@ -12,15 +12,16 @@ use std::str::FromStr;
 use serde::Serialize;
 
 use super::check::{Survey, open};
-use crate::backup::BackupPlan;
-use crate::backup::repository::BackupRepository;
+use crate::backup::{BackupPlan, RepositoryError};
 use crate::certificates::TlsInspection;
 use crate::client::health;
 use crate::clock::{Clock as _, SystemClock};
 use crate::config::{LogConfig, SideConfig};
+use crate::entity::Role;
 use crate::journal::versions::OLDEST_JOURNAL_SECRET;
 use crate::keys::custody::{Deposit, Keyring};
 use crate::keys::memory;
+use crate::register::Register;
 use crate::store::Store;
 use crate::terminal::{CommandError, print, print_json};
 
@@ -287,6 +288,7 @@ fn of_config(path: &Path, findings: &mut Vec<DoctorFinding>) -> Result<SideConfi
     let register = open(config.register()).ok();
     let survey = Survey::of(&config.named_files(), register.as_ref(), SystemClock.now());
     let health = config.health();
+    let backup = plan_of(config.backup().cloned(), register, &config.role());
     let called = path.display();
     let (files, secrets) = (
         || format!("{called}: files"),
@@ -301,7 +303,7 @@ fn of_config(path: &Path, findings: &mut Vec<DoctorFinding>) -> Result<SideConfi
     certificate_findings(&called, &survey.tls, findings);
     findings.extend(identity::finding(&called, &config));
     findings.push(place_finding(&called, config.log()));
-    findings.extend(config.backup().map(|plan| backup_finding(&called, plan)));
+    findings.extend(backup.map(|(plan, owner)| backup_finding(&called, &plan, &owner)));
     findings.extend(journal_finding(&called, health, config.journal_secrets()));
     findings.extend(copy_findings(&called, config.store()));
     findings.extend(
@@ -365,29 +367,39 @@ fn place_finding(called: &impl Display, log: &LogConfig) -> DoctorFinding {
     }
 }
 
-/// Whether backups are sealed, and their repository fits that.
-fn backup_finding(called: &impl Display, plan: &BackupPlan) -> DoctorFinding {
+/// How backups are taken, and of which owner; that is known by a register that can be read.
+fn plan_of(
+    plan: Option<BackupPlan>,
+    register: Option<Register>,
+    role: &Role,
+) -> Option<(BackupPlan, String)> {
+    plan.zip(register.map(|register| role.owner(&register.deployment)))
+}
+
+/// Whether backups can go where they should, and are sealed.
+fn backup_finding(called: &impl Display, plan: &BackupPlan, owner: &str) -> DoctorFinding {
     let what = format!("{called}: backups");
-    let repository = BackupRepository::open(&plan.path).ok();
-    let fits = repository.map_or(Ok(()), |repository| plan.check_seal(&repository));
-    match fits {
-        Err(error) => DoctorFinding::bad(
-            what,
-            error.to_string(),
-            "until then no backup is taken: docs/operations.md, \"Backups\"",
-        ),
-        Ok(()) if plan.recipients.is_none() => {
-            let says = format!(
-                "go in clear to {}: who reads there has the log, not the mappings; `[backup] recipients` seals them",
-                plan.path.display()
+    let path = plan.path.display();
+    let first = match plan.open(owner) {
+        Ok(_) => "",
+        Err(RepositoryError::Empty(_)) => {
+            "; it is empty: the first backup begins a repository there. If there was one, its disk is not mounted"
+        }
+        Err(error) => {
+            return DoctorFinding::bad(
+                what,
+                error.to_string(),
+                "until then no backup is taken: docs/operations.md, \"Backups\"",
             );
-            DoctorFinding::good(what, says)
         }
-        Ok(()) => {
-            let says = format!("go {} to {}", plan.seal_in_words(), plan.path.display());
-            DoctorFinding::good(what, says)
-        }
-    }
+    };
+    let says = match plan.recipients {
+        None => format!(
+            "go in clear to {path}: who reads there has the log, not the mappings; `[backup] recipients` seals them{first}"
+        ),
+        Some(_) => format!("go {} to {path}{first}", plan.seal_in_words()),
+    };
+    DoctorFinding::good(what, says)
 }
 
 /// Which versions of the journal secret side records still need. Nothing is said where there is one

@@ -59,7 +59,7 @@ pub(super) fn grouped(command: Command) -> Command {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use clap::CommandFactory as _;
 
     use super::*;
@@ -115,6 +115,29 @@ mod tests {
             .map(|words| words.into_iter().filter(|w| !w.is_empty()).collect())
             .filter(|words: &Vec<String>| begins(words))
             .collect()
+    }
+
+    /// What words in capitals stand for, where an argument takes not every text.
+    const SAMPLES: [(&str, &str); 5] = [
+        ("CODE", "precaution"),
+        ("ENTRY", "cnss-health"),
+        ("KID", "operations"),
+        ("ID", "20261128T081500Z-1f3a9c07"),
+        ("SECTOR:EPOCH", "health:3"),
+    ];
+
+    /// Why commands that a text prints between backticks are none of this version, or lack an argument.
+    pub fn faults_of_commands(text: &str) -> Vec<String> {
+        let printed = text.split('`').skip(1).step_by(2);
+        let commands = printed.filter(|printed| printed.starts_with("cloison "));
+        let fault = |command: &str| {
+            let sample = |word| SAMPLES.iter().find(|(named, _)| *named == word);
+            let words = command.split_whitespace();
+            let words = words.map(|word| sample(word).map_or(word, |(_, sample)| *sample));
+            let error = Cli::command().try_get_matches_from(words).err()?;
+            Some(format!("{command}: {error}"))
+        };
+        commands.filter_map(fault).collect()
     }
 
     #[test]

@@ -141,8 +141,8 @@ pub struct RegisterShowArgs {
     /// Show the register that was in force at the end of that day (UTC), as a server kept it
     #[arg(long, value_name = "DAY")]
     at: Option<Date>,
-    /// With --at: the client file of an operator or an auditor
-    #[arg(long, value_name = "FILE", env = "CLOISON_CLIENT")]
+    /// With --at: the client file of an operator or an auditor [default: that of CLOISON_CLIENT]
+    #[arg(long, value_name = "FILE", requires = "at")]
     client: Option<PathBuf>,
     /// With --at: print the register's own text
     #[arg(long, requires = "at", conflicts_with = "json")]
@@ -206,7 +206,7 @@ pub fn run(command: RegisterCommand) -> Result<(), CommandError> {
 
 fn show(args: &RegisterShowArgs) -> Result<(), CommandError> {
     let text = match args.at {
-        Some(day) => server::at(day, args.client.as_ref())?.text,
+        Some(day) => server::at(day, args.client.clone())?.text,
         None => read(&args.file)?,
     };
     if args.text {

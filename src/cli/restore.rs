@@ -19,6 +19,7 @@ use crate::backup::envelope::BackupIdentities;
 use crate::backup::listed::ListedBackup;
 use crate::backup::repository::BackupRepository;
 use crate::cli::backup::{BackupSide, fault, read_identity, with_bar};
+use crate::journal::place::JournalPlace;
 use crate::journal::read::{PlaceFault, PlaceLog};
 use crate::restore::clear::ClearingKeys;
 use crate::restore::places::furthest;
@@ -147,7 +148,7 @@ impl RestoreSourceArgs {
         journal: impl Fn() -> Option<Arc<JournalCipher>>,
     ) -> Result<Vec<PlaceLog>, CommandError> {
         let second = side.second.iter();
-        let second = second.filter(|folder| folder.join("checkpoint").exists());
+        let second = second.filter(|folder| JournalPlace::holds_checkpoint(folder));
         let places: Result<Vec<_>, _> = second
             .chain(&self.places)
             .map(|folder| PlaceLog::open(folder, owner, key, journal()))
@@ -194,6 +195,9 @@ fn restore(source: RestoreSource, loss: Option<without::AllowedArgs>) -> Result<
     let backup = repository.open_backup(backup, identities.as_ref(), &key);
     let backup = backup.map_err(fault)?;
     let (side, manifest, places) = (&side, backup.manifest(), &places);
+    if loss.is_none() {
+        without::refuse_stale(places, manifest)?;
+    }
     let way = match loss {
         Some(_) => RestoreWay::WithoutPlaces,
         None => RestoreWay::FromPlaces,
@@ -216,7 +220,9 @@ fn restore(source: RestoreSource, loss: Option<without::AllowedArgs>) -> Result<
             chunks: side.cipher.as_ref(),
             register: &side.register,
         };
-        bring(&opened, &manifest.log, places, &secrets.journal, &keys).map_err(restore_fault)
+        let what = format!("the backup {}", manifest.id);
+        let base = (&*what, &manifest.log);
+        bring(&opened, base, places, &secrets.journal, &keys).map_err(restore_fault)
     };
     let brought = match brought() {
         Ok(brought) => brought,
@@ -226,13 +232,15 @@ fn restore(source: RestoreSource, loss: Option<without::AllowedArgs>) -> Result<
             return Err(error);
         }
     };
-    let finished = folder.finish().map_err(RestoreError::Unfinished);
+    let origin = print::origin(manifest, way, &brought);
+    let finished = folder.finish(&origin).map_err(RestoreError::Unfinished);
     finished.map_err(restore_fault)?;
     if voice().json {
         return print_json(&print::json(store, manifest, &brought, began.elapsed()));
     }
     let steps = SideFiles::of(side, &config).steps(way);
-    say(print::text(store, manifest, &brought, began.elapsed()))?;
+    let named = (&**store, &side.role);
+    say(print::text(named, manifest, &brought, began.elapsed()))?;
     say(numbered(&steps))
 }
 
@@ -257,7 +265,9 @@ pub(super) fn restore_fault(error: RestoreError) -> CommandError {
             "name another place with --from, or leave this one out; nothing was restored"
         }
         RestoreError::Diverging { .. } => {
-            "compare both with what the commission's witness has cosigned, and name only the place that counts; nothing was restored"
+            "compare both with what the commission's witness has cosigned. Then move the other away, also where it is `[audit] second` \
+             or the store, and name the place that counts with --from; if it is the backup that does not count, name one of the other \
+             log with --id. Nothing was restored"
         }
         RestoreError::Record { .. } => {
             "bring back every version of `[secrets] journal` that the records need; nothing was restored"

@@ -8,32 +8,43 @@ use crate::backup::BackupPlan;
 use crate::register::read::Faults;
 
 /// Finds folders that a vault's or node's configuration puts into one another.
-pub(super) fn check(
+pub(super) fn check_entity(
     store: &Path,
     log: &LogConfig,
     backup: Option<&BackupPlan>,
     line: usize,
     faults: &mut Faults,
 ) {
+    let cosigned = log.cosigned_in(store);
+    let remembers = if log.cosigned.is_some() {
+        "`[audit] cosigned`"
+    } else {
+        "`[audit] cosigned` (beside the store unless named)"
+    };
     let named = [
-        ("[store] path", Some(store)),
-        ("[backup] path", backup.map(|plan| &*plan.path)),
-        ("[audit] second", log.second.as_deref()),
-        ("[audit] followed", log.followed.as_deref()),
-        ("[audit] cosigned", log.cosigned.as_deref()),
+        ("`[store] path`", Some(store)),
+        ("`[backup] path`", backup.map(|plan| &*plan.path)),
+        ("`[audit] second`", log.second.as_deref()),
+        ("`[audit] followed`", log.followed.as_deref()),
+        (remembers, Some(&*cosigned)),
     ];
+    check(&named, line, faults);
+}
+
+/// Finds folders, each beside its name, that lie in one another.
+pub(super) fn check(named: &[(&str, Option<&Path>)], line: usize, faults: &mut Faults) {
     let folders = named
         .iter()
-        .filter_map(|(name, path)| Some((*name, plain(path.as_ref()?))));
+        .filter_map(|(name, path)| Some((*name, plain((*path)?))));
     let folders: Vec<_> = folders.collect();
     for (place, (name, path)) in folders.iter().enumerate() {
         for (other, around) in &folders[..place] {
             let what = if path == around {
-                format!("`{name}` and `{other}` are the same folder")
+                format!("{name} and {other} are the same folder")
             } else if path.starts_with(around) {
-                format!("`{name}` lies in `{other}`")
+                format!("{name} lies in {other}")
             } else if around.starts_with(path) {
-                format!("`{other}` lies in `{name}`")
+                format!("{other} lies in {name}")
             } else {
                 continue;
             };

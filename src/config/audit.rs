@@ -12,9 +12,12 @@ use crate::audit::log::{FollowerIdentity, KnownFollower, PlaceQuorum};
 use crate::register::Id;
 use crate::register::read::{At, Faults, TomlTable};
 
-/// How many MiB of a node's log the vault takes in a day, unless stated. An entry of a release has a
-/// few hundred bytes.
+/// How many MiB of another's log are taken in a day, unless stated. An entry of a release has a few
+/// hundred bytes.
 const FOLLOWED_DAILY: u64 = 1024;
+
+/// What `[audit] second` is called beside the names of followers.
+pub const SECOND_PLACE_NAME: &str = "second";
 
 /// `[audit]` of a vault or a node.
 #[derive(Debug, Clone)]
@@ -52,6 +55,24 @@ pub struct WatcherConfig {
     pub follows: bool,
     /// How it is reached.
     pub client: ClientConfig,
+}
+
+/// How many bytes of another's log are taken in a day, from mebibytes.
+pub(super) fn daily(
+    name: &'static str,
+    table: &mut TomlTable<'_, '_>,
+    faults: &mut Faults,
+) -> Option<u64> {
+    let mebibytes = table.or(name, Count(FOLLOWED_DAILY as usize), faults)?;
+    Some((mebibytes.value.0 as u64) << 20)
+}
+
+impl LogConfig {
+    /// Where the last cosigned checkpoints of the other side's log are remembered, at a store.
+    pub fn cosigned_in(&self, store: &Path) -> PathBuf {
+        let named = self.cosigned.clone();
+        named.unwrap_or_else(|| store.with_extension("cosigned"))
+    }
 }
 
 impl Default for LogConfig {
@@ -118,7 +139,7 @@ fn log(
             "no `followed`; a node or a witness can follow the vault's log",
         );
     }
-    let followed_daily = table.or("followed-mib-a-day", Count(FOLLOWED_DAILY as usize), faults);
+    let followed_daily = owner.followed_daily(table, faults);
     let cosigned = table.optional::<Place>("cosigned", faults);
     let required = table.optional::<Count>("required", faults);
     let within = table.or("within-seconds", Count(60), faults);
@@ -137,7 +158,7 @@ fn log(
         second: second.map(|place| place.within(folder)),
         places: places?,
         followed: followed.map(|place| place.within(folder)),
-        followed_daily: (followed_daily?.value.0 as u64) << 20,
+        followed_daily: followed_daily?,
         cosigned: cosigned.map(|place| place.within(folder)),
         required: required.map_or(0, |required| required.value.0),
         within: Duration::from_secs(within?.value.0 as u64),
@@ -163,6 +184,9 @@ fn witnesses(
         else {
             continue;
         };
+        if follows.value {
+            refuse_second(&name, faults);
+        }
         if witnesses
             .iter()
             .any(|known| known.name == name.value.0 || known.public == public.value)
@@ -181,6 +205,14 @@ fn witnesses(
         });
     }
     witnesses
+}
+
+/// A place has one name: `--lost second` passes over `second`, and over no follower.
+fn refuse_second(name: &At<LogName>, faults: &mut Faults) {
+    if name.value.0 == SECOND_PLACE_NAME {
+        let what = "`second` is the name of the place that `[audit] second` states";
+        faults.push(name.line, what, "another name");
+    }
 }
 
 /// Those that count among the places: witnesses that follow, and `[[audit.follower]]`.
@@ -202,6 +234,7 @@ fn followers(
         let peer = entry.optional::<Id>("peer", faults);
         entry.finish(faults);
         let Some(name) = name else { continue };
+        refuse_second(&name, faults);
         let key = match (public, peer) {
             (Some(public), None) => Some(FollowerIdentity::Stated(public.value)),
             (None, Some(peer)) => owner.peer(&peer, faults).map(FollowerIdentity::Peer),
@@ -229,6 +262,18 @@ fn followers(
 }
 
 impl LogOwner<'_> {
+    /// `followed-mib-a-day`: what nodes bring to the vault. A node takes what it asked the vault for.
+    fn followed_daily(self, table: &mut TomlTable<'_, '_>, faults: &mut Faults) -> Option<u64> {
+        const NAME: &str = "followed-mib-a-day";
+        if table.has(NAME) && self.side != FileKind::Vault {
+            let what =
+                "`followed-mib-a-day` bounds what nodes bring to the vault, and nothing at a node";
+            let instead = "no such line here, and one in the vault's configuration";
+            faults.push(table.line, what, instead);
+        }
+        daily(NAME, table, faults)
+    }
+
     /// The owner of the log of the other side that has that id.
     fn peer(self, peer: &At<Id>, faults: &mut Faults) -> Option<String> {
         let deployment = self.deployment?;

@@ -142,10 +142,12 @@ impl WitnessConfig {
             Deposit::file(&self.key),
             SecretKind::Checkpoint,
         ));
-        files.push(NamedFile::Written {
-            at: &self.state,
+        let kept = self.follow.as_ref().map(|follow| &follow.path);
+        let written = [Some(&self.state), kept].into_iter().flatten();
+        files.extend(written.map(|at| NamedFile::Written {
+            at,
             store: &self.state,
-        });
+        }));
         files
     }
 }
@@ -197,7 +199,9 @@ fn of_openers(openers: &Openers) -> Vec<NamedFile<'_>> {
 }
 
 fn of_log<'c>(log: &'c LogConfig, store: &'c Path) -> Vec<NamedFile<'c>> {
-    let written = [&log.second, &log.cosigned].into_iter().flatten();
+    let written = [&log.second, &log.followed, &log.cosigned]
+        .into_iter()
+        .flatten();
     let written = written.map(|at| NamedFile::Written { at, store });
     written
         .chain(

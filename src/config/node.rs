@@ -169,7 +169,7 @@ impl NodeConfig {
                 vault: vault?,
                 limits: limits?,
             };
-            apart::check(
+            apart::check_entity(
                 &config.store,
                 &config.log,
                 config.backup.as_ref(),

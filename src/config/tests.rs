@@ -82,6 +82,30 @@ key = "secrets/tls/node.key"
     )
 }
 
+fn witness() -> String {
+    format!(
+        r#"name = "cndp"
+[control]
+listen = "127.0.0.1:7644"
+[health]
+listen = "127.0.0.1:7645"
+[tls]
+certificate = "tls/witness.pem"
+key = "secrets/tls/witness.key"
+[state]
+path = "data/witness"
+[secrets]
+key = "secrets/witness.pem"
+[[log]]
+owner = "demo/vault"
+public = "{OPERATIONS}"
+[[caller]]
+certificate = "{}"
+"#,
+        "ab".repeat(32)
+    )
+}
+
 fn faults(text: &str) -> Vec<Fault> {
     VaultConfig::parse(text, Path::new("/etc/x")).unwrap_err()
 }
@@ -252,6 +276,10 @@ fn what_a_process_writes_lies_apart() {
             "cosigned = \"copies/cosigned\"",
             "`[audit] cosigned` lies in `[backup] path`",
         ),
+        (
+            "second = \"data/vault.cosigned\"",
+            "`[audit] cosigned` (beside the store unless named) and `[audit] second` are the same folder",
+        ),
     ] {
         let text = format!("{}{backup}[audit]\n{audit}\n", vault());
         let faults = VaultConfig::parse(&text, Path::new("/v")).unwrap_err();
@@ -265,6 +293,35 @@ fn what_a_process_writes_lies_apart() {
         vault()
     );
     assert!(VaultConfig::parse(&apart, Path::new("/v")).is_ok());
+    let kept = |path: &str| witness() + &format!("[follow]\npath = \"{path}\"\n");
+    for path in ["data/witness", "data/witness/kept", "data"] {
+        let faults = WitnessConfig::parse(&kept(path), Path::new("/w")).unwrap_err();
+        assert!(
+            faults[0].what.contains("`[state] path`"),
+            "{path}: {faults:?}"
+        );
+    }
+    assert!(WitnessConfig::parse(&kept("data/kept"), Path::new("/w")).is_ok());
+}
+
+#[test]
+fn what_is_taken_of_anothers_log_in_a_day_is_stated_where_it_is_brought() {
+    let vault = |bound: &str| {
+        let text = format!("{}[audit]\nfollowed-mib-a-day = {bound}\n", vault());
+        VaultConfig::parse(&text, Path::new("")).map(|config| config.log.followed_daily)
+    };
+    assert_eq!(vault("8"), Ok(8 << 20));
+    assert!(vault("0").is_err());
+    let kept = |bound: &str| {
+        let text = witness() + &format!("[follow]\npath = \"kept\"\n{bound}\n");
+        WitnessConfig::parse(&text, Path::new("")).map(|config| config.follow.unwrap().daily)
+    };
+    assert_eq!(kept(""), Ok(1 << 30));
+    assert_eq!(kept("mib-a-day = 9"), Ok(9 << 20));
+    assert!(kept("mib-a-day = 0").is_err());
+    let text = node() + "[audit]\nfollowed-mib-a-day = 8\n";
+    let faults = NodeConfig::parse(&text, Path::new("")).unwrap_err();
+    assert!(faults[0].what.contains("nothing at a node"), "{faults:?}");
 }
 
 #[test]
@@ -435,6 +492,12 @@ fn a_witness_that_follows_counts_once_among_the_places() {
         let faults = faults(&audit(&format!("[[audit.follower]]\n{again}\n")));
         assert!(faults[0].what.contains("a second follower"), "{faults:?}");
     }
+    // `--lost second` names `[audit] second` and nothing else.
+    let second = format!("[[audit.follower]]\nname = \"second\"\npublic = \"{OPERATIONS}\"\n");
+    let called = "is the name of the place that `[audit] second` states";
+    assert!(faults(&audit(&second))[0].what.contains(called));
+    let follows = audit("").replace("\"cndp\"", "\"second\"");
+    assert!(faults(&follows)[0].what.contains(called));
     let asked = audit("").replace("follows = true\n", "");
     assert!(faults(&asked)[0].what.contains("`places` is 1"));
 }

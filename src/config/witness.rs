@@ -10,8 +10,8 @@ use toml::de::DeValue;
 
 use super::value::{ListenAddress, LoopbackAddress, Place};
 use super::{
-    ConfigError, FileKind, LimitConfig, TlsFiles, distinct_addresses, limits, listener, load,
-    optional_section, parse, section, tls_files,
+    ConfigError, FileKind, LimitConfig, TlsFiles, apart, audit, distinct_addresses, limits,
+    listener, load, optional_section, parse, section, tls_files,
 };
 use crate::register::read::{Faults, TomlField, TomlTable, wrong_type};
 use crate::register::{Fault, SpkiDigest};
@@ -31,9 +31,9 @@ pub struct WitnessConfig {
     pub state: PathBuf,
     /// The Ed25519 key that cosigns (PKCS#8 PEM).
     pub key: PathBuf,
-    /// The folder in which it keeps the logs that it watches, as far as their owners bring them;
-    /// without it, it keeps none.
-    pub followed: Option<PathBuf>,
+    /// `[follow]`: it keeps the logs that it watches, as far as their owners bring them; without it,
+    /// it keeps none.
+    pub follow: Option<FollowConfig>,
     /// The logs that it watches.
     pub logs: Vec<WatchedLog>,
     /// The callers that it lets in: certificate key → the last day (UTC) of the entry, if it has
@@ -41,6 +41,15 @@ pub struct WitnessConfig {
     pub callers: BTreeMap<SpkiDigest, Option<Date>>,
     /// Limits of the listener.
     pub limits: LimitConfig,
+}
+
+/// `[follow]` of a witness.
+#[derive(Debug, Clone)]
+pub struct FollowConfig {
+    /// The folder of the logs.
+    pub path: PathBuf,
+    /// How many bytes of each log are taken in a day (UTC). Default 1 GiB.
+    pub daily: u64,
 }
 
 /// `[[log]]` of a witness.
@@ -103,23 +112,35 @@ impl WitnessConfig {
                 table.required::<Place>("key", faults)
             });
             let follow = optional_section(root, "follow", faults, |table, faults| {
-                table.required::<Place>("path", faults)
+                let path = table.required::<Place>("path", faults);
+                let daily = audit::daily("mib-a-day", table, faults);
+                Some(FollowConfig {
+                    path: path?.within(folder),
+                    daily: daily?,
+                })
             });
             let logs = logs(root, faults);
             let callers = callers(root, faults);
             let limits = limits(root, faults);
-            Some(WitnessConfig {
+            let config = WitnessConfig {
                 name: name?.value.0,
                 control: control?.1,
                 health: health?.1,
                 tls: tls?,
                 state: state?.within(folder),
                 key: key?.within(folder),
-                followed: follow?.map(|place| place.within(folder)),
+                follow: follow?,
                 logs,
                 callers,
                 limits: limits?,
-            })
+            };
+            let kept = config.follow.as_ref().map(|follow| &*follow.path);
+            let written = [
+                ("`[state] path`", Some(&*config.state)),
+                ("`[follow] path`", kept),
+            ];
+            apart::check(&written, root.line, faults);
+            Some(config)
         })
     }
 }

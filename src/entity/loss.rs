@@ -44,6 +44,9 @@ pub struct RestoreLoss {
     /// thousand.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub suspended: Vec<LostSuspension>,
+    /// Whether it names more than those.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub more_suspended: bool,
     /// Whether the other side's log was named at the restore.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub other_side: bool,
@@ -193,6 +196,7 @@ mod tests {
             confirmed: BTreeSet::new(),
             erased_again: false,
             suspended: vec![],
+            more_suspended: false,
             other_side: false,
         }
     }

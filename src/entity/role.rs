@@ -61,6 +61,16 @@ impl Role {
         all.filter_map(|role| role.checkpoint_key(register).map(|key| (role, key)))
     }
 
+    /// Whose store and log these are, by their owner.
+    pub fn of_owner(owner: &str) -> Option<Self> {
+        let (_, name) = owner.split_once('/')?;
+        match name.split_once('/') {
+            None => (name == "vault").then_some(Self::Vault),
+            Some(("node", authority)) => Id::parse(authority).map(Self::Node),
+            Some(_) => None,
+        }
+    }
+
     /// The key of its checkpoints, where the register states one.
     pub fn checkpoint_key(&self, register: &Register) -> Option<VerifyingKey> {
         match self {
@@ -76,5 +86,27 @@ impl Role {
         Self::all(register)
             .filter(|(other, _)| self.is_vault() != other.is_vault())
             .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_owner_leads_back_to_its_role() {
+        let id = |text| Id::parse(text).unwrap();
+        for role in [Role::Vault, Role::Node(id("court"))] {
+            assert_eq!(Role::of_owner(&role.owner(&id("demo"))), Some(role));
+        }
+        for other in [
+            "demo",
+            "demo/vault/x",
+            "demo/court",
+            "demo/node",
+            "demo/node/",
+        ] {
+            assert_eq!(Role::of_owner(other), None, "{other}");
+        }
     }
 }

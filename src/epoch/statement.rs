@@ -151,13 +151,21 @@ impl Destruction {
     }
 }
 
-/// What a restore without places costs at the vault, as two operators sign it.
+/// What a restore without places, or going on from a copy, costs at the vault, as two operators sign it.
 const COST_AT_VAULT: &str = "from then on every earlier order is over, every sector is closed until two operators confirm \
     its epoch, nothing is released until they say that erasures were lodged again, and the quotas and look-ups of that day \
     count as used up: no client gets a pseudonym before the next 00:00 UTC, and nothing lifts that";
 /// The same at a node.
 const COST_AT_NODE: &str = "from then on every earlier order is over, and nothing is opened until two operators say that \
     erasures were lodged again";
+
+fn cost_at(entity: &str) -> &'static str {
+    if entity == "vault" {
+        COST_AT_VAULT
+    } else {
+        COST_AT_NODE
+    }
+}
 
 impl fmt::Display for Destruction {
     /// Escapes a sector's name, which may come from an untrusted file, so that it cannot move the
@@ -193,26 +201,22 @@ impl fmt::Display for Destruction {
                 backup,
                 case,
             } => {
-                let is_vault = entity == "vault";
+                let cost = cost_at(entity);
                 let [entity, backup, case] =
                     [entity, backup, case].map(|text| text.escape_debug().to_string());
                 write!(
                     f,
-                    "restore the store of {entity} from backup {backup} and lose all that came after it (case {case}); {}",
-                    if is_vault {
-                        COST_AT_VAULT
-                    } else {
-                        COST_AT_NODE
-                    }
+                    "restore the store of {entity} from backup {backup} and lose all that came after it (case {case}); {cost}"
                 )
             }
             Destruction::ResumeFromCopy { entity, kept, case } => {
+                let cost = cost_at(entity);
                 let [entity, kept, case] =
                     [entity, kept, case].map(|text| text.escape_debug().to_string());
                 write!(
                     f,
                     "let the log of {entity} go on from a copy of its store that ends at {kept}, and lose all that came after it \
-                     (case {case})"
+                     (case {case}); {cost}"
                 )
             }
             Destruction::ConfirmEpoch { sector, epoch } => {

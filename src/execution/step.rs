@@ -15,7 +15,7 @@ use crate::link::{VaultLink, VaultQuestion};
 use crate::node::Node;
 use crate::order::act::ActPayload;
 use crate::order::book::Book;
-use crate::order::book::step::{ActDigest, ActWindow, MOST_NAMED, TakenActs};
+use crate::order::book::step::{ActDigest, ActWindow, MOST_NAMED};
 use crate::order::life::OrderView;
 use crate::refusal::Refusal;
 use crate::register::Id;
@@ -91,7 +91,7 @@ pub fn exchange(
     let (book, authority) = (Book::from(vault), &permit.authority.id);
     if !asked.acts.is_empty() {
         let taken = book.take(authority, &asked.acts, authority.as_str())?;
-        wait_where_granted(vault, taken);
+        wait_where_granted(vault, taken.grant);
     }
     let own = book.confirmed_acts(authority)?;
     let answer = ActExchangeAnswer {
@@ -109,10 +109,8 @@ pub fn exchange(
 
 /// Waits a little for places where an act of the other side lets something go on, so that it is in force
 /// here when its signers hear that both sides have it. Without places both sides have it all the same.
-fn wait_where_granted(side: &Entity, taken: TakenActs) {
-    if taken.grant
-        && let Err(refusal) = side.wait_for_grant()
-    {
+fn wait_where_granted(side: &Entity, is_granted: bool) {
+    if is_granted && let Err(refusal) = side.wait_for_grant() {
         tracing::warn!(why = %refusal, "an act upon an order waits for places");
     }
 }
@@ -165,11 +163,12 @@ pub fn get_in_step(node: &Node, vault: &dyn VaultLink) -> Result<(), Refusal> {
 fn exchange_all_windows(node: &Node, vault: &dyn VaultLink) -> Result<bool, Refusal> {
     let authority = &node.authority().id;
     let (mut after, mut bring, mut brought) = (None, vec![], BTreeSet::new());
+    let mut grants = false;
     loop {
         let (window, known) = Book::from(node).window(authority, after)?;
         let got = vault.ask(&question(node, authority, window, &known, bring)?)?;
         let taken = Book::from(node).take(authority, &got.acts, "vault")?;
-        wait_where_granted(node, taken);
+        grants |= taken.grant;
         let mut lacks = digests(&got.lacks)?;
         lacks.retain(|digest| !brought.contains(digest));
         bring = Book::from(node).texts_of(authority, &lacks)?;
@@ -180,7 +179,11 @@ fn exchange_all_windows(node: &Node, vault: &dyn VaultLink) -> Result<bool, Refu
             _ if !bring.is_empty() || taken.count > 0 => {}
             Some(last) => after = Some(statement::digest_of::<ActPayload>(last)?),
             None if window.until.is_some() => after = window.until,
-            None => return Ok(got.digest == Book::from(node).digest(authority)?),
+            None => {
+                // One wait is for all that is durable.
+                wait_where_granted(node, grants);
+                return Ok(got.digest == Book::from(node).digest(authority)?);
+            }
         }
     }
 }

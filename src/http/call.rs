@@ -35,30 +35,30 @@ pub(super) type NodeCall = ControlCall<NodeDoor>;
 pub(super) type EntityCall = ControlCall<Entity>;
 
 /// What answers requests, and logs those that it refuses.
-pub(super) trait Answering: Send + Sync + 'static {
+pub(super) trait AnsweringSide: Send + Sync + 'static {
     /// The entity in whose log a refusal stands.
     fn entity(self: &Arc<Self>) -> Arc<Entity>;
 }
 
-impl Answering for Vault {
+impl AnsweringSide for Vault {
     fn entity(self: &Arc<Self>) -> Arc<Entity> {
         Vault::entity(self).clone()
     }
 }
 
-impl Answering for NodeDoor {
+impl AnsweringSide for NodeDoor {
     fn entity(self: &Arc<Self>) -> Arc<Entity> {
         self.node.entity().clone()
     }
 }
 
-impl Answering for Entity {
+impl AnsweringSide for Entity {
     fn entity(self: &Arc<Self>) -> Arc<Entity> {
         self.clone()
     }
 }
 
-impl<T: Answering> ControlCall<T> {
+impl<T: AnsweringSide> ControlCall<T> {
     /// Answers a request without a body.
     pub(super) async fn answer<P: Send + 'static, A: Serialize, Denied, Refused>(
         self,

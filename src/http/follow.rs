@@ -281,7 +281,7 @@ fn refusal(found: &FollowFault) -> Refusal {
         FollowFault::Surfeit { .. } => {
             tracing::warn!(%found, "another's log is not kept");
             let why = "no more of this log is taken today (UTC)";
-            Refusal::new(Code::QuotaExceeded, why).come_back_in(60)
+            Refusal::new(Code::LogLimit, why).come_back_in(600)
         }
         FollowFault::Folder(_)
         | FollowFault::Damaged(_)
@@ -295,5 +295,22 @@ fn refusal(found: &FollowFault) -> Refusal {
         FollowFault::Foreign(_) | FollowFault::Unfit(_) => {
             Refusal::new(Code::MalformedBody, found.to_string())
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::http::header::RETRY_AFTER;
+    use axum::response::IntoResponse as _;
+
+    use super::*;
+
+    #[test]
+    fn who_brought_all_that_a_day_takes_is_told_when_to_come_back() {
+        let place = "place".to_owned();
+        let surfeit = FollowFault::Surfeit { place, bytes: 9 };
+        let answer = Problem::from(refusal(&surfeit)).into_response();
+        assert_eq!(answer.status(), StatusCode::TOO_MANY_REQUESTS);
+        assert_eq!(answer.headers()[RETRY_AFTER], "600");
     }
 }

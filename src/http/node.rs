@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::answer::{HttpAnswer, answer_to};
 use super::api_routes::{OpenApiRouter, routes, with_tag};
-use super::call::NodeCall;
+use super::call::{AnsweringSide as _, NodeCall};
 use super::node_door::NodeRoutes;
 use super::operations::{self, ControlOperation};
 use super::problem::Problem;

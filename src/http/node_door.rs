@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::extract::FromRef;
 
-use crate::entity::{Entity, InForce};
+use crate::entity::InForce;
 use crate::link::VaultLink;
 use crate::node::Node;
 
@@ -23,13 +23,6 @@ pub struct NodeDoor {
     pub node: Arc<Node>,
     /// The link to the vault.
     pub vault: Arc<dyn VaultLink>,
-}
-
-impl NodeDoor {
-    /// The node, as an entity.
-    pub(super) fn entity(&self) -> Arc<Entity> {
-        self.node.entity().clone()
-    }
 }
 
 impl FromRef<NodeRoutes> for Arc<NodeDoor> {

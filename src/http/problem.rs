@@ -183,6 +183,7 @@ problems! {
     UnknownSector         404 "There is no such sector for this client",
     UnknownScheme         422 "The sector does not take this scheme",
     UnknownPurpose        422 "The purpose is missing or not declared for this sector and client",
+    LogLimit              429 "No more of this log is taken today",
     QuotaExceeded         429 "The organisation's quota of items is used up",
     DomainClosed          409 "The epoch or period is not open",
     Irreversible          409 "The sector stores no mappings",

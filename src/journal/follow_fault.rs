@@ -29,7 +29,10 @@ pub enum FollowFault {
         place: String,
     },
     /// The folder does not hold what its checkpoint says.
-    #[error("{0} does not hold what its checkpoint says, or is of another log")]
+    #[error(
+        "{0} does not hold what its checkpoint says, or is of another log. Move that folder away: then the log is followed from \
+         its beginning"
+    )]
     Damaged(PathBuf),
     /// The folder cannot be read to its end.
     #[error("what is held in {} cannot be read: {error}", place.display())]

@@ -6,6 +6,8 @@
 
 use std::fs;
 use std::io;
+use std::os::unix::fs::MetadataExt as _;
+use std::panic::catch_unwind;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard};
 
@@ -54,8 +56,16 @@ pub struct FollowedPlace {
     key: Option<FollowerKey>,
     /// The most bytes that are taken in a day (UTC), if that is bounded.
     daily: Option<u64>,
+    /// Which folder it is, as the operating system tells folders apart.
+    identity: FolderIdentity,
+    /// What was found when all of it was last read. After a fault nothing is vouched for. Its lock is
+    /// never held while the disk is waited for.
+    reading: Mutex<FolderReading>,
     state: Mutex<FollowedState>,
 }
+
+/// Device and inode of a folder.
+type FolderIdentity = (u64, u64);
 
 #[derive(Default)]
 struct FollowedState {
@@ -70,8 +80,6 @@ struct FollowedState {
     tail: Option<SegmentTail>,
     /// What was taken on a day.
     intake: DayIntake,
-    /// What was found when all of it was last read. After a fault nothing is vouched for.
-    reading: FolderReading,
 }
 
 impl FollowedPlace {
@@ -93,12 +101,16 @@ impl FollowedPlace {
             }
             make_folder(&folder).map_err(|error| CheckpointFileError::Io(folder.clone(), error))?;
         }
+        let identity =
+            identity(&folder).map_err(|error| CheckpointFileError::Io(folder.clone(), error))?;
         let place = Self {
             checkpoint: CheckpointFile::new(folder.join(CHECKPOINT)),
             folder,
             owner,
             key,
             daily: None,
+            identity,
+            reading: Mutex::default(),
             state: Mutex::default(),
         };
         let mut state = FollowedState {
@@ -118,9 +130,10 @@ impl FollowedPlace {
         Ok(place)
     }
 
-    /// Takes so many bytes of the log in a day (UTC); any number with `None`.
+    /// Takes only so many bytes of the log in a day (UTC).
     #[must_use]
-    pub fn taking(self, daily: Option<u64>) -> Self {
+    pub fn taking(self, daily: u64) -> Self {
+        let daily = Some(daily);
         Self { daily, ..self }
     }
 
@@ -136,6 +149,12 @@ impl FollowedPlace {
         &self.folder
     }
 
+    /// Whether the folder that was opened still lies there: it was not moved away, and its disk is
+    /// mounted. Where it does not, open the place again.
+    pub fn is_in_place(&self) -> bool {
+        identity(&self.folder).is_ok_and(|found| found == self.identity)
+    }
+
     /// Whose log it is.
     pub fn owner(&self) -> &str {
         &self.owner
@@ -144,7 +163,8 @@ impl FollowedPlace {
     /// The checkpoint up to which everything is held.
     pub fn held(&self) -> Option<Checkpoint> {
         let state = self.state();
-        let held = state.held.as_ref().filter(|_| state.reading.is_good());
+        let is_good = self.reading().is_good();
+        let held = state.held.as_ref().filter(|_| is_good);
         held.map(|(_, held)| held.clone())
     }
 
@@ -152,8 +172,8 @@ impl FollowedPlace {
     /// signature is of a kind of its own: a cosignature would say that the log was never another one.
     pub fn vouch(&self, now: Timestamp) -> JournalHeld {
         let state = self.state();
-        let note = state.note.as_deref();
-        let note = note.filter(|_| state.reading.is_good());
+        let is_good = self.reading().is_good();
+        let note = state.note.as_deref().filter(|_| is_good);
         let note = note.and_then(|note| std::str::from_utf8(note).ok());
         let note = note.map(|note| {
             let vouched = self.key.as_ref().and_then(|key| {
@@ -186,11 +206,11 @@ impl FollowedPlace {
         if system::free_bytes(&self.folder).is_ok_and(|free| free < RESERVE) {
             return Err(FollowFault::Full(self.folder.clone()));
         }
-        let mut state = self.state();
         // A disk that cannot be read may well take more, and says itself if it does not.
-        if let Err(damaged @ FollowFault::Damaged(_)) = state.reading.check(&self.folder) {
+        if let Err(damaged @ FollowFault::Damaged(_)) = self.check_reading() {
             return Err(damaged);
         }
+        let mut state = self.state();
         let Some(before) = self.before(&state, offer, (shard, &checkpoint))? else {
             return Ok(false);
         };
@@ -352,24 +372,23 @@ impl FollowedPlace {
     /// # Errors
     /// [`FollowFault::Damaged`], [`FollowFault::Unreadable`], also of an earlier call.
     pub fn look_through(&self, now: Timestamp) -> Result<(), FollowFault> {
-        let covered = {
-            let mut state = self.state();
-            if !state.reading.begins(now) {
-                return state.reading.check(&self.folder);
-            }
-            let covered = |(shard, held): &(Shard, Checkpoint)| CoveredEntries {
-                shard: *shard,
-                size: held.size,
-                root: held.root,
-            };
-            state.held.as_ref().map(covered)
+        if !self.reading().begins(now) {
+            return self.check_reading();
+        }
+        let covered = |(shard, held): &(Shard, Checkpoint)| CoveredEntries {
+            shard: *shard,
+            size: held.size,
+            root: held.root,
         };
-        let found = covered.map(|covered| first_changed(&self.folder, covered));
-        let mut state = self.state();
-        state
-            .reading
+        let covered = self.state().held.as_ref().map(covered);
+        let found = covered.map(|covered| {
+            // What lies there may be anybody's, and the notice must not end with the thread.
+            catch_unwind(|| first_changed(&self.folder, covered))
+                .unwrap_or_else(|_| Err(io::Error::other("reading it failed inside cloison")))
+        });
+        self.reading()
             .end(found.transpose().map(Option::flatten), now);
-        state.reading.check(&self.folder)
+        self.check_reading()
     }
 
     /// Whether all was good when it was last read ([`FollowedPlace::look_through`]).
@@ -377,7 +396,7 @@ impl FollowedPlace {
     /// # Errors
     /// [`FollowFault::Damaged`], [`FollowFault::Unreadable`].
     pub fn check_reading(&self) -> Result<(), FollowFault> {
-        self.state().reading.check(&self.folder)
+        self.reading().check(&self.folder)
     }
 
     fn not_pruned(&self, error: &io::Error) -> bool {
@@ -404,6 +423,10 @@ impl FollowedPlace {
         }
     }
 
+    fn reading(&self) -> MutexGuard<'_, FolderReading> {
+        unpoisoned(self.reading.lock())
+    }
+
     fn state(&self) -> MutexGuard<'_, FollowedState> {
         unpoisoned(self.state.lock())
     }
@@ -416,6 +439,11 @@ fn put_away_behind(folder: &Path, first: u64) -> io::Result<()> {
         fs::rename(path, path.with_extension(UNPUBLISHED))?;
     }
     Ok(())
+}
+
+fn identity(folder: &Path) -> io::Result<FolderIdentity> {
+    let found = fs::metadata(folder)?;
+    Ok((found.dev(), found.ino()))
 }
 
 /// The folder that one lies in.

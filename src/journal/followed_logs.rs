@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::DirBuilder;
+use std::io;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
@@ -14,19 +15,24 @@ use super::offer::{JournalHeld, JournalOffer};
 use crate::system::lock::unpoisoned;
 use crate::tlog::checkpoint_file::CheckpointFileError;
 
+/// Begins what a folder that was opened needs, such as [`FollowedPlace::look_through`] once a day.
+pub type PlaceKeeper = fn(&Arc<FollowedPlace>) -> io::Result<()>;
+
 /// The folder of these folders, and the key that vouches.
 pub struct FollowedLogs {
     folder: PathBuf,
     key: FollowerKey,
-    /// How many bytes of one log are taken in a day (UTC), if that is bounded.
-    daily: Option<u64>,
+    /// How many bytes of one log are taken in a day (UTC).
+    daily: u64,
+    keeper: PlaceKeeper,
     logs: Mutex<BTreeMap<String, Arc<KeptLog>>>,
 }
 
-/// A log, as far as it was asked for. Its lock is its own: a folder on a disk that hangs holds up no
-/// other log.
+/// A log, as far as it was asked for. Its locks are its own, and only `opening` is held while a disk is
+/// waited for: a folder on a disk that hangs holds up no other log, and no notice.
 #[derive(Default)]
 struct KeptLog {
+    opening: Mutex<()>,
     place: Mutex<Option<Arc<FollowedPlace>>>,
     /// Why the last offer of it was not taken.
     trouble: Mutex<Option<String>>,
@@ -34,11 +40,13 @@ struct KeptLog {
 
 impl FollowedLogs {
     /// Logs in subfolders of `folder`, vouched for by `key`; of each, `daily` bytes a day are taken.
-    pub fn new(folder: PathBuf, key: FollowerKey, daily: Option<u64>) -> Self {
+    /// `keeper` is called for each folder that is opened.
+    pub fn new(folder: PathBuf, key: FollowerKey, daily: u64, keeper: PlaceKeeper) -> Self {
         Self {
             folder,
             key,
             daily,
+            keeper,
             logs: Mutex::default(),
         }
     }
@@ -71,16 +79,14 @@ impl FollowedLogs {
         taken
     }
 
-    /// Why logs are not kept, in words; empty while all are. Reads them once a day
-    /// ([`FollowedPlace::look_through`]).
-    pub fn troubles(&self, now: Timestamp) -> Vec<String> {
+    /// Why logs are not kept, in words; empty while all are. Waits for no disk.
+    pub fn troubles(&self) -> Vec<String> {
         let logs: Vec<_> = unpoisoned(self.logs.lock()).clone().into_iter().collect();
         let of = |(owner, log): (String, Arc<KeptLog>)| {
             let place = unpoisoned(log.place.lock()).clone();
-            if let Some(Err(fault)) = place.map(|place| place.look_through(now)) {
-                *unpoisoned(log.trouble.lock()) = Some(fault.to_string());
-            }
-            let trouble = unpoisoned(log.trouble.lock()).clone()?;
+            let found = place.and_then(|place| place.check_reading().err());
+            let trouble = found.map(|fault| fault.to_string());
+            let trouble = trouble.or_else(|| unpoisoned(log.trouble.lock()).clone())?;
             Some(format!("the log {owner} is not kept: {trouble}"))
         };
         logs.into_iter().filter_map(of).collect()
@@ -91,10 +97,12 @@ impl FollowedLogs {
         logs.entry(owner.to_owned()).or_default().clone()
     }
 
+    /// The folder of a log. One that was moved away, damaged as a rule, is begun anew.
     fn place(&self, owner: &str, log: &KeptLog) -> Result<Arc<FollowedPlace>, FollowFault> {
-        let mut place = unpoisoned(log.place.lock());
-        if let Some(place) = &*place {
-            return Ok(place.clone());
+        let _opening = unpoisoned(log.opening.lock());
+        let opened = unpoisoned(log.place.lock()).clone();
+        if let Some(place) = opened.filter(|place| place.is_in_place()) {
+            return Ok(place);
         }
         let key = FollowerKey {
             name: self.key.name.clone(),
@@ -102,9 +110,10 @@ impl FollowedLogs {
         };
         let folder = self.folder.join(owner);
         self.make_folders(&folder)?;
-        let opened = FollowedPlace::open(folder, owner.to_owned(), Some(key))?;
+        let opened = FollowedPlace::open(folder.clone(), owner.to_owned(), Some(key))?;
         let opened = Arc::new(opened.taking(self.daily));
-        *place = Some(opened.clone());
+        (self.keeper)(&opened).map_err(|error| CheckpointFileError::Io(folder, error))?;
+        *unpoisoned(log.place.lock()) = Some(opened.clone());
         Ok(opened)
     }
 

@@ -181,6 +181,16 @@ impl PlaceLog {
         Ok(place)
     }
 
+    /// Where it ends: the last shard, and how many entries that one has.
+    pub fn end(&self) -> Option<(Shard, u64)> {
+        Some((self.shards.last()?.shard, self.checkpoint.size))
+    }
+
+    /// Where it lies.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
     /// Hands `each` every entry with its record, oldest first, and checks them on the way. What was
     /// handed out counts only when this returns without an error.
     ///

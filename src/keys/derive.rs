@@ -69,9 +69,7 @@ impl IdentityKeys {
     pub(crate) fn uti_key(&self) -> Key {
         expand(&self.prk, b"cloison/v1/uti")
     }
-}
 
-impl IdentityKeys {
     /// Appends the UTI of each canonical value of a scheme to `utis`, in order:
     /// `HMAC-SHA256(K_uti, LP(scheme) ‖ LP(value))`.
     pub fn append_utis<'v>(
@@ -276,7 +274,7 @@ impl StoreKey {
 }
 
 /// `K_journal` and `K_mark`, of one version of the journal secret: the key that seals the log's side
-/// records, and the one by which files of sealed backups are known again.
+/// records, and the one by which a server recognises files of sealed backups.
 pub struct JournalKey {
     seal: Key,
     mark: Key,

@@ -2,19 +2,19 @@
 //! place cannot make up a log; but two places can hold logs that went different ways, and then people
 //! decide which one counts.
 
-use super::RestoreError;
+use super::{LogHolding, RestoreError};
 use crate::backup::branch::store_contains;
 use crate::backup::manifest::BackupLogHead;
 use crate::journal::read::PlaceLog;
-use crate::store::{Shard, Store};
-use crate::tlog::checkpoint::Checkpoint;
+use crate::store::Store;
 
 /// The place that reaches furthest.
 pub fn furthest(places: &[PlaceLog]) -> Option<&PlaceLog> {
-    places.iter().max_by_key(|place| end_of(place))
+    places.iter().max_by_key(|place| place.end())
 }
 
-/// The place that holds most of the log, if it holds more than the backup does.
+/// The place that holds most of the log, if it holds more than the backup does, whose end is `head` and which messages
+/// call `what`.
 ///
 /// # Errors
 /// [`RestoreError::Diverging`]: two places, or a place and the backup, are not one log.
@@ -22,7 +22,7 @@ pub fn furthest(places: &[PlaceLog]) -> Option<&PlaceLog> {
 pub fn longest<'p>(
     places: &'p [PlaceLog],
     store: &Store,
-    head: &BackupLogHead,
+    (what, head): (&str, &BackupLogHead),
 ) -> Result<Option<&'p PlaceLog>, RestoreError> {
     let Some(most) = furthest(places) else {
         return Ok(None);
@@ -32,24 +32,25 @@ pub fn longest<'p>(
         let is_in = most.contains(other)?;
         // What the longest place no longer holds, the backup may.
         if !is_in.map_or_else(|| store_contains(store, other), Ok)? {
-            return Err(diverging(&other.origin, other.size, &most.checkpoint));
+            return Err(diverging(holding(place), most));
         }
     }
-    let end = Checkpoint {
+    let end = head.checkpoint();
+    let base = || LogHolding {
+        holder: what.to_owned(),
         origin: head.origin.clone(),
         size: head.size,
-        root: head.root,
     };
-    if end_of(most) <= head.position() {
+    if most.end() <= head.position() {
         return if store_contains(store, &most.checkpoint)? {
             Ok(None)
         } else {
-            Err(diverging(&end.origin, end.size, &most.checkpoint))
+            Err(diverging(base(), most))
         };
     }
     match most.contains(&end)? {
         Some(true) => Ok(Some(most)),
-        Some(false) => Err(diverging(&end.origin, end.size, &most.checkpoint)),
+        Some(false) => Err(diverging(base(), most)),
         None => Err(RestoreError::Gap {
             origin: end.origin,
             size: end.size,
@@ -57,16 +58,15 @@ pub fn longest<'p>(
     }
 }
 
-fn end_of(place: &PlaceLog) -> Option<(Shard, u64)> {
-    let last = place.shards.last()?;
-    Some((last.shard, place.checkpoint.size))
+fn holding(place: &PlaceLog) -> LogHolding {
+    LogHolding {
+        holder: place.folder().display().to_string(),
+        origin: place.checkpoint.origin.clone(),
+        size: place.checkpoint.size,
+    }
 }
 
-fn diverging(origin: &str, size: u64, most: &Checkpoint) -> RestoreError {
-    RestoreError::Diverging {
-        origin: origin.to_owned(),
-        size,
-        other: most.origin.clone(),
-        other_size: most.size,
-    }
+fn diverging(one: LogHolding, most: &PlaceLog) -> RestoreError {
+    let longest = holding(most);
+    RestoreError::Diverging { one, longest }
 }

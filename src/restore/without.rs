@@ -217,12 +217,15 @@ impl OtherSide {
         last.is_some_and(|one| one.act == "suspend")
     }
 
-    /// The register entries of which the last that it knows is that they were suspended.
-    fn suspended(&self) -> Vec<LostSuspension> {
+    /// The register entries of which the last that it knows is that they were suspended, and whether
+    /// there are more.
+    fn suspended(&self) -> (Vec<LostSuspension>, bool) {
         let last = self.suspensions.iter().map(|one| (&one.entry, one));
         let last: BTreeMap<_, _> = last.collect();
         let suspended = last.into_values().filter(|one| one.act == "suspend");
-        suspended.take(MOST_SUSPENDED).cloned().collect()
+        let mut suspended = suspended.cloned();
+        let kept = suspended.by_ref().take(MOST_SUSPENDED).collect();
+        (kept, suspended.next().is_some())
     }
 
     /// Reads the other side's log: a copy, its store, or its server.
@@ -307,13 +310,15 @@ pub fn record(
         case,
         statement,
     };
+    let (suspended, more_suspended) = other.suspended();
     let loss = RestoreLoss {
         backup,
         restored,
         epochs: least_epochs(store, register, other)?,
         confirmed: BTreeSet::new(),
         erased_again: false,
-        suspended: other.suspended(),
+        suspended,
+        more_suspended,
         other_side: other.is_known,
     };
     let (copied, used) = (store.copied_orders()?, used_up(register));
@@ -322,7 +327,9 @@ pub fn record(
         for (order, _) in &copied {
             store.delete_order_copies(batch, order);
         }
-        used.put(store, batch, day_of(now));
+        for day in [day_of(now), day_of(restored)] {
+            used.put(store, batch, day);
+        }
     });
     Ok((event, vec![write]))
 }
@@ -436,6 +443,25 @@ mod tests {
         assert_eq!(requests, ["b"]);
         let suspends = |id: &str| known.suspends(&Id::parse(id).unwrap());
         assert!(suspends("operator") && !suspends("officer") && !suspends("auditor"));
+    }
+
+    #[test]
+    fn a_list_of_suspended_entries_that_was_cut_says_so() {
+        let suspended = |count: usize| {
+            let suspensions = (0..count).map(|number| LostSuspension {
+                time: "2026-11-28T08:30:00Z".to_owned(),
+                act: "suspend".to_owned(),
+                entry: format!("client-{number}"),
+            });
+            let known = OtherSide {
+                suspensions: suspensions.collect(),
+                ..OtherSide::default()
+            };
+            let (kept, is_cut) = known.suspended();
+            (kept.len(), is_cut)
+        };
+        assert_eq!(suspended(MOST_SUSPENDED), (MOST_SUSPENDED, false));
+        assert_eq!(suspended(MOST_SUSPENDED + 1), (MOST_SUSPENDED, true));
     }
 
     #[test]

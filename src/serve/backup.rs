@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
+use super::backup_gate::BackupGate;
 use crate::backup::BackupPlan;
 use crate::backup::keeper::{BackupKeeper, BackupTimes};
 use crate::clock::{Clock as _, SystemClock};
@@ -29,9 +30,11 @@ pub(super) fn keeper(
     Some(Arc::new(BackupKeeper::new(entity, plan)))
 }
 
-/// Takes backups when they are due, until the task is aborted.
+/// Takes backups when they are due, until the task is aborted: from when those were heard who may know more of
+/// the log.
 pub(super) async fn keep(keeper: Option<Arc<BackupKeeper>>, registry: Arc<Registry>) {
     let Some(keeper) = keeper else { return };
+    let mut gate = BackupGate::closed();
     let age = registry.gauge(
         "cloison_backup_age_seconds",
         "Seconds since the last backup; since 1970 if there is none",
@@ -50,9 +53,11 @@ pub(super) async fn keep(keeper: Option<Arc<BackupKeeper>>, registry: Arc<Regist
     let (mut looks, mut seen, mut times) = (0_u64, None, BackupTimes::default());
     loop {
         let look = {
-            let keeper = keeper.clone();
+            let (keeper, may_act) = (keeper.clone(), gate.is_open(&keeper.entity()));
             move || {
-                keeper.tick(SystemClock.now());
+                if may_act {
+                    keeper.tick(SystemClock.now());
+                }
                 keeper.ended()
             }
         };

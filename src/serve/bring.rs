@@ -2,14 +2,15 @@
 //! side's to the witnesses that follow.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use super::follow::{AGAIN, IDLE, RoundFault};
+use super::follow::{IDLE, RoundFault};
 use crate::client::{Client, Timeouts};
-use crate::config::{LogConfig, WatcherConfig};
+use crate::config::{ClientConfig, LogConfig};
 use crate::entity::{EntityInForce, TakenHeld};
 use crate::http::Readiness;
 use crate::system::lock::unpoisoned;
@@ -21,12 +22,13 @@ const BRINGING: Timeouts = Timeouts {
     step: Duration::from_secs(10),
 };
 
-/// The notice of `/readyz` about witnesses that do not keep the log.
+/// The notice of `/readyz` about followers that do not keep the log.
 const NOTICE: &str = "followers";
 
 /// The threads that bring a log. They end when this is dropped.
 pub(super) struct LogBringing {
     entity: EntityInForce,
+    notices: Arc<UnkeptNotices>,
     has_ended: Arc<AtomicBool>,
     threads: Vec<JoinHandle<()>>,
 }
@@ -55,23 +57,14 @@ impl LogBringing {
     ) -> Result<Self, CommandError> {
         let mut bringing = Self {
             entity: entity.clone(),
+            notices: UnkeptNotices::new(readiness),
             has_ended: Arc::default(),
             threads: vec![],
         };
-        let troubles = BringingTroubles::new(readiness);
         for witness in log.witnesses.iter().filter(|witness| witness.follows) {
-            let client = witness_client(witness)?;
-            callers.push(client.clone());
-            let owner = entity.get().log().owner().to_owned();
-            let to = format!("the witness {}", witness.name);
-            bringing.start(
-                client,
-                to,
-                Some(WitnessOfLog {
-                    owner,
-                    troubles: troubles.clone(),
-                }),
-            )?;
+            let to = FollowingSide::Witness(witness.name.clone());
+            let advice = "check [[audit.witness]] in the configuration";
+            bringing.start(to, (&witness.client, advice), callers)?;
         }
         Ok(bringing)
     }
@@ -79,26 +72,29 @@ impl LogBringing {
     /// Brings it to the vault as well.
     ///
     /// # Errors
-    /// When the thread cannot be made.
-    pub(super) fn bring_to_vault(&mut self, client: Client) -> Result<(), CommandError> {
-        self.start(client, "the vault".to_owned(), None)
-    }
-
-    /// How long the client of the vault waits.
-    pub(super) const fn timeouts() -> Timeouts {
-        BRINGING
+    /// When the client or thread cannot be made.
+    pub(super) fn bring_to_vault(
+        &mut self,
+        vault: &ClientConfig,
+        callers: &mut Vec<Client>,
+    ) -> Result<(), CommandError> {
+        let advice = "check [vault] in the configuration";
+        self.start(FollowingSide::Vault, (vault, advice), callers)
     }
 
     fn start(
         &mut self,
-        client: Client,
-        to: String,
-        witness: Option<WitnessOfLog>,
+        to: FollowingSide,
+        (config, advice): (&ClientConfig, &str),
+        callers: &mut Vec<Client>,
     ) -> Result<(), CommandError> {
+        let client = Client::with_timeouts(config, BRINGING);
+        let client = client.map_err(|error| CommandError::new(error, advice))?;
+        callers.push(client.clone());
         let bringer = OwnLogBringer {
             client,
             to,
-            witness,
+            notices: self.notices.clone(),
             entity: self.entity.clone(),
             has_ended: self.has_ended.clone(),
         };
@@ -111,35 +107,40 @@ impl LogBringing {
     }
 }
 
-fn witness_client(witness: &WatcherConfig) -> Result<Client, CommandError> {
-    Client::with_timeouts(&witness.client, BRINGING)
-        .map_err(|error| CommandError::new(error, "check [[audit.witness]] in the configuration"))
+/// Who follows the log and is brought it.
+enum FollowingSide {
+    /// It need not follow.
+    Vault,
+    /// The witness of that name, which the configuration says follows.
+    Witness(String),
 }
 
-/// What a witness that follows is told, and where its refusals are shown.
-struct WitnessOfLog {
-    /// Whose log it is.
-    owner: String,
-    troubles: Arc<BringingTroubles>,
+impl fmt::Display for FollowingSide {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Vault => out.write_str("the vault"),
+            Self::Witness(name) => write!(out, "the witness {name}"),
+        }
+    }
 }
 
-/// Which witnesses do not keep the log, and why, as `/readyz` says it.
-struct BringingTroubles {
+/// Which followers do not keep the log, and why, as `/readyz` says it.
+struct UnkeptNotices {
     readiness: Arc<Readiness>,
     of: Mutex<BTreeMap<String, String>>,
 }
 
-impl BringingTroubles {
+impl UnkeptNotices {
     fn new(readiness: &Arc<Readiness>) -> Arc<Self> {
         let (readiness, of) = (readiness.clone(), Mutex::default());
         Arc::new(Self { readiness, of })
     }
 
-    fn note(&self, to: &str, trouble: Option<String>) {
-        let mut of = unpoisoned(self.of.lock());
+    fn note(&self, to: &FollowingSide, trouble: Option<String>) {
+        let (to, mut of) = (to.to_string(), unpoisoned(self.of.lock()));
         match trouble {
-            Some(trouble) => drop(of.insert(to.to_owned(), trouble)),
-            None => drop(of.remove(to)),
+            Some(trouble) => drop(of.insert(to, trouble)),
+            None => drop(of.remove(&to)),
         }
         let words: Vec<_> = of.values().cloned().collect();
         let words = (!words.is_empty()).then(|| words.join("; "));
@@ -150,10 +151,8 @@ impl BringingTroubles {
 /// Brings an entity's own log to one who follows it.
 struct OwnLogBringer {
     client: Client,
-    /// How messages name them.
-    to: String,
-    /// `None`: it is the vault, which need not follow.
-    witness: Option<WitnessOfLog>,
+    to: FollowingSide,
+    notices: Arc<UnkeptNotices>,
     entity: EntityInForce,
     has_ended: Arc<AtomicBool>,
 }
@@ -168,7 +167,7 @@ impl OwnLogBringer {
                     self.show(None, &mut said);
                 }
                 Err(fault) => {
-                    let pause = if fault.is_lasting() { IDLE } else { AGAIN };
+                    let pause = fault.pause();
                     held = None;
                     self.show(Some(fault), &mut said);
                     self.pause(pause);
@@ -192,30 +191,41 @@ impl OwnLogBringer {
                 Some(offer)
             }
         };
-        let owner = self.witness.as_ref().map(|witness| &*witness.owner);
+        // A vault knows by the certificate whose log it is.
+        let owner = match &self.to {
+            FollowingSide::Vault => None,
+            FollowingSide::Witness(_) => Some(entity.log().owner()),
+        };
         let answer = self.client.bring_offer(offer.as_ref(), owner)?;
-        let taken = entity.take_held(&self.to, answer.text().as_bytes())?;
+        let taken = entity.take_held(&self.to.to_string(), answer.text().as_bytes())?;
         Ok(Some(taken))
     }
 
     /// Says why the log is not kept, once for each reason. A vault need not follow; and one who is away
     /// is shown elsewhere.
     fn show(&self, fault: Option<RoundFault>, said: &mut Option<String>) {
+        let is_vault = matches!(self.to, FollowingSide::Vault);
         let fault = fault.filter(|fault| !fault.is_away());
-        let fault = fault.filter(|fault| self.witness.is_some() || !fault.is_lasting());
-        let what = fault.map(|fault| match (&self.witness, fault.is_unknown()) {
-            (Some(witness), true) => format!(
-                "{} does not keep this log: its configuration has no [follow], or no [[log]] of {}",
-                self.to, witness.owner
-            ),
-            _ => format!("{} does not keep this log: {fault}", self.to),
+        let fault = fault.filter(|fault| !(is_vault && fault.is_unknown()));
+        // What passes at a vault is no more than a line of the log.
+        let is_noted = fault
+            .as_ref()
+            .is_some_and(|fault| !is_vault || fault.is_lasting());
+        let what = fault.map(|fault| {
+            let why = if fault.is_unknown() {
+                let entity = self.entity.get();
+                let owner = entity.log().owner();
+                format!("its configuration has no [follow], or no [[log]] of {owner}")
+            } else {
+                fault.to_string()
+            };
+            format!("{} does not keep this log: {why}", self.to)
         });
         if let Some(what) = what.as_ref().filter(|what| said.as_ref() != Some(what)) {
             tracing::warn!("{what}");
         }
-        if let Some(witness) = &self.witness {
-            witness.troubles.note(&self.to, what.clone());
-        }
+        self.notices
+            .note(&self.to, what.clone().filter(|_| is_noted));
         *said = what;
     }
 

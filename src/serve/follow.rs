@@ -29,11 +29,13 @@ const FOLLOWING: Timeouts = Timeouts {
     step: Duration::from_secs(2 * WAIT),
 };
 /// How long to wait before the next try after an error.
-pub(super) const AGAIN: Duration = Duration::from_secs(1);
+const AGAIN: Duration = Duration::from_secs(1);
 /// The same where what came was held already.
 const SHORTLY: Duration = Duration::from_millis(20);
 /// How often the vault is told what is new, at least, while there is nothing.
 pub(super) const IDLE: Duration = Duration::from_secs(20);
+/// The longest pause that the other side may ask for.
+const LONGEST_PAUSE: Duration = Duration::from_secs(600);
 /// How often it is asked whether a followed folder should be read.
 const LOOK: Duration = Duration::from_secs(10);
 /// The notice of `/readyz` about the other side's log.
@@ -58,10 +60,23 @@ impl RoundFault {
     pub(super) fn is_lasting(&self) -> bool {
         match self {
             Self::Client(ClientError::Problem(problem)) => {
-                self.is_unknown() || problem.code == Code::QuotaExceeded.as_str()
+                self.is_unknown() || problem.known() == Some(Code::LogLimit)
             }
             Self::Follow(fault) => !fault.may_pass(),
             _ => false,
+        }
+    }
+
+    /// How long to wait before the next try.
+    pub(super) fn pause(&self) -> Duration {
+        let asked = match self {
+            Self::Client(error) => error.retry_after(),
+            _ => None,
+        };
+        if self.is_lasting() {
+            asked.unwrap_or(IDLE).clamp(IDLE, LONGEST_PAUSE)
+        } else {
+            AGAIN
         }
     }
 
@@ -86,7 +101,8 @@ pub(super) fn followed_logs(
     Some(Arc::new(FollowedLogs::new(
         folder,
         key,
-        Some(config.followed_daily),
+        config.followed_daily,
+        look_through_daily,
     )))
 }
 
@@ -94,10 +110,7 @@ pub(super) fn followed_logs(
 /// aborted.
 pub(super) async fn show_troubles(kept: Arc<FollowedLogs>, readiness: Arc<Readiness>) {
     loop {
-        let asked = kept.clone();
-        // It may read all that is held.
-        let asking = tokio::task::spawn_blocking(move || asked.troubles(SystemClock.now()));
-        let troubles = asking.await.unwrap_or_default();
+        let troubles = kept.troubles();
         readiness.notice(NOTICE, (!troubles.is_empty()).then(|| troubles.join("; ")));
         tokio::time::sleep(Duration::from_secs(1)).await;
     }
@@ -141,17 +154,14 @@ pub(super) fn node(
     readiness: &Arc<Readiness>,
     callers: &mut Vec<Client>,
 ) -> Result<(VaultFollowing, LogBringing), CommandError> {
-    let mut client = |timeouts| {
-        let client = Client::with_timeouts(vault, timeouts);
+    let following = VaultFollowing(Arc::default());
+    if let Some(folder) = &log.followed {
+        let client = Client::with_timeouts(vault, FOLLOWING);
         let client = client
             .map_err(|error| CommandError::new(error, "check [vault] in the configuration"))?;
         callers.push(client.clone());
-        Ok::<_, CommandError>(client)
-    };
-    let following = VaultFollowing(Arc::default());
-    if let Some(folder) = &log.followed {
         let follower = VaultFollower {
-            client: client(FOLLOWING)?,
+            client,
             folder: folder.clone(),
             node: node.downgrade(),
             readiness: readiness.clone(),
@@ -159,9 +169,8 @@ pub(super) fn node(
         };
         follower.start()?;
     }
-    let to_vault = client(LogBringing::timeouts())?;
     let mut bringing = LogBringing::to_witnesses(&node.entity(), log, readiness, callers)?;
-    bringing.bring_to_vault(to_vault)?;
+    bringing.bring_to_vault(vault, callers)?;
     Ok((following, bringing))
 }
 
@@ -223,6 +232,8 @@ impl VaultFollower {
     fn run(&self, mut place: Option<Arc<FollowedPlace>>, mut said: Option<String>) {
         while !self.has_ended.load(Ordering::Acquire) {
             let begun = Instant::now();
+            // One that was moved away, damaged as a rule, is begun anew.
+            place = place.filter(|place| place.is_in_place());
             let round = match &place {
                 Some(place) => self.round(place),
                 None => self.open().map(|opened| {
@@ -236,8 +247,7 @@ impl VaultFollower {
                 Ok(RoundEnd::Nothing) => (AGAIN, None),
                 // A release brought it meanwhile.
                 Ok(RoundEnd::Known) => (SHORTLY, None),
-                Err(fault) if fault.is_lasting() => (IDLE, Some(fault)),
-                Err(fault) => (AGAIN, Some(fault)),
+                Err(fault) => (fault.pause(), Some(fault)),
             };
             self.show(fault, &mut said);
             std::thread::sleep(pause.saturating_sub(begun.elapsed()));
@@ -266,15 +276,7 @@ impl VaultFollower {
     /// elsewhere.
     fn show(&self, fault: Option<RoundFault>, said: &mut Option<String>) {
         let fault = fault.filter(|fault| !fault.is_away());
-        let what = fault.map(|fault| {
-            let more = match fault {
-                RoundFault::Follow(FollowFault::Damaged(_)) => {
-                    ". Move that folder away and start the node again: the log is followed from its beginning"
-                }
-                _ => "",
-            };
-            format!("the vault's log is not followed: {fault}{more}")
-        });
+        let what = fault.map(|fault| format!("the vault's log is not followed: {fault}"));
         if let Some(what) = what.as_ref().filter(|what| said.as_ref() != Some(what)) {
             tracing::warn!("{what}");
         }

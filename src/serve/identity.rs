@@ -9,12 +9,12 @@ use tokio::task::AbortHandle;
 
 use super::bring::LogBringing;
 use super::node::{read_set, show_sealed};
+use super::upkeep::{KeptParts, ServerStage, ServerUpkeep};
 use super::watch::{EntityWatch, WatchingSide};
 use super::{
-    StartOptions, acts_thread, at_hangup, backup, bind, descriptors, end_offers, end_process,
-    first_start, health_listener, inspection, keep_tls, limits, open_register, prepare_process,
-    read_tls, refuse_example_keys, register_reload, runtime, show_protection, shutdown_signal,
-    start_error, watch, writable,
+    StartOptions, bind, descriptors, end_offers, end_process, first_start, inspection, limits,
+    open_register, prepare_process, refuse_example_keys, runtime, shutdown_signal, start_error,
+    tell_origin, watch, writable,
 };
 use crate::client::Client;
 use crate::clock::SystemClock;
@@ -23,7 +23,6 @@ use crate::entity::{EntityInForce, InForce};
 use crate::http::backups::BackupDoor;
 use crate::http::follow::FollowDoor;
 use crate::http::identity_door::IdentityRoutes;
-use crate::http::register::RegisterDoor;
 use crate::http::{self, Callers, Readiness, mount};
 use crate::identity::{IdentityKeyStart, IdentityParts, IdentitySource};
 use crate::keys::example::fingerprint;
@@ -102,10 +101,12 @@ async fn serve_identity(
     first: FirstStart,
     protection: Protection,
 ) -> Result<(), CommandError> {
-    let (registry, readiness) = (Arc::new(Registry::new()), Readiness::starting());
-    show_protection(&protection, &registry);
-    let health = health_listener(config.health, &readiness, &registry)?;
-    let tls = read_tls(&config.tls)?;
+    let ServerStage {
+        registry,
+        readiness,
+        health,
+        tls,
+    } = ServerStage::set(config.health, &config.tls, &protection)?;
     let shutdown = shutdown_signal()?;
     let memory = watch::memory(&config.log, &config.store)?;
     let (store, version) = (config.store.clone(), parts.register.version);
@@ -121,6 +122,7 @@ async fn serve_identity(
     })?;
     let source = InForce::new(source.map_err(start_error)?);
     first_start::end(first, &config.store)?;
+    tell_origin(&config.store);
     let other = (&config.log, &config.vault);
     let WatchingSide {
         vault: peer,
@@ -130,19 +132,27 @@ async fn serve_identity(
     } = watch::watching(&source.entity(), other, memory)?;
     let _bringing = bring_log(&source.entity(), other, &readiness, &mut callers)?;
     let inspect = inspection(config.clone(), IdentityConfig::named_files, source.entity());
-    let keeper = keep_tls(&config.tls, &tls, callers, inspect, &readiness, &registry)?;
-    let reload = Arc::new(register_reload(&source, &config.register));
-    let _acts = acts_thread(source.entity(), vec![reload.clone()])?;
-    let waits = source.get().register().version != version;
-    let (at_hangup, reloading) = at_hangup(reload.clone(), waits);
+    let parts = KeptParts {
+        acts: vec![],
+        tls: &config.tls,
+        register: &config.register,
+        backup: config.backup.as_ref(),
+    };
+    let (upkeep, register) = ServerUpkeep::prepare(
+        (&source, version),
+        parts,
+        callers,
+        inspect,
+        (&tls, &readiness, &registry),
+    )?;
+    let backups = upkeep.backups.clone();
     let routes = IdentityRoutes {
         source: source.clone(),
         vault: peer.clone(),
     };
-    let backups = backup::keeper(source.entity(), config.backup.as_ref());
     let router = mount::identity(
         routes,
-        RegisterDoor::new(reload),
+        register,
         BackupDoor::new(source.entity(), backups.clone()),
         FollowDoor::new(source.entity(), None),
         readiness.clone(),
@@ -161,23 +171,17 @@ async fn serve_identity(
     readiness.clear("starting");
     let (entity, ready) = (source.entity(), readiness.clone());
     let watch = EntityWatch::new(entity.clone(), cosigners, config.reserve, ready, &registry);
+    let keeping = keep_source(source.clone(), readiness.clone(), registry.clone());
     let tasks = [
-        tokio::spawn(backup::keep(backups.clone(), registry.clone())).abort_handle(),
-        tokio::spawn(keeper.keep(registry.clone(), vec![at_hangup])).abort_handle(),
-        tokio::spawn(reloading).abort_handle(),
-        tokio::spawn(keep_source(
-            source.clone(),
-            readiness.clone(),
-            registry.clone(),
-        ))
-        .abort_handle(),
-        tokio::spawn(watch::keep_place(entity.clone(), readiness.clone())).abort_handle(),
+        tokio::spawn(keeping).abort_handle(),
         tokio::spawn(watch::watch_side(entity.clone(), peer, watch)).abort_handle(),
     ];
+    let kept_up = upkeep.start(&readiness, &registry);
     drop(source);
     let shutdown = end_offers(shutdown, entity);
     http::serve(listeners, Some(health), &readiness, &registry, shutdown).await;
-    tasks.iter().for_each(AbortHandle::abort);
+    let tasks = tasks.iter().chain(&kept_up.tasks);
+    tasks.for_each(AbortHandle::abort);
     backups.iter().for_each(|keeper| keeper.end());
     tracing::info!("the identity source has stopped");
     Ok(())
@@ -190,11 +194,8 @@ fn bring_log(
     readiness: &Arc<Readiness>,
     callers: &mut Vec<Client>,
 ) -> Result<LogBringing, CommandError> {
-    let client = Client::with_timeouts(vault, LogBringing::timeouts())
-        .map_err(|error| CommandError::new(error, "check [vault] in the configuration"))?;
-    callers.push(client.clone());
     let mut bringing = LogBringing::to_witnesses(source, log, readiness, callers)?;
-    bringing.bring_to_vault(client)?;
+    bringing.bring_to_vault(vault, callers)?;
     Ok(bringing)
 }
 

@@ -6,12 +6,12 @@ use std::time::Duration;
 
 use tokio::task::AbortHandle;
 
+use super::upkeep::{KeptParts, ServerStage, ServerUpkeep};
 use super::watch::{EntityWatch, WatchingSide};
 use super::{
-    StartOptions, acts_thread, at_hangup, backup, bind, descriptors, end_offers, end_process,
-    first_start, follow, health_listener, inspection, keep_tls, limits, open_register,
-    prepare_process, read_tls, refuse_example_keys, register_reload, runtime, show_protection,
-    shutdown_signal, start_error, tidy, watch, writable,
+    StartOptions, bind, descriptors, end_offers, end_process, first_start, follow, inspection,
+    limits, open_register, prepare_process, refuse_example_keys, runtime, shutdown_signal,
+    start_error, tell_origin, tidy, watch, writable,
 };
 use crate::clock::SystemClock;
 use crate::code::Code;
@@ -21,7 +21,6 @@ use crate::execution::step;
 use crate::http::backups::BackupDoor;
 use crate::http::follow::FollowDoor;
 use crate::http::node_door::NodeRoutes;
-use crate::http::register::RegisterDoor;
 use crate::http::{self, Callers, Readiness, mount};
 use crate::keys::example::fingerprint;
 use crate::keys::file::{FileError, SecretKind, read_public};
@@ -135,10 +134,12 @@ async fn serve_node(
     first: FirstStart,
     protection: Protection,
 ) -> Result<(), CommandError> {
-    let (registry, readiness) = (Arc::new(Registry::new()), Readiness::starting());
-    show_protection(&protection, &registry);
-    let health = health_listener(config.health, &readiness, &registry)?;
-    let tls = read_tls(&config.tls)?;
+    let ServerStage {
+        registry,
+        readiness,
+        health,
+        tls,
+    } = ServerStage::set(config.health, &config.tls, &protection)?;
     let shutdown = shutdown_signal()?;
     let memory = watch::memory(&config.log, &config.store)?;
     let store = config.store.clone();
@@ -149,6 +150,7 @@ async fn serve_node(
         .map_err(|_| CommandError::new("the node failed while it started", "see the log above"))?
         .map_err(start_error)?;
     first_start::end(first, &config.store)?;
+    tell_origin(&config.store);
     let node = InForce::new(node);
     let WatchingSide {
         vault: peer,
@@ -159,16 +161,24 @@ async fn serve_node(
     let other = (&config.log, &config.vault);
     let _following = follow::node(&node, other, &readiness, &mut callers)?;
     let inspect = inspection(config.clone(), NodeConfig::named_files, node.entity());
-    let keeper = keep_tls(&config.tls, &tls, callers, inspect, &readiness, &registry)?;
-    let reload = Arc::new(register_reload(&node, &config.register));
-    let _acts = acts_thread(node.entity(), vec![reload.clone()])?;
-    let waits = node.get().register().version != version;
-    let (at_hangup, reloading) = at_hangup(reload.clone(), waits);
+    let parts = KeptParts {
+        acts: vec![],
+        tls: &config.tls,
+        register: &config.register,
+        backup: config.backup.as_ref(),
+    };
+    let (upkeep, register) = ServerUpkeep::prepare(
+        (&node, version),
+        parts,
+        callers,
+        inspect,
+        (&tls, &readiness, &registry),
+    )?;
+    let backups = upkeep.backups.clone();
     let routes = NodeRoutes {
         node: node.clone(),
         vault: peer.clone(),
     };
-    let backups = backup::keeper(node.entity(), config.backup.as_ref());
     let door = BackupDoor::new(node.entity(), backups.clone());
     let keeping_in_step = tokio::spawn(keep_in_step(routes.clone())).abort_handle();
     let callers = Callers::Registered(tls, node.entity());
@@ -178,7 +188,7 @@ async fn serve_node(
         callers,
         mount::node(
             routes,
-            RegisterDoor::new(reload),
+            register,
             door,
             FollowDoor::new(node.entity(), None),
             readiness.clone(),
@@ -206,16 +216,16 @@ async fn serve_node(
     let tasks = [
         keeping_in_step,
         tokio::spawn(tidy::node(node.clone())).abort_handle(),
-        tokio::spawn(backup::keep(backups.clone(), registry.clone())).abort_handle(),
-        tokio::spawn(keeper.keep(registry.clone(), vec![at_hangup])).abort_handle(),
-        tokio::spawn(reloading).abort_handle(),
         tokio::spawn(sealing).abort_handle(),
-        tokio::spawn(watch::keep_place(node.entity(), readiness.clone())).abort_handle(),
         tokio::spawn(watch::watch_side(node.entity(), peer, watch)).abort_handle(),
     ];
+    let kept_up = upkeep.start(&readiness, &registry);
     let shutdown = end_offers(shutdown, ending);
     http::serve(listeners, Some(health), &readiness, &registry, shutdown).await;
-    tasks.iter().for_each(AbortHandle::abort);
+    tasks
+        .iter()
+        .chain(&kept_up.tasks)
+        .for_each(AbortHandle::abort);
     backups.iter().for_each(|keeper| keeper.end());
     tracing::info!("the authority node has stopped");
     Ok(())

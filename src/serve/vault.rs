@@ -10,12 +10,12 @@ use tokio::task::AbortHandle;
 use super::bring::LogBringing;
 use super::figures::PersonFigures;
 use super::identity_form::{IdentityForm, watch_sources};
+use super::upkeep::{KeptParts, ServerStage, ServerUpkeep};
 use super::watch::{EntityWatch, WatchedSide};
 use super::{
-    StartOptions, acts_thread, at_hangup, backup, bind, descriptors, end_offers, end_process,
-    first_start, follow, health_listener, inspection, keep_tls, limits, open_register,
-    prepare_process, read_tls, refuse_example_keys, register_reload, runtime, show_protection,
-    shutdown_signal, start_error, tidy, watch, writable,
+    StartOptions, bind, descriptors, end_offers, end_process, first_start, follow, inspection,
+    limits, open_register, prepare_process, refuse_example_keys, runtime, shutdown_signal,
+    start_error, tell_origin, tidy, watch, writable,
 };
 use crate::clock::SystemClock;
 use crate::config::VaultConfig;
@@ -24,7 +24,6 @@ use crate::http::backups::BackupDoor;
 use crate::http::data::DataDoor;
 use crate::http::follow::FollowDoor;
 use crate::http::mount::VaultRouters;
-use crate::http::register::RegisterDoor;
 use crate::http::{self, Callers, Limits, Listener, Readiness, mount};
 use crate::identity_link::SourceWatcher;
 use crate::keys::example::fingerprint;
@@ -76,10 +75,12 @@ async fn serve_vault(
     first: FirstStart,
     protection: Protection,
 ) -> Result<(), CommandError> {
-    let (registry, readiness) = (Arc::new(Registry::new()), Readiness::starting());
-    show_protection(&protection, &registry);
-    let health = health_listener(config.health, &readiness, &registry)?;
-    let tls = read_tls(&config.tls)?;
+    let ServerStage {
+        registry,
+        readiness,
+        health,
+        tls,
+    } = ServerStage::set(config.health, &config.tls, &protection)?;
     let shutdown = shutdown_signal()?;
     let memory = watch::memory(&config.log, &config.store)?;
     // The health listener answers while the index is rebuilt. The others are bound when it is
@@ -95,6 +96,7 @@ async fn serve_vault(
     let vault = open_vault(&config, register, secrets, advance, &readiness).await?;
     sources.iter().for_each(|sources| sources.follow(&vault));
     first_start::end(first, &config.store)?;
+    tell_origin(&config.store);
     prepare_copies(vault.get()).await?;
     vault
         .get()
@@ -107,7 +109,20 @@ async fn serve_vault(
     let entity = vault.entity();
     let _bringing = LogBringing::to_witnesses(&entity, &config.log, &readiness, &mut callers)?;
     let inspect = inspection(config.clone(), VaultConfig::named_files, vault.entity());
-    let keeper = keep_tls(&config.tls, &tls, callers, inspect, &readiness, &registry)?;
+    let parts = KeptParts {
+        acts: vec![Arc::new(vault.clone())],
+        tls: &config.tls,
+        register: &config.register,
+        backup: config.backup.as_ref(),
+    };
+    let (upkeep, register) = ServerUpkeep::prepare(
+        (&vault, version),
+        parts,
+        callers,
+        inspect,
+        (&tls, &readiness, &registry),
+    )?;
+    let backups = upkeep.backups.clone();
     let watch = EntityWatch::new(
         vault.entity(),
         cosigning.cosigners.clone(),
@@ -115,15 +130,6 @@ async fn serve_vault(
         readiness.clone(),
         &registry,
     );
-    let reload = Arc::new(register_reload(&vault, &config.register));
-    let _acts = acts_thread(
-        vault.entity(),
-        vec![Arc::new(vault.clone()), reload.clone()],
-    )?;
-    let waits = vault.get().register().version != version;
-    let (at_hangup, reloading) = at_hangup(reload.clone(), waits);
-    let register = RegisterDoor::new(reload);
-    let backups = backup::keeper(vault.entity(), config.backup.as_ref());
     let followed = follow::followed_logs(&config.log, &vault.entity());
     let routers = mount::vault(
         DataDoor::new(vault.clone(), &registry),
@@ -150,16 +156,14 @@ async fn serve_vault(
     let tasks = [
         serving_health.abort_handle(),
         tokio::spawn(tidy::vault(vault.clone())).abort_handle(),
-        tokio::spawn(watch::keep_place(vault.entity(), readiness.clone())).abort_handle(),
         tokio::spawn(keep_house(vault.clone(), watch, registry.clone())).abort_handle(),
         tokio::spawn(watch_sources(sources, readiness.clone(), registry.clone())).abort_handle(),
-        tokio::spawn(backup::keep(backups.clone(), registry.clone())).abort_handle(),
-        tokio::spawn(keeper.keep(registry.clone(), vec![at_hangup])).abort_handle(),
-        tokio::spawn(reloading).abort_handle(),
     ];
+    let kept_up = upkeep.start(&readiness, &registry);
     let shutdown = end_offers(shutdown, vault.entity());
     http::serve(listeners, None, &readiness, &registry, shutdown).await;
-    tasks.iter().chain(&showing).for_each(AbortHandle::abort);
+    let tasks = tasks.iter().chain(&kept_up.tasks).chain(&showing);
+    tasks.for_each(AbortHandle::abort);
     backups.iter().for_each(|keeper| keeper.end());
     tracing::info!("the vault has stopped");
     Ok(())
@@ -375,4 +379,15 @@ fn vault_fingerprints(secrets: &VaultSecrets) -> Result<Vec<[u8; 32]>, FileError
             .map(|(_, secret)| fingerprint(secret.0.expose())),
     );
     Ok(fingerprints)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_log_never_says_that_a_store_with_a_few_mappings_has_none() {
+        assert_eq!(in_whole_steps(25), format!("below {PERSONS}"));
+        assert_eq!(in_whole_steps(PERSONS + 1), PERSONS.to_string());
+    }
 }

@@ -8,7 +8,6 @@ use std::time::{Duration, Instant};
 
 use ed25519_dalek::SigningKey;
 
-use super::writable;
 use crate::audit::cosign::{CosignatureQuorum, Cosigner, Cosigners, WitnessLink, WitnessThread};
 use crate::audit::log::{Log, LogParts};
 use crate::audit::origin::TrustedLogKey;
@@ -19,7 +18,7 @@ use crate::client::{Client, Timeouts};
 use crate::clock::lasting::LastingTrouble;
 use crate::clock::{ClockBehind, SystemClock};
 use crate::config::{ClientConfig, LogConfig, VaultConfig, WatcherConfig};
-use crate::entity::{EntityInForce, EntrySuspension, InForce, Role};
+use crate::entity::{EntityInForce, EntrySuspension, InForce, Role, UnconfirmedRestore};
 use crate::http::Readiness;
 use crate::http::cosign::CosignDoor;
 use crate::journal::place::JournalPlace;
@@ -188,7 +187,7 @@ fn cosigners(
 /// # Errors
 /// When it is lost, or cannot be made.
 pub(super) fn memory(config: &LogConfig, store: &Path) -> Result<PathBuf, CommandError> {
-    let folder = writable::cosigned(config, store);
+    let folder = config.cosigned_in(store);
     if Store::is_there(store) && !folder.exists() {
         let what = "this remembers what was last seen of the other side's log (`[audit] cosigned`), and is gone";
         return Err(CommandError::new(
@@ -467,6 +466,12 @@ fn show_suspensions(suspended: &[EntrySuspension], readiness: &Readiness) {
     readiness.notice("suspended", what);
 }
 
+/// Shows on `/readyz` what still holds since a restore without places.
+fn show_restore(restore: Option<&UnconfirmedRestore>, readiness: &Readiness) {
+    let what = restore.map(|restore| format!("{restore} (`cloison restore state`)"));
+    readiness.notice("restored", what);
+}
+
 /// Shows an entity's state each second: on `/readyz`, in the log, on `/metrics`.
 pub(super) struct EntityWatch {
     entity: EntityInForce,
@@ -527,6 +532,7 @@ impl EntityWatch {
         let others = entity.orders().other_registers();
         show_registers(&others, &mut self.said_registers, readiness);
         show_suspensions(&entity.suspensions(), readiness);
+        show_restore(entity.unconfirmed_restore().as_ref(), readiness);
         apart.len()
     }
 }

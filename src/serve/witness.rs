@@ -58,7 +58,7 @@ fn witness_key(config: &WitnessConfig) -> Result<SigningKey, CommandError> {
 
 /// The logs that it keeps, if it is told to. It vouches for them under its name, by its key.
 fn kept_logs(config: &WitnessConfig) -> Result<Option<KeptLogs>, CommandError> {
-    let Some(folder) = &config.followed else {
+    let Some(follow) = &config.follow else {
         return Ok(None);
     };
     let key = FollowerKey {
@@ -68,7 +68,12 @@ fn kept_logs(config: &WitnessConfig) -> Result<Option<KeptLogs>, CommandError> {
     let logs = config.logs.iter();
     Ok(Some(KeptLogs {
         keys: logs.map(|log| (log.owner.clone(), log.public)).collect(),
-        folders: Arc::new(FollowedLogs::new(folder.clone(), key, None)),
+        folders: Arc::new(FollowedLogs::new(
+            follow.path.clone(),
+            key,
+            follow.daily,
+            follow::look_through_daily,
+        )),
     }))
 }
 

@@ -2,7 +2,7 @@
 //! system, or in another user's folder, the start ends before it leaves half a store.
 
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use crate::config::LogConfig;
 use crate::system;
@@ -18,7 +18,7 @@ const HINT: &str = "nothing was made. Name a folder that this user may write in:
 /// For the first place that cannot be written.
 pub(super) fn check(store: &Path, log: &LogConfig) -> Result<(), CommandError> {
     may_fill("[store] path", store)?;
-    may_fill("[audit] cosigned", &cosigned(log, store))?;
+    may_fill("[audit] cosigned", &log.cosigned_in(store))?;
     match &log.second {
         Some(second) if second.is_dir() => may_write("[audit] second", second),
         // The folder that it lies in must exist. Without it the other disk is not mounted, and a new
@@ -26,13 +26,6 @@ pub(super) fn check(store: &Path, log: &LogConfig) -> Result<(), CommandError> {
         Some(second) => may_write("[audit] second", folder_of(second)),
         None => Ok(()),
     }
-}
-
-/// Where the other side's checkpoints are kept: beside the store, unless another place is named.
-pub(crate) fn cosigned(log: &LogConfig, store: &Path) -> PathBuf {
-    log.cosigned
-        .clone()
-        .unwrap_or_else(|| store.with_extension("cosigned"))
 }
 
 fn folder_of(path: &Path) -> &Path {
@@ -68,6 +61,8 @@ fn may_write(what: &str, folder: &Path) -> Result<(), CommandError> {
 
 #[cfg(test)]
 mod tests {
+    use std::path::PathBuf;
+
     use super::*;
 
     fn log(second: Option<PathBuf>) -> LogConfig {

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use uuid::Uuid;
 
+use crate::entity::UnconfirmedRestore;
 use crate::identifier::{CheckDigit, LetterCase, SchemeRules};
 use crate::quota::QuotaLeft;
 use crate::register::{Id, Quota};
@@ -35,6 +36,9 @@ pub struct StatusReport {
     /// The rules of the schemes that a client's sectors take.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub schemes: Vec<SchemeStatus>,
+    /// What still holds since a restore without places, as far as it concerns the caller.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub restored: Option<UnconfirmedRestore>,
     /// What a client's organisation may still send.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub quota: Option<QuotaStatus>,

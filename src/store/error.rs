@@ -127,8 +127,7 @@ pub enum StoreError {
     /// another process extends the same log.
     #[error(
         "{by} has a checkpoint over {published} entries of {origin}, signed by this log's own key, and {found}: an older \
-         copy of this store was brought back, or another process goes on with the same one. `cloison restore --in-place` \
-         brings what is missing from a place that holds it"
+         copy of this store was brought back, or another process goes on with the same one"
     )]
     RolledBack {
         /// Who has seen it.
@@ -139,6 +138,8 @@ pub enum StoreError {
         published: u64,
         /// How this store differs.
         found: String,
+        /// Whether its log went on without those entries.
+        went_on: bool,
     },
     /// The writer thread panicked.
     #[error("the writer panicked; see the log above")]

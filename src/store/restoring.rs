@@ -14,6 +14,10 @@ const MARK: &str = "RESTORING";
 const NOTE: &str = "\
 A restore into this folder is not finished. No server opens it. Run `cloison restore` again: it begins anew.
 ";
+/// Stands in the mark where the restore made the folder, too.
+const MADE: &str = "The restore made this folder, and removes it if it gives up.\n";
+/// The file that says where a restored store came from, until its first start.
+const ORIGIN: &str = "RESTORED";
 /// What a new file system has in its folder.
 const NEW_DISK: &str = "lost+found";
 
@@ -21,6 +25,8 @@ const NEW_DISK: &str = "lost+found";
 #[derive(Debug)]
 pub struct RestoreFolder {
     path: PathBuf,
+    /// Whether it was made for the restore.
+    is_made: bool,
 }
 
 impl RestoreFolder {
@@ -34,16 +40,18 @@ impl RestoreFolder {
             path: path.to_owned(),
             source,
         };
-        match DirBuilder::new().mode(0o700).create(path) {
-            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(at(error)),
-            _ => {}
-        }
+        let is_made = match DirBuilder::new().mode(0o700).create(path) {
+            Ok(()) => true,
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => was_made(path),
+            Err(error) => return Err(at(error)),
+        };
         let marked = is_restoring(path);
         if !marked && !is_empty(path).map_err(at)? {
             return Err(StoreError::NotEmpty(path.to_owned()));
         }
         let folder = Self {
             path: path.to_owned(),
+            is_made,
         };
         if !marked {
             folder.mark().map_err(at)?;
@@ -58,7 +66,8 @@ impl RestoreFolder {
     }
 
     fn mark(&self) -> io::Result<()> {
-        fs::write(self.path.join(MARK), NOTE)?;
+        let made = if self.is_made { MADE } else { "" };
+        fs::write(self.path.join(MARK), [NOTE, made].concat())?;
         File::open(self.path.join(MARK))?.sync_all()?;
         self.sync()?;
         let parent = self.path.parent().filter(|p| !p.as_os_str().is_empty());
@@ -97,13 +106,16 @@ impl RestoreFolder {
         Store::open_anyway(&self.path, owner, 1 << 20)
     }
 
-    /// Gives the restore up: the folder is as empty as before.
+    /// Gives the restore up: the folder is as empty as before, or gone where it was made for the restore.
     ///
     /// # Errors
     /// What the operating system says.
     pub fn give_up(self) -> io::Result<()> {
+        if self.is_made {
+            return self.remove();
+        }
         self.clear()?;
-        self.finish()
+        self.unmark()
     }
 
     /// Removes the folder, the mark last.
@@ -113,11 +125,17 @@ impl RestoreFolder {
         fs::remove_dir(&self.path)
     }
 
-    /// Ends the restore: from now on a server opens the store. Close the store before.
+    /// Ends the restore: from now on a server opens the store, and its first start says that it came from
+    /// `origin`. Close the store before.
     ///
     /// # Errors
     /// What the operating system says; it is not finished then.
-    pub fn finish(self) -> io::Result<()> {
+    pub fn finish(self, origin: &str) -> io::Result<()> {
+        note_origin(&self.path, origin)?;
+        self.unmark()
+    }
+
+    fn unmark(self) -> io::Result<()> {
         self.sync()?;
         fs::remove_file(self.path.join(MARK))?;
         self.sync()
@@ -171,12 +189,14 @@ impl StoreExchange {
         self.beside.remove()
     }
 
-    /// Puts the copy in the store's place, and removes the store that was there.
+    /// Puts the copy in the store's place, and removes the store that was there. The next start says that the
+    /// store came from `origin`.
     ///
     /// # Errors
     /// What the operating system says. Where the store was not exchanged, it is as it was.
-    pub fn finish(self) -> io::Result<()> {
+    pub fn finish(self, origin: &str) -> io::Result<()> {
         let copy = self.beside.path.join(COPY);
+        note_origin(&copy, origin)?;
         File::open(&copy)?.sync_all()?;
         crate::system::exchange(&copy, &self.path)?;
         self.beside.sync()?;
@@ -202,11 +222,36 @@ fn beside_of(path: &Path) -> PathBuf {
 pub(super) fn clear_beside(path: &Path) -> io::Result<()> {
     let beside = RestoreFolder {
         path: beside_of(path),
+        is_made: true,
     };
     if is_restoring(&beside.path) {
         beside.remove()?;
     }
     Ok(())
+}
+
+/// Whether a restore that is not finished made that folder.
+fn was_made(path: &Path) -> bool {
+    fs::read_to_string(path.join(MARK)).is_ok_and(|mark| mark.ends_with(MADE))
+}
+
+/// Writes down where the store in a folder came from. Durable on return, but for the file's name.
+fn note_origin(store: &Path, origin: &str) -> io::Result<()> {
+    fs::write(store.join(ORIGIN), origin)?;
+    File::open(store.join(ORIGIN))?.sync_all()
+}
+
+/// Where the store at that path was restored from, if it was not started since.
+pub fn restored_from(path: &Path) -> Option<String> {
+    fs::read_to_string(path.join(ORIGIN)).ok()
+}
+
+/// Notes that the restored store at that path was started.
+///
+/// # Errors
+/// What the operating system says; the next start says once more that the store was restored.
+pub fn forget_origin(path: &Path) -> io::Result<()> {
+    fs::remove_file(path.join(ORIGIN))
 }
 
 /// Whether a restore into that folder is not finished.
@@ -239,8 +284,11 @@ mod tests {
             Store::open(&path, "test/vault"),
             Err(StoreError::Restoring(_))
         ));
-        restore.finish().unwrap();
+        restore.finish("the backup B").unwrap();
         drop(Store::open(&path, "test/vault").unwrap());
+        assert_eq!(restored_from(&path).as_deref(), Some("the backup B"));
+        forget_origin(&path).unwrap();
+        assert_eq!(restored_from(&path), None);
         assert!(matches!(
             RestoreFolder::take(&path),
             Err(StoreError::NotEmpty(_))
@@ -266,7 +314,7 @@ mod tests {
             mark(&copy, mark_before + 7);
             drop(copy);
             if is_finished {
-                exchange.finish().unwrap();
+                exchange.finish("a place").unwrap();
                 assert!(!beside.exists());
             } else {
                 // As a kill leaves it.
@@ -296,5 +344,10 @@ mod tests {
         assert!(!Store::is_there(&path));
         restore.give_up().unwrap();
         assert!(is_empty(&path).unwrap());
+        // A folder that the restore made is gone, also where it was killed in between.
+        let path = folder.path().join("node");
+        drop(RestoreFolder::take(&path).unwrap());
+        RestoreFolder::take(&path).unwrap().give_up().unwrap();
+        assert!(!path.exists());
     }
 }

@@ -28,7 +28,9 @@ pub(super) fn advice(code: Code) -> &'static str {
         C::UnknownPurpose => {
             "name a purpose with --purpose that the register lists for the sector and this client"
         }
-        C::QuotaExceeded | C::Overloaded | C::AuditUnavailable => "try again a little later",
+        C::QuotaExceeded | C::LogLimit | C::Overloaded | C::AuditUnavailable => {
+            "try again a little later"
+        }
         C::JournalUnavailable => {
             "see to the places of the log (`[audit]`; /readyz says `journal`): an act that waits takes effect as soon as enough of them hold it, and the same call asks again"
         }

@@ -4,6 +4,7 @@
 use std::fs;
 
 use cloison::clock::day_of;
+use cloison::deployment::register_text::OPERATORS;
 use cloison::epoch::statement::Destruction;
 use cloison::order::act::{ActKind, ActPayload};
 use cloison::order::{LegalBasis, OrderPayload, PseudonymScope};
@@ -16,7 +17,6 @@ use super::actors;
 use super::common::{DEPLOYMENT, Door, QUORUM, Setup, Side, World, id, now, uuid4};
 use super::witnesses::eventually;
 
-const OPERATORS: [&str; 2] = ["operator", "operator-2"];
 /// A version of the sector secret that no epoch needs.
 const SECRET: &str = "secrets/vault/sector/2.secret";
 

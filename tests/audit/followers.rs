@@ -4,12 +4,13 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use cloison::audit::log::{FollowerIdentity, KnownFollower, LogParts, PlaceQuorum, VouchTime};
 use cloison::clock::{Clock as _, SystemClock};
 use cloison::journal::followed::{FollowFault, FollowedPlace, FollowerKey};
+use cloison::journal::followed_logs::FollowedLogs;
 use cloison::journal::offer::JournalOffer;
 use cloison::journal::read::{PlaceFault, PlaceLog};
 use cloison::store::RowBatch;
@@ -18,10 +19,10 @@ use cloison::tlog::note::{SignatureKind, SignedNote, Verifier, cosign};
 use cloison::tlog::tree::{MerkleTree, leaf_hash};
 use ed25519_dalek::SigningKey;
 
+use super::common::copy_folder;
 use super::forge::key;
 use super::places::{EntryAndRecord, kept};
 use super::shards::{Writing, cipher, open, open_parts};
-use super::witnesses::copy;
 
 const TIME: &str = "2026-11-22T12:00:00Z";
 const OWNER: &str = "test/vault";
@@ -128,7 +129,7 @@ fn a_follower_of_a_log_that_was_restored_holds_both_ways() {
     let (store, place) = (folder.path().join("store"), folder.path().join("place"));
     let second = folder.path().join("second");
     open(&store, TIME, Some(&second), false).unwrap().write(10);
-    copy(&store, &folder.path().join("backup"));
+    copy_folder(&store, &folder.path().join("backup"));
     let writing = open(&store, TIME, Some(&second), false).unwrap();
     writing.write(5);
     let following = follower(&place);
@@ -150,7 +151,7 @@ fn what_does_not_continue_is_refused_and_kept_as_evidence() {
     let (store, place) = (folder.path().join("store"), folder.path().join("place"));
     open(&store, TIME, None, false).unwrap().write(10);
     let copied = folder.path().join("copy");
-    copy(&store, &copied);
+    copy_folder(&store, &copied);
     let writing = open(&store, TIME, None, false).unwrap();
     writing.write(3);
     let following = follower(&place);
@@ -505,31 +506,91 @@ fn a_follower_takes_no_more_in_a_day_than_it_is_told() {
     let folder = tempfile::tempdir().unwrap();
     let writing = open(&folder.path().join("store"), TIME, None, false).unwrap();
     writing.write_state(1);
-    let place = follower(&folder.path().join("place")).taking(Some(30_000));
-    let take = |count: u64, hours: i64| {
-        writing.write(count);
-        let offer = next(&writing, place.held().as_ref()).unwrap();
-        let time = now() + jiff::SignedDuration::from_hours(hours);
-        place.accept(&offer, &key().verifying_key(), time)
-    };
-    assert!(take(1, 0).unwrap());
+    writing.write(200);
+    let first = next(&writing, None).unwrap();
+    let place = follower(&folder.path().join("place")).taking(first.to_bytes().len() as u64);
+    let today: jiff::Timestamp = TIME.parse().unwrap();
+    let take = |offer, time| place.accept(offer, &key().verifying_key(), time);
+    assert!(take(&first, today).unwrap());
     let held = place.held();
-    let refused = take(400, 0).unwrap_err();
+    writing.write(50);
+    let second = next(&writing, held.as_ref()).unwrap();
+    let refused = take(&second, today).unwrap_err();
     assert!(matches!(refused, FollowFault::Surfeit { .. }), "{refused}");
     assert_eq!(place.held(), held, "nothing of it is kept");
+    let tomorrow = today + jiff::SignedDuration::from_hours(24);
+    assert!(take(&second, tomorrow).unwrap(), "the next day counts anew");
+}
+
+#[test]
+fn a_follower_makes_no_missing_mount() {
+    let folder = tempfile::tempdir().unwrap();
     let above = folder.path().join("no/place");
     let away = FollowedPlace::open(above, OWNER.to_owned(), None).err();
+    assert!(matches!(away, Some(FollowFault::Away(_))));
+}
+
+/// The places that [`FollowedLogs`] opened in
+/// [`a_damaged_folder_that_was_moved_away_is_begun_anew_without_a_restart`].
+static OPENED: Mutex<Vec<Arc<FollowedPlace>>> = Mutex::new(vec![]);
+
+fn keep(place: &Arc<FollowedPlace>) -> std::io::Result<()> {
+    OPENED.lock().unwrap().push(place.clone());
+    Ok(())
+}
+
+#[test]
+fn a_damaged_folder_that_was_moved_away_is_begun_anew_without_a_restart() {
+    let folder = tempfile::tempdir().unwrap();
+    let writing = open(&folder.path().join("store"), TIME, None, false).unwrap();
+    writing.write(20);
+    let archive = FollowerKey {
+        name: "archive".to_owned(),
+        key: SigningKey::from_bytes(&[5; 32]),
+    };
+    let logs = FollowedLogs::new(folder.path().join("kept"), archive, 1 << 30, keep);
+    let owner = (OWNER, &key().verifying_key());
+    let offer = next(&writing, None).unwrap();
     assert!(
-        matches!(away, Some(FollowFault::Away(_))),
-        "no missing mount is made"
+        logs.take(owner, Some(&offer), now())
+            .unwrap()
+            .note
+            .is_some()
     );
+    let place = folder.path().join("kept").join(OWNER);
+    let segment = segment_of(&place, 0);
+    let mut bytes = fs::read(&segment).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    fs::write(&segment, bytes).unwrap();
+    let opened = OPENED.lock().unwrap()[0].clone();
+    assert!(opened.look_through(now()).is_err());
+    for _ in 0..2 {
+        // It lies there still, so it is not opened as if it were good.
+        assert!(logs.take(owner, None, now()).unwrap().note.is_none());
+        let refused = logs.take(owner, Some(&offer), now()).unwrap_err();
+        assert!(matches!(refused, FollowFault::Damaged(_)), "{refused}");
+        let troubles = logs.troubles().join("; ");
+        assert!(troubles.contains("Move that folder away"), "{troubles}");
+    }
+    fs::rename(&place, folder.path().join("damaged")).unwrap();
+    assert!(logs.take(owner, None, now()).unwrap().note.is_none());
+    assert!(
+        logs.take(owner, Some(&offer), now())
+            .unwrap()
+            .note
+            .is_some()
+    );
+    assert_eq!(logs.troubles(), [""; 0]);
+    assert_eq!(OPENED.lock().unwrap().len(), 2);
+    assert!(held(&place).len() >= 20);
 }
 
 #[test]
 fn a_restart_of_a_follower_makes_no_room_for_more_of_a_day() {
     let folder = tempfile::tempdir().unwrap();
     let writing = open(&folder.path().join("store"), TIME, None, false).unwrap();
-    let opened = || follower(&folder.path().join("place")).taking(Some(30_000));
+    let opened = || follower(&folder.path().join("place")).taking(30_000);
     let take = |place: &FollowedPlace, time| {
         let offer = next(&writing, place.held().as_ref()).unwrap();
         place.accept(&offer, &key().verifying_key(), time)

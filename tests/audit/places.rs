@@ -9,9 +9,9 @@ use cloison::journal::read::{PlaceFault, PlaceLog};
 use cloison::store::{Shard, Store, StoreError};
 use cloison::tlog::checkpoint::Checkpoint;
 
+use super::common::copy_folder;
 use super::forge::key;
 use super::shards::open;
-use super::witnesses::copy;
 
 const TIME: &str = "2026-11-22T12:00:00Z";
 const OWNER: &str = "test/vault";
@@ -197,7 +197,7 @@ fn a_place_tells_whether_it_continues_a_checkpoint() {
     let (store, place) = (folder.path().join("store"), folder.path().join("place"));
     open(&store, TIME, Some(&place), false).unwrap().write(10);
     let earlier = read(&place).unwrap().checkpoint;
-    copy(&store, &folder.path().join("backup"));
+    copy_folder(&store, &folder.path().join("backup"));
     open(&store, TIME, Some(&place), false).unwrap().write(5);
     let log = read(&place).unwrap();
     assert_eq!(log.contains(&earlier).unwrap(), Some(true));

@@ -6,8 +6,7 @@ use std::fs;
 
 use super::acts::{self, Acts, refuses_the_old_register};
 use super::common::backups::{good, words};
-use super::common::{Side, World};
-use super::witnesses::copy;
+use super::common::{Side, World, copy_folder};
 
 /// Backups of both sides, then one act for each row; both have stopped.
 fn lived() -> (World, Acts) {
@@ -19,7 +18,7 @@ fn lived() -> (World, Acts) {
     world.back_up();
     world.stop();
     for side in [Side::Vault, Side::Node] {
-        copy(
+        copy_folder(
             &world.path(side.folder()),
             &world.path(&format!("{}-image", side.folder())),
         );
@@ -93,7 +92,7 @@ fn nothing_comes_back_with_images_that_are_brought_to_the_present_in_place() {
             words(&refused)
         );
         world.lose(side.folder());
-        copy(
+        copy_folder(
             &world.path(&format!("{}-image", side.folder())),
             &world.path(side.folder()),
         );

@@ -10,8 +10,8 @@ use jiff::Timestamp;
 use super::acts::{self, Acts};
 use super::common::backups::words;
 use super::common::witness::WitnessPlace;
-use super::common::{Door, Side, World, plain_get};
-use super::witnesses::{copy, eventually, resume, shown};
+use super::common::{Door, Side, World, copy_folder, plain_get};
+use super::witnesses::{eventually, resume, shown};
 
 /// Everything that a side keeps on its disks, beside its configuration.
 const VAULT: [&str; 3] = ["data/vault", "data/vault.place", "data/vault.cosigned"];
@@ -32,7 +32,7 @@ fn image(world: &World, places: [&str; 3], image: &str, bring_back: bool) {
         }
         if from.is_dir() {
             let _ = fs::remove_dir_all(&to);
-            copy(&from, &to);
+            copy_folder(&from, &to);
         } else {
             fs::copy(from, to).unwrap();
         }

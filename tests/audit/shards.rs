@@ -23,8 +23,9 @@ use cloison::store::{EntryKeys, RowBatch, Shard, Store};
 use cloison::tlog::checkpoint_file::CheckpointFile;
 use jiff::Timestamp;
 
+use super::common::copy_folder;
 use super::forge::{entries, findings, key};
-use super::witnesses::{copy, eventually};
+use super::witnesses::eventually;
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -349,7 +350,7 @@ fn a_restored_store_notices_and_goes_on_only_when_told() {
     );
     let time = "2026-11-22T12:00:00Z";
     open(&store, time, Some(&second), false).unwrap().write(300);
-    copy(&store, &backup);
+    copy_folder(&store, &backup);
     open(&store, time, Some(&second), false).unwrap().write(50);
     let published = String::from_utf8(std::fs::read(second.join("checkpoint")).unwrap()).unwrap();
     assert!(
@@ -369,7 +370,7 @@ fn a_restored_store_notices_and_goes_on_only_when_told() {
     );
     // It does not either with 350 other entries.
     let other = folder.path().join("other");
-    copy(&backup, &other);
+    copy_folder(&backup, &other);
     open(&other, "2026-11-22T13:00:00Z", None, false)
         .unwrap()
         .write(50);
@@ -619,7 +620,7 @@ fn two_writers_of_one_log_are_noticed() {
     );
     let time = "2026-11-22T12:00:00Z";
     open(&one, time, Some(&second), false).unwrap().write(10);
-    copy(&one, &two);
+    copy_folder(&one, &two);
     let (sender, receiver) = channel();
     let first = open_with(&one, time, Some(&second), false, Some(sender)).unwrap();
     first.write(1);

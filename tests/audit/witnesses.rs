@@ -22,7 +22,7 @@ use serde_json::Value;
 
 use super::common::backups::{good, words};
 use super::common::witness::WitnessPlace;
-use super::common::{Door, QUORUM, Side, World, plain_get};
+use super::common::{Door, QUORUM, Side, World, copy_folder, plain_get};
 use super::forge::{Log, ORIGIN, entries, entry, key, write};
 
 fn now() -> Timestamp {
@@ -304,7 +304,7 @@ fn a_vault_that_lost_entries_is_noticed_by_the_node_which_opens_again_when_that_
     await_cosignature_of_the_node(&world);
     world.stop();
     let (store, backup) = (world.path("data/vault"), world.path("backup"));
-    copy(&store, &backup);
+    copy_folder(&store, &backup);
     world.start(Side::Vault, &[]);
     world.start(Side::Node, &[]);
     let pseudonyms = world.health_pseudonyms(&["AB1"]);
@@ -315,7 +315,7 @@ fn a_vault_that_lost_entries_is_noticed_by_the_node_which_opens_again_when_that_
     // Restored, it refuses to start, also when its second place is taken away; told to continue
     // without, it starts, and the node refuses.
     fs::remove_dir_all(&store).unwrap();
-    copy(&backup, &store);
+    copy_folder(&backup, &store);
     let failed = world.try_start(Side::Vault, &[]).unwrap_err();
     assert!(
         failed
@@ -355,7 +355,7 @@ fn a_vault_that_lost_entries_is_noticed_by_the_node_which_opens_again_when_that_
 
     // Told to, it continues in a new shard, and everyone knows.
     fs::remove_dir_all(&store).unwrap();
-    copy(&backup, &store);
+    copy_folder(&backup, &store);
     fs::write(&second, remembered).unwrap();
     lose_the_places_entries(&world);
     let resumed = resume(&world, &[]);
@@ -442,7 +442,7 @@ fn every_log_that_the_node_remembers_is_held_against_the_vaults() {
     await_cosignature_of_the_node(&world);
     world.stop();
     let (store, backup) = (world.path("data/vault"), world.path("backup"));
-    copy(&store, &backup);
+    copy_folder(&store, &backup);
     world.start(Side::Vault, &[]);
     world.start(Side::Node, &[]);
     let pseudonyms = world.health_pseudonyms(&["AB1"]);
@@ -451,7 +451,7 @@ fn every_log_that_the_node_remembers_is_held_against_the_vaults() {
     world.stop();
     restore_and_resume(&world, &backup);
     let between = world.path("between");
-    copy(&store, &between);
+    copy_folder(&store, &between);
     world.start(Side::Vault, &[]);
     world.stop();
     restore_and_resume(&world, &between);
@@ -503,31 +503,39 @@ pub fn resume(world: &World, more: &[&str]) -> Output {
     let line = [&usual[..], &["--config", "vault.toml"], more].concat();
     let refused = world.cloison(&line);
     let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert!(!refused.status.success(), "nobody signed for it");
     let Some((_, kept)) = said.split_once("--resume-from-copy vault:") else {
         return refused;
     };
-    assert!(!refused.status.success());
-    let statement = world.statement(Destruction::ResumeFromCopy {
-        entity: "vault".to_owned(),
-        kept: kept.split_whitespace().next().unwrap().to_owned(),
-        case: "OPS/2026-17".to_owned(),
-    });
-    let signed = |by: &[&str]| {
+    let kept = kept.split_whitespace().next().unwrap();
+    let signed = |entity: &str, kept: &str, by: &[&str]| {
+        let statement = world.statement(Destruction::ResumeFromCopy {
+            entity: entity.to_owned(),
+            kept: kept.to_owned(),
+            case: "OPS/2026-17".to_owned(),
+        });
         let _ = fs::remove_file(world.path("loss.jws"));
         world.write("loss.jws", &world.sign_statement(&statement, by));
         world.cloison(&[&line[..], &["--statement", "loss.jws"]].concat())
     };
-    let alone = signed(&OPERATORS[..1]);
-    let said = String::from_utf8_lossy(&alone.stderr).into_owned();
-    assert!(said.contains("1 of 2 signatures"), "{said}");
-    signed(&OPERATORS)
+    let last = if kept.ends_with('0') { '1' } else { '0' };
+    let other = format!("{}{last}", &kept[..kept.len() - 1]);
+    for (entity, kept, by, why) in [
+        ("vault", kept, &OPERATORS[..1], "1 of 2 signatures"),
+        ("vault", &*other, &OPERATORS[..], "and not of vault at"),
+        ("node/court", kept, &OPERATORS[..], "and not of vault at"),
+    ] {
+        let said = words(&signed(entity, kept, by));
+        assert!(said.contains(why), "{said}");
+    }
+    signed("vault", kept, &OPERATORS)
 }
 
 /// Puts a copy of the vault's store in its place, and lets the log continue in another shard.
 fn restore_and_resume(world: &World, backup: &Path) {
     let store = world.path("data/vault");
     fs::remove_dir_all(&store).unwrap();
-    copy(backup, &store);
+    copy_folder(backup, &store);
     lose_the_places_entries(world);
     let resumed = resume(world, &[]);
     assert!(resumed.status.success(), "{}", words(&resumed));
@@ -539,19 +547,6 @@ fn lose_the_places_entries(world: &World) {
         let path = entry.unwrap().path();
         if path.is_dir() {
             fs::remove_dir_all(path).unwrap();
-        }
-    }
-}
-
-pub fn copy(from: &Path, to: &Path) {
-    fs::create_dir_all(to).unwrap();
-    for entry in from.read_dir().unwrap() {
-        let entry = entry.unwrap();
-        let (from, to) = (entry.path(), to.join(entry.file_name()));
-        if from.is_dir() {
-            copy(&from, &to);
-        } else {
-            fs::copy(from, to).unwrap();
         }
     }
 }

@@ -6,9 +6,10 @@ use cloison::epoch::statement::{Destruction, DestructionPayload};
 use cloison::jws;
 use cloison::order::{self, LegalBasis, OrderPayload, PseudonymScope, RequestPayload};
 use cloison::statement::{self, Statement as _};
+use cloison::suspension::{SuspensionAct, SuspensionPayload};
 use ed25519_dalek::SigningKey;
 use jiff::{SignedDuration, Timestamp};
-use serde_json::json;
+use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::{DEPLOYMENT, Door, Reply, World, id};
@@ -89,6 +90,23 @@ impl World {
         operators.iter().fold(draft, |text, id| {
             statement::sign::<DestructionPayload>(&text, id, &self.key(id)).unwrap()
         })
+    }
+
+    /// A statement upon an entry of the register, signed now with those register keys, as it is brought.
+    pub fn suspension(&self, entry: &str, act: SuspensionAct, keys: &[&str]) -> Value {
+        let payload = SuspensionPayload {
+            aud: id(DEPLOYMENT),
+            id: uuid4(),
+            act,
+            entry: id(entry),
+            reason: "key-stolen".to_owned(),
+            time: now(),
+        };
+        let draft = payload.draft().unwrap();
+        let text = keys.iter().fold(draft, |text, kid| {
+            statement::sign::<SuspensionPayload>(&text, kid, &self.register_key(kid)).unwrap()
+        });
+        json!({"statement": text})
     }
 
     /// A request for these pseudonyms by the officer, now.

@@ -13,6 +13,8 @@ use super::{Door, World};
 
 /// Where a witness of the vault's log listens.
 pub struct WitnessPlace {
+    /// Its listener for logs.
+    pub listen: SocketAddr,
     health: SocketAddr,
 }
 
@@ -45,6 +47,7 @@ impl WitnessPlace {
             ),
         );
         Self {
+            listen: (Ipv4Addr::LOCALHOST, listen).into(),
             health: (Ipv4Addr::LOCALHOST, health).into(),
         }
     }

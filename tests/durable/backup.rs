@@ -14,6 +14,8 @@ use serde_json::{Value, json};
 use super::faults::mount;
 use super::load::{Acknowledged, Load, Plan, check};
 use super::world::card;
+pub use crate::common::backups::{good, words};
+pub use crate::common::copy_folder;
 use crate::common::{Door, Setup, Side, World, plain_get};
 
 /// A world whose vault has `[backup]`.
@@ -35,20 +37,6 @@ pub fn tokenize(world: &World, first: u32, count: u32) {
     let cards: Vec<String> = (first..first + count).map(card).collect();
     let cards: Vec<&str> = cards.iter().map(String::as_str).collect();
     world.tokenize("cnss-health", "health", "cnie", Some("billing"), &cards);
-}
-
-pub fn words(output: &Output) -> String {
-    format!(
-        "{}{}",
-        String::from_utf8_lossy(&output.stdout),
-        String::from_utf8_lossy(&output.stderr)
-    )
-}
-
-/// The JSON of a command that must succeed.
-pub fn good(output: &Output) -> Value {
-    assert!(output.status.success(), "{}", words(output));
-    serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("{}", words(output)))
 }
 
 /// A command that must fail, and say this.
@@ -102,10 +90,9 @@ pub fn files(world: &World) -> Vec<PathBuf> {
 
 pub fn manifests(world: &World) -> Vec<PathBuf> {
     let folder = world.path("backup/manifests");
-    let mut files: Vec<_> = fs::read_dir(folder)
-        .unwrap()
-        .map(|entry| entry.unwrap().path())
-        .collect();
+    // The first backup makes the folder.
+    let files = fs::read_dir(folder).into_iter().flatten();
+    let mut files: Vec<_> = files.map(|entry| entry.unwrap().path()).collect();
     files.sort();
     files
 }
@@ -200,6 +187,15 @@ fn a_node_has_its_own_backups_and_each_side_names_who_may() {
     );
     assert!(create("clients/officer.toml").status.success());
     refused(&create("clients/operator.toml"), "has no [backup]");
+    for (who, door) in [
+        ("operator", Door::Officers),
+        ("auditor", Door::Officers),
+        ("auditor", Door::Control),
+    ] {
+        let reply = world.post_json(who, door, "/v1/backups", &json!({}));
+        let said = (reply.status, reply.code());
+        assert_eq!(said, (403, "forbidden".into()), "{who} at {door:?}");
+    }
     let wrong = [
         "backup",
         "verify",
@@ -217,7 +213,13 @@ fn a_node_has_its_own_backups_and_each_side_names_who_may() {
         "--config",
         "node.toml",
     ];
-    assert!(world.cloison(&right).status.success());
+    let found = world.cloison(&right);
+    assert!(found.status.success());
+    assert!(
+        !words(&found).contains("chunks"),
+        "a node has none: {}",
+        words(&found)
+    );
 }
 
 #[test]
@@ -241,6 +243,42 @@ fn the_timer_takes_backups_and_removes_those_that_no_rule_keeps() {
     world.stop();
     assert_eq!(good(&verify(&world, &["--json"]))["good"], true);
     assert_eq!(backups_logged(&world)[0]["actor"], "timer");
+}
+
+/// A late name among the manifests that is no backup's: in a foreign place others can put one there.
+#[test]
+fn what_is_no_backup_makes_none_due() {
+    let mut world = backed_up("every = \"300d\"\n");
+    let begun = Instant::now();
+    while manifests(&world).is_empty() {
+        assert!(begun.elapsed() < Duration::from_secs(60), "no backup");
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    world.end(Side::Vault);
+    world.write("backup/manifests/99991231T000000Z-00000000.jws", "nonsense");
+    world.start(Side::Vault, &[]);
+    // The timer has looked when the age is there.
+    let age = loop {
+        let metrics = plain_get(world.health(Side::Vault), "/metrics").unwrap();
+        let line = metrics.lines();
+        let age = line
+            .filter_map(|line| line.strip_prefix("cloison_backup_age_seconds "))
+            .find(|age| *age != "0");
+        if let Some(age) = age {
+            break age.to_owned();
+        }
+        assert!(begun.elapsed() < Duration::from_secs(60), "{metrics}");
+        std::thread::sleep(Duration::from_millis(100));
+    };
+    assert!(age.len() < 9, "not since 1970: {age}");
+    let list = ["backup", "list", "--json", "--client"];
+    let list = good(&world.cloison(&[&list[..], &["clients/operator.toml"]].concat()));
+    assert_eq!(
+        (&list["running"], &list["ended"]),
+        (&Value::Null, &Value::Null)
+    );
+    world.stop();
+    assert_eq!(backups_logged(&world).len(), 1);
 }
 
 #[test]
@@ -278,6 +316,28 @@ fn pruning_keeps_the_last_good_backup_and_only_what_backups_need() {
         "0",
     ]));
     assert_eq!(said["kept"], json!([second["backup"]]), "{said}");
+}
+
+#[test]
+fn a_damaged_file_that_is_moved_aside_is_copied_anew() {
+    let world = backed_up("");
+    tokenize(&world, 1, 50);
+    create(&world);
+    let mut largest = files(&world);
+    largest.sort_by_key(|file| fs::metadata(file).unwrap().len());
+    let damaged = largest.pop().unwrap();
+    let mut bytes = fs::read(&damaged).unwrap();
+    bytes[0] ^= 1;
+    fs::write(&damaged, bytes).unwrap();
+    let at_server = ["backup", "verify", "--client", "clients/operator.toml"];
+    let name = damaged.file_name().unwrap().to_str().unwrap();
+    for found in [verify(&world, &[]), world.cloison(&at_server)] {
+        refused(&found, name);
+        refused(&found, "move the named file aside");
+    }
+    fs::rename(&damaged, world.path("aside")).unwrap();
+    create(&world);
+    good(&verify(&world, &["--json"]));
 }
 
 /// What is done to a repository, and what `verify` says of it.
@@ -431,6 +491,8 @@ fn a_server_says_why_it_takes_no_backup_and_goes_on() {
     refused(&create(&[]), "is its disk mounted?");
     fs::create_dir(world.path("backup")).unwrap();
     refused(&create(&[]), "went to a repository before");
+    let listed = world.cloison(&["backup", "list", "--client", "clients/operator.toml"]);
+    refused(&listed, "is empty: is its disk mounted?");
     // Another repository, on purpose only.
     assert!(create(&["--new-repository"]).status.success());
     fs::rename(world.path("backup"), world.path("new")).unwrap();
@@ -586,19 +648,6 @@ fn forged(world: &World, text: &str) -> String {
     let key = world.register_key("operations");
     let draft = cloison::jws::draft(&payload);
     cloison::jws::add_signature(&draft, TYP, "vault", &key).unwrap()
-}
-
-pub fn copy_folder(from: &Path, to: &Path) {
-    fs::create_dir_all(to).unwrap();
-    for entry in fs::read_dir(from).unwrap() {
-        let entry = entry.unwrap();
-        let target = to.join(entry.file_name());
-        if entry.file_type().unwrap().is_dir() {
-            copy_folder(&entry.path(), &target);
-        } else {
-            fs::copy(entry.path(), target).unwrap();
-        }
-    }
 }
 
 /// However many are taken in one second, and wherever to: the last name is the last backup's.

@@ -9,7 +9,8 @@ use cloison::clock::Clock;
 use cloison::store::{OrderKey, Store, StoreError};
 use jiff::SignedDuration;
 
-use super::world::{CALLERS, World, asked, card, copy, long, order_for, release_of, tokenize};
+use super::world::{CALLERS, World, asked, card, long, order_for, release_of, tokenize};
+use crate::common::copy_folder;
 
 const OWNER: &str = "durable/vault";
 
@@ -144,7 +145,7 @@ fn a_flipped_byte_is_never_silent() {
             let flipped = byte ^ [0x01, 0x80, 0xff][n % 3];
             let path = scratch.path().join("store");
             let _ = fs::remove_dir_all(&path);
-            copy(&world.store(), &path);
+            copy_folder(&world.store(), &path);
             let mut damaged = bytes.clone();
             damaged[at] = flipped;
             fs::write(path.join(name), damaged).unwrap();
@@ -178,7 +179,7 @@ fn a_flipped_byte_is_never_silent() {
 
 fn read_copy(world: &World) -> Contents {
     let scratch = tempfile::tempdir().unwrap();
-    copy(&world.store(), scratch.path());
+    copy_folder(&world.store(), scratch.path());
     read(world, scratch.path()).unwrap()
 }
 
@@ -201,7 +202,7 @@ fn a_flipped_length_does_not_pass_for_a_torn_tail() {
                 }
                 let path = scratch.path().join("store");
                 let _ = fs::remove_dir_all(&path);
-                copy(&world.store(), &path);
+                copy_folder(&world.store(), &path);
                 let mut damaged = bytes.clone();
                 damaged[header + byte] ^= 1 << bit;
                 fs::write(path.join(log.file_name().unwrap()), damaged).unwrap();
@@ -256,7 +257,7 @@ fn a_torn_tail_is_what_a_crash_leaves() {
     for cut in (last..bytes.len()).step_by(step) {
         let path = scratch.path().join("store");
         let _ = fs::remove_dir_all(&path);
-        copy(&world.store(), &path);
+        copy_folder(&world.store(), &path);
         fs::write(path.join(log.file_name().unwrap()), &bytes[..cut]).unwrap();
         let found = read(&world, &path)
             .unwrap_or_else(|error| panic!("cut at {cut} of {}: {error}", bytes.len()));
@@ -285,7 +286,7 @@ fn a_missing_file_is_missed() {
     {
         let path = scratch.path().join("store");
         let _ = fs::remove_dir_all(&path);
-        copy(&world.store(), &path);
+        copy_folder(&world.store(), &path);
         let name = file.file_name().unwrap();
         fs::remove_file(path.join(name)).unwrap();
         assert!(

@@ -20,8 +20,9 @@ use jiff::SignedDuration;
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 
-use super::world::{CALLERS, Caller, World, advance, card, copy, deployment, id, tokenize};
+use super::world::{CALLERS, Caller, World, advance, card, deployment, id, tokenize};
 use super::{erase, retire};
+use crate::common::copy_folder;
 
 /// A pseudonym that was answered, and what a reader of the export must find.
 struct AnsweredPseudonym {
@@ -252,7 +253,7 @@ fn an_export_holds_nothing_unsealed_and_the_store_is_as_it_was() {
         }
     }
     // A copy that lies elsewhere, and the store after another start: the same rows.
-    copy(&world.store(), &world.home.path().join("copy"));
+    copy_folder(&world.store(), &world.home.path().join("copy"));
     export(&world.home.path().join("copy"), &again);
     let rows = |file: &Path| -> Vec<String> {
         let text = fs::read_to_string(file).unwrap();

@@ -12,7 +12,7 @@ use super::backup::{backed_up, create, files, good, manifests, refused, tokenize
 use super::sealed::sealed_to;
 use super::world::long;
 use crate::common::shim::shim;
-use crate::common::{Side, World};
+use crate::common::{Side, World, copy_folder};
 
 /// The calls before which a sample of the suite kills, of so many.
 fn points(count: usize) -> Vec<usize> {
@@ -45,17 +45,10 @@ fn counted(world: &World) -> usize {
     said.len()
 }
 
+/// Puts a copy of a folder in the place of another.
 fn copy(from: &Path, to: &Path) {
     let _ = fs::remove_dir_all(to);
-    fs::create_dir_all(to).unwrap();
-    for entry in fs::read_dir(from).unwrap() {
-        let entry = entry.unwrap();
-        if entry.file_type().unwrap().is_dir() {
-            copy(&entry.path(), &to.join(entry.file_name()));
-        } else {
-            fs::copy(entry.path(), to.join(entry.file_name())).unwrap();
-        }
-    }
+    copy_folder(from, to);
 }
 
 /// A stopped world with two backups and a life after the last; the folder `image` has it all.

@@ -10,11 +10,11 @@ use std::time::Duration;
 use super::crash_state::{Disk, Loss};
 use super::deeds::Deeds;
 use super::load::{Acknowledged, Load, Plan, check};
-use super::world::{card, copy, put_sector_secrets_on_the_disk, rounds};
+use super::world::{card, put_sector_secrets_on_the_disk, rounds};
 use crate::common::seeded::{SeededRandom, seed};
 use crate::common::shim::shim;
 use crate::common::witness::WitnessPlace;
-use crate::common::{Process, QUORUM, Setup, Side, World, files, swap};
+use crate::common::{Process, QUORUM, Setup, Side, World, copy_folder, files, swap};
 
 /// The disk of one process: everything in `data` whose name begins with the process's.
 struct Machine {
@@ -54,7 +54,7 @@ impl Machine {
         for entry in self.entries(world) {
             let to = self.copy.join(entry.file_name().unwrap());
             if entry.is_dir() {
-                copy(&entry, &to);
+                copy_folder(&entry, &to);
             } else {
                 fs::copy(&entry, &to).unwrap();
             }

@@ -10,7 +10,8 @@ use super::backup::{
 use super::faults::mount;
 use super::world::card;
 use crate::common::{Side, World};
-use serde_json::json;
+use cloison::epoch::statement::Destruction;
+use serde_json::{Value, json};
 
 fn restore(world: &World, more: &[&str]) -> Output {
     let usual = ["restore", "backup", "--config", "vault.toml", "--json"];
@@ -58,7 +59,7 @@ fn a_store_comes_back_as_it_was_when_the_backup_was_taken() {
 const COPIES: [&str; 2] = ["data/vault", "data/vault.place"];
 
 /// Moves both away, and others to their place.
-fn swap(world: &World, away: &str, back: &str) {
+fn exchange_copies(world: &World, away: &str, back: &str) {
     for folder in COPIES {
         let path = |kind: &str| world.path(&format!("{folder}{kind}"));
         fs::rename(path(""), path(away)).unwrap();
@@ -66,8 +67,8 @@ fn swap(world: &World, away: &str, back: &str) {
     }
 }
 
-/// An old machine comes back with its own second place and serves for a while: its backups have more of a
-/// log that does not count, and none of them is the last one, nor takes another's place.
+/// An old machine comes back with its own second place and serves for a while: its backups have more of
+/// a log that does not count, and none of them is the last one.
 #[test]
 fn a_backup_of_another_branch_is_never_the_last_one() {
     let mut world = backed_up("");
@@ -86,7 +87,7 @@ fn a_backup_of_another_branch_is_never_the_last_one() {
     world.end(Side::Vault);
 
     // The old machine.
-    swap(&world, "-true", "-image");
+    exchange_copies(&world, "-true", "-image");
     world.start(Side::Vault, &[]);
     for person in 0..20 {
         tokenize(&world, 1_000 + person, 1);
@@ -101,18 +102,15 @@ fn a_backup_of_another_branch_is_never_the_last_one() {
         "its own sight is not the last word"
     );
     world.end(Side::Vault);
-    swap(&world, "-astray", "-true");
+    exchange_copies(&world, "-astray", "-true");
     world.start(Side::Vault, &[]);
     tokenize(&world, 200, 1);
     let third = create(&world);
 
     let list = good(&world.cloison(&["backup", "list", "--json", "--client", online[1]]));
-    let other: Vec<_> = list["backups"].as_array().unwrap().iter().collect();
-    let marked = other.iter().filter(|one| one["other_branch"] == true);
-    assert_eq!(
-        marked.map(|one| id_of(one)).collect::<Vec<_>>(),
-        [id_of(&astray)]
-    );
+    let all = list["backups"].as_array().unwrap();
+    let marked = all.iter().filter(|one| one["other_branch"] == true);
+    assert_eq!(marked.map(id_of).collect::<Vec<_>>(), [id_of(&astray)]);
     let verified = ["backup", "verify", "--json"];
     let there = good(&world.cloison(&[&verified[..], &online].concat()));
     assert_eq!(there["backup"], third["backup"]);
@@ -142,6 +140,49 @@ fn a_backup_of_another_branch_is_never_the_last_one() {
     .unwrap();
     let old = ["--id", id_of(&third), "--from", "data/vault.place-old"];
     refused(&restore(&world, &old), "it is an old copy of a place");
+}
+
+/// A log went on in another shard after its places were lost, and backups were taken since. An old copy of
+/// the place has only the shard before: the newest backup is the last one all the same, and the copy is
+/// refused.
+#[test]
+fn a_place_that_missed_a_shard_does_not_hide_the_newest_backup() {
+    let mut world = backed_up("");
+    tokenize(&world, 1, 10);
+    let first = create(&world);
+    world.end(Side::Vault);
+    let place = world.path("data/vault.place");
+    let old = world.path("data/place-old");
+    copy_folder(&place, &old);
+    lose_the_store(&world);
+    fs::remove_dir_all(&place).unwrap();
+    let loss = Destruction::RestoreWithoutPlaces {
+        entity: "vault".to_owned(),
+        backup: id_of(&first).to_owned(),
+        case: "OPS/2026-17".to_owned(),
+    };
+    let statement = world.sign_statement(&world.statement(loss), &["operator", "operator-2"]);
+    world.write("loss.jws", &statement);
+    let without = ["--without-places", "loss.jws", "--lost", "second"];
+    good(&restore(&world, &without));
+    world.start(Side::Vault, &[]);
+    let second = create(&world);
+    world.stop();
+    lose_the_store(&world);
+    let now = world.path("data/place-now");
+    fs::rename(&place, &now).unwrap();
+
+    let from = ["--from", "data/place-old"];
+    refused(&restore(&world, &from), "it is an old copy of a place");
+    fs::rename(&old, &place).unwrap();
+    let list = ["backup", "list", "--config", "vault.toml", "--json"];
+    let list = good(&world.cloison(&list));
+    for backup in list["backups"].as_array().unwrap() {
+        assert_eq!(backup["other_branch"], Value::Null, "{list}");
+    }
+    fs::remove_dir_all(&place).unwrap();
+    let done = good(&restore(&world, &["--from", "data/place-now"]));
+    assert_eq!(done["backup"], second["backup"]);
 }
 
 /// A store that was restored is a store: backed up, lost and restored again, with every act of both lives.

@@ -13,8 +13,9 @@ use rocksdb::{DB, Options};
 use std::sync::Arc;
 
 use super::world::{
-    CALLERS, World, advance, card, copy, dawn, register, reveal, tokenize, tokenize_with,
+    CALLERS, World, advance, card, dawn, register, reveal, tokenize, tokenize_with,
 };
+use crate::common::copy_folder;
 
 fn columns(path: &Path) -> Vec<String> {
     DB::list_cf(&Options::default(), path).unwrap()
@@ -422,7 +423,7 @@ fn a_copy_answers_the_same() {
     let before = tokenize(&vault, CALLERS[0], &items).unwrap().pseudonyms;
     drop(vault);
     let twin = World::new();
-    copy(&world.store(), &twin.store());
+    copy_folder(&world.store(), &twin.store());
     let vault = twin.open();
     assert_eq!(vault.index().len(), 600);
     assert_eq!(

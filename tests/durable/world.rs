@@ -5,6 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
+use crate::common::copy_folder;
 use cloison::access::{self, TokenizePermit};
 use cloison::audit::log::LogParts;
 use cloison::audit::resume::Resumption;
@@ -303,7 +304,7 @@ impl World {
     /// With so much memory for the index.
     pub fn bounded(memory: u64) -> Self {
         let home = tempfile::tempdir().unwrap();
-        copy(
+        copy_folder(
             &deployment().join("secrets/vault/sector"),
             &home.path().join("sector"),
         );
@@ -671,19 +672,6 @@ pub fn reveal(
     reveal::ask(node, &permit, &asked, &Link(vault))
         .unwrap()
         .items
-}
-
-pub fn copy(from: &Path, to: &Path) {
-    fs::create_dir_all(to).unwrap();
-    for entry in fs::read_dir(from).unwrap() {
-        let entry = entry.unwrap();
-        let target = to.join(entry.file_name());
-        if entry.file_type().unwrap().is_dir() {
-            copy(&entry.path(), &target);
-        } else {
-            fs::copy(entry.path(), target).unwrap();
-        }
-    }
 }
 
 /// Whether the longer form was asked for.

@@ -3,6 +3,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::sync::Arc;
 
 use cloison::audit::origin::origin;
@@ -15,10 +16,10 @@ use cloison::tlog::checkpoint::Checkpoint;
 use cloison::tlog::tree::{MerkleTree, leaf_hash};
 use serde_json::{Value, json};
 
-use super::common::backups::good;
+use super::common::backups::{good, words};
 use super::common::{DEPLOYMENT, Door, QUORUM, Reply, Setup, Side, World, plain_get};
 use super::journal::cipher;
-use super::people::{act, soon, to_vault};
+use super::people::{act, soon, to_vault, unavailable};
 use super::restore::back_up;
 
 /// The node follows the vault and counts, and so does the vault's second place; so many must hold
@@ -50,7 +51,7 @@ pub fn world(places: usize) -> World {
     world
 }
 
-fn advance(world: &World, from: u64) -> Reply {
+pub fn advance(world: &World, from: u64) -> Reply {
     let how = json!({"from": from});
     world.post_json("operator", Door::Control, "/v1/sectors/health/epochs", &how)
 }
@@ -292,17 +293,66 @@ fn strangers_follow_nothing_and_forged_words_count_for_nothing() {
 }
 
 #[test]
+fn a_folder_is_followed_only_from_the_server_whose_log_it_holds() {
+    let mut world = world(1);
+    world.health_pseudonyms(&["AB1"]);
+    let follow = |client: &str| {
+        let file = format!("clients/{client}.toml");
+        let to = [
+            "audit",
+            "follow",
+            "--to",
+            "followed",
+            "--register",
+            "register.toml",
+        ];
+        world.cloison(&[&to[..], &["--once", "--client", &file]].concat())
+    };
+    let done = follow("auditor");
+    assert!(done.status.success(), "{}", words(&done));
+    let other = words(&follow("auditor-node"));
+    assert!(
+        other.contains("followed holds the log of test/vault")
+            && other.contains("has the log of test/node/court"),
+        "{other}"
+    );
+    // A server that is away: what may have ended it, and what brings it back.
+    let log = fs::File::create(world.path("follow.log")).unwrap();
+    let mut following = Command::new(env!("CARGO_BIN_EXE_cloison"))
+        .args([
+            "audit",
+            "follow",
+            "--to",
+            "followed",
+            "--register",
+            "register.toml",
+        ])
+        .args(["--client", "clients/auditor.toml"])
+        .current_dir(world.path(""))
+        .stdout(log.try_clone().unwrap())
+        .stderr(log)
+        .spawn()
+        .unwrap();
+    let said = || world.read("follow.log");
+    soon("it follows", || said().contains("follows the log"));
+    world.end(Side::Vault);
+    let said = || world.read("follow.log");
+    soon("it says that the server is away", || {
+        said().contains("tried again every second")
+            && said().contains("--in-place --config FILE --from followed")
+    });
+    following.kill().unwrap();
+    following.wait().unwrap();
+}
+
+#[test]
 fn a_node_serves_beside_a_damaged_folder_and_follows_again_once_it_is_away() {
     let mut world = world(1);
     let asked = world.health_pseudonyms(&["AB1"]);
     let order = world.sign(&world.order("health", &asked), QUORUM);
     world.reidentify(&order, "health", &asked).ok();
     world.end(Side::Node);
-    let folder = world.path("data/node.followed/2026");
-    let segments = fs::read_dir(folder)
-        .unwrap()
-        .map(|file| file.unwrap().path());
-    let segment = segments.max().unwrap();
+    let segment = last_segment(&world.path("data/node.followed"));
     let bytes = fs::read(&segment).unwrap();
     fs::write(&segment, &bytes[..bytes.len() - 9]).unwrap();
 
@@ -313,11 +363,7 @@ fn a_node_serves_beside_a_damaged_folder_and_follows_again_once_it_is_away() {
         said.contains("data/node.followed does not hold what its checkpoint says")
             && said.contains("Move that folder away")
     });
-    let refused = world.reidentify(&order, "health", &asked);
-    assert_eq!(
-        (refused.status, refused.code()),
-        (503, "journal-unavailable".into())
-    );
+    unavailable(&world.reidentify(&order, "health", &asked));
     world.lose("data/node.followed");
     soon("it follows from the beginning", || {
         world.reidentify(&order, "health", &asked).status == 200

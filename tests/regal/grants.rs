@@ -1,5 +1,5 @@
-//! What lets something go on is in force only when a place has it, also after a restart; what stops
-//! something is in force at once.
+//! An act that grants something is in force only when a place has it, also after a restart; one that
+//! restricts something is in force at once.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::thread;
@@ -8,56 +8,32 @@ use cloison::deployment::register_text::OPERATORS;
 use cloison::entity::RestoreLoss;
 use cloison::epoch::statement::Destruction;
 use cloison::order::act::{ActKind, ActPayload};
-use cloison::statement::{self, Statement as _};
+use cloison::statement;
 use cloison::store::{RowBatch, Store};
-use cloison::suspension::{SuspensionAct, SuspensionPayload};
+use cloison::suspension::SuspensionAct;
 use jiff::SignedDuration;
 use serde_json::{Value, json};
 
-use super::common::{DEPLOYMENT, Door, QUORUM, Reply, Side, World, id, now, uuid4};
+use super::common::{Door, QUORUM, Reply, Side, World, now};
 use super::followers;
-use super::people::{act, act_upon, at_vault, signed, soon, to_vault};
-
-fn unavailable(reply: &Reply) {
-    let said = (reply.status, reply.code());
-    assert_eq!(
-        said,
-        (503, "journal-unavailable".into()),
-        "{}",
-        reply.text()
-    );
-}
-
-/// A statement upon the entry `dgi-tax`.
-pub fn suspension(world: &World, act: SuspensionAct, keys: &[&str]) -> Value {
-    let payload = SuspensionPayload {
-        aud: id(DEPLOYMENT),
-        id: uuid4(),
-        act,
-        entry: id("dgi-tax"),
-        reason: "key-stolen".to_owned(),
-        time: now(),
-    };
-    let draft = payload.draft().unwrap();
-    let text = keys.iter().fold(draft, |text, kid| {
-        statement::sign::<SuspensionPayload>(&text, kid, &world.register_key(kid)).unwrap()
-    });
-    json!({"statement": text})
-}
+use super::people::{act, act_upon, at_vault, signed, soon, to_vault, unavailable};
 
 fn bring(world: &World, statement: &Value) -> Reply {
     world.post_json("operator", Door::Control, "/v1/suspensions", statement)
 }
 
-fn is_shut_out(world: &World) -> bool {
+fn is_listed(world: &World) -> bool {
     let listed = world.get("operator", Door::Control, "/v1/suspensions").ok();
     let rows = listed["suspended"].as_array().unwrap();
-    let is_listed = rows.iter().any(|row| row["entry"] == "dgi-tax");
+    rows.iter().any(|row| row["entry"] == "dgi-tax")
+}
+
+fn is_shut_out(world: &World) -> bool {
     let mut stream = world.connect(Some("dgi-tax"), Door::Data);
     let is_refused = stream
         .exchange(b"GET / HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n")
         .is_err();
-    assert_eq!(is_listed, is_refused);
+    assert_eq!(is_listed(world), is_refused);
     is_refused
 }
 
@@ -89,7 +65,7 @@ fn what_lets_something_go_on_waits_for_a_place_also_over_a_restart() {
     to_vault(&world, &stop).ok();
     bring(
         &world,
-        &suspension(&world, SuspensionAct::Suspend, &["operations"]),
+        &world.suspension("dgi-tax", SuspensionAct::Suspend, &["operations"]),
     )
     .ok();
     assert!(is_shut_out(&world) && !is_open(&world));
@@ -102,7 +78,11 @@ fn what_lets_something_go_on_waits_for_a_place_also_over_a_restart() {
         vec![statement::digest_of::<ActPayload>(&stop).unwrap()],
     );
     let resume = signed(&world, &resume, QUORUM);
-    let lift = suspension(&world, SuspensionAct::Lift, &["operations", "commission"]);
+    let lift = world.suspension(
+        "dgi-tax",
+        SuspensionAct::Lift,
+        &["operations", "commission"],
+    );
     let revoke = act(&world, &other, ActKind::Revoke, &["judge-1"]);
     let state = |world: &World, order| at_vault(world, order).unwrap()["state"].clone();
     thread::scope(|scope| {
@@ -138,9 +118,12 @@ fn what_lets_something_go_on_waits_for_a_place_also_over_a_restart() {
         unavailable(&lifted.join().unwrap());
     });
     world.start(Side::Node, &[]);
-    soon("a place has it", || !is_shut_out(&world));
-    soon("a place has it", || state(&world, &order) == "exhausted");
-    soon("a place has it", || is_open(&world));
+    soon("a place has the lift", || !is_listed(&world));
+    assert!(!is_shut_out(&world));
+    soon("a place has the order's resume", || {
+        state(&world, &order) == "exhausted"
+    });
+    soon("a place has the inspection", || is_open(&world));
     assert_eq!(
         to_vault(&world, &resume).ok()["order"]["state"],
         "exhausted"
@@ -179,7 +162,7 @@ fn next_register(world: &World, auditor: &str) {
     });
 }
 
-/// As a restore without places leaves the vault.
+/// Puts the vault in the state in which a restore without places leaves it.
 fn lose_without_places(world: &World) {
     let store = Store::open(&world.path("data/vault"), "test/vault").unwrap();
     let loss = RestoreLoss {
@@ -189,6 +172,7 @@ fn lose_without_places(world: &World) {
         confirmed: BTreeSet::new(),
         erased_again: false,
         suspended: vec![],
+        more_suspended: false,
         other_side: false,
     };
     let mut batch = RowBatch::default();
@@ -232,22 +216,41 @@ fn a_register_and_a_confirmation_after_a_loss_wait_for_a_place_also_over_a_resta
     }
     unavailable(&confirm(&world));
     world.start(Side::Node, &[]);
-    soon("a place has it", || in_force(&world) == 2);
-    soon("a place has it", || tokenize(&world).status == 200);
+    soon("a place has the register", || in_force(&world) == 2);
+    soon("a place has the confirmation", || {
+        tokenize(&world).status == 200
+    });
     confirm(&world).ok();
 
-    // One that only lies in the file waits, too.
+    // A register that was only put in the file waits, too.
     world.stop();
     next_register(&world, "auditor-3");
     world.start(Side::Vault, &[]);
     assert_eq!(in_force(&world), 2);
     assert_eq!(tokenize(&world).status, 200, "batches wait for no place");
     world.start(Side::Node, &[]);
-    soon("a place has it", || in_force(&world) == 3);
+    soon("a place has the next register", || in_force(&world) == 3);
     world.stop();
     let entries = world.entries(Side::Vault);
     let of = |event: &str| entries.iter().filter(|e| e["event"] == event).count();
     assert_eq!((of("register"), of("restore-confirm")), (2, 1));
+}
+
+#[test]
+fn an_operator_sees_at_the_node_what_waits_there() {
+    let mut world = followers::world(1);
+    let bring = |world: &World, act, keys: &[&str]| {
+        let statement = world.suspension("dgi-tax", act, keys);
+        world.post_json("operator", Door::Officers, "/v1/suspensions", &statement)
+    };
+    bring(&world, SuspensionAct::Suspend, &["operations"]).ok();
+    world.end(Side::Vault);
+    let keys = ["operations", "commission"];
+    unavailable(&bring(&world, SuspensionAct::Lift, &keys));
+    let status = world.get("operator", Door::Officers, "/v1/status").ok();
+    let waiting = status["log"]["waiting"].as_array().unwrap();
+    assert_eq!(waiting.len(), 1, "{status}");
+    world.end(Side::Node);
 }
 
 /// What a command of an operator prints.

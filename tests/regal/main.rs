@@ -17,6 +17,7 @@ mod journal;
 mod kill;
 mod life;
 mod migrate;
+mod parted;
 mod people;
 mod places;
 mod proxy;

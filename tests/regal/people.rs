@@ -48,6 +48,13 @@ pub fn act(world: &World, order: &OrderPayload, kind: ActKind, signers: &[&str])
     signed(world, &act_upon(order, kind, vec![]), signers)
 }
 
+/// Asserts that an act waits for places.
+pub fn unavailable(reply: &Reply) {
+    let said = (reply.status, reply.code());
+    let waits = (503, "journal-unavailable".to_owned());
+    assert_eq!(said, waits, "{}", reply.text());
+}
+
 /// An officer brings an act to the node.
 pub fn to_node(world: &World, act: &str) -> Reply {
     world.post_json("officer", Door::Officers, "/v1/acts", &json!({"act": act}))

@@ -9,9 +9,9 @@ use cloison::order::act::ActKind;
 use serde_json::json;
 
 use super::actors;
-use super::common::{Door, QUORUM, Reply, Setup, Side, World};
+use super::common::{Door, QUORUM, Setup, Side, World};
 use super::copies::sign_erasure;
-use super::people::{act, at_vault, soon, to_vault};
+use super::people::{act, at_vault, soon, to_vault, unavailable};
 
 /// The vault's second place is said to lie on another machine.
 fn world() -> World {
@@ -45,13 +45,6 @@ fn away(world: &World, is_away: bool) {
         (there, here)
     };
     fs::rename(from, to).unwrap();
-}
-
-fn unavailable(reply: &Reply) {
-    assert_eq!(
-        (reply.status, reply.code()),
-        (503, "journal-unavailable".into())
-    );
 }
 
 fn current(world: &World) -> u64 {

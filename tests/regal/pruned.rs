@@ -42,8 +42,10 @@ fn segments(world: &World) -> BTreeSet<u64> {
         .find(|path| path.is_dir())
         .unwrap();
     let names = fs::read_dir(shard).unwrap();
+    // A new one is written beside them first.
     names
         .map(|entry| entry.unwrap().path())
+        .filter(|path| path.extension().is_some_and(|end| end == "journal"))
         .map(|path| path.file_stem().unwrap().to_str().unwrap().parse().unwrap())
         .collect()
 }

@@ -3,6 +3,7 @@
 
 use std::fs;
 
+use cloison::deployment::register_text::OPERATORS;
 use cloison::epoch::statement::Destruction;
 use cloison::order::act::ActKind;
 use cloison::suspension::SuspensionAct;
@@ -10,28 +11,25 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
 use super::common::backups::{good, words};
-use super::common::{Door, QUORUM, Reply, Side, World};
+use super::common::{Door, QUORUM, Reply, Side, World, plain_get};
 use super::copies::{erase, world};
-use super::grants::suspension;
 use super::people::{act, codes, soon, to_vault};
 use super::restore::back_up;
 
-const OPERATORS: [&str; 2] = ["operator", "operator-2"];
-
 /// The id of a side's only backup.
-fn backup(world: &World, folder: &str) -> String {
+pub fn backup(world: &World, folder: &str) -> String {
     let mut manifests = fs::read_dir(world.path(&format!("{folder}/manifests"))).unwrap();
     let name = manifests.next().unwrap().unwrap().file_name();
     name.to_string_lossy().split('.').next().unwrap().to_owned()
 }
 
 /// Writes a statement into a file, signed by those operators.
-fn write_statement(world: &World, file: &str, destruction: Destruction, by: &[&str]) {
+pub fn write_statement(world: &World, file: &str, destruction: Destruction, by: &[&str]) {
     let text = world.sign_statement(&world.statement(destruction), by);
     world.write(file, &text);
 }
 
-fn loss(entity: &str, backup: &str) -> Destruction {
+pub fn loss(entity: &str, backup: &str) -> Destruction {
     Destruction::RestoreWithoutPlaces {
         entity: entity.to_owned(),
         backup: backup.to_owned(),
@@ -89,7 +87,7 @@ fn acknowledge(world: &World) {
 }
 
 /// What the node remembers of the vault's log: the file that reaches furthest.
-fn remembered(world: &World) -> String {
+pub fn remembered(world: &World) -> String {
     let files = fs::read_dir(world.path("data/node.cosigned")).unwrap();
     let files = files.map(|file| file.unwrap().path());
     let last = files.max_by_key(|file| fs::read(file).map_or(0, |note| note.len()));
@@ -132,7 +130,7 @@ fn a_vault_without_places_acts_as_if_the_worst_had_come() {
     .ok();
     world.advance("health", false);
     erase(&world, "erase.jws", &asked[0]);
-    let suspend = suspension(&world, SuspensionAct::Suspend, &["operations"]);
+    let suspend = world.suspension("dgi-tax", SuspensionAct::Suspend, &["operations"]);
     let shut_out = |name, door| world.post_json(name, door, "/v1/suspensions", &suspend);
     shut_out("officer", Door::Officers).ok();
     shut_out("operator", Door::Control).ok();
@@ -183,6 +181,20 @@ fn a_vault_without_places_acts_as_if_the_worst_had_come() {
     let report = world.cloison(&[&report[..], &["--other-log", "data/node", "--json"]].concat());
     let report = good(&report);
     assert_eq!(report["erasures"].as_array().unwrap().len(), 1, "{report}");
+    let plain = [
+        "restore",
+        "report",
+        "vault-backup",
+        "--config",
+        "vault.toml",
+        "--other-log",
+        "data/node",
+    ];
+    let said = words(&world.cloison(&plain));
+    assert!(
+        said.contains("clients send again all that was answered since"),
+        "{said}"
+    );
     restored(
         &world,
         Side::Vault,
@@ -210,6 +222,39 @@ fn a_vault_without_places_acts_as_if_the_worst_had_come() {
         (503, "epoch-unconfirmed".into())
     );
 
+    // Everybody whom it concerns is told, before they are refused and without asking for it.
+    let ready = plain_get(world.health(Side::Vault), "/readyz").unwrap();
+    assert!(
+        ready.contains("\"restored\":\"without places at") && ready.contains("releases wait"),
+        "{ready}"
+    );
+    for client in ["operator", "cnss-health"] {
+        let file = format!("clients/{client}.toml");
+        let said = words(&world.cloison(&["status", "--client", &file]));
+        assert!(
+            said.contains("\nrestored    WARNING: without places at"),
+            "{said}"
+        );
+        assert!(
+            said.contains("closed until its epoch is confirmed"),
+            "{said}"
+        );
+    }
+    let usual = [
+        "client",
+        "tokenize",
+        "--client",
+        "clients/cnss-health.toml",
+        "--sector",
+        "health",
+    ];
+    let batch = [&usual[..], &["--scheme", "cnie", "--purpose", "billing"]].concat();
+    let said = words(&world.cloison_with(&batch, b"AB000002\n"));
+    assert!(
+        said.contains("nothing was sent: the vault was restored without places"),
+        "{said}"
+    );
+
     let state = world.get("operator", Door::Control, "/v1/restore").ok();
     assert_eq!(state["loss"]["backup"], id, "{state}");
     assert!(
@@ -217,16 +262,17 @@ fn a_vault_without_places_acts_as_if_the_worst_had_come() {
         "{state}"
     );
 
-    // Nothing shuts out again who was suspended: that is said, until people have done it.
+    // A restore suspends nobody again: the state lists whom people still have to suspend.
     let said = words(&world.cloison(&["restore", "state", "--client", "clients/operator.toml"]));
     for what in [
         "suspend      dgi-tax again",
         "register     put the newest",
         "erasures     lodge",
+        "quotas       count as used: no client gets a pseudonym before",
     ] {
         assert!(said.contains(what), "{what}: {said}");
     }
-    let suspend = suspension(&world, SuspensionAct::Suspend, &["operations"]);
+    let suspend = world.suspension("dgi-tax", SuspensionAct::Suspend, &["operations"]);
     world
         .post_json("operator", Door::Control, "/v1/suspensions", &suspend)
         .ok();
@@ -269,6 +315,11 @@ fn a_vault_without_places_acts_as_if_the_worst_had_come() {
         code(&exceeded),
         (429, "quota-exceeded".into()),
         "the day counts as used"
+    );
+    assert!(
+        exceeded.text().contains("the vault was restored"),
+        "{}",
+        exceeded.text()
     );
 
     // It is in force after a restart, and the log says all of it.
@@ -315,6 +366,10 @@ fn a_node_without_places_opens_nothing_until_erasures_were_lodged_again() {
     write_statement(&world, "loss.jws", loss("node/court", &id), &OPERATORS);
     restored(&world, Side::Node, &[]);
     world.start(Side::Node, &[]);
+    // By the client file that `init` makes for operators at the node.
+    let state = ["restore", "state", "--client", "clients/operator-node.toml"];
+    let said = words(&world.cloison(&state));
+    assert!(said.contains("releases     wait"), "{said}");
     let again = order_after_restore(&world, Door::Officers, &asked);
     let open = |order: &str| world.reidentify(order, "health", &asked);
     assert_eq!(code(&open(&again)), (503, "erasures-missing".into()));

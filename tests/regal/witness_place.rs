@@ -6,14 +6,14 @@ use std::fs;
 use cloison::http::tls::spki_digest_of_file;
 use cloison::keys::file::public_key_text;
 use cloison::order::act::ActKind;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::common::backups::{good, words};
 use super::common::process::Process;
 use super::common::witness::WitnessPlace;
-use super::common::{Door, QUORUM, Reply, Setup, Side, Stream, World, plain_get, request};
-use super::followers::last_segment;
-use super::people::{act, soon, to_vault};
+use super::common::{Door, QUORUM, Setup, Side, Stream, World, plain_get, request};
+use super::followers::{advance, last_segment};
+use super::people::{act, soon, to_vault, unavailable};
 use super::restore::back_up;
 
 /// Where the witness keeps the vault's log, and the node's.
@@ -51,11 +51,6 @@ fn world() -> (World, WitnessPlace, Process) {
     world.start(Side::Vault, &[]);
     world.start(Side::Node, &[]);
     (world, place, witness)
-}
-
-fn advance(world: &World, from: u64) -> Reply {
-    let how = json!({"from": from});
-    world.post_json("operator", Door::Control, "/v1/sectors/health/epochs", &how)
 }
 
 /// What the vault says of the witness among its places.
@@ -108,7 +103,8 @@ fn a_vault_whose_machine_is_lost_comes_back_from_the_witness() {
 
     // The folder of both logs will do.
     let done = good(&world.restore(Side::Vault, &["--from", "data/witness-logs"]));
-    assert_eq!(done["entries_after"], 2, "{done}");
+    // The advance, the revocation, and its refusals, if it had to be brought again.
+    assert!(done["entries_after"].as_u64() > Some(1), "{done}");
     let resume = "audit resume --second-lost --yes --config vault.toml";
     let resumed = world.cloison(&resume.split(' ').collect::<Vec<_>>());
     assert!(resumed.status.success(), "{}", words(&resumed));
@@ -138,10 +134,7 @@ fn an_act_waits_for_the_witness_also_once_its_folder_is_lost() {
     });
     drop(witness);
     let refused = advance(&world, 1);
-    assert_eq!(
-        (refused.status, refused.code()),
-        (503, "journal-unavailable".into())
-    );
+    unavailable(&refused);
     let why = refused.text().to_owned();
     assert!(
         why.contains("0 of 1 hold all of it; not cndp (last heard"),
@@ -176,17 +169,15 @@ fn an_act_waits_for_the_witness_also_once_its_folder_is_lost() {
 
 #[test]
 fn a_witness_keeps_what_its_logs_owners_signed_and_nothing_else() {
-    let (world, _place, _witness) = world();
+    let (world, place, _witness) = world();
     world.health_pseudonyms(&["AB1"]);
     let (path, held) = ("/v1/journal?wait=0", b"cloison held 1\n");
     let offer = world.post("node", Door::Control, path, "text/plain", held);
     assert_eq!(offer.status, 200);
-    let text = world.read("witness.toml");
-    let address = text.split('"').nth(3).unwrap().parse().unwrap();
     let ask = |log: &str, body: &[u8]| {
         let files = ("tls/vault.pem", "secrets/tls/vault.key");
         let files = (world.path(files.0), world.path(files.1));
-        let mut stream = Stream::connect(address, &world.certificate("node"), Some(files));
+        let mut stream = Stream::connect(place.listen, &world.certificate("node"), Some(files));
         let path = format!("/v1/journal/offers{log}");
         let bytes = [("content-type", "application/octet-stream")];
         stream

@@ -29,6 +29,8 @@ pub enum LogError {
         published: u64,
         /// How this store differs.
         found: String,
+        /// Whether its log went on without those entries, so that no place can be added to it.
+        went_on: bool,
     },
     /// The second place is empty, and this log has published checkpoints.
     #[error(

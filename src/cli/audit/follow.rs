@@ -151,7 +151,10 @@ fn open(
     key: Option<FollowerKey>,
 ) -> Result<(FollowedPlace, Option<JournalOffer>), CommandError> {
     let (owner, first) = match FollowedPlace::owner_in(folder) {
-        Some(owner) => (owner, None),
+        Some(owner) => {
+            check_server(client, folder, &owner)?;
+            (owner, None)
+        }
         None => {
             let offer = client.fetch_offer(&JournalHeld::default(), 0);
             let offer = offer.map_err(|error| unreachable_log(&error))?;
@@ -163,6 +166,24 @@ fn open(
     };
     let place = FollowedPlace::open(folder.to_owned(), owner, key).map_err(fault)?;
     Ok((place, first))
+}
+
+/// Refuses a folder that holds the log of another server. One that is away, or does not tell its log, is
+/// asked for the log itself.
+fn check_server(client: &Client, folder: &Path, owner: &str) -> Result<(), CommandError> {
+    let log = client.status().ok().and_then(|report| report.log);
+    let theirs = log.as_ref().and_then(|log| owner_and_shard(&log.origin));
+    let Some((theirs, _)) = theirs.filter(|(theirs, _)| *theirs != owner) else {
+        return Ok(());
+    };
+    Err(CommandError::usage(
+        format_args!(
+            "{} holds the log of {owner}, and the server at {} has the log of {theirs}",
+            folder.display(),
+            client.base()
+        ),
+        "name a client file for the server whose log the folder holds (--client), or another folder (--to)",
+    ))
 }
 
 /// Whose log an offer is of, which one of the keys must have signed.
@@ -293,13 +314,31 @@ impl LogFollower {
                         return Err(unreachable_log(&error));
                     }
                     if !is_away {
-                        tracing::warn!(%error, "the log cannot be fetched now; tried again every second");
+                        tracing::warn!(
+                            %error,
+                            hint = self.if_it_ended(),
+                            "the log cannot be fetched now; tried again every second"
+                        );
                     }
                     is_away = true;
                 }
             }
             std::thread::sleep(AGAIN.saturating_sub(begun.elapsed()));
         }
+    }
+}
+
+impl LogFollower {
+    /// What to do if the server ended because it was shown what is held here.
+    fn if_it_ended(&self) -> Option<String> {
+        let held = self.place.held()?;
+        Some(format!(
+            "the server was shown the {} entries of {} that are held here; if it ended with code 71, its store has fewer: there, \
+             `cloison restore --in-place --config FILE --from {}` brings them",
+            held.size,
+            held.origin,
+            self.place.folder().display()
+        ))
     }
 }
 
@@ -325,7 +364,7 @@ fn fault(found: FollowFault) -> CommandError {
         FollowFault::Unfit(_) => CommandError::new(&found, "run the command again"),
         FollowFault::Damaged(_) => CommandError::new(
             &found,
-            "move the folder away, or name another one: the log is followed from its beginning again",
+            "run the command again then, or name another folder with --to",
         ),
         FollowFault::Folder(_)
         | FollowFault::Full(_)

@@ -15,6 +15,7 @@ use crate::clock::{Clock as _, SystemClock};
 use crate::commit::small::SmallChunks;
 use crate::commit::{Committer, WriterSeals};
 use crate::config::{ClientConfig, LogConfig, RegisterFiles, SideConfig};
+use crate::entity::Role;
 use crate::journal::place::JournalPlace;
 use crate::keys::custody::{Deposit, Keyring};
 use crate::keys::file::SecretKind;
@@ -33,6 +34,7 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 pub(crate) struct NamedLog {
     pub(crate) store: PathBuf,
     pub(crate) owner: String,
+    pub(crate) role: Role,
     key: Deposit,
     journal: Deposit,
     keyring: Keyring,
@@ -52,6 +54,7 @@ impl NamedLog {
         let side = SideConfig::load(config).map_err(invalid)?;
         Ok(Self {
             owner: side.role().owner(side.deployment()),
+            role: side.role(),
             store: side.store().to_owned(),
             key: side.checkpoint_key().clone(),
             journal: side.journal_secrets().clone(),

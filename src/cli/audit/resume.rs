@@ -19,7 +19,6 @@ use crate::restore::without::{self, AllowedLoss, OtherSide};
 use crate::store::Store;
 use crate::terminal::files::read_text;
 use crate::terminal::{CommandError, print, print_json};
-use crate::tlog::checkpoint::Checkpoint;
 
 /// Let a log go on after its store was restored from a backup, or after its second place was lost
 #[derive(clap::Args)]
@@ -109,20 +108,8 @@ fn refuse_where_nothing_is_lost(place: &OfflineLog) -> Result<(), CommandError> 
     let Ok(held) = PlaceLog::open(folder, &place.named.owner, &place.key()?, None) else {
         return Ok(());
     };
-    let end_of_place = held
-        .shards
-        .last()
-        .map(|last| (last.shard, held.checkpoint.size));
     let goes_on = head.is_some_and(|head| {
-        if end_of_place <= head.position() {
-            return false;
-        }
-        let end = Checkpoint {
-            origin: head.origin,
-            size: head.size,
-            root: head.root,
-        };
-        matches!(held.contains(&end), Ok(Some(true)))
+        held.end() > head.position() && matches!(held.contains(&head.checkpoint()), Ok(Some(true)))
     });
     if !goes_on {
         return Ok(());
@@ -151,10 +138,7 @@ fn allow(
         format!("{shard}:{size}:{root}")
     });
     let kept = kept.unwrap_or_else(|| "none".to_owned());
-    let owner = &place.named.owner;
-    let entity = owner
-        .split_once('/')
-        .map_or(owner.as_str(), |(_, entity)| entity);
+    let entity = place.named.role.local_name();
     let Some(file) = &args.statement else {
         return Err(CommandError::usage(
             "two operators have to sign for what is lost; nothing was done",
@@ -169,7 +153,7 @@ fn allow(
     let allowed = without::allow_copy(
         text.trim_end(),
         register,
-        (entity, &kept),
+        (&entity, &kept),
         SystemClock.now(),
     )
     .and_then(|allowed| {
@@ -182,6 +166,26 @@ fn allow(
     })
 }
 
+/// Why a log does not go on by this command, and by which one it does.
+fn not_resumed(error: LogError) -> CommandError {
+    let hint = match &error {
+        LogError::Behind { went_on: false, .. } => {
+            "nothing was done. Bring what is missing from a place that holds it: `cloison restore --in-place --config FILE --from \
+             PLACE`; only for what is lost for good: `cloison audit resume --after-restore`"
+        }
+        LogError::Behind { .. } => {
+            "nothing was done. This store's log went on without them: restore a backup with a place that holds them, `cloison restore \
+             REPOSITORY --config FILE --from PLACE`; only for what is lost for good: `cloison audit resume --after-restore`"
+        }
+        LogError::SecondLost { .. } => {
+            "nothing was done. Where a follower's folder holds more than the store: `cloison restore --in-place --config FILE --from \
+             PLACE`; then, if the second place is lost or new: `cloison audit resume --second-lost`"
+        }
+        _ => return failed(error),
+    };
+    CommandError::new(error, hint)
+}
+
 /// Begins a new shard, whose first entry says what was lost.
 fn go_on_after_restore(args: &AuditResumeArgs, place: &OfflineLog) -> Result<(), CommandError> {
     let (origin, published, found) = match place.open(None)? {
@@ -191,7 +195,7 @@ fn go_on_after_restore(args: &AuditResumeArgs, place: &OfflineLog) -> Result<(),
             found,
             ..
         }) => (origin, published, found),
-        Err(error) => return Err(failed(error)),
+        Err(error) => return Err(not_resumed(error)),
         Ok(_) => {
             return Err(CommandError::new(
                 "there is nothing to resume: the store leads to the checkpoint that the second place and those who cosign have",
@@ -236,7 +240,7 @@ fn go_on_without_second(args: &AuditResumeArgs, place: &OfflineLog) -> Result<()
         Err(LogError::SecondLost {
             origin, published, ..
         }) => (origin, published),
-        Err(error) => return Err(failed(error)),
+        Err(error) => return Err(not_resumed(error)),
         Ok(_) => {
             return Err(CommandError::new(
                 "the second place has what it should have",

@@ -34,7 +34,8 @@ pub(super) fn run(
     let store = work.path().join("drill");
     let began = Instant::now();
     let laid = with_bar("restored", |progress| lay_down(backup, &store, progress));
-    let finished = laid.and_then(|folder| folder.finish().map_err(RestoreError::Unfinished));
+    let finished =
+        laid.and_then(|folder| folder.finish("a drill").map_err(RestoreError::Unfinished));
     finished.map_err(restore_fault)?;
     let restored = began.elapsed();
     let start = match config {

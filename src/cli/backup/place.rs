@@ -11,6 +11,7 @@ use crate::backup::branch::LogBranch;
 use crate::backup::repository::BackupRepository;
 use crate::backup::{BackupPlan, BackupRetention};
 use crate::cli::audit::LogKeyArgs;
+use crate::cli::client_file::usual_client;
 use crate::client::Client;
 use crate::config::{SideConfig, VaultConfig};
 use crate::entity::Role;
@@ -27,8 +28,9 @@ use crate::tlog::witness::KnownLogs as _;
 /// A server, or a repository with the key that must have signed.
 #[derive(clap::Args)]
 pub struct BackupPlaceArgs {
-    /// The client file of an operator, or of a custodian for a node: the server does it
-    #[arg(long, value_name = "FILE", env = "CLOISON_CLIENT")]
+    /// The client file of an operator, or of a custodian for a node: the server does it [default: that of
+    /// CLOISON_CLIENT, where no repository and no configuration is named]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["repository", "config"])]
     client: Option<PathBuf>,
     /// The repository's folder: this program does it, and no server is asked
     #[arg(long, value_name = "DIR")]
@@ -76,9 +78,9 @@ impl KnownLog {
             return Self::Store(Box::new(store));
         }
         let owner = side.role.owner(&side.register.deployment);
-        let second = side.second.iter();
-        let mut places = second.filter_map(|one| PlaceLog::open(one, &owner, key, None).ok());
-        places.next().map_or(Self::None, Self::Place)
+        let open = |folder: &PathBuf| PlaceLog::open(folder, &owner, key, None).ok();
+        let second = side.second.as_ref().and_then(open);
+        second.map_or(Self::None, Self::Place)
     }
 
     pub(super) fn branch(&self) -> LogBranch<'_> {
@@ -110,7 +112,8 @@ impl BackupPlaceArgs {
     /// # Errors
     /// When nothing is named, or what is named cannot be opened.
     pub(super) fn open(&self) -> Result<OpenedPlace, CommandError> {
-        match (&self.client, &self.repository, &self.config) {
+        let client = self.client.clone().or_else(usual_client);
+        match (client, &self.repository, &self.config) {
             (_, folder, Some(config)) => {
                 let opened = by_configuration(folder.as_deref(), config)?;
                 Ok(OpenedPlace::Repository(Box::new(opened)))
@@ -119,7 +122,7 @@ impl BackupPlaceArgs {
                 let opened = self.by_key(folder)?;
                 Ok(OpenedPlace::Repository(Box::new(opened)))
             }
-            (Some(file), None, None) => Ok(OpenedPlace::Server(Box::new(open_client(file)?))),
+            (Some(file), None, None) => Ok(OpenedPlace::Server(Box::new(open_client(&file)?))),
             (None, None, None) => Err(CommandError::usage(
                 "neither a server nor a repository is named",
                 "name a server with --client FILE, or a repository with --repository DIR and --register FILE",
@@ -206,16 +209,8 @@ impl BackupSide {
     /// # Errors
     /// When there is none, or it is another's.
     pub(crate) fn repository(&self, folder: &Path) -> Result<BackupRepository, CommandError> {
-        let repository = BackupRepository::open(folder).map_err(fault)?;
-        let wanted = self.role.owner(&self.register.deployment);
-        if repository.owner() == wanted {
-            return Ok(repository);
-        }
-        Err(fault(crate::backup::RepositoryError::Owner {
-            path: folder.to_owned(),
-            found: repository.owner().to_owned(),
-            wanted,
-        }))
+        let owner = self.role.owner(&self.register.deployment);
+        BackupRepository::open_for(folder, &owner).map_err(fault)
     }
 
     /// The key that signs this side's checkpoints, as the register states it.

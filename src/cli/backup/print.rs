@@ -7,10 +7,12 @@ use serde_json::json;
 
 use super::drill::DrillTimes;
 use super::spoken;
+use crate::backup::listed::ListedBackup;
 use crate::backup::prune::PrunedBackups;
 use crate::backup::sealed::SealedManifest;
 use crate::backup::verify::GoodBackup;
 use crate::backup::view::{BackupJobView, BackupList, BackupView};
+use crate::entity::Role;
 
 fn seconds(milliseconds: u64) -> String {
     format!("{:.1} s", milliseconds as f64 / 1_000.0)
@@ -66,7 +68,7 @@ pub(super) fn verified_here(good: &GoodBackup, took: Duration) -> String {
     let chunks = match good.chunks {
         Some(chunks) => format!("all of its {} chunks open, ", HumanCount(chunks)),
         // A node stores no mappings.
-        None if manifest.owner.contains("/node/") => String::new(),
+        None if is_node(&manifest.owner) => String::new(),
         None => "its chunks were not opened (no --config), ".to_owned(),
     };
     format!(
@@ -84,10 +86,13 @@ pub(super) fn verified_here(good: &GoodBackup, took: Duration) -> String {
     )
 }
 
+fn is_node(owner: &str) -> bool {
+    Role::of_owner(owner).is_some_and(|role| !role.is_vault())
+}
+
 /// A sealed backup of which this program compared the sealed bytes.
 pub(super) fn unopened(sealed: &SealedManifest, took: Duration) -> String {
-    let lengths = sealed.files.iter().map(|file| file.part.length);
-    let length = lengths.fold(0, u64::saturating_add);
+    let length = ListedBackup::Sealed(sealed.clone()).length();
     format!(
         "backup {} is whole, and sealed: {} compared with what was signed, in {:.1} s\n  of {}, taken {}, {} entries of the log; \
          nothing was opened: that takes --identity, with an identity of {}",

@@ -9,6 +9,7 @@ use serde_json::json;
 
 use super::super::inputs::read_register;
 use super::{SchemeWants, ask_status, scheme_of, wants};
+use crate::cli::client_file::usual_client;
 use crate::code::Code;
 use crate::http::problem;
 use crate::identifier::Scheme;
@@ -36,13 +37,9 @@ pub struct ExplainArgs {
     /// Take the scheme's rules from this register [default: from the vault]
     #[arg(long, value_name = "FILE")]
     register: Option<PathBuf>,
-    /// The client file, to ask the vault for the scheme's rules
-    #[arg(
-        long,
-        value_name = "FILE",
-        env = "CLOISON_CLIENT",
-        required_unless_present = "register"
-    )]
+    /// The client file, to ask the vault for the scheme's rules [default: that of CLOISON_CLIENT, without
+    /// --register]
+    #[arg(long, value_name = "FILE", conflicts_with = "register")]
     client: Option<PathBuf>,
     /// Print JSON
     #[arg(long)]
@@ -115,8 +112,14 @@ fn rules(args: &ExplainArgs) -> Result<Scheme, CommandError> {
         let scheme = register.schemes.get(&id).ok_or_else(unknown)?;
         return Scheme::new(scheme.rules().clone()).map_err(CommandError::bug);
     }
-    let client = args.client.as_deref().ok_or_else(unknown)?;
-    let client = open_client(client)?;
+    let client = args.client.clone().or_else(usual_client);
+    let client = client.ok_or_else(|| {
+        CommandError::usage(
+            "nothing is named that has the scheme's rules",
+            "name the register with --register FILE, or a server with --client FILE",
+        )
+    })?;
+    let client = open_client(&client)?;
     let status = ask_status(&client)?.ok_or_else(|| {
         CommandError::new(
             "the vault does not tell its schemes' rules",

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
 
-use crate::cli::client_file::{ClientFile, at_each};
+use crate::cli::client_file::{ClientFile, at_each, usual_client};
 use crate::cli::waiting::waiting_for_places;
 use crate::reload::{PastRegister, PastRegisterFiles, RegisterReloaded};
 use crate::terminal::{CommandError, open_client, print, print_json};
@@ -83,14 +83,14 @@ pub(super) fn history(args: &RegisterHistoryArgs) -> Result<(), CommandError> {
 }
 
 /// Fetches the register that was in force at the end of a day.
-pub(super) fn at(day: Date, client: Option<&PathBuf>) -> Result<PastRegisterFiles, CommandError> {
-    let client = client.ok_or_else(|| {
+pub(super) fn at(day: Date, client: Option<PathBuf>) -> Result<PastRegisterFiles, CommandError> {
+    let client = client.or_else(usual_client).ok_or_else(|| {
         CommandError::usage(
             "--at asks a server which register was in force",
             "name an operator's or auditor's client file: --client FILE",
         )
     })?;
-    let client = open_client(client)?;
+    let client = open_client(&client)?;
     let until = day
         .tomorrow()
         .and_then(|next| next.to_zoned(TimeZone::UTC))

@@ -3,6 +3,7 @@
 
 use std::path::PathBuf;
 
+use super::next::suspend_again;
 use crate::cli::assent::{Assent, Irreversible};
 use crate::cli::client_file::ClientFile;
 use crate::cli::statement;
@@ -87,9 +88,12 @@ fn words(loss: &RestoreLossView) -> String {
     } else {
         "  releases     go on".to_owned()
     });
+    lines.extend(loss.quotas_until.map(|until| {
+        format!("  quotas       count as used: no client gets a pseudonym before {until}, and nothing lifts that")
+    }));
     let to_do = to_do(loss);
     if !to_do.is_empty() {
-        lines.push("To do; nothing holds of it by itself:".to_owned());
+        lines.push("Still to do by people; none of it takes effect by itself:".to_owned());
         lines.extend(to_do);
     }
     lines.join("\n")
@@ -98,13 +102,22 @@ fn words(loss: &RestoreLossView) -> String {
 fn to_do(loss: &RestoreLossView) -> Vec<String> {
     let suspend = |one: &LostSuspension| {
         format!(
-            "  suspend      {} again: the other side's log has it suspended since {} (`cloison client suspend {}`)",
-            one.entry, one.time, one.entry
+            "  suspend      {} again: the other side's log has it suspended since {} ({})",
+            one.entry,
+            one.time,
+            suspend_again(&one.entry, "FILE")
         )
     };
     let mut lines: Vec<_> = loss.suspend.iter().map(suspend).collect();
     if !loss.erasures_missing {
         return lines;
+    }
+    if loss.more_suspended {
+        lines.push(
+            "  suspend      more than these, which are all that the restore kept: `cloison restore report REPOSITORY --config FILE \
+             --other-log LOG` lists every one"
+                .to_owned(),
+        );
     }
     if loss.other_side_unknown {
         lines.push(
@@ -126,9 +139,45 @@ fn to_do(loss: &RestoreLossView) -> Vec<String> {
     };
     lines.extend(loss.retire.iter().map(retire));
     lines.push(
-        "  erasures     lodge them again (`cloison restore report REPOSITORY --other-log LOG` lists those that the other side \
-         knows), then say so: `cloison statement new --erasures-lodged`"
+        "  erasures     lodge them again (`cloison restore report REPOSITORY --config FILE --other-log LOG` lists those that the \
+         other side knows), then say so, where SIDE is vault or node/AUTHORITY: `cloison statement new --register register.toml \
+         --erasures-lodged SIDE --out erasures.jws`"
             .to_owned(),
     );
     lines
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::help::tests::faults_of_commands;
+
+    #[test]
+    fn what_is_to_do_is_whole_and_names_commands_of_this_version() {
+        let mut loss = RestoreLossView {
+            backup: None,
+            restored: "2026-11-28T09:00:00Z".parse().unwrap(),
+            closed: vec![],
+            erasures_missing: true,
+            quotas_until: None,
+            suspend: vec![LostSuspension {
+                time: "2026-11-28T08:30:00Z".to_owned(),
+                act: "suspend".to_owned(),
+                entry: "cnss-health".to_owned(),
+            }],
+            more_suspended: false,
+            other_side_unknown: false,
+            retire: vec![],
+        };
+        let said = to_do(&loss).join("\n");
+        assert!(
+            said.contains("`cloison client suspend cnss-health"),
+            "{said}"
+        );
+        assert!(!said.contains("more than these"), "{said}");
+        loss.more_suspended = true;
+        let said = to_do(&loss).join("\n");
+        assert!(said.contains("more than these"), "{said}");
+        assert_eq!(faults_of_commands(&said), [""; 0]);
+    }
 }

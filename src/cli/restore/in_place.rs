@@ -48,7 +48,9 @@ pub(super) fn run(args: &RestoreSourceArgs) -> Result<(), CommandError> {
             chunks: side.cipher.as_ref(),
             register: &side.register,
         };
-        let brought = bring(&copy, &head, &places, &secrets.journal, &keys)?;
+        let what = store.display().to_string();
+        let base = (&*what, &head);
+        let brought = bring(&copy, base, &places, &secrets.journal, &keys)?;
         Ok((head, brought))
     };
     let (head, brought) = match brought() {
@@ -70,7 +72,8 @@ pub(super) fn run(args: &RestoreSourceArgs) -> Result<(), CommandError> {
             "name a place that has, with --from PLACE; or start the server, if it was not refused",
         ));
     }
-    exchange.finish().map_err(|error| {
+    let origin = print::origin_in_place(&brought);
+    exchange.finish(&origin).map_err(|error| {
         CommandError::new(
             format_args!("the store cannot be replaced: {error}"),
             "the store's folder must not be a mount point itself: mount its disk a level above, or restore from a backup",
@@ -85,6 +88,7 @@ pub(super) fn run(args: &RestoreSourceArgs) -> Result<(), CommandError> {
         ));
     }
     let steps = SideFiles::of(&side, &args.config).steps(RestoreWay::FromPlaces);
-    say(print::in_place(store, &head, &brought, began.elapsed()))?;
+    let named = (&**store, &side.role);
+    say(print::in_place(named, &head, &brought, began.elapsed()))?;
     say(numbered(&steps))
 }

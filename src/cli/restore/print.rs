@@ -6,13 +6,15 @@ use std::time::Duration;
 use indicatif::{HumanBytes, HumanCount};
 use serde_json::json;
 
+use super::next::RestoreWay;
 use super::report::table;
 use crate::backup::manifest::{BackupLogHead, BackupManifest};
+use crate::entity::Role;
 use crate::restore::RestoredLog;
 
 /// The result for people.
 pub(super) fn text(
-    store: &Path,
+    (store, role): (&Path, &Role),
     manifest: &BackupManifest,
     brought: &RestoredLog,
     took: Duration,
@@ -31,11 +33,16 @@ pub(super) fn text(
         text += &format!("\nnothing that came after {} is in it", manifest.taken);
         return text;
     }
-    text + "\nand the log after it: " + &after(brought)
+    text + "\nand the log after it: " + &after(role, brought)
 }
 
 /// What came after the end of a backup or of a store.
-fn after(RestoredLog { replayed, cleared }: &RestoredLog) -> String {
+fn after(
+    role: &Role,
+    RestoredLog {
+        replayed, cleared, ..
+    }: &RestoredLog,
+) -> String {
     format!(
         "{} entries, {} side records. Destroyed again: {} retired epochs, {} erased mappings, {} salts, {} tags, {} pages \
          of pairs, the copies of {} orders\n{}",
@@ -47,13 +54,13 @@ fn after(RestoredLog { replayed, cleared }: &RestoredLog) -> String {
         cleared.tags,
         cleared.pages,
         cleared.orders,
-        table(&replayed.lost)
+        table(role, &replayed.lost)
     )
 }
 
 /// The result of a restore in place, for people.
 pub(super) fn in_place(
-    store: &Path,
+    (store, role): (&Path, &Role),
     head: &BackupLogHead,
     brought: &RestoredLog,
     took: Duration,
@@ -64,7 +71,7 @@ pub(super) fn in_place(
         HumanCount(head.size),
         head.origin,
         took.as_secs_f64(),
-        after(brought)
+        after(role, brought)
     )
 }
 
@@ -85,7 +92,12 @@ pub(super) fn in_place_json(
     said
 }
 
-fn add_after(said: &mut serde_json::Value, RestoredLog { replayed, cleared }: &RestoredLog) {
+fn add_after(
+    said: &mut serde_json::Value,
+    RestoredLog {
+        replayed, cleared, ..
+    }: &RestoredLog,
+) {
     let lost: Vec<_> = replayed.lost.rows().collect();
     said["entries_after"] = json!(replayed.entries);
     said["records_after"] = json!(replayed.records);
@@ -100,6 +112,28 @@ fn add_after(said: &mut serde_json::Value, RestoredLog { replayed, cleared }: &R
     said["lost"] = json!(lost);
     said["since"] = json!(replayed.lost.since);
     said["until"] = json!(replayed.lost.until);
+}
+
+/// Where the store came from, for the log of its first start.
+pub(super) fn origin(manifest: &BackupManifest, way: RestoreWay, brought: &RestoredLog) -> String {
+    let base = format!("the backup {}, taken at {}", manifest.id, manifest.taken);
+    match way {
+        RestoreWay::WithoutPlaces => format!("{base}, without places"),
+        RestoreWay::FromPlaces if brought.place.is_none() => {
+            format!("{base}; no place held more of the log")
+        }
+        RestoreWay::FromPlaces => format!("{base}, and {}", origin_in_place(brought)),
+    }
+}
+
+/// The same where the store was behind.
+pub(super) fn origin_in_place(brought: &RestoredLog) -> String {
+    let place = brought.place.as_ref();
+    format!(
+        "{} entries of the place {}",
+        brought.replayed.entries,
+        place.map_or_else(String::new, |place| place.display().to_string())
+    )
 }
 
 /// The result for programs.

@@ -3,12 +3,15 @@
 use std::path::PathBuf;
 
 use indicatif::HumanCount;
+use jiff::Timestamp;
 use serde_json::json;
 
-use super::without::other_side;
+use super::without::{other_side, refuse_stale};
 use super::{RestoreSourceArgs, place_fault};
-use crate::entity::LostSuspension;
+use crate::backup::listed::ListedBackup;
+use crate::entity::{LostSuspension, Role};
 use crate::restore::lost_since;
+use crate::restore::places::furthest;
 use crate::restore::report::LostInterval;
 use crate::restore::without::{LostErasure, OtherSide};
 use crate::terminal::{CommandError, print, print_json, voice};
@@ -36,10 +39,10 @@ pub(super) struct RestoreReportArgs {
 pub(super) fn run(args: &RestoreReportArgs) -> Result<(), CommandError> {
     let source = args.from.open()?;
     let other = other_side(args.other_log.as_ref(), &source)?;
-    let most = source
-        .places
-        .iter()
-        .max_by_key(|place| (place.shards.last().map(|s| s.shard), place.checkpoint.size));
+    if let ListedBackup::Clear(manifest) = &source.backup {
+        refuse_stale(&source.places, manifest)?;
+    }
+    let most = furthest(&source.places);
     let lost = match most {
         Some(place) => lost_since(place, source.backup.log()).map_err(place_fault)?,
         // Only the other side's log can tell anything then.
@@ -64,14 +67,28 @@ pub(super) fn run(args: &RestoreReportArgs) -> Result<(), CommandError> {
             "epochs": other.epochs,
         }));
     }
-    if most.is_some() {
-        print(table(&lost))?;
-    }
+    let role = &source.side.role;
+    print(match most {
+        Some(_) => table(role, &lost),
+        None => unknown(role, source.backup.taken()),
+    })?;
     if args.other_log.is_some() {
         print(erasures(&other))?;
         print(suspensions(&other))?;
     }
     Ok(())
+}
+
+/// What a restore without places would lose, of which nothing is known.
+fn unknown(role: &Role, taken: Timestamp) -> String {
+    if role.is_vault() {
+        format!(
+            "no place is there, so nobody knows which requests were acknowledged after the backup: clients send again all that \
+             was answered since {taken}"
+        )
+    } else {
+        lost_at_node(&taken.to_string())
+    }
 }
 
 /// A line for each suspension and lift that the other side knows of, and what it cannot know.
@@ -80,12 +97,15 @@ fn suspensions(other: &OtherSide) -> String {
         let LostSuspension { time, act, entry } = one;
         format!("{time}  {act}  {entry}")
     });
-    let head = format!(
-        "{} suspensions and lifts that the other side's log knows of, to be brought again before anybody else is let in. It does not \
-         know which epochs were retired, nor what was suspended at this side alone",
-        other.suspensions.len()
-    );
-    let lines: Vec<_> = std::iter::once(head).chain(lines).collect();
+    let head = if other.suspensions.is_empty() {
+        "the other side's log knows of no suspension or lift after the backup"
+    } else {
+        "suspensions and lifts that the other side's log knows of, to be brought again before anybody else is let in:"
+    };
+    let beyond =
+        "it does not know which epochs were retired, nor who was suspended at this side alone";
+    let head = std::iter::once(head.to_owned());
+    let lines: Vec<_> = head.chain(lines).chain([beyond.to_owned()]).collect();
     lines.join("\n")
 }
 
@@ -110,8 +130,11 @@ fn erasures(other: &OtherSide) -> String {
 }
 
 /// A place holds the log up to its last checkpoint, so batches of the last half second are in none.
-fn what_to_send(lost: &LostInterval) -> String {
+fn what_to_send(role: &Role, lost: &LostInterval) -> String {
     let time = |time: &Option<String>| time.clone().unwrap_or_else(|| "an unknown time".to_owned());
+    if !role.is_vault() {
+        return lost_at_node(&time(&lost.since));
+    }
     format!(
         "Clients send again all that was answered since {}; what was answered after {} is counted nowhere. Where the sector's epoch was \
          advanced since, they send again with --previous, too, while the epoch before is open: only that brings back a mapping of it.",
@@ -120,13 +143,24 @@ fn what_to_send(lost: &LostInterval) -> String {
     )
 }
 
+/// What a node loses, which has neither clients nor mappings.
+fn lost_at_node(since: &str) -> String {
+    format!(
+        "A node holds no mappings and clients send it nothing, so they have nothing to send again. The tags beside its entries \
+         since {since} are lost: a search for a person finds none of those"
+    )
+}
+
 /// A line for each client, sector and hour.
-pub(super) fn table(lost: &LostInterval) -> String {
+pub(super) fn table(role: &Role, lost: &LostInterval) -> String {
     let total = lost.total();
+    if !role.is_vault() {
+        return what_to_send(role, lost);
+    }
     if total.requests == 0 {
         return format!(
             "no request is known that was acknowledged in the time that is lost. {}",
-            what_to_send(lost)
+            what_to_send(role, lost)
         );
     }
     let mut lines = vec![format!(
@@ -148,6 +182,39 @@ pub(super) fn table(lost: &LostInterval) -> String {
         HumanCount(total.identifiers),
         HumanCount(total.requests)
     ));
-    lines.push(what_to_send(lost));
+    lines.push(what_to_send(role, lost));
     lines.join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::id::Id;
+
+    #[test]
+    fn a_node_has_no_clients_who_send_anything_again() {
+        let node = Role::Node(Id::parse("court").unwrap());
+        let taken = "2026-11-28T08:15:00Z".parse().unwrap();
+        for said in [
+            table(&node, &LostInterval::default()),
+            unknown(&node, taken),
+        ] {
+            assert!(said.contains("nothing to send again"), "{said}");
+        }
+        let vault = unknown(&Role::Vault, taken);
+        assert!(
+            vault.contains("send again all that was answered since 2026-11-28T08:15:00Z"),
+            "{vault}"
+        );
+    }
+
+    #[test]
+    fn nothing_that_the_other_side_knows_is_said_without_a_count() {
+        let said = suspensions(&OtherSide::default());
+        assert!(
+            said.starts_with("the other side's log knows of no suspension"),
+            "{said}"
+        );
+        assert!(!said.contains('0'), "{said}");
+    }
 }

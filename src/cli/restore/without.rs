@@ -9,10 +9,11 @@ use crate::audit::log::KnownLoss;
 use crate::audit::origin::{TrustedLogKey, owner_and_shard};
 use crate::audit::source;
 use crate::audit::verify::{self, LogExpectations};
-use crate::backup::listed::ListedBackup;
+use crate::backup::manifest::BackupManifest;
 use crate::cli::audit::offline::{NamedLog, OfflineLog, PATIENCE, failed, trouble};
 use crate::cli::backup::BackupSide;
 use crate::clock::{Clock as _, SystemClock};
+use crate::config::SECOND_PLACE_NAME;
 use crate::journal::read::PlaceLog;
 use crate::register::Register;
 use crate::restore::clear::floors;
@@ -45,9 +46,6 @@ pub(super) struct WithoutPlacesArgs {
     lost: Vec<String>,
 }
 
-/// How `--lost` names `[audit] second`.
-const SECOND: &str = "second";
-
 /// What those allow, and name.
 pub(super) struct AllowedArgs {
     loss: AllowedLoss,
@@ -66,8 +64,7 @@ impl WithoutPlacesArgs {
     ) -> Result<Option<AllowedArgs>, CommandError> {
         let (side, backup) = (&source.side, &source.backup);
         let Some(file) = &self.without_places else {
-            if let Some(place) = furthest(&source.places) {
-                refuse_stale(place, backup)?;
+            if !source.places.is_empty() {
                 return Ok(None);
             }
             let what = "no place is there that holds the log after the backup";
@@ -138,18 +135,21 @@ impl WithoutPlacesArgs {
     }
 }
 
-/// Refuses a place that ends before what was published when the backup was taken: an old copy of one,
-/// which says nothing of what came later.
-fn refuse_stale(place: &PlaceLog, backup: &ListedBackup) -> Result<(), CommandError> {
-    let ListedBackup::Clear(manifest) = backup else {
+/// Refuses places of which none reaches what was published when the backup was taken: old copies, which
+/// say nothing of what came later.
+pub(super) fn refuse_stale(
+    places: &[PlaceLog],
+    manifest: &BackupManifest,
+) -> Result<(), CommandError> {
+    let Some(place) = furthest(places) else {
         return Ok(());
     };
     let note = manifest.checkpoint.as_deref().unwrap_or_default();
     let Ok((published, _)) = Checkpoint::read(note.as_bytes()) else {
         return Ok(());
     };
-    let reach = |of: &Checkpoint| Some((owner_and_shard(&of.origin)?.1, of.size));
-    if reach(&place.checkpoint) >= reach(&published) {
+    let shard = owner_and_shard(&published.origin).map(|(_, shard)| shard);
+    if place.end() >= shard.map(|shard| (shard, published.size)) {
         return Ok(());
     }
     Err(CommandError::new(
@@ -165,7 +165,7 @@ fn refuse_stale(place: &PlaceLog, backup: &ListedBackup) -> Result<(), CommandEr
 /// The places that a side's configuration states, as `--lost` names them.
 fn stated_places(side: &BackupSide) -> Vec<String> {
     let log = side.config.log();
-    let second = log.second.iter().map(|_| SECOND.to_owned());
+    let second = log.second.iter().map(|_| SECOND_PLACE_NAME.to_owned());
     let followers = log.places.followers.iter().map(|one| one.name.clone());
     second.chain(followers).collect()
 }

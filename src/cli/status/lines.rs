@@ -11,6 +11,7 @@ use jiff::tz::TimeZone;
 use super::{StatusFact, called};
 use crate::clock::{Clock as _, SystemClock};
 use crate::config::RegisterFiles;
+use crate::entity::UnconfirmedRestore;
 use crate::http::tls::Validity;
 use crate::serve::open_register;
 use crate::status::{
@@ -43,7 +44,13 @@ pub(super) fn of_report(base: &str, key: StatusFact, report: &StatusReport) -> V
     if !caller.operations.is_empty() {
         facts.push(StatusFact::ok("operations", caller.operations.join(", ")));
     }
-    facts.extend(report.sectors.iter().map(sector));
+    facts.extend(report.restored.as_ref().map(restored));
+    facts.extend(
+        report
+            .sectors
+            .iter()
+            .map(|one| sector(one, report.restored.as_ref())),
+    );
     facts.extend(report.quota.as_ref().map(quota));
     facts.push(StatusFact::ok(
         "register",
@@ -73,6 +80,9 @@ pub(super) fn of_report(base: &str, key: StatusFact, report: &StatusReport) -> V
         // Each has its own line.
         notices.remove("suspended");
     }
+    if report.restored.is_some() {
+        notices.remove("restored");
+    }
     facts.extend(readiness(&report.reasons, &notices));
     facts
 }
@@ -86,8 +96,16 @@ fn who(report: &StatusReport) -> String {
     }
 }
 
-fn sector(sector: &SectorStatus) -> StatusFact {
+/// What still holds since a restore without places.
+fn restored(restore: &UnconfirmedRestore) -> StatusFact {
+    StatusFact::warning("restored", restore.to_string())
+}
+
+fn sector(sector: &SectorStatus, restore: Option<&UnconfirmedRestore>) -> StatusFact {
     let mut says = sector.sector.clone();
+    if restore.is_some_and(|restore| restore.closed.contains(&sector.sector)) {
+        says += ", closed until its epoch is confirmed";
+    }
     if let Some(epoch) = sector.epoch {
         says += &format!(", epoch {epoch}");
     }

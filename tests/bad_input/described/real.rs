@@ -8,7 +8,7 @@ use cloison::order::act::{ActKind, ActPayload};
 use cloison::order::{Continuity, LegalBasis, OrderPayload, PseudonymScope};
 use cloison::rights::request::ErasureRequest;
 use cloison::statement::Statement;
-use cloison::suspension::{SuspensionAct, SuspensionPayload};
+use cloison::suspension::SuspensionAct;
 use cloison::{jws, statement};
 use ed25519_dalek::SigningKey;
 use jiff::SignedDuration;
@@ -169,22 +169,6 @@ impl RealRequests<'_> {
         let statement = self.world.statement(destruction);
         let operators = cloison::deployment::register_text::OPERATORS;
         self.world.sign_statement(&statement, &operators)
-    }
-
-    fn suspension(&self, act: SuspensionAct, signers: &[&str]) -> Value {
-        let says = SuspensionPayload {
-            aud: id(DEPLOYMENT),
-            id: uuid4(),
-            act,
-            entry: id("rsu-social"),
-            reason: "precaution".to_owned(),
-            time: now(),
-        };
-        let signers: Vec<_> = signers
-            .iter()
-            .map(|kid| (*kid, self.world.register_key(kid)))
-            .collect();
-        json!({"statement": sign(&says, &signers)})
     }
 
     fn decision(&self) -> (InspectionDecision, Value) {
@@ -431,9 +415,15 @@ impl RealRequests<'_> {
         self.add(operator, "POST /v1/register/reload", json!({}));
         self.backups(operator);
         for (role, entity) in [(operator, "vault"), ("operator-officers", "node/court")] {
-            let suspend = self.suspension(SuspensionAct::Suspend, &["commission"]);
+            let suspend =
+                self.world
+                    .suspension("rsu-social", SuspensionAct::Suspend, &["commission"]);
             self.add(role, "POST /v1/suspensions", suspend);
-            let lift = self.suspension(SuspensionAct::Lift, &["operations", "commission"]);
+            let lift = self.world.suspension(
+                "rsu-social",
+                SuspensionAct::Lift,
+                &["operations", "commission"],
+            );
             self.add(role, "POST /v1/suspensions", lift);
             let statement = self.destruction(Destruction::ClockMark {
                 entity: entity.to_owned(),
