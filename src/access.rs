@@ -16,7 +16,8 @@ use std::sync::Arc;
 
 pub use member::{MemberPermit, MemberRole, member};
 pub use standing::{
-    AccountHolder, CallerStanding, KeyRefusal, UNKNOWN, actor, admitted, listed, standing,
+    AccountHolder, CallerStanding, KeyRefusal, UNKNOWN, actor, admitted, is_identity_source,
+    listed, standing,
 };
 
 use crate::code::Code;
@@ -230,7 +231,8 @@ pub enum LogReading {
     Hashes,
 }
 
-/// Authorises an auditor to read a log, and an authority's node to read the vault's.
+/// Authorises an auditor to read a log, and an authority's node or an identity source to read the
+/// vault's.
 ///
 /// # Errors
 /// As [`operator`].
@@ -238,13 +240,13 @@ pub fn reader(entity: &Entity, peer: SpkiDigest) -> Result<LogReading, Code> {
     let (register, is_vault) = (entity.register(), *entity.role() == Role::Vault);
     match auditor(register, peer) {
         Ok(_) => Ok(LogReading::Entries),
-        Err(_) if is_vault && node(register, peer).is_ok() => Ok(LogReading::Hashes),
+        Err(_) if is_vault && side(register, peer).is_ok() => Ok(LogReading::Hashes),
         Err(code) => Err(code),
     }
 }
 
 /// Authorises those who may follow a log, whose entries leave sealed: its readers ([`reader`]), and
-/// an operator of the vault or a custodian of the node.
+/// an operator of the vault, or a custodian of the node or of the identity source.
 ///
 /// # Errors
 /// As [`operator`].
@@ -253,6 +255,7 @@ pub fn follower(entity: &Entity, peer: SpkiDigest) -> Result<(), Code> {
     let is_keeper = match entity.role() {
         Role::Vault => operator(register, peer).is_ok(),
         Role::Node(authority) => custodian(register, authority, peer).is_ok(),
+        Role::Identity(id) => identity_custodian(register, id, peer).is_ok(),
     };
     if is_keeper {
         return Ok(());
@@ -277,6 +280,48 @@ pub fn node(register: &Register, peer: SpkiDigest) -> Result<NodePermit, Code> {
     {
         Some(authority) => Ok(NodePermit {
             authority: authority.clone(),
+        }),
+        None => Err(stranger(register, peer)),
+    }
+}
+
+/// Permission for another side of the deployment to watch the vault's log, and to have its own
+/// watched: an authority's node, or an identity source.
+pub struct SidePermit {
+    pub(crate) role: Role,
+}
+
+/// Authorises a side that calls the vault.
+///
+/// # Errors
+/// As [`operator`].
+pub fn side(register: &Register, peer: SpkiDigest) -> Result<SidePermit, Code> {
+    let mut identities = register.identities.values();
+    let role = match identities.find(|identity| identity.certificate == peer) {
+        Some(identity) => Role::Identity(identity.id.clone()),
+        None => Role::Node(node(register, peer)?.authority.id.clone()),
+    };
+    Ok(SidePermit { role })
+}
+
+/// Permission for the vault to have UTIs derived by an identity source.
+pub struct VaultPermit {
+    /// How the log names it.
+    pub(crate) vault: Id,
+}
+
+/// Authorises the vault, at an identity source.
+///
+/// # Errors
+/// As [`operator`].
+pub fn vault(register: &Register, peer: SpkiDigest) -> Result<VaultPermit, Code> {
+    match register
+        .vault
+        .as_ref()
+        .filter(|vault| vault.certificate == peer)
+    {
+        Some(vault) => Ok(VaultPermit {
+            vault: vault.id.clone(),
         }),
         None => Err(stranger(register, peer)),
     }
@@ -312,7 +357,8 @@ pub fn officer(
     }
 }
 
-/// Permission for a custodian to bring their share to their authority's node.
+/// Permission for a custodian to bring their share to their authority's node, or to their identity
+/// source.
 pub struct CustodianPermit {
     pub(crate) custodian: Id,
 }
@@ -342,11 +388,39 @@ pub fn custodian(
     }
 }
 
+/// Authorises a custodian of the identity source `identity`.
+///
+/// # Errors
+/// As [`operator`].
+pub fn identity_custodian(
+    register: &Register,
+    identity: &Id,
+    peer: SpkiDigest,
+) -> Result<CustodianPermit, Code> {
+    let source = register.identities.get(identity);
+    let mut custodians = source.into_iter().flat_map(|one| one.custodians.values());
+    match custodians.find(|custodian| custodian.certificate == peer) {
+        Some(custodian) => Ok(CustodianPermit {
+            custodian: custodian.id.clone(),
+        }),
+        None => Err(stranger(register, peer)),
+    }
+}
+
 /// Permission to see whether an authority's node is sealed, and to seal it. Every custodian and
 /// every officer has it, because the first who sees that something is wrong should seal. The
 /// custodians can undo that.
 pub struct SealPermit {
     pub(crate) actor: Id,
+}
+
+impl SealPermit {
+    /// A custodian may seal.
+    pub(crate) fn of(custodian: CustodianPermit) -> Self {
+        Self {
+            actor: custodian.custodian,
+        }
+    }
 }
 
 /// Authorises a custodian or an officer of `authority`.
@@ -369,6 +443,15 @@ pub fn sealer(register: &Register, authority: &Id, peer: SpkiDigest) -> Result<S
 /// It opens nothing without an order.
 pub struct ResumePermit {
     pub(crate) actor: Id,
+}
+
+impl ResumePermit {
+    /// A custodian may acknowledge.
+    pub(crate) fn of(custodian: CustodianPermit) -> Self {
+        Self {
+            actor: custodian.custodian,
+        }
+    }
 }
 
 /// Authorises a custodian or an officer of `authority`.
@@ -424,7 +507,8 @@ pub struct RegisterPermit {
     pub(crate) actor: Id,
 }
 
-/// Authorises an operator at the vault, and a custodian or an officer at their authority's node.
+/// Authorises an operator at the vault, a custodian or an officer at their authority's node, and a
+/// custodian at their identity source.
 ///
 /// # Errors
 /// As [`operator`].
@@ -433,6 +517,7 @@ pub fn register_keeper(entity: &Entity, peer: SpkiDigest) -> Result<RegisterPerm
     match entity.role() {
         Role::Vault => operator(register, peer).map(|permit| permit.operator),
         Role::Node(authority) => sealer(register, authority, peer).map(|permit| permit.actor),
+        Role::Identity(id) => identity_custodian(register, id, peer).map(|own| own.custodian),
     }
     .map(|actor| RegisterPermit { actor })
 }
@@ -454,7 +539,8 @@ pub fn register_reader(entity: &Entity, peer: SpkiDigest) -> Result<RegisterPerm
 /// Permission to see what holds since a restore without places.
 pub struct RestoreReadPermit(());
 
-/// Authorises operators, and at an authority's node its custodians and officers, who meet the refusals.
+/// Authorises operators, at an authority's node its custodians and officers, and at an identity source
+/// its custodians, who meet the refusals.
 ///
 /// # Errors
 /// As [`operator`].
@@ -464,6 +550,7 @@ pub fn restore_reader(entity: &Entity, peer: SpkiDigest) -> Result<RestoreReadPe
     let allowed = operator.or_else(|code| match entity.role() {
         Role::Vault => Err(code),
         Role::Node(authority) => sealer(register, authority, peer).map(drop),
+        Role::Identity(id) => identity_custodian(register, id, peer).map(drop),
     });
     allowed.map(RestoreReadPermit)
 }
@@ -473,8 +560,8 @@ pub struct BackupPermit {
     pub(crate) actor: Id,
 }
 
-/// Authorises an operator at the vault, and a custodian or an officer at their authority's node: a
-/// node need not have custodians. The server's configuration says where backups lie and which stay.
+/// Authorises an operator at the vault, a custodian at their identity source, and a custodian or an
+/// officer at their authority's node: a node need not have custodians. The server's configuration says where backups lie and which stay.
 ///
 /// # Errors
 /// As [`operator`].
@@ -483,6 +570,7 @@ pub fn backup_keeper(entity: &Entity, peer: SpkiDigest) -> Result<BackupPermit, 
     match entity.role() {
         Role::Vault => operator(register, peer).map(|permit| permit.operator),
         Role::Node(authority) => sealer(register, authority, peer).map(|permit| permit.actor),
+        Role::Identity(id) => identity_custodian(register, id, peer).map(|own| own.custodian),
     }
     .map(|actor| BackupPermit { actor })
 }

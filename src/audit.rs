@@ -31,6 +31,7 @@ use crate::tlog::tree::{Hash, leaf_hash, tree_hash};
 
 pub mod cosign;
 pub mod counted;
+pub mod derivations;
 mod details;
 mod effect;
 mod entry_check;

@@ -29,6 +29,7 @@ pub mod delivery;
 pub mod doctor;
 pub mod epoch;
 mod help;
+pub mod identity;
 pub mod init;
 mod inputs;
 mod list;
@@ -91,6 +92,8 @@ enum CloisonCommand {
     Serve(serve::ServeArgs),
     #[command(subcommand)]
     Authority(authority::AuthorityCommand),
+    #[command(subcommand)]
+    Identity(identity::IdentityCommand),
     #[command(subcommand)]
     Client(client::ClientCommand),
     #[command(subcommand)]
@@ -203,6 +206,7 @@ fn run(command: CloisonCommand) -> Result<(), CommandError> {
         CloisonCommand::Check(args) => check::run(args),
         CloisonCommand::Serve(args) => serve::run(args),
         CloisonCommand::Authority(command) => authority::run(command),
+        CloisonCommand::Identity(command) => identity::run(command),
         CloisonCommand::Client(command) => client::run(command),
         CloisonCommand::Order(command) => order::run(command),
         CloisonCommand::Reidentify(args) => reidentify::run(args),

@@ -43,9 +43,9 @@ use crate::config::ClientConfig;
 use crate::http::problem::ProblemBody;
 use crate::http::tls::TlsError;
 use crate::link::wire::{self, WIRE, WIRE_HEADER};
+use crate::quota::QuotaLeft;
 use crate::refusal::Refusal;
 use crate::register::SpkiDigest;
-use crate::vault::QuotaLeft;
 
 /// The most bytes that an answer may have: 100 000 items with everything around them, and room to
 /// spare.

@@ -99,6 +99,8 @@ pub enum JobLog {
         /// Who reads.
         actor: String,
     },
+    /// An entry of its own with a digest, and the digest's erasable salt.
+    Salted(AuditEntry, [u8; 16]),
     /// No entry: a change that an entity makes for itself, which changes no answer.
     Nothing,
     /// A refusal; those of one actor with one code are counted by the second.
@@ -126,8 +128,8 @@ pub struct Job {
     pub mappings: Vec<NewMappings>,
     /// State to change.
     pub changes: Vec<Change>,
-    /// The day's count of the organisation whose items were counted.
-    pub count: Option<Arc<DayCount>>,
+    /// The counts of those whose items were counted: at the vault, an organisation's day.
+    pub counts: Vec<Arc<DayCount>>,
     /// The job's audit entry.
     pub log: JobLog,
 }
@@ -138,7 +140,7 @@ impl Job {
         Self {
             mappings: vec![],
             changes,
-            count: None,
+            counts: vec![],
             log,
         }
     }
@@ -174,13 +176,17 @@ impl Job {
         let logged = match &self.log {
             JobLog::Tokenized { answered, .. } => answered.len(),
             // These are few and small, and an authority must not wait for batches.
-            JobLog::Entry(..) | JobLog::Nothing | JobLog::Read { .. } | JobLog::Refused { .. } => 0,
+            JobLog::Entry(..)
+            | JobLog::Salted(..)
+            | JobLog::Nothing
+            | JobLog::Read { .. }
+            | JobLog::Refused { .. } => 0,
         };
         self.records() + logged
     }
 }
 
-/// Items that an organisation sent today. Counted in memory when a request is admitted, and stored
+/// Items that an organisation sent today; an identity source counts hours in the same way. Counted in memory when a request is admitted, and stored
 /// with the request's commit.
 #[derive(Debug)]
 pub struct DayCount {
@@ -198,6 +204,8 @@ pub struct WriterSeals {
     pub chunks: Option<Arc<ChunkCipher>>,
     /// Seals the log's side records.
     pub journal: Arc<JournalCipher>,
+    /// Whether each commit's day counts are in its own side record, and not put off for a second.
+    pub counts_at_once: bool,
 }
 
 /// Waits for a job to be durable.
@@ -285,7 +293,7 @@ impl Committer {
             store,
             index,
             cipher: seals.chunks,
-            journal: CommitJournal::new(seals.journal),
+            journal: CommitJournal::new(seals.journal, seals.counts_at_once),
             fresh: vec![],
             inserted: 0,
             log,
@@ -543,7 +551,7 @@ impl CommitWriter {
                 .into_iter()
                 .for_each(|change| change(&self.store, &mut batch));
             logs.push(job.log);
-            if let Some(count) = job.count {
+            for count in job.counts {
                 counts.insert(Arc::as_ptr(&count), count);
             }
         }

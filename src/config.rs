@@ -1,4 +1,4 @@
-//! Configuration files of the vault, the authority node and their clients.
+//! Configuration files of the vault, the authority node, the identity source and their clients.
 //!
 //! TOML. An unknown field is a fault. All faults are reported at once, each with its line and what
 //! to write instead. Paths are relative to the file's folder. What is *law* (sectors, clients,
@@ -26,20 +26,26 @@ mod audit;
 mod backup;
 mod custody;
 mod files;
+mod identity;
+mod identity_link;
 mod kind;
 mod memory;
 mod node;
 mod register;
+mod side;
 mod value;
 mod witness;
 
 pub use audit::{LogConfig, SECOND_PLACE_NAME, WatcherConfig};
 use custody::{SecretsSection, openers};
 pub use files::{NamedFile, PairUse};
+pub use identity::IdentityConfig;
+pub use identity_link::{IdentityLinkConfig, IdentityPlace};
 pub use kind::FileKind;
 pub use node::{AuthorityKeyPlace, KeyPlace, NodeConfig};
 pub use register::RegisterFiles;
 use register::register_files;
+pub use side::SideConfig;
 use value::{
     BaseUrl, BodyMebibytes, Count, IndexMebibytes, ListenAddress, LoopbackAddress,
     PinnedCertificate, Place,
@@ -120,8 +126,8 @@ pub struct TlsFiles {
 /// `[secrets]` of the vault: where each lies, and in which custody.
 #[derive(Debug, Clone)]
 pub struct SecretPlaces {
-    /// `identity_secret`.
-    pub identity: Deposit,
+    /// `identity_secret`, or who holds it.
+    pub identity: IdentityPlace,
     /// `audit_secret`.
     pub audit: Deposit,
     /// The Ed25519 key that signs segments.
@@ -241,7 +247,7 @@ impl VaultConfig {
             let log = audit::read(
                 root,
                 audit::LogOwner {
-                    is_vault: true,
+                    side: FileKind::Vault,
                     deployment: deployment.as_deref(),
                 },
                 folder,
@@ -302,20 +308,7 @@ fn load<T>(
     parse: impl FnOnce(&str, &Path) -> Result<T, Vec<Fault>>,
 ) -> Result<T, ConfigError> {
     let file = path.to_owned();
-    let text = lines::text(file::read_public(path, MAX_FILE)?).map_err(|NotUtf8 { line }| {
-        let (what, instead) = (
-            "the line is not UTF-8".into(),
-            "the same text, saved as UTF-8".into(),
-        );
-        ConfigError::Faults {
-            file: file.clone(),
-            faults: vec![Fault {
-                line,
-                what,
-                instead,
-            }],
-        }
-    })?;
+    let text = read_config(path)?;
     let folder = path.parent().unwrap_or(Path::new(""));
     parse(&text, folder).map_err(|faults| match FileKind::of(&text) {
         // With broken syntax, the kind that the file seems to have may be wrong.
@@ -325,6 +318,24 @@ fn load<T>(
             wanted,
         },
         _ => ConfigError::Faults { file, faults },
+    })
+}
+
+/// The text of a configuration file.
+fn read_config(path: &Path) -> Result<String, ConfigError> {
+    lines::text(file::read_public(path, MAX_FILE)?).map_err(|NotUtf8 { line }| {
+        let (what, instead) = (
+            "the line is not UTF-8".into(),
+            "the same text, saved as UTF-8".into(),
+        );
+        ConfigError::Faults {
+            file: path.to_owned(),
+            faults: vec![Fault {
+                line,
+                what,
+                instead,
+            }],
+        }
     })
 }
 
@@ -496,13 +507,15 @@ fn vault_secrets(
     folder: &Path,
     faults: &mut Faults,
 ) -> Option<(SecretPlaces, SecretsSection)> {
+    let link = identity_link::read(root, folder, faults);
     section(root, "secrets", faults, |table, faults| {
         let mut section = SecretsSection::read(table, folder, faults)?;
         let mut required = |name| section.required(name, table, faults);
-        let (identity, audit) = (required("identity"), required("audit"));
+        let audit = required("audit");
         let (segment, checkpoint) = (required("segment"), required("checkpoint"));
         let (sector, store) = (required("sector"), required("store"));
         let journal = required("journal");
+        let identity = identity_link::place(&mut section, table, link, faults);
         let secrets = SecretPlaces {
             identity: identity?,
             audit: audit?,

@@ -7,6 +7,7 @@ pub mod certificates;
 mod configuration;
 mod example;
 mod holders;
+pub mod identity;
 mod keys;
 pub mod layout;
 pub mod register_text;
@@ -25,6 +26,7 @@ use jiff::tz::TimeZone;
 
 use self::certificates::CertificateMaker;
 use self::example::ExampleRoots;
+use self::identity::{IDENTITY, KEEPERS};
 use self::keys::DeploymentKeys;
 use self::layout::NewFolder;
 use self::register_text::{AUDITOR, DeclaredFacts, OFFICER, OPERATORS};
@@ -61,13 +63,15 @@ pub struct DeploymentPlan {
     pub years: i16,
     /// Where a witness of the commission listens; `None`: it is made without one.
     pub witness: Option<ListenPlan>,
+    /// Where the identity source listens that holds the identity secret; `None`: the vault holds it.
+    pub identity: Option<ListenPlan>,
     /// Whether these are the published example keys.
     pub example: bool,
     /// The threshold and the number of custodians of the authority's key; `None`: it is a file.
     pub custodians: Option<(usize, usize)>,
 }
 
-/// Where one of the two programs listens.
+/// Where one of the programs listens.
 pub struct ListenPlan {
     hosts: Vec<String>,
     listen: IpAddr,
@@ -79,10 +83,13 @@ pub struct ListenPlan {
 impl DeploymentPlan {
     /// Whether vault and node lie on different machines.
     fn lies_apart(&self) -> bool {
-        match (self.vault.hosts.first(), self.node.hosts.first()) {
-            (Some(vault), Some(node)) => vault != node,
-            _ => false,
-        }
+        self.vault.lies_apart_from(&self.node)
+    }
+
+    /// Whether the vault keeps a log of another side, because that lies on another machine.
+    fn vault_follows(&self) -> bool {
+        let identity = self.identity.as_ref();
+        self.lies_apart() || identity.is_some_and(|place| self.vault.lies_apart_from(place))
     }
 }
 
@@ -101,6 +108,14 @@ impl ListenPlan {
             data,
             control,
             health,
+        }
+    }
+
+    /// Whether it lies on another machine than `other`.
+    fn lies_apart_from(&self, other: &Self) -> bool {
+        match (self.hosts.first(), other.hosts.first()) {
+            (Some(own), Some(other)) => own != other,
+            _ => false,
         }
     }
 
@@ -144,6 +159,8 @@ pub struct NewDeployment {
     pub vault_url: String,
     /// Where officers reach the authority node.
     pub node_url: String,
+    /// Where the vault reaches the identity source; none where the vault has the identity secret.
+    pub identity_url: Option<String>,
     /// Client files, by path inside the folder.
     pub clients: Vec<String>,
     /// Secret files, by path inside the folder.
@@ -194,6 +211,7 @@ pub fn make(dir: &Path, plan: &DeploymentPlan) -> Result<NewDeployment, CommandE
         deployment: plan.deployment.clone(),
         vault_url: plan.vault.url(plan.vault.data),
         node_url: plan.node.url(plan.node.control),
+        identity_url: plan.identity.as_ref().map(|place| place.url(place.control)),
         clients: client_files(plan),
         secrets: fingerprints.into_iter().map(|(_, path)| path).collect(),
         certificates_until: maker.until(),
@@ -230,10 +248,13 @@ fn write_configuration(
     roots: &Roots,
     certificates: &CertificateDigests,
 ) -> Result<(), CommandError> {
-    for path in ["orders", "input", "data/vault", "data/node"] {
+    for path in ["orders", "input"] {
         folder.folder(path)?;
     }
-    for store in ["data/vault", "data/node"] {
+    let identity = plan.identity.as_ref();
+    let stores = ["data/vault", "data/node"].into_iter();
+    for store in stores.chain(identity.map(|_| "data/identity")) {
+        folder.folder(store)?;
         let note = FirstStart::note(Path::new(store));
         folder.public(&note.to_string_lossy(), FirstStart::NOTE)?;
     }
@@ -259,9 +280,12 @@ fn write_configuration(
         "node.toml",
         &configuration::node(plan, &pins, &segment, &asked(NODE)),
     )?;
+    if let Some(place) = identity {
+        let text = identity::configuration(plan, place, &pins, &asked(IDENTITY));
+        folder.public("identity.toml", &text)?;
+    }
     if let Some((_, place)) = witness {
-        let callers = [certificates.vault, certificates.node];
-        let text = configuration::witness(plan, place, &roots.checkpoint_keys(), &callers);
+        let text = configuration::witness(plan, place, &roots.watched_logs(certificates));
         folder.public("witness.toml", &text)?;
         let (name, note) = WITNESS_NOTE;
         folder.public(&format!("data/witness/{name}"), note)?;
@@ -279,8 +303,12 @@ fn client_files(plan: &DeploymentPlan) -> Vec<String> {
         .chain(OPERATORS)
         .chain([OFFICER, AUDITOR]);
     let rights_officers = plan.facts.rights_officers.iter().copied();
+    let keepers = plan.identity.iter().flat_map(|_| KEEPERS);
+    let at_identity = plan.identity.iter();
     ids.chain(rights_officers.clone())
+        .chain(keepers)
         .map(|id| format!("clients/{id}.toml"))
+        .chain(at_identity.map(|_| format!("clients/{AUDITOR}-{IDENTITY}.toml")))
         .chain(
             [AUDITOR]
                 .into_iter()

@@ -34,6 +34,8 @@ pub mod follow;
 mod gate;
 mod handshakes;
 pub mod health;
+mod identity;
+pub mod identity_door;
 mod in_force;
 pub mod inspections;
 mod limits;
@@ -56,6 +58,7 @@ mod socket;
 pub mod status;
 mod suspensions;
 pub mod tls;
+mod utis;
 pub mod witness;
 
 pub use admission::Lane;

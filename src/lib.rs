@@ -17,13 +17,16 @@
 //! | [`statement`] | what people sign, and the one loop that verifies it and counts persons by key |
 //! | [`identifier`], [`pseudonym`], [`register`] | what the domain is: types that cannot be wrong |
 //! | [`keys`], [`seal`] | root secrets and the key schedule; the two envelopes |
+//! | [`safe`] | keys that are sealed and unsealed |
 //! | [`utis`] | where UTIs come from; the bytes by which a vault asks an identity source for them, and the answer's |
 //! | [`store`] | rows behind one interface; the only room that knows RocksDB; sees sealed bytes, never a key |
 //! | [`journal`] | places that hold the log and its side records off the machine: writing one, reading one |
 //! | [`audit`], [`commit`] | audit entries, and the logs that they stand in; the one writer that makes effect and entry durable together |
-//! | [`entity`] | what vault and node both are: register, store, log, writer, clock, cosigners, the order lock; how it starts |
+//! | [`quota`] | items a second and a day: how much each organisation may ask for |
+//! | [`entity`] | what vault, node and identity source are alike: register, store, log, writer, clock, cosigners, the order lock; how it starts |
 //! | [`vault`], [`access`] | the vault's state; the authoriser, who alone makes permits |
 //! | [`node`] | the authority node's state |
+//! | [`identity`] | the identity source: its state, and how it derives UTIs for the vault: checked, counted, logged |
 //! | [`tokenize`], [`epoch`], [`order`] | use cases: plain, synchronous |
 //! | [`losses`] | after a restore without places: people confirm epochs, and that erasures were lodged again |
 //! | [`link`], [`execution`] | the node's way to the vault; the steps in which either side carries out an order |
@@ -38,6 +41,7 @@
 //! | [`status`] | what a caller may know of a server, by their role |
 //! | [`config`] | configuration files |
 //! | [`http`], [`client`] | the doors, and the client that knocks at them |
+//! | [`identity_link`] | the vault's way to its identity sources: connections, failover, single requests that travel together |
 //! | [`certificates`] | one inspection of every TLS file: there, private, fitting, in date, in the register |
 //! | [`transfer`] | a file in, a file out: batches at the pace of the quota, whole or not there, gone on with after a crash |
 //! | [`terminal`] | what programs need at a terminal: errors with a remedy, printing, files, the log |
@@ -68,6 +72,8 @@ pub mod files;
 pub mod http;
 pub mod id;
 pub mod identifier;
+pub mod identity;
+pub mod identity_link;
 pub mod inspection;
 pub mod joining;
 pub mod journal;
@@ -83,6 +89,7 @@ pub mod migrate;
 pub mod node;
 pub mod order;
 pub mod pseudonym;
+pub mod quota;
 pub mod refusal;
 pub mod register;
 pub mod reidentify;
@@ -91,6 +98,7 @@ pub mod renewal;
 pub mod restore;
 pub mod resumption;
 pub mod rights;
+pub mod safe;
 pub mod seal;
 pub mod serve;
 pub mod statement;

@@ -2,8 +2,6 @@
 //!
 //! It holds no pseudonymisation secret and no storage key.
 
-pub mod safe;
-
 use std::ops::Deref;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
@@ -24,12 +22,12 @@ use crate::keys::shares::ShareSet;
 use crate::keys::{AuditSecret, JournalSecret};
 use crate::refusal::Refusal;
 use crate::register::{Authority, Id, Register};
+use crate::safe::{KeySafe, SealTimes};
 use crate::seal::journal::JournalCipher;
 use crate::seal::segment::AuthorityPrivateKey;
 use crate::store::Store;
 use crate::store::index::Index;
 use crate::system::lock::unpoisoned;
-use safe::{KeySafe, SealTimes};
 
 /// The public key that a pinned set makes.
 fn pinned(id: &Id, set: &ShareSet) -> Vec<u8> {
@@ -40,6 +38,12 @@ fn pinned(id: &Id, set: &ShareSet) -> Vec<u8> {
         }
         _ => vec![],
     }
+}
+
+/// Each key with its id.
+fn by_id(keys: Vec<AuthorityPrivateKey>) -> Vec<(String, AuthorityPrivateKey)> {
+    let with_id = |key: AuthorityPrivateKey| (key.id().to_owned(), key);
+    keys.into_iter().map(with_id).collect()
 }
 
 /// Whose shares unseal a key.
@@ -97,7 +101,7 @@ struct NodeCore {
     stated_keys: Vec<(String, Vec<u8>)>,
     /// Of these, the keys in shares.
     custodians: Vec<KeyCustodians>,
-    safe: KeySafe,
+    safe: KeySafe<AuthorityPrivateKey>,
     segment_keys: Vec<VerifyingKey>,
     followed: Mutex<Option<Arc<FollowedPlace>>>,
 }
@@ -208,7 +212,7 @@ impl Node {
                 )
                 .collect(),
             custodians: shared.iter().map(KeyCustodians::of).collect(),
-            safe: KeySafe::new(keys, shared, times),
+            safe: KeySafe::new(by_id(keys), shared, times),
             segment_keys,
             followed: Mutex::default(),
         };
@@ -258,7 +262,7 @@ impl Node {
     }
 
     /// The node's keys, as far as it holds them.
-    pub fn safe(&self) -> &KeySafe {
+    pub fn safe(&self) -> &KeySafe<AuthorityPrivateKey> {
         &self.core.safe
     }
 

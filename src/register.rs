@@ -26,6 +26,7 @@ mod build;
 mod difference;
 mod file;
 mod frozen;
+mod identity;
 pub(crate) mod read;
 pub mod sign;
 mod suite;
@@ -37,6 +38,7 @@ pub use crate::id::Id;
 pub use crate::pseudonym::TextForm;
 pub use difference::{RegisterChange, WrittenRegister};
 pub use frozen::FrozenFact;
+pub use identity::{QuotaShare, RegisteredIdentity, RegisteredVault};
 pub use sign::{PinnedKey, RegisterOpenError, RegisterPins, RegisterSignatureFault, open, reopen};
 pub use suite::Suite;
 pub(crate) use value::AgeRecipient;
@@ -189,6 +191,11 @@ pub struct Register {
     pub evidence_days: u32,
     /// The key (Ed25519) that signs the checkpoints of the vault's log.
     pub vault_checkpoint_key: Option<VerifyingKey>,
+    /// The vault as a caller of identity sources; `None` where the register does not state its
+    /// certificate.
+    pub vault: Option<RegisteredVault>,
+    /// Processes of other bodies that hold the identity secret; empty where the vault holds it.
+    pub identities: BTreeMap<Id, Arc<RegisteredIdentity>>,
     /// The commission's register keys, from this side's own configuration and not from the
     /// register: who decides on inspections. Empty where the register was read without its
     /// signatures.
@@ -241,6 +248,7 @@ impl Register {
             || self.auditors.values().any(|known| *known == *id)
             || self.rights_officers.contains_key(id)
             || self.authorities.values().any(of_authority)
+            || self.callers().any(|(caller, _)| caller == id)
     }
 
     /// Every entry with a certificate's key, by the id under which the log names its holder. A node
@@ -260,11 +268,22 @@ impl Register {
                 .chain(officers)
                 .chain(custodians)
         });
+        let vault = self
+            .vault
+            .iter()
+            .map(|vault| (&vault.id, vault.certificate));
+        let of_identities = self.identities.values().flat_map(|identity| {
+            let custodians = identity.custodians.values();
+            std::iter::once((&identity.id, identity.certificate))
+                .chain(custodians.map(|custodian| (&custodian.id, custodian.certificate)))
+        });
         clients
             .chain(operators)
             .chain(auditors)
             .chain(rights)
             .chain(of_authorities)
+            .chain(vault)
+            .chain(of_identities)
     }
 
     /// Whether an entry with a certificate's key has that id: one that can be shut out.
@@ -535,14 +554,15 @@ pub struct Approver {
     pub key: VerifyingKey,
 }
 
-/// A person who holds a share of an authority's private key and brings it to the node.
+/// A person who holds a share of an authority's private key, or of an identity source's secret, and
+/// brings it there.
 #[derive(Debug, Clone)]
 pub struct Custodian {
     /// Stable id; stands in the share.
     pub id: Id,
     /// Display name.
     pub name: String,
-    /// The certificate key with which the custodian reaches the node.
+    /// The certificate key with which the custodian reaches node or identity source.
     pub certificate: SpkiDigest,
 }
 

@@ -13,9 +13,9 @@ use crate::audit::AuditEvent;
 use crate::audit::resume::{self, Resumption};
 use crate::code::Code;
 use crate::commit::Change;
+use crate::entity::Entity;
 use crate::id::hex;
 use crate::link::VaultLink;
-use crate::node::Node;
 use crate::refusal::{Refusal, fault, not_logged};
 use crate::vault::Vault;
 
@@ -80,7 +80,7 @@ pub struct ResumeAcknowledgement {
 ///
 /// # Errors
 /// [`Code::PeerUnavailable`], [`Code::Internal`].
-pub fn list(node: &Node, link: &dyn VaultLink) -> Result<ResumedLogs, Refusal> {
+pub fn list(side: &Entity, link: &dyn VaultLink) -> Result<ResumedLogs, Refusal> {
     let shown = |resumption: &Resumption| {
         Ok(ResumedLog {
             entry: hex(&resumption.entry),
@@ -89,7 +89,7 @@ pub fn list(node: &Node, link: &dyn VaultLink) -> Result<ResumedLogs, Refusal> {
             lost_log: resumption.lost.origin.clone(),
             lost_entries: resumption.lost.size,
             kept_entries: resumption.kept_entries,
-            acknowledged: node
+            acknowledged: side
                 .resume_acknowledged(&resumption.entry)
                 .map_err(fault(FAILED))?,
         })
@@ -107,7 +107,7 @@ pub fn list(node: &Node, link: &dyn VaultLink) -> Result<ResumedLogs, Refusal> {
 /// [`Code::UnknownResume`] if the vault shows no such entry; those of [`list`];
 /// [`Code::AuditUnavailable`]; [`Code::JournalUnavailable`]: it counts once enough places hold it.
 pub fn acknowledge(
-    node: &Node,
+    side: &Entity,
     permit: &ResumePermit,
     asked: &ResumeAcknowledgement,
     link: &dyn VaultLink,
@@ -122,12 +122,12 @@ pub fn acknowledge(
             "the vault's log shows no such entry, or not with a proof that fits",
         ));
     };
-    if !node
+    if !side
         .store()
         .resume_acknowledged(&found.entry)
         .map_err(fault(FAILED))?
     {
-        let (entry, time) = (found.entry, node.now());
+        let (entry, time) = (found.entry, side.now());
         let change: Change = Box::new(move |store, batch| {
             store.put_resume_acknowledged(batch, &entry, time.as_second());
         });
@@ -139,13 +139,13 @@ pub fn acknowledge(
             lost_entries: found.lost.size,
             kept_entries: found.kept_entries,
         };
-        let recorded = node.committer().record(time, event, vec![], vec![change]);
+        let recorded = side.committer().record(time, event, vec![], vec![change]);
         recorded.map_err(not_logged("nothing is acknowledged"))?;
         tracing::warn!(actor = %permit.actor, log = found.log, "a restore of the vault was acknowledged");
     }
-    node.wait_for_grant()?;
+    side.wait_for_grant()?;
     // Once the node has looked, a log that goes on is one like others, and is not listed.
-    let listed = list(node, link)?;
+    let listed = list(side, link)?;
     link.look_again();
     Ok(listed)
 }

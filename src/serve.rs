@@ -1,4 +1,5 @@
-//! `cloison serve` and `cloison authority serve`: read, check, open, serve, drain.
+//! `cloison serve`, `cloison authority serve` and `cloison identity serve`: read, check, open, serve,
+//! drain.
 
 mod backup;
 mod backup_gate;
@@ -8,6 +9,8 @@ mod drill;
 mod figures;
 mod first_start;
 mod follow;
+mod identity;
+mod identity_form;
 mod node;
 mod reload;
 mod tidy;
@@ -23,8 +26,10 @@ use std::time::Duration;
 
 use tokio::sync::mpsc::unbounded_channel;
 
-pub use drill::{DrillStart, drill_node, drill_vault};
+pub use drill::{DrillStart, drill_identity, drill_node, drill_vault};
 pub(crate) use follow::look_through_daily;
+use identity::identity_parts;
+pub use identity::run_identity;
 use node::node_parts;
 pub use node::{read_set, run_node};
 use reload::{AtHangup, TlsKeeper, TlsUser};
@@ -54,7 +59,7 @@ use crate::terminal::CommandError;
 use crate::tlog::checkpoint_file::CheckpointFileError;
 use crate::vault::StartError;
 
-/// What the command line allows a start of vault or node.
+/// What the command line allows a start of a side.
 #[derive(Debug, Clone, Copy)]
 pub struct StartOptions {
     /// Run on the published keys of keys-example/.
@@ -203,7 +208,7 @@ fn tell_origin(store: &Path) {
     }
 }
 
-/// Says why a vault or node did not start. The error is temporary where a later start may succeed
+/// Says why a side did not start. The error is temporary where a later start may succeed
 /// without a change by people: another process still holds the store, the disk is full or absent.
 fn start_error(error: StartError) -> CommandError {
     let hint = "see docs/operations.md, \"What an error at start means\"";
@@ -216,6 +221,7 @@ fn start_error(error: StartError) -> CommandError {
         }
         StartError::Log(LogError::Second(CheckpointFileError::Io(..)))
         | StartError::Clock(_)
+        | StartError::NoIdentity(_)
         | StartError::Audit(_) => CommandError::temporary(error, hint),
         StartError::Log(LogError::Behind { went_on, .. }) => {
             CommandError::new(&error, way_back(*went_on)).with_exit(ROLLED_BACK)

@@ -10,16 +10,19 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 
 pub use report::{
-    CallerStatus, CosignerStatus, CustodyStatus, LogStatus, PlaceStatus, QuotaStatus,
-    RegisterStatus, SchemeStatus, SectorStatus, ServerStatus, StatusReport, SuspendedEntry,
+    CallerStatus, CosignerStatus, CustodyStatus, IdentitySourceStatus, IdentityStatus, LogStatus,
+    PlaceStatus, QuotaStatus, RegisterStatus, SchemeStatus, SectorStatus, ServerStatus,
+    StatusReport, SuspendedEntry,
 };
 
 use crate::access::{MemberPermit, MemberRole};
 use crate::audit::log::PlaceStanding;
 use crate::entity::{Entity, EntrySuspension, Role, UnconfirmedRestore};
+use crate::identity::IdentitySource;
 use crate::node::Node;
 use crate::register::{Authority, Id, Operation, RegisteredClient, Sector};
 use crate::tokenize::period_of;
+use crate::utis::SourceView;
 use crate::vault::{SectorState, Vault};
 
 /// How a server is at present.
@@ -49,7 +52,7 @@ pub fn of_vault(vault: &Vault, member: &MemberPermit, condition: ServerCondition
             report.schemes = schemes(vault, client);
             report.quota = vault
                 .quotas()
-                .left(&client.organisation, vault.now())
+                .left(client.organisation.as_str(), vault.now())
                 .map(QuotaStatus::of);
         }
         MemberRole::Operator => {
@@ -62,9 +65,35 @@ pub fn of_vault(vault: &Vault, member: &MemberPermit, condition: ServerCondition
         MemberRole::Node(authority) => {
             report.sectors = states(&|state| state.sector.authorities.contains(&authority.id));
         }
-        MemberRole::Auditor | MemberRole::Officer(_) | MemberRole::Custodian(_) => {}
+        MemberRole::Auditor
+        | MemberRole::Officer(_)
+        | MemberRole::Custodian(_)
+        | MemberRole::Vault
+        | MemberRole::Identity(_)
+        | MemberRole::IdentityCustodian(_) => {}
+    }
+    if watches(vault, &member.role) {
+        report.identity = Some(identity_of(vault));
     }
     report
+}
+
+/// Where the vault's identity secret lies.
+fn identity_of(vault: &Vault) -> IdentityStatus {
+    let sources = vault.utis().sources();
+    let form = if sources.is_some() {
+        "split"
+    } else {
+        "embedded"
+    };
+    let of_source = |source: SourceView| IdentitySourceStatus {
+        url: source.url,
+        fault: source.fault,
+    };
+    IdentityStatus {
+        form: form.to_owned(),
+        sources: sources.into_iter().flatten().map(of_source).collect(),
+    }
 }
 
 /// What an authority's node tells a caller.
@@ -88,6 +117,23 @@ pub fn of_node(node: &Node, member: &MemberPermit, condition: ServerCondition) -
     report
 }
 
+/// What an identity source tells a caller.
+pub fn of_identity(
+    source: &IdentitySource,
+    member: &MemberPermit,
+    condition: ServerCondition,
+) -> StatusReport {
+    let mut report = common(source.entity(), member, condition);
+    if watches(source.entity(), &member.role) {
+        let sealed = source.safe().sealed();
+        report.custody = Some(CustodyStatus {
+            sealed: !sealed.is_empty(),
+            sealed_keys: sealed,
+        });
+    }
+    report
+}
+
 /// Adds what was granted and waits for places. Auditors do not see it: it names inspections.
 fn show_waiting(entity: &Entity, report: &mut StatusReport) {
     if let Some(log) = &mut report.log {
@@ -95,10 +141,13 @@ fn show_waiting(entity: &Entity, report: &mut StatusReport) {
     }
 }
 
-/// What both sides tell.
+/// What all sides tell.
 fn common(entity: &Entity, member: &MemberPermit, condition: ServerCondition) -> StatusReport {
     let register = entity.register();
     let watches = watches(entity, &member.role);
+    // An identity source has no part in orders.
+    let has_orders = !matches!(entity.role(), Role::Identity(_))
+        && !matches!(member.role, MemberRole::Identity(_));
     let ServerCondition { reasons, notices } = condition;
     let (organisation, authority, operations) = match &member.role {
         MemberRole::Client(client) => (Some(&client.organisation), None, &client.operations[..]),
@@ -143,8 +192,9 @@ fn common(entity: &Entity, member: &MemberPermit, condition: ServerCondition) ->
         restored: restored(entity, &member.role),
         quota: None,
         custody: None,
+        identity: None,
         log: watches.then(|| log(entity)).flatten(),
-        out_of_step: watches.then(|| out_of_step(entity, &member.role)),
+        out_of_step: (watches && has_orders).then(|| out_of_step(entity, &member.role)),
         suspended: watches.then(|| suspended(entity)),
     }
 }
@@ -167,14 +217,19 @@ fn restored(entity: &Entity, role: &MemberRole) -> Option<UnconfirmedRestore> {
 /// Whether the caller runs or watches this server.
 fn watches(entity: &Entity, role: &MemberRole) -> bool {
     let is_own = |authority: &Authority| match entity.role() {
-        Role::Vault => false,
+        Role::Vault | Role::Identity(_) => false,
         Role::Node(own) => *own == authority.id,
     };
     match role {
-        MemberRole::Operator | MemberRole::Auditor => true,
-        MemberRole::Node(_) => *entity.role() == Role::Vault,
+        MemberRole::Auditor => true,
+        // Those who run the vault are not those who run an identity source.
+        MemberRole::Operator => !matches!(entity.role(), Role::Identity(_)),
+        MemberRole::Node(_) | MemberRole::Identity(_) => *entity.role() == Role::Vault,
         MemberRole::Officer(authority) | MemberRole::Custodian(authority) => is_own(authority),
-        MemberRole::Client(_) | MemberRole::RightsOfficer(_) => false,
+        MemberRole::IdentityCustodian(own) => {
+            matches!(entity.role(), Role::Identity(id) if *id == own.id)
+        }
+        MemberRole::Client(_) | MemberRole::RightsOfficer(_) | MemberRole::Vault => false,
     }
 }
 
@@ -186,7 +241,9 @@ fn role_name(role: &MemberRole) -> &'static str {
         MemberRole::RightsOfficer(_) => "rights-officer",
         MemberRole::Node(_) => "node",
         MemberRole::Officer(_) => "officer",
-        MemberRole::Custodian(_) => "custodian",
+        MemberRole::Custodian(_) | MemberRole::IdentityCustodian(_) => "custodian",
+        MemberRole::Vault => "vault",
+        MemberRole::Identity(_) => "identity",
     }
 }
 
@@ -289,6 +346,8 @@ fn out_of_step(entity: &Entity, role: &MemberRole) -> Vec<String> {
     let all = entity.orders().out_of_step(entity.now()).into_iter();
     let seen = |id: &Id| match role {
         MemberRole::Node(own) => own.id == *id,
+        // An identity source has no part in orders.
+        MemberRole::Identity(_) => false,
         _ => true,
     };
     all.filter(seen).map(|id| id.to_string()).collect()

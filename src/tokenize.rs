@@ -8,6 +8,8 @@ mod canonical;
 mod derive;
 mod domain;
 
+use std::borrow::Borrow;
+
 use jiff::Timestamp;
 
 use crate::access::TokenizePermit;
@@ -15,12 +17,14 @@ use crate::audit::TokenizeDetails;
 use crate::clock::give_way;
 use crate::code::Code;
 use crate::commit::{AnsweredPseudonyms, Job, JobLog, NewMappings};
+use crate::keys::Uti;
 use crate::pseudonym::TextWriter;
+use crate::quota::{QuotaExceeded, QuotaLeft, QuotaTaken};
 use crate::refusal::Refusal;
 use crate::register::Id;
 use crate::store::index::AHEAD;
-use crate::utis::{UtiContext, UtiKind};
-use crate::vault::{Epoch, QuotaExceeded, QuotaLeft, SectorState, Vault};
+use crate::utis::{PendingUtis, UtiContext, UtiKind};
+use crate::vault::{Epoch, SectorState, Vault};
 pub use answer::{PreviousPseudonyms, TokenizedBatch};
 pub(crate) use canonical::CanonicalBatch;
 pub(crate) use derive::BatchDerivation;
@@ -43,51 +47,127 @@ pub struct TokenizeOptions {
     pub previous: bool,
 }
 
-/// Derives the pseudonyms of a batch and seals what the vault does not hold yet.
+/// A batch whose UTIs are there, or on their way from an identity source. It needs no more of the
+/// request.
+pub struct BegunBatch<P> {
+    permit: P,
+    domains: RequestDomains,
+    taken: QuotaTaken,
+    batch: CanonicalBatch,
+    now: Timestamp,
+}
+
+/// Derives the pseudonyms of a batch and seals what the vault does not hold yet. Blocks the thread
+/// while an identity source derives.
+///
+/// # Errors
+/// A [`Refusal`] of the whole batch: those of [`begin`] and of [`BegunBatch::finish`]. Nothing was
+/// changed then.
+pub fn prepare<'a>(
+    vault: &Vault,
+    permit: impl Borrow<TokenizePermit>,
+    options: &TokenizeOptions,
+    items: impl ExactSizeIterator<Item = Result<&'a str, Code>>,
+) -> Result<(TokenizedBatch, Job), Refusal> {
+    let (begun, utis) = begin(vault, permit, options, items)?;
+    begun.finish(vault, utis.wait())
+}
+
+/// Checks and counts a batch, brings its values to their canonical form and has their UTIs derived.
 ///
 /// # Errors
 /// A [`Refusal`] of the whole batch: it is empty or too large, the domain is closed, a purpose is
 /// missing, the quota is used up, the domain depends on a clock that is behind its mark, or the sector
 /// waits for a confirmation after a restore. Nothing was changed then.
-pub fn prepare<'a>(
+pub fn begin<'a, P: Borrow<TokenizePermit>>(
     vault: &Vault,
-    permit: &TokenizePermit,
+    permit: P,
     options: &TokenizeOptions,
     items: impl ExactSizeIterator<Item = Result<&'a str, Code>>,
-) -> Result<(TokenizedBatch, Job), Refusal> {
+) -> Result<(BegunBatch<P>, PendingUtis), Refusal> {
     check_size(items.len())?;
     let now = vault.now();
-    let (state, organisation) = (&permit.sector, &permit.client.organisation);
+    let allowed = permit.borrow();
+    let (state, client) = (&allowed.sector, &allowed.client);
     vault.check_confirmed(state.sector.uuid)?;
     let time = RequestTime {
         now,
         mark: vault.committer().mark(),
     };
-    let domains = domain::of(state, permit, options, time)?;
+    let domains = domain::of(state, allowed, options, time)?;
     let taken = vault
         .quotas()
-        .take(organisation, items.len() as u64, now)
+        .take(client.organisation.as_str(), items.len() as u64, now)
         .map_err(|exceeded| exceeded_refusal(vault, exceeded, now))?;
 
-    let batch = CanonicalBatch::read(permit, items);
-    let (answer, mappings) = derive(vault, permit, batch, &domains, taken.left, now)?;
-    let log = log_of(permit, &answer, now);
-    let changes = vault.frozen().first_use(
-        vault.register(),
-        &state.sector,
-        permit.scheme.id(),
-        organisation,
-        permit.purpose.as_ref(),
-    )?;
-    Ok((
-        answer,
-        Job {
+    let batch = CanonicalBatch::read(allowed, items);
+    let context = UtiContext {
+        kind: UtiKind::Tokenize,
+        sector: state.sector.uuid,
+        by: &client.id,
+    };
+    let utis = batch.utis(vault, context, allowed.scheme.id());
+    let begun = BegunBatch {
+        permit,
+        domains,
+        taken,
+        batch,
+        now,
+    };
+    Ok((begun, utis))
+}
+
+impl<P: Borrow<TokenizePermit>> BegunBatch<P> {
+    /// Derives the pseudonyms from the UTIs that have come, and seals what the vault does not hold
+    /// yet.
+    ///
+    /// # Errors
+    /// Why no UTIs came: the batch counts for nothing then, and nothing was changed.
+    /// [`Code::DomainClosed`] if the epoch's secret was destroyed; [`Code::Internal`].
+    pub fn finish(
+        self,
+        vault: &Vault,
+        utis: Result<Vec<Uti>, Refusal>,
+    ) -> Result<(TokenizedBatch, Job), Refusal> {
+        let Self {
+            permit,
+            domains,
+            taken,
+            batch,
+            now,
+        } = self;
+        let utis = match utis {
+            Ok(utis) => utis,
+            Err(refusal) => {
+                taken.give_back();
+                return Err(refusal);
+            }
+        };
+        let permit = permit.borrow();
+        let batch = BatchWithUtis { batch, utis };
+        let (answer, mappings) = derive(vault, permit, batch, &domains, taken.left, now)?;
+        let log = log_of(permit, &answer, now);
+        let changes = vault.frozen().first_use(
+            vault.register(),
+            &permit.sector.sector,
+            permit.scheme.id(),
+            &permit.client.organisation,
+            permit.purpose.as_ref(),
+        )?;
+        let job = Job {
             mappings,
             changes,
-            count: Some(taken.count),
+            counts: vec![taken.count],
             log,
-        },
-    ))
+        };
+        Ok((answer, job))
+    }
+}
+
+/// The canonical values of a batch, and the UTI of each.
+struct BatchWithUtis {
+    batch: CanonicalBatch,
+    utis: Vec<Uti>,
 }
 
 /// After a restore without places no quota is left that day: the refusal says so.
@@ -121,18 +201,12 @@ fn check_size(items: usize) -> Result<(), Refusal> {
 fn derive(
     vault: &Vault,
     permit: &TokenizePermit,
-    batch: CanonicalBatch,
+    BatchWithUtis { batch, utis }: BatchWithUtis,
     domains: &RequestDomains,
     left: QuotaLeft,
     now: Timestamp,
 ) -> Result<(TokenizedBatch, Vec<NewMappings>), Refusal> {
     let (state, scheme) = (&permit.sector, permit.scheme.id());
-    let context = UtiContext {
-        kind: UtiKind::Tokenize,
-        sector: state.sector.uuid,
-        by: &permit.client.id,
-    };
-    let utis = batch.utis(vault, context, scheme).wait()?;
     let derivation = BatchDerivation {
         vault,
         state,

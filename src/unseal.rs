@@ -1,5 +1,5 @@
-//! Unsealing and sealing an authority's node: custodians bring their shares one by one; any
-//! custodian or officer can seal it.
+//! Unsealing and sealing an authority's node or an identity source: custodians bring their shares one
+//! by one; any custodian can seal it, and at a node any officer.
 //!
 //! Only the custodian for whom a share was made, and whom the register names, can bring it, over
 //! their own certificate. So neither a share file with its passphrase nor a certificate is enough,
@@ -16,14 +16,91 @@ use serde::{Deserialize, Serialize};
 use crate::access::{CustodianPermit, SealPermit};
 use crate::audit::{AuditEvent, CustodyAction, CustodyDetails};
 use crate::code::Code;
+use crate::entity::Entity;
 use crate::id::hex;
-use crate::keys::AuthoritySecret;
+use crate::identity::IdentitySource;
+use crate::keys::file::SecretKind;
 use crate::keys::shares::{Share, ShareError, ShareSet};
+use crate::keys::{AuthoritySecret, IdentityKeys, IdentitySecret};
 use crate::node::Node;
-use crate::node::safe::{GatheredShares, SharePurpose, TwoClockMoment};
 use crate::refusal::Refusal;
 use crate::register::{Id, Suite};
+use crate::safe::{GatheredShares, KeySafe, KeySlot, SharePurpose, TwoClockMoment};
 use crate::seal::segment::AuthorityPrivateKey;
+
+/// A side whose keys can be sealed.
+pub trait SealableSide {
+    /// What is sealed.
+    type SealedKey;
+
+    /// The side.
+    fn side(&self) -> &Entity;
+
+    /// Its keys.
+    fn key_safe(&self) -> &KeySafe<Self::SealedKey>;
+
+    /// How the log names it where it seals by itself.
+    fn own_id(&self) -> &Id;
+
+    /// The key of that id that the shares make, if it is the one that the set states.
+    fn recover(set: &ShareSet, shares: &[Share], id: &str) -> Option<Self::SealedKey>;
+}
+
+impl SealableSide for Node {
+    type SealedKey = AuthorityPrivateKey;
+
+    fn side(&self) -> &Entity {
+        self
+    }
+
+    fn key_safe(&self) -> &KeySafe<AuthorityPrivateKey> {
+        self.safe()
+    }
+
+    fn own_id(&self) -> &Id {
+        &self.authority().id
+    }
+
+    /// The register states the public half, which the set repeats.
+    fn recover(set: &ShareSet, shares: &[Share], id: &str) -> Option<AuthorityPrivateKey> {
+        let scalar = AuthoritySecret(
+            set.recover(&shares.iter().collect::<Vec<_>>())
+                .ok()?
+                .pop()?,
+        );
+        let public = &set.secrets.first()?.public;
+        let key = AuthorityPrivateKey::derive(&scalar, id, Suite::of_public(public)?);
+        (key.public() == public).then_some(key)
+    }
+}
+
+impl SealableSide for IdentitySource {
+    type SealedKey = IdentityKeys;
+
+    fn side(&self) -> &Entity {
+        self
+    }
+
+    fn key_safe(&self) -> &KeySafe<IdentityKeys> {
+        self.safe()
+    }
+
+    fn own_id(&self) -> &Id {
+        &self.registered().id
+    }
+
+    /// The set's commitments bind the secret: other shares do not recover at all.
+    fn recover(set: &ShareSet, shares: &[Share], _: &str) -> Option<IdentityKeys> {
+        if set.secrets.first()?.kind != SecretKind::Identity {
+            return None;
+        }
+        let secret = set
+            .recover(&shares.iter().collect::<Vec<_>>())
+            .ok()?
+            .pop()?;
+        Some(IdentityKeys::new(&IdentitySecret(secret)))
+    }
+}
 
 /// The answer to a share.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
@@ -39,7 +116,7 @@ pub struct UnsealProgress {
     pub done: bool,
 }
 
-/// The state of a node's keys.
+/// The state of a side's keys.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SealStatus {
@@ -84,16 +161,16 @@ pub struct KeyStatus {
 /// # Errors
 /// [`Code::ShareInvalid`] for another custodian's share or one that does not fit,
 /// [`Code::ShareForeign`] for one of no pinned set; those of a log that takes no entry.
-pub fn bring(
-    node: &Node,
+pub fn bring<S: SealableSide>(
+    side: &S,
     permit: &CustodianPermit,
     share: Share,
     purpose: SharePurpose,
 ) -> Result<UnsealProgress, Refusal> {
-    let now = node.now();
+    let now = side.side().now();
     // One share at a time, so that the logged count is right.
-    let mut ceremony = node.safe().ceremony();
-    let pinned = PinnedSet::of(node, &share)?;
+    let mut ceremony = side.key_safe().ceremony();
+    let pinned = PinnedSet::of(side, &share)?;
     let place = pinned.place;
     if share.custodian() != &permit.custodian {
         return Err(Refusal::new(
@@ -124,7 +201,7 @@ pub fn bring(
     };
     let count = gathering.shares.len() + 1;
     let entry = |action| pinned.entry(permit, action, count);
-    log(node, now, entry(taken))?;
+    log(side.side(), now, entry(taken))?;
     gathering.shares.push(share);
     if count < pinned.set.threshold {
         return Ok(pinned.progress(count, false));
@@ -135,19 +212,20 @@ pub fn bring(
         .remove(&(purpose, place))
         .map(|gathering| gathering.shares)
         .unwrap_or_default();
-    let Some(private) = recover(&pinned.set, &shares, &pinned.key()) else {
-        log(node, now, entry(CustodyAction::Mismatch))?;
+    let Some(private) = S::recover(&pinned.set, &shares, &pinned.key) else {
+        log(side.side(), now, entry(CustodyAction::Mismatch))?;
         return Err(Refusal::new(
             Code::ShareInvalid,
-            "the shares do not make the key that the register states",
+            "the shares do not make the key that is stated",
         ));
     };
     drop(shares);
-    log(node, now, entry(reached))?;
-    if purpose == SharePurpose::Unseal && !node.safe().put(place, private, pinned.sealings, now) {
+    log(side.side(), now, entry(reached))?;
+    if purpose == SharePurpose::Unseal && !side.key_safe().put(place, private, pinned.sealings, now)
+    {
         return Err(Refusal::new(
             Code::Sealed,
-            "the node was sealed in the meantime",
+            "the keys were sealed in the meantime",
         ));
     }
     Ok(pinned.progress(0, true))
@@ -156,16 +234,18 @@ pub fn bring(
 /// The pinned set of a share, as the safe had it at that moment.
 struct PinnedSet {
     place: usize,
+    /// The id of the key that its shares make.
+    key: String,
     set: ShareSet,
-    /// Whether the node holds its key.
+    /// Whether the side holds its key.
     is_open: bool,
     /// How often the node had been sealed.
     sealings: u64,
 }
 
 impl PinnedSet {
-    fn of(node: &Node, share: &Share) -> Result<Self, Refusal> {
-        let slots = node.safe().slots();
+    fn of<S: SealableSide>(side: &S, share: &Share) -> Result<Self, Refusal> {
+        let slots = side.key_safe().slots();
         let mut pinned = slots
             .keys
             .iter()
@@ -175,24 +255,16 @@ impl PinnedSet {
         let (place, set, slot) = found.ok_or(ShareError::Foreign).map_err(share_refusal)?;
         Ok(Self {
             place,
+            key: slot.id.clone(),
             set: set.clone(),
             is_open: slot.key.is_some(),
             sealings: slots.sealings,
         })
     }
 
-    /// The id of the key that its shares make.
-    fn key(&self) -> String {
-        self.set
-            .secrets
-            .first()
-            .map(|shared| shared.name.clone())
-            .unwrap_or_default()
-    }
-
     fn progress(&self, shares: usize, done: bool) -> UnsealProgress {
         UnsealProgress {
-            key: self.key(),
+            key: self.key.clone(),
             shares,
             threshold: self.set.threshold,
             done,
@@ -208,31 +280,18 @@ impl PinnedSet {
         CustodyDetails {
             actor: permit.custodian.clone(),
             action,
-            key: Some(self.key()),
+            key: Some(self.key.clone()),
             shares: Some(shares as u64),
             threshold: Some(self.set.threshold as u64),
         }
     }
 }
 
-/// Recovers the private key from the shares, if it is the one that the set, and so the register,
-/// states.
-fn recover(set: &ShareSet, shares: &[Share], id: &str) -> Option<AuthorityPrivateKey> {
-    let scalar = AuthoritySecret(
-        set.recover(&shares.iter().collect::<Vec<_>>())
-            .ok()?
-            .pop()?,
-    );
-    let public = &set.secrets.first()?.public;
-    let key = AuthorityPrivateKey::derive(&scalar, id, Suite::of_public(public)?);
-    (key.public() == public).then_some(key)
-}
-
 fn share_refusal(error: ShareError) -> Refusal {
     match error {
         ShareError::Foreign => Refusal::new(
             Code::ShareForeign,
-            "the share is of no set that this node waits for",
+            "the share is of no set that is waited for here",
         ),
         error => Refusal::new(Code::ShareInvalid, error.to_string()),
     }
@@ -243,30 +302,30 @@ fn share_refusal(error: ShareError) -> Refusal {
 ///
 /// # Errors
 /// If it could not be logged; the node is sealed all the same.
-pub fn seal(node: &Node, permit: &SealPermit) -> Result<SealStatus, Refusal> {
-    node.safe().seal(false);
-    tracing::warn!("the node is sealed: it was told to");
+pub fn seal<S: SealableSide>(side: &S, permit: &SealPermit) -> Result<SealStatus, Refusal> {
+    side.key_safe().seal(false);
+    tracing::warn!("sealed: it was told to");
     log(
-        node,
-        node.now(),
+        side.side(),
+        side.side().now(),
         entry_without_shares(permit.actor.clone(), CustodyAction::Seal),
     )?;
-    Ok(status(node, permit))
+    Ok(status(side, permit))
 }
 
 /// The state of the node's keys.
-pub fn status(node: &Node, _permit: &SealPermit) -> SealStatus {
+pub fn status<S: SealableSide>(side: &S, _permit: &SealPermit) -> SealStatus {
     let brought: Vec<_> = {
-        let ceremony = node.safe().ceremony();
+        let ceremony = side.key_safe().ceremony();
         let count = |place| {
             ceremony
                 .get(&(SharePurpose::Unseal, place))
                 .map_or(0, |gathering| gathering.shares.len())
         };
-        (0..node.safe().slots().keys.len()).map(count).collect()
+        (0..side.key_safe().slots().keys.len()).map(count).collect()
     };
-    let slots = node.safe().slots();
-    let key = |(slot, brought): (&crate::node::safe::KeySlot, usize)| {
+    let slots = side.key_safe().slots();
+    let key = |(slot, brought): (&KeySlot<S::SealedKey>, usize)| {
         let set = slot.set.as_ref();
         KeyStatus {
             id: slot.id.clone(),
@@ -281,7 +340,7 @@ pub fn status(node: &Node, _permit: &SealPermit) -> SealStatus {
             shares: set.map(|_| brought),
         }
     };
-    let times = node.safe().times();
+    let times = side.key_safe().times();
     SealStatus {
         sealed: slots.keys.iter().all(|slot| slot.key.is_none()),
         keys: slots.keys.iter().zip(brought).map(key).collect(),
@@ -292,10 +351,10 @@ pub fn status(node: &Node, _permit: &SealPermit) -> SealStatus {
 
 /// Forgets shares if the others have not come in time, and seals keys in shares after a long time
 /// without use. To be called every second or more often.
-pub fn keep_time(node: &Node) {
-    let (now, times) = (node.now(), node.safe().times());
+pub fn keep_time<S: SealableSide>(side: &S) {
+    let (now, times) = (side.side().now(), side.key_safe().times());
     let forgotten: Vec<_> = {
-        let mut ceremony = node.safe().ceremony();
+        let mut ceremony = side.key_safe().ceremony();
         let late = |gathering: &GatheredShares| gathering.since.elapsed(now) >= times.forget;
         let places: Vec<_> = ceremony
             .iter()
@@ -310,29 +369,29 @@ pub fn keep_time(node: &Node) {
     for (place, count) in forgotten {
         tracing::info!("shares were forgotten: the others did not come in time");
         let (key, threshold) = {
-            let slots = node.safe().slots();
+            let slots = side.key_safe().slots();
             let slot = &slots.keys[place];
             (
                 slot.id.clone(),
                 slot.set.as_ref().map(|set| set.threshold as u64),
             )
         };
-        let mut entry = entry_without_shares(node.authority().id.clone(), CustodyAction::Forget);
+        let mut entry = entry_without_shares(side.own_id().clone(), CustodyAction::Forget);
         (entry.key, entry.shares, entry.threshold) = (Some(key), Some(count as u64), threshold);
-        report_unwritten(log(node, now, entry));
+        report_unwritten(log(side.side(), now, entry));
     }
-    let open = node
-        .safe()
+    let open = side
+        .key_safe()
         .slots()
         .keys
         .iter()
         .any(|slot| slot.set.is_some() && slot.key.is_some());
-    if open && node.safe().idle(now) >= times.idle && node.safe().seal(true) {
-        tracing::info!("the node is sealed: its keys were not used for long");
+    if open && side.key_safe().idle(now) >= times.idle && side.key_safe().seal(true) {
+        tracing::info!("sealed: the keys were not used for long");
         report_unwritten(log(
-            node,
+            side.side(),
             now,
-            entry_without_shares(node.authority().id.clone(), CustodyAction::SealIdle),
+            entry_without_shares(side.own_id().clone(), CustodyAction::SealIdle),
         ));
     }
 }
@@ -348,9 +407,10 @@ fn entry_without_shares(actor: Id, action: CustodyAction) -> CustodyDetails {
 }
 
 /// Writes an entry and waits until it is durable.
-fn log(node: &Node, now: Timestamp, entry: CustodyDetails) -> Result<(), Refusal> {
+fn log(entity: &Entity, now: Timestamp, entry: CustodyDetails) -> Result<(), Refusal> {
     let unavailable = |code| Refusal::new(code, "the audit log takes no entry");
-    node.committer()
+    entity
+        .committer()
         .record(now, AuditEvent::Custody(entry), vec![], vec![])
         .map(drop)
         .map_err(unavailable)
@@ -360,6 +420,6 @@ fn log(node: &Node, now: Timestamp, entry: CustodyDetails) -> Result<(), Refusal
 /// poisoned the store and reports that itself.
 fn report_unwritten(logged: Result<(), Refusal>) {
     if let Err(refusal) = logged {
-        tracing::error!(code = %refusal.code(), "an entry about the node's keys was not written");
+        tracing::error!(code = %refusal.code(), "an entry about the keys was not written");
     }
 }

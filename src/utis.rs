@@ -28,7 +28,7 @@ mod source;
 
 pub use answer::{AnswerWriter, PartOutcome, UtiAnswer};
 pub use request::{EncodedPart, PartValues, UtiPart, UtiRequest, request_head};
-pub use source::{PendingUtis, UtiBatch, UtiContext, UtiKind, UtiSource};
+pub use source::{PendingUtis, SourceView, UtiBatch, UtiContext, UtiKind, UtiSource};
 
 use crate::code::Code;
 use crate::identifier::MAX_CANONICAL;

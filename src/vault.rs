@@ -9,7 +9,6 @@ mod counts;
 mod frozen;
 mod keeper;
 mod pending;
-mod quota;
 mod rebuild;
 pub(crate) mod sector;
 pub(crate) mod stored;
@@ -32,11 +31,11 @@ pub use crate::entity::StartError;
 use crate::entity::{Entity, EntityOpening, RegisterRows, Role, WriterParts};
 use crate::keys::sector_secrets::SectorSecretStore;
 use crate::keys::{
-    AuditSecret, IdentityKeys, IdentitySecret, IndexKey, JournalSecret, SectorRootKey, StoreKey,
-    StoreSecret,
+    AuditSecret, IdentityCheck, IndexKey, JournalSecret, SectorRootKey, StoreKey, StoreSecret,
 };
+use crate::quota::{self, Quotas};
 use crate::refusal::Refusal;
-use crate::register::Register;
+use crate::register::{QuotaShare, Register};
 use crate::seal::chunk::ChunkCipher;
 use crate::seal::journal::JournalCipher;
 use crate::store::index::Index;
@@ -51,15 +50,14 @@ pub(crate) use keeper::PauseGuard;
 use keeper::{Keeper, KeeperParts};
 pub(crate) use pending::{PendingAct, ROTATE};
 use pending::{PendingActs, UnheldActs};
-pub use quota::{QuotaExceeded, QuotaLeft, Quotas};
 pub use sector::{Epoch, SectorAdvance, SectorState, Terms};
 use sector::{SectorLoader, Sectors};
 pub(crate) use usable::UsableVersions;
 
 /// The secrets that the vault starts with.
 pub struct VaultSecrets {
-    /// Root of UTIs.
-    pub identity: IdentitySecret,
+    /// Where UTIs come from: the identity secret, or identity sources.
+    pub identity: Box<dyn UtiSource>,
     /// Root of audit tags.
     pub audit: AuditSecret,
     /// Versions of the storage secret.
@@ -191,6 +189,7 @@ impl Vault {
             opening.wait_no_longer();
         }
         let (register, store) = (opening.register.clone(), opening.store.clone());
+        opening.rows.identity = check_identity(&*identity, &store)?;
         let (mut roots, mut retired) = load_roots(&*sector_secrets, &store)?;
         let now = clock.now();
         check_advance(&register, &store, advance, now)?;
@@ -226,7 +225,12 @@ impl Vault {
         let started = opening.start(&audit, writer)?;
         let unheld = UnheldActs::of(started.entity.log());
         let mark = started.entity.committer().mark().clone();
-        let quotas = Quotas::load(&register, &store, mark, clock.now())?;
+        let quotas = Quotas::load(
+            quota::of_organisations(&register, QuotaShare::WHOLE),
+            &store,
+            mark,
+            clock.now(),
+        )?;
         let entity = started.begin(opened)?;
 
         let pending = unheld.withhold(&sectors, &mut roots, &mut retired);
@@ -240,7 +244,7 @@ impl Vault {
             keeper: Keeper::start(parts),
             index,
             cipher,
-            identity: Box::new(IdentityKeys::new(&identity)),
+            identity,
             segment_signer: segment,
             sector_secrets,
             roots: RwLock::new(roots),
@@ -419,6 +423,26 @@ fn check_advance(
             .map_err(StartError::Clock)?;
     }
     Ok(())
+}
+
+/// Compares the identity secret with the one that the store's pseudonyms derive from. Returns its check
+/// value where the store has none yet.
+fn check_identity(
+    source: &dyn UtiSource,
+    store: &Store,
+) -> Result<Option<IdentityCheck>, StartError> {
+    let known = store.identity_check()?.map(IdentityCheck);
+    match (source.check(known), known) {
+        (Ok(shown), Some(known)) if shown != known => Err(StartError::OtherIdentity),
+        (Ok(_), Some(_)) => Ok(None),
+        (Ok(shown), None) => Ok(Some(shown)),
+        // Each source is compared before it is used, so the vault may start before them.
+        (Err(refusal), Some(_)) => {
+            tracing::warn!(why = %refusal, "the vault starts without an identity source");
+            Ok(None)
+        }
+        (Err(refusal), None) => Err(StartError::NoIdentity(refusal.to_string())),
+    }
 }
 
 /// The root keys of the sector secret's versions, and the versions that are still here although

@@ -7,7 +7,9 @@ use cloison::access::{self, TokenizePermit};
 use cloison::clock::SystemClock;
 use cloison::keys::file::FileError;
 use cloison::keys::sector_secrets::SectorSecretStore;
-use cloison::keys::{AuditSecret, IdentitySecret, JournalSecret, Key, SectorSecret, StoreSecret};
+use cloison::keys::{
+    AuditSecret, IdentityKeys, IdentitySecret, JournalSecret, Key, SectorSecret, StoreSecret,
+};
 use cloison::register::{self, SpkiDigest};
 use cloison::tokenize::{self, TokenizeOptions, TokenizedBatch};
 use cloison::vault::{Vault, VaultHome, VaultSecrets};
@@ -47,7 +49,7 @@ impl Bench {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let register = register::parse(&register_text()).expect("a valid register");
         let secrets = VaultSecrets {
-            identity: IdentitySecret(Key::take(&mut [1; 32])),
+            identity: Box::new(IdentityKeys::new(&IdentitySecret(Key::take(&mut [1; 32])))),
             audit: AuditSecret(Key::take(&mut [3; 32])),
             store: vec![(1, StoreSecret(Key::take(&mut [4; 32])))],
             journal: vec![(1, JournalSecret(Key::take(&mut [7; 32])))],

@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use crate::code::Code;
-use crate::register::{Authority, Id, Register, RegisteredClient, RightsOfficer, SpkiDigest};
+use crate::register::{
+    Authority, Id, Register, RegisteredClient, RegisteredIdentity, RightsOfficer, SpkiDigest,
+};
 
 /// The part that a caller has in the deployment.
 #[derive(Debug, Clone)]
@@ -22,6 +24,12 @@ pub enum MemberRole {
     Officer(Arc<Authority>),
     /// A custodian of an authority.
     Custodian(Arc<Authority>),
+    /// The vault, which calls identity sources.
+    Vault,
+    /// An identity source.
+    Identity(Arc<RegisteredIdentity>),
+    /// A custodian of an identity source.
+    IdentityCustodian(Arc<RegisteredIdentity>),
 }
 
 /// Permission to know what a member of the deployment may know: the caller is one.
@@ -63,6 +71,23 @@ pub fn member(register: &Register, peer: SpkiDigest) -> Result<MemberPermit, Cod
         let mut custodians = authority.custodians.values();
         if let Some(custodian) = custodians.find(|custodian| custodian.certificate == peer) {
             return known(&custodian.id, MemberRole::Custodian(authority.clone()));
+        }
+    }
+    if let Some(vault) = register
+        .vault
+        .as_ref()
+        .filter(|one| one.certificate == peer)
+    {
+        return known(&vault.id, MemberRole::Vault);
+    }
+    for identity in register.identities.values() {
+        if identity.certificate == peer {
+            return known(&identity.id, MemberRole::Identity(identity.clone()));
+        }
+        let mut custodians = identity.custodians.values();
+        if let Some(custodian) = custodians.find(|custodian| custodian.certificate == peer) {
+            let role = MemberRole::IdentityCustodian(identity.clone());
+            return known(&custodian.id, role);
         }
     }
     Err(Code::UnknownClient)

@@ -8,7 +8,10 @@ use jiff::civil::Date;
 use crate::code::Code;
 use crate::entity::Entity;
 use crate::refusal::Refusal;
-use crate::register::{Authority, Id, Register, RegisteredClient, SpkiDigest, is_over};
+use crate::register::{
+    Authority, Id, Register, RegisteredClient, RegisteredIdentity, RegisteredVault, SpkiDigest,
+    is_over,
+};
 
 /// How the log names a caller whose key the register does not have.
 pub const UNKNOWN: &str = "unknown";
@@ -22,6 +25,9 @@ enum KeyHolder<'r> {
     Node(&'r Authority),
     /// An officer or a custodian.
     AuthorityMember(&'r Authority, &'r Id),
+    Vault(&'r RegisteredVault),
+    /// An identity source, or a custodian of it.
+    Identity(&'r RegisteredIdentity, &'r Id),
 }
 
 impl<'r> KeyHolder<'r> {
@@ -39,8 +45,23 @@ impl<'r> KeyHolder<'r> {
         if let Some(officer) = rights.find(|officer| officer.certificate == key) {
             return Some(Self::RightsOfficer(&officer.id));
         }
+        if let Some(vault) = register.vault.as_ref().filter(|one| one.certificate == key) {
+            return Some(Self::Vault(vault));
+        }
         let mut authorities = register.authorities.values();
-        authorities.find_map(|authority| Self::in_authority(authority, key))
+        let mut identities = register.identities.values();
+        authorities
+            .find_map(|authority| Self::in_authority(authority, key))
+            .or_else(|| identities.find_map(|identity| Self::of_identity(identity, key)))
+    }
+
+    fn of_identity(identity: &'r RegisteredIdentity, key: SpkiDigest) -> Option<Self> {
+        let custodians = identity.custodians.values();
+        let custodians = custodians.map(|custodian| (custodian.certificate, &custodian.id));
+        std::iter::once((identity.certificate, &identity.id))
+            .chain(custodians)
+            .find(|(known, _)| *known == key)
+            .map(|(_, id)| Self::Identity(identity, id))
     }
 
     fn in_authority(authority: &'r Authority, key: SpkiDigest) -> Option<Self> {
@@ -62,10 +83,12 @@ impl<'r> KeyHolder<'r> {
         match self {
             Self::Client(client) => &client.id,
             Self::Node(authority) => &authority.id,
+            Self::Vault(vault) => &vault.id,
             Self::Operator(id)
             | Self::Auditor(id)
             | Self::RightsOfficer(id)
-            | Self::AuthorityMember(_, id) => id,
+            | Self::AuthorityMember(_, id)
+            | Self::Identity(_, id) => id,
         }
     }
 
@@ -78,6 +101,8 @@ impl<'r> KeyHolder<'r> {
             Self::Node(authority) | Self::AuthorityMember(authority, _) => {
                 AccountHolder::Authority(authority.id.clone())
             }
+            Self::Vault(_) => AccountHolder::Vault,
+            Self::Identity(identity, _) => AccountHolder::Identity(identity.id.clone()),
         }
     }
 
@@ -85,7 +110,7 @@ impl<'r> KeyHolder<'r> {
     fn stops(&self) -> bool {
         matches!(
             self,
-            Self::Operator(_) | Self::Node(_) | Self::AuthorityMember(..)
+            Self::Operator(_) | Self::Node(_) | Self::AuthorityMember(..) | Self::Identity(..)
         )
     }
 }
@@ -102,6 +127,10 @@ pub enum AccountHolder {
     Organisation(Id),
     /// An authority, by its id: its node, its officers and custodians.
     Authority(Id),
+    /// The vault, at an identity source.
+    Vault,
+    /// An identity source, by its id, and its custodians.
+    Identity(Id),
     /// The operators.
     Operations,
     /// The auditors.
@@ -191,6 +220,13 @@ pub fn admitted(entity: &Entity, peer: SpkiDigest) -> Result<CallerStanding, Key
         return Err(KeyRefusal::Suspended);
     }
     Ok(standing)
+}
+
+/// Whether a key is that of an identity source which the register in force has, and whose entry is
+/// neither over nor suspended: the vault believes no other.
+pub fn is_identity_source(entity: &Entity, key: SpkiDigest) -> bool {
+    let mut identities = entity.register().identities.values();
+    identities.any(|one| one.certificate == key) && admitted(entity, key).is_ok()
 }
 
 /// The same where a list of keys with their last days (UTC) takes the place of the register.

@@ -139,6 +139,40 @@ pub struct TokenizeDetails {
     pub digest: String,
 }
 
+/// What an entry about UTIs that an identity source derived says.
+#[derive(Debug, Clone, Serialize)]
+pub struct UtisDetails {
+    /// For whom, where, and how many: at most 24.
+    pub derived: Vec<UtisGroup>,
+    /// HMAC-SHA256 under the entry's erasable salt over the UTIs answered, in order, hex. A digest of
+    /// the values could be guessed at by those who have the salt; this one takes the identity secret,
+    /// too.
+    pub digest: String,
+}
+
+/// UTIs that were derived for one purpose of one caller, in one sector.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct UtisGroup {
+    /// `tokenize`, `migrate`, `reseal`, `rights`, `link`; `person-key`; `probe`.
+    pub kind: &'static str,
+    /// Client, authority or officer, as the vault says; absent for a person key and a probe.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub by: Option<Id>,
+    /// The client's organisation, whose quota was counted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub organisation: Option<Id>,
+    /// Sector name; absent for a probe.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sector: Option<String>,
+    /// Scheme id.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub scheme: Option<Id>,
+    /// How many requests of the vault's callers travelled together.
+    pub requests: u64,
+    /// How many values.
+    pub items: u64,
+}
+
 /// What an entry about re-identification says.
 #[derive(Debug, Clone, Serialize)]
 pub struct ReidentifyDetails {

@@ -114,7 +114,9 @@ impl AuditEvent {
             | Self::Access(_)
             | Self::Read { .. }
             | Self::LookUp(_)
-            | Self::ReleaseAlarm { .. } => Tells,
+            | Self::ReleaseAlarm { .. }
+            | Self::Utis(_)
+            | Self::UtisAlarm { .. } => Tells,
         }
     }
 }

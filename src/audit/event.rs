@@ -5,7 +5,7 @@ use serde::Serialize;
 use super::details::{
     AccessDetails, ClockLowerDetails, CustodyDetails, EraseDetails, InspectionDetails,
     LookUpDetails, MigrationPageDetails, OpenedEpoch, OrderActDetails, OrderLodgeDetails,
-    ReidentifyDetails, SegmentsDetails, StatementNote, TokenizeDetails,
+    ReidentifyDetails, SegmentsDetails, StatementNote, TokenizeDetails, UtisDetails,
 };
 use crate::code::Code;
 use crate::id::Id;
@@ -16,7 +16,7 @@ use crate::id::Id;
 pub enum AuditEvent {
     /// The process began to serve.
     Start {
-        /// `vault` or `node`.
+        /// `vault`, `node` or `identity`.
         entity: &'static str,
         /// Version of the program.
         program: &'static str,
@@ -319,6 +319,19 @@ pub enum AuditEvent {
         /// What the register allows in an hour.
         limit: u64,
     },
+    /// An identity source derived UTIs for the vault.
+    Utis(Box<UtisDetails>),
+    /// At an identity source, the vault asks for far more in a caller's name than before.
+    UtisAlarm {
+        /// Whose quota was counted: an organisation; `migrations/<authority>`; `rights/<officer>`.
+        holder: String,
+        /// The hour, RFC 3339.
+        hour: String,
+        /// Values in that hour so far.
+        items: u64,
+        /// The number that raised the alarm.
+        threshold: u64,
+    },
 }
 
 impl AuditEvent {
@@ -360,5 +373,7 @@ impl AuditEvent {
         "look-up",
         "erase",
         "release-alarm",
+        "utis",
+        "utis-alarm",
     ];
 }

@@ -1,6 +1,7 @@
 //! `cloison audit`: an auditor reads, verifies and copies a log: a folder, a store or a server's.
 
 mod copy;
+mod derivations;
 mod export;
 mod filter;
 mod follow;
@@ -16,10 +17,13 @@ mod verify;
 
 use std::path::{Path, PathBuf};
 
+use ed25519_dalek::VerifyingKey;
+
 use super::client_file::usual_client;
 use super::inputs::read_register;
 use crate::audit::origin::TrustedLogKey;
 use crate::audit::source;
+use crate::entity::Role;
 use crate::journal::prune::is_place;
 use crate::register;
 use crate::terminal::{CommandError, open_client};
@@ -44,7 +48,7 @@ pub enum AuditCommand {
     Export(export::AuditExportArgs),
     /// Count what was done, by authority, client or sector
     Summary(summary::AuditSummaryArgs),
-    /// Hold each opening at an authority's node against its release at the vault
+    /// Hold the vault's log against that of an authority's node, or of its identity sources
     Match(halves::AuditMatchArgs),
     /// Write a proof that an entry is in the log, or check one
     Prove(prove::AuditProveArgs),
@@ -206,17 +210,10 @@ fn trusted(text: &str) -> Result<TrustedLogKey, String> {
 /// does that.
 fn of_register(file: &Path) -> Result<Vec<TrustedLogKey>, CommandError> {
     let register = read_register(file)?;
-    let deployment = &register.deployment;
-    let vault = register
-        .vault_checkpoint_key
-        .map(|key| TrustedLogKey::Owner(format!("{deployment}/vault"), key));
-    let nodes = register.authorities.values().filter_map(|authority| {
-        Some(TrustedLogKey::Owner(
-            format!("{deployment}/node/{}", authority.id),
-            authority.checkpoint_key?,
-        ))
-    });
-    Ok(vault.into_iter().chain(nodes).collect())
+    let owned = |(role, key): (Role, VerifyingKey)| {
+        TrustedLogKey::Owner(role.owner(&register.deployment), key)
+    };
+    Ok(Role::all(&register).map(owned).collect())
 }
 
 /// The shards of a source, or the one that was named.

@@ -3,7 +3,7 @@
 pub(super) mod keygen;
 mod renew;
 mod resumed;
-mod shares;
+pub(super) mod shares;
 
 use super::serve;
 use crate::cli::client_file::ClientFile;
@@ -62,18 +62,22 @@ pub fn run(command: AuthorityCommand) -> Result<(), CommandError> {
         AuthorityCommand::Drill(args) => shares::drill(&args),
         AuthorityCommand::Renew(args) => renew::run(&args),
         AuthorityCommand::AcknowledgeResume(args) => resumed::run(&args),
-        AuthorityCommand::Seal(args) => {
-            let sealed = args
-                .client
-                .open()?
-                .post_json("/v1/seal", &serde_json::json!({}));
-            show(&args, &sealed?)
-        }
-        AuthorityCommand::Status(args) => {
-            let status = args.client.open()?.get_json("/v1/seal");
-            show(&args, &status?)
-        }
+        AuthorityCommand::Seal(args) => seal(&args),
+        AuthorityCommand::Status(args) => show_seal(&args),
     }
+}
+
+/// Has a node or an identity source wipe its keys.
+pub(super) fn seal(args: &NodeCallArgs) -> Result<(), CommandError> {
+    let client = args.client.open()?;
+    let sealed = client.post_json("/v1/seal", &serde_json::json!({}));
+    show(args, &sealed?)
+}
+
+/// Shows which keys of a node or an identity source are sealed.
+pub(super) fn show_seal(args: &NodeCallArgs) -> Result<(), CommandError> {
+    let status = args.client.open()?.get_json("/v1/seal");
+    show(args, &status?)
 }
 
 fn show(args: &NodeCallArgs, status: &SealStatus) -> Result<(), CommandError> {

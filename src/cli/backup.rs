@@ -22,8 +22,8 @@ use crate::code::Code;
 use crate::terminal::{CommandError, is_quiet, print as say, print_json, progress, voice};
 pub(super) use identity::read_identity;
 use identity::{BackupKeygenArgs, IdentityArgs};
+pub(super) use place::BackupSide;
 use place::{BackupPlaceArgs, OpenedPlace, OpenedRepository};
-pub(super) use place::{BackupSide, SideConfig};
 
 /// Take, list, verify and prune backups
 #[derive(clap::Subcommand)]

@@ -14,8 +14,8 @@ use crate::backup::BackupPlan;
 use crate::certificates::{ending_entries, unused_client_ca};
 use crate::clock::{Clock as _, SystemClock};
 use crate::config::{
-    ClientConfig, ConfigError, FileKind, LogConfig, NamedFile, NodeConfig, RegisterFiles,
-    VaultConfig, WitnessConfig,
+    ClientConfig, ConfigError, FileKind, IdentityConfig, LogConfig, NamedFile, NodeConfig,
+    RegisterFiles, VaultConfig, WitnessConfig,
 };
 use crate::entity::Role;
 use crate::register::{self, Fault, Register, RegisterOpenError};
@@ -90,11 +90,6 @@ fn complain(text: &str) {
     let _ = writeln!(io::stderr(), "{text}");
 }
 
-/// Whether a configuration is a node's, and not a vault's.
-pub(super) fn is_node(text: &str) -> bool {
-    FileKind::of(text) == Some(FileKind::Node)
-}
-
 /// A file without a fault.
 struct CheckedFile {
     /// What it is, in one line.
@@ -147,6 +142,17 @@ fn check_file(file: &Path) -> Result<CheckedFile, String> {
             let role = Role::Node(config.authority.clone());
             let mut unknown = unknown_followers(file, &config.log, &role, register.as_ref());
             unknown.extend(unknown_authority(file, &config));
+            let mut warnings = opened(&config.named_files(), register.as_ref(), unknown)?;
+            warnings.extend(unused_client_ca(&config.tls));
+            let says = signed(&config.register)? + &backups(config.backup.as_ref());
+            Ok(CheckedFile { says, warnings })
+        }
+        FileKind::Identity => {
+            let config = IdentityConfig::load(file).map_err(of_config)?;
+            let register = open(&config.register).ok();
+            let role = config.role();
+            let mut unknown = unknown_followers(file, &config.log, &role, register.as_ref());
+            unknown.extend(unknown_identity(file, &config));
             let mut warnings = opened(&config.named_files(), register.as_ref(), unknown)?;
             warnings.extend(unused_client_ca(&config.tls));
             let says = signed(&config.register)? + &backups(config.backup.as_ref());
@@ -241,6 +247,18 @@ fn unknown_authority(file: &Path, config: &NodeConfig) -> Option<String> {
     })
 }
 
+fn unknown_identity(file: &Path, config: &IdentityConfig) -> Option<String> {
+    let known =
+        open(&config.register).map(|register| register.identities.contains_key(&config.identity));
+    (known == Ok(false)).then(|| {
+        format!(
+            "{}: the register knows no identity source `{}`",
+            file.display(),
+            config.identity
+        )
+    })
+}
+
 /// Opens the register. When its signatures do not verify, its text is checked all the same, for the
 /// people who edit it.
 pub(super) fn open(files: &RegisterFiles) -> Result<Register, String> {
@@ -313,8 +331,12 @@ fn first_of(file: &Path, faults: &[Fault]) -> String {
 
 /// A register in a few words.
 pub(super) fn summary(register: &Register) -> String {
+    let sources = match register.identities.len() {
+        0 => String::new(),
+        number => format!(", {}", count(number, "identity source", "identity sources")),
+    };
     format!(
-        "deployment `{}`, version {}, {}, {}, {}",
+        "deployment `{}`, version {}, {}, {}, {}{sources}",
         register.deployment,
         register.version,
         count(register.sectors.len(), "sector", "sectors"),

@@ -1,6 +1,8 @@
 //! `cloison doctor`: checks how well this machine, its configurations and the running processes
 //! protect secrets.
 
+mod identity;
+
 use std::fmt::Display;
 use std::fs;
 use std::net::SocketAddr;
@@ -9,19 +11,18 @@ use std::str::FromStr;
 
 use serde::Serialize;
 
-use super::check::{Survey, is_node, open};
+use super::check::{Survey, open};
 use crate::backup::{BackupPlan, RepositoryError};
 use crate::certificates::TlsInspection;
 use crate::client::health;
 use crate::clock::{Clock as _, SystemClock};
-use crate::config::{LogConfig, NodeConfig, VaultConfig};
+use crate::config::{LogConfig, SideConfig};
 use crate::entity::Role;
 use crate::journal::versions::OLDEST_JOURNAL_SECRET;
 use crate::keys::custody::{Deposit, Keyring};
 use crate::keys::memory;
 use crate::register::Register;
 use crate::store::Store;
-use crate::terminal::files::read_text;
 use crate::terminal::{CommandError, print, print_json};
 
 /// Check how well this machine and the processes on it protect secrets
@@ -33,7 +34,7 @@ use crate::terminal::{CommandError, print, print_json};
     Exit code 1 if a finding is bad."
 )]
 pub struct DoctorArgs {
-    /// The configuration of a vault or node that lies here (repeatable)
+    /// The configuration of a vault, node or identity source that lies here (repeatable)
     #[arg(long, value_name = "FILE")]
     config: Vec<PathBuf>,
     /// Print JSON
@@ -107,9 +108,11 @@ impl DoctorFinding {
 /// When a finding is bad.
 pub fn run(args: DoctorArgs) -> Result<(), CommandError> {
     let mut findings = machine();
-    for config in &args.config {
-        of_config(config, &mut findings)?;
+    let mut configs = vec![];
+    for path in &args.config {
+        configs.push(of_config(path, &mut findings)?);
     }
+    findings.extend(identity::both_halves(&configs));
     if args.json {
         print_json(&findings)?;
     } else {
@@ -279,35 +282,13 @@ fn certificate_findings(
 }
 
 /// Findings about the files that a configuration names and the process that runs on it.
-fn of_config(path: &Path, findings: &mut Vec<DoctorFinding>) -> Result<(), CommandError> {
-    let text = read_text(path)?;
+fn of_config(path: &Path, findings: &mut Vec<DoctorFinding>) -> Result<SideConfig, CommandError> {
     let load = |error| CommandError::new(error, "correct the file: `cloison check`");
-    let now = SystemClock.now();
-    let (health, store, log, journal, backup, survey) = if is_node(&text) {
-        let config = NodeConfig::load(path).map_err(load)?;
-        let register = open(&config.register).ok();
-        let survey = Survey::of(&config.named_files(), register.as_ref(), now);
-        (
-            config.health,
-            config.store,
-            config.log,
-            config.journal,
-            plan_of(config.backup, register, &Role::Node(config.authority)),
-            survey,
-        )
-    } else {
-        let config = VaultConfig::load(path).map_err(load)?;
-        let register = open(&config.register).ok();
-        let survey = Survey::of(&config.named_files(), register.as_ref(), now);
-        (
-            config.health,
-            config.store,
-            config.log,
-            config.secrets.journal,
-            plan_of(config.backup, register, &Role::Vault),
-            survey,
-        )
-    };
+    let config = SideConfig::load(path).map_err(load)?;
+    let register = open(config.register()).ok();
+    let survey = Survey::of(&config.named_files(), register.as_ref(), SystemClock.now());
+    let health = config.health();
+    let backup = plan_of(config.backup().cloned(), register, &config.role());
     let called = path.display();
     let (files, secrets) = (
         || format!("{called}: files"),
@@ -320,10 +301,11 @@ fn of_config(path: &Path, findings: &mut Vec<DoctorFinding>) -> Result<(), Comma
             .map(|fault| DoctorFinding::bad(files(), fault, "put it right: `cloison check`")),
     );
     certificate_findings(&called, &survey.tls, findings);
-    findings.push(place_finding(&called, &log));
+    findings.extend(identity::finding(&called, &config));
+    findings.push(place_finding(&called, config.log()));
     findings.extend(backup.map(|(plan, owner)| backup_finding(&called, &plan, &owner)));
-    findings.extend(journal_finding(&called, health, &journal));
-    findings.extend(copy_findings(&called, &store));
+    findings.extend(journal_finding(&called, health, config.journal_secrets()));
+    findings.extend(copy_findings(&called, config.store()));
     findings.extend(
         survey
             .custody
@@ -359,7 +341,7 @@ fn of_config(path: &Path, findings: &mut Vec<DoctorFinding>) -> Result<(), Comma
             "start it, or look at its log",
         ),
     });
-    Ok(())
+    Ok(config)
 }
 
 /// Whether places off this machine hold the log.

@@ -30,6 +30,7 @@ const GROUPS: &[(&str, &[&str])] = &[
             "bench",
         ],
     ),
+    ("The identity source", &["identity"]),
     (
         "The commission (auditors, witnesses)",
         &["audit", "witness"],

@@ -14,7 +14,8 @@ use crate::terminal::{CommandError, print, print_json};
 #[command(after_long_help = "Examples:\n  \
     cloison init ./pilot\n  \
     cloison init /etc/cloison --deployment ma-prod --vault-host vault.example.ma \\\n    \
-    --authority-host node.example.ma\n\n\
+    --authority-host node.example.ma\n  \
+    cloison init ./split --identity-host localhost     # the identity secret with a process of its own\n\n\
     Nothing is overwritten. The folder holds everything; at the end the command prints who must hold which file.")]
 pub struct InitArgs {
     /// The folder to fill; it must not exist yet, or be empty
@@ -34,6 +35,10 @@ pub struct InitArgs {
     /// without one it listens on loopback
     #[arg(long, value_name = "HOST", value_parser = host)]
     witness_host: Vec<String>,
+    /// Give the identity secret to an identity source, a process of another body than the vault's; a
+    /// name or address under which the vault reaches it (repeatable)
+    #[arg(long, value_name = "HOST", value_parser = host)]
+    identity_host: Vec<String>,
     /// Split the authority's key between this many custodians; without it the key is a file at the
     /// authority node
     #[arg(long, value_name = "COUNT", requires = "threshold", value_parser = clap::value_parser!(u8).range(2..=32))]
@@ -79,6 +84,8 @@ pub fn run(args: InitArgs) -> Result<(), CommandError> {
         node: ListenPlan::new(args.authority_host, [7542, 7543, 7545]),
         years: args.years,
         witness: (!args.example).then(|| ListenPlan::new(args.witness_host, [7643, 7644, 7645])),
+        identity: (!args.identity_host.is_empty())
+            .then(|| ListenPlan::new(args.identity_host, [7742, 7743, 7745])),
         example: args.example,
         custodians: args
             .threshold
@@ -105,19 +112,29 @@ fn report(made: &NewDeployment, dir: &Path) -> String {
     } else {
         String::new()
     };
+    let (identity, form) = match &made.identity_url {
+        None => (
+            String::new(),
+            "the vault has the identity secret (`--identity-host` gives it to a process of its own)",
+        ),
+        Some(_) => (
+            format!("cloison identity serve --config {dir}/identity.toml\n  "),
+            "the identity source has the identity secret, and the vault has no copy of it",
+        ),
+    };
     format!(
         "Deployment {deployment:?} is ready in {dir}: {secrets} secrets, {clients} client files, clients' certificates until \
-         {certificates_until}.\n\
+         {certificates_until}; {form}.\n\
          \n\
          Who must hold which files, each in the same place of a folder of their own. Give each row to its holder, no two\n\
          rows to one holder, and then delete {dir}. They need these files and nothing else:\n\
          \n\
          {holders}\n\
-         secrets/vault/ needs a backup of its own, under another administrator than that of the store's backups.\n\
+         {apart}, under another administrator than that of the store's backups.\n\
          orders/ and input/ are empty: for orders to be signed, and for identifiers that are sent.\n\
          \n\
          Next:\n  \
-         cloison serve --config {dir}/vault.toml\n  \
+         {identity}cloison serve --config {dir}/vault.toml\n  \
          cloison authority serve --config {dir}/node.toml\n  \
          {witness}\
          or as services, each row on its own machine: docs/operations.md, \"As a service\"\n  \
@@ -126,6 +143,10 @@ fn report(made: &NewDeployment, dir: &Path) -> String {
          edit {dir}/register.toml, then: cloison check {dir}/register.toml\n  \
          and have it signed by both keys: cloison register sign --help",
         holders = holders(&made.holders),
+        apart = match &made.identity_url {
+            None => "secrets/vault/ needs a backup of its own",
+            Some(_) => "secrets/vault/ and secrets/identity/ need backups of their own",
+        },
         secrets = made.secrets.len(),
         clients = made.clients.len(),
     )

@@ -17,7 +17,7 @@ use super::assent::Assent;
 use super::check::summary;
 use super::inputs::{list_faults, parse_id};
 use super::signed_file::SignedFile;
-use crate::config::{ConfigError, NodeConfig, RegisterFiles, VaultConfig};
+use crate::config::{RegisterFiles, SideConfig};
 use crate::jws;
 use crate::keys::file::{read_signing_key, write_public};
 use crate::register::sign::{self, RegisterSignError, TYP};
@@ -496,20 +496,11 @@ fn verify(args: &RegisterVerifyArgs) -> Result<(), CommandError> {
     ))
 }
 
-/// The `[register]` section of a vault's or a node's configuration.
+/// The `[register]` section of a side's configuration.
 fn pinned_by(config: &Path) -> Result<RegisterFiles, CommandError> {
-    let wrong = |error: ConfigError| {
-        CommandError::new(error, "`cloison check` lists every fault of the file")
-    };
-    if super::check::is_node(&read(config)?) {
-        NodeConfig::load(config)
-            .map(|config| config.register)
-            .map_err(wrong)
-    } else {
-        VaultConfig::load(config)
-            .map(|config| config.register)
-            .map_err(wrong)
-    }
+    SideConfig::load(config)
+        .map(|config| config.register().clone())
+        .map_err(|error| CommandError::new(error, "`cloison check` lists every fault of the file"))
 }
 
 fn read(path: &Path) -> Result<String, CommandError> {

@@ -8,18 +8,16 @@ use std::path::PathBuf;
 
 use data_encoding::HEXLOWER;
 use ed25519_dalek::SigningKey;
-use toml::de::DeTable;
 
 use serde_json::json;
 
 use super::authority::keygen;
-use crate::config::{NodeConfig, Openers, VaultConfig};
+use crate::config::{Openers, SideConfig};
 use crate::keys::custody::{Custody, Deposit, Keyring, is_credential_name};
 use crate::keys::file::{SecretKind, public_key_text};
 use crate::keys::{AuthoritySecret, Key, memory};
 use crate::register::Suite;
 use crate::seal::segment::AuthorityPrivateKey;
-use crate::terminal::files::read_text;
 use crate::terminal::{CommandError, print_either};
 
 /// Make, move, split and recover root secrets
@@ -128,17 +126,11 @@ impl OpenersArgs {
     }
 }
 
-/// What a vault's or node's configuration says about passphrase and token.
+/// What a side's configuration says about passphrase and token.
 fn openers(path: &std::path::Path) -> Result<Openers, CommandError> {
-    let text = read_text(path)?;
-    let hint = "correct the file: `cloison check`";
-    let (table, _) = DeTable::parse_recoverable(&text);
-    let openers = if table.get_ref().contains_key("authority") {
-        NodeConfig::load(path).map(|config| config.openers)
-    } else {
-        VaultConfig::load(path).map(|config| config.openers)
-    };
-    openers.map_err(|error| CommandError::new(error, hint))
+    SideConfig::load(path)
+        .map(|config| config.openers().clone())
+        .map_err(|error| CommandError::new(error, "correct the file: `cloison check`"))
 }
 
 fn kind(text: &str) -> Result<SecretKind, String> {

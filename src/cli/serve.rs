@@ -1,4 +1,4 @@
-//! `cloison serve` and `cloison authority serve`.
+//! `cloison serve`, `cloison authority serve` and `cloison identity serve`.
 
 use std::path::PathBuf;
 
@@ -56,7 +56,23 @@ pub struct ServeNodeArgs {
     start: StartArgs,
 }
 
-/// The options that both commands take.
+/// Run the identity source: holds the identity secret, and counts, limits and logs what the vault asks
+/// of it.
+#[derive(clap::Args)]
+#[command(
+    after_long_help = "Example:\n  cloison identity serve --config identity.toml\n\n\
+    SIGTERM ends it after the requests that have begun. A secret in shares stays sealed until enough custodians bring theirs: \
+    `cloison identity unseal`."
+)]
+pub struct ServeIdentityArgs {
+    /// The identity source's configuration (`identity.toml`).
+    #[arg(long, value_name = "FILE")]
+    config: PathBuf,
+    #[command(flatten)]
+    start: StartArgs,
+}
+
+/// The options that all of them take.
 #[derive(clap::Args)]
 struct StartArgs {
     /// Accept the published keys of keys-example/: for trials, never for data of real persons.
@@ -91,4 +107,12 @@ pub fn run(args: ServeArgs) -> Result<(), CommandError> {
 /// When configuration, keys, register or store are not in order, or a port is taken.
 pub fn run_node(args: &ServeNodeArgs) -> Result<(), CommandError> {
     serve::run_node(&args.config, args.start.options())
+}
+
+/// Runs `cloison identity serve` until it is told to stop.
+///
+/// # Errors
+/// When configuration, secrets, register or store are not in order, or a port is taken.
+pub fn run_identity(args: &ServeIdentityArgs) -> Result<(), CommandError> {
+    serve::run_identity(&args.config, args.start.options())
 }

@@ -6,8 +6,8 @@ use std::time::Instant;
 use ureq::http::HeaderMap;
 
 use crate::http::data::quota_fields;
+use crate::quota::QuotaLeft;
 use crate::system::lock::unpoisoned;
-use crate::vault::QuotaLeft;
 
 /// What a server told of a quota, and when that was heard.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -4,7 +4,8 @@
 //! Day counts and the clock's mark change with nearly every commit. They travel at most once a
 //! second, in the record of the commit that is due then, so that a batch of persons who are known
 //! already costs nothing. The mark is written to the store no more often either: what it guards
-//! against are minutes.
+//! against are minutes. At an identity source day counts travel with their own commit, so that not even
+//! a second's worth of guesses is renewed by a restore.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -23,15 +24,18 @@ pub(super) struct CommitJournal {
     pub(super) cipher: Arc<JournalCipher>,
     /// Day counts that no record has yet.
     counts: BTreeMap<(ColumnName, Vec<u8>), Vec<u8>>,
+    /// Whether day counts are never put off beyond their commit.
+    counts_at_once: bool,
     /// When the last record was made.
     last: Option<Timestamp>,
 }
 
 impl CommitJournal {
-    pub(super) fn new(cipher: Arc<JournalCipher>) -> Self {
+    pub(super) fn new(cipher: Arc<JournalCipher>, counts_at_once: bool) -> Self {
         Self {
             cipher,
             counts: BTreeMap::new(),
+            counts_at_once,
             last: None,
         }
     }
@@ -49,7 +53,7 @@ impl CommitJournal {
     /// clock was set back behind it.
     pub(super) fn is_due(&self, changes: &StateChanges, now: Timestamp, last: bool) -> bool {
         !changes.is_empty()
-            || last && !self.counts.is_empty()
+            || (last || self.counts_at_once) && !self.counts.is_empty()
             || self
                 .last
                 .is_none_or(|last| now < last || now.duration_since(last) >= EVERY)

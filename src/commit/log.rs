@@ -28,6 +28,7 @@ type SharedEntryKey = (Id, String, Domain, Option<u32>, Id, Option<Id>);
 
 enum EntryDraft {
     Entry(AuditEntry, Vec<ItemTag>),
+    Salted(AuditEntry, [u8; 16]),
     Tokenized {
         time: Timestamp,
         entry: Box<TokenizeDetails>,
@@ -112,7 +113,7 @@ impl GroupLog {
         (self.first..)
             .zip(&self.drafts)
             .filter_map(|(number, draft)| match draft {
-                EntryDraft::Entry(entry, _) => {
+                EntryDraft::Entry(entry, _) | EntryDraft::Salted(entry, _) => {
                     let grant = entry.event.effect().granted()?;
                     Some((grant, number))
                 }
@@ -138,6 +139,7 @@ impl GroupLog {
         let place = match log {
             JobLog::Nothing => return None,
             JobLog::Entry(entry, tags) => self.push(EntryDraft::Entry(entry, tags)),
+            JobLog::Salted(entry, salt) => self.push(EntryDraft::Salted(entry, salt)),
             JobLog::Tokenized {
                 time,
                 entry,
@@ -214,6 +216,7 @@ impl GroupLog {
         for (index, draft) in (self.first..).zip(self.drafts) {
             let (mut entry, salt, tags) = match draft {
                 EntryDraft::Entry(entry, tags) => (entry, None, tags),
+                EntryDraft::Salted(entry, salt) => (entry, Some(salt), vec![]),
                 EntryDraft::Tokenized {
                     time,
                     mut entry,

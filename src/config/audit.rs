@@ -7,7 +7,7 @@ use ed25519_dalek::VerifyingKey;
 
 use super::value::{Count, Place};
 use super::witness::LogName;
-use super::{ClientConfig, client, optional_section};
+use super::{ClientConfig, FileKind, client, optional_section};
 use crate::audit::log::{FollowerIdentity, KnownFollower, PlaceQuorum};
 use crate::register::Id;
 use crate::register::read::{At, Faults, TomlTable};
@@ -103,10 +103,10 @@ pub(super) fn read(
     Some(log.unwrap_or_default())
 }
 
-/// Whose log it is: the vault's or a node's, of a deployment.
+/// Whose log it is: the vault's, a node's or an identity source's, of a deployment.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct LogOwner<'a> {
-    pub(super) is_vault: bool,
+    pub(super) side: FileKind,
     pub(super) deployment: Option<&'a Id>,
 }
 
@@ -128,6 +128,17 @@ fn log(
         faults,
     );
     let followed = table.optional::<Place>("followed", faults);
+    if owner.side == FileKind::Identity
+        && let Some(followed) = &followed
+    {
+        let what =
+            "an identity source keeps no copy of another log, so `followed` would hold nothing";
+        faults.push(
+            followed.line,
+            what,
+            "no `followed`; a node or a witness can follow the vault's log",
+        );
+    }
     let followed_daily = owner.followed_daily(table, faults);
     let cosigned = table.optional::<Place>("cosigned", faults);
     let required = table.optional::<Count>("required", faults);
@@ -254,7 +265,7 @@ impl LogOwner<'_> {
     /// `followed-mib-a-day`: what nodes bring to the vault. A node takes what it asked the vault for.
     fn followed_daily(self, table: &mut TomlTable<'_, '_>, faults: &mut Faults) -> Option<u64> {
         const NAME: &str = "followed-mib-a-day";
-        if table.has(NAME) && !self.is_vault {
+        if table.has(NAME) && self.side != FileKind::Vault {
             let what =
                 "`followed-mib-a-day` bounds what nodes bring to the vault, and nothing at a node";
             let instead = "no such line here, and one in the vault's configuration";
@@ -266,11 +277,11 @@ impl LogOwner<'_> {
     /// The owner of the log of the other side that has that id.
     fn peer(self, peer: &At<Id>, faults: &mut Faults) -> Option<String> {
         let deployment = self.deployment?;
-        if self.is_vault {
+        if self.side == FileKind::Vault {
             return Some(format!("{deployment}/node/{}", peer.value));
         }
         if peer.value.as_str() != "vault" {
-            let what = "a node's log is followed by the vault and by no other node";
+            let what = "of the other sides only the vault follows this log";
             faults.push(peer.line, what, "peer = \"vault\"");
         }
         Some(format!("{deployment}/vault"))

@@ -8,8 +8,8 @@ use super::value::{Count, Place, SecretLocation, TokenLabel, is_bad_credential_n
 use super::{Openers, optional_section};
 use crate::keys::custody::token::{TokenConfig, WrapMechanism};
 use crate::keys::custody::{Custody, Deposit, PassphraseSource};
-use crate::node::safe::SealTimes;
 use crate::register::read::{Faults, TomlTable};
+use crate::safe::SealTimes;
 
 /// What `[secrets]` states for all secrets, and the kinds of custody that they use.
 pub(super) struct SecretsSection {
@@ -47,6 +47,19 @@ impl SecretsSection {
         faults: &mut Faults,
     ) -> Option<Deposit> {
         let lodged = table.required::<SecretLocation>(name, faults)?;
+        let deposit = lodged.value.within(&self.folder, self.custody);
+        self.note(name, &deposit, lodged.line, faults);
+        Some(deposit)
+    }
+
+    /// Reads a secret's place, if it is there.
+    pub(super) fn optional(
+        &mut self,
+        name: &'static str,
+        table: &mut TomlTable<'_, '_>,
+        faults: &mut Faults,
+    ) -> Option<Deposit> {
+        let lodged = table.optional::<SecretLocation>(name, faults)?;
         let deposit = lodged.value.within(&self.folder, self.custody);
         self.note(name, &deposit, lodged.line, faults);
         Some(deposit)

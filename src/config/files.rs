@@ -3,8 +3,8 @@
 use std::path::Path;
 
 use super::{
-    ClientConfig, KeyPlace, LogConfig, NodeConfig, Openers, RegisterFiles, TlsFiles, VaultConfig,
-    WitnessConfig,
+    ClientConfig, IdentityConfig, IdentityPlace, KeyPlace, LogConfig, NodeConfig, Openers,
+    RegisterFiles, TlsFiles, VaultConfig, WitnessConfig,
 };
 use crate::keys::custody::{Deposit, PassphraseSource};
 use crate::keys::file::SecretKind;
@@ -64,8 +64,20 @@ impl VaultConfig {
     pub fn named_files(&self) -> Vec<NamedFile<'_>> {
         let secrets = &self.secrets;
         let mut files = of_server(&self.tls);
+        match &secrets.identity {
+            IdentityPlace::Embedded(deposit) => {
+                files.push(NamedFile::Secret(deposit, SecretKind::Identity));
+            }
+            IdentityPlace::Sources(link) => {
+                files.extend(link.server.iter().map(|pin| NamedFile::Pin(pin)));
+                files.push(NamedFile::Identity {
+                    certificate: &link.certificate,
+                    key: &link.key,
+                    shown: PairUse::Peer,
+                });
+            }
+        }
         files.extend([
-            NamedFile::Secret(&secrets.identity, SecretKind::Identity),
             NamedFile::Secret(&secrets.audit, SecretKind::Audit),
             NamedFile::SigningKey(secrets.segment.clone(), SecretKind::Segment),
             NamedFile::SigningKey(secrets.checkpoint.clone(), SecretKind::Checkpoint),
@@ -93,6 +105,27 @@ impl NodeConfig {
             KeyPlace::Own(deposit) => NamedFile::Secret(deposit, SecretKind::Authority),
             KeyPlace::Shares(set) => NamedFile::ShareSet(set),
         }));
+        files.extend(of_openers(&self.openers));
+        files.extend(of_log(&self.log, &self.store));
+        files.extend(self.vault.files_shown(PairUse::Peer));
+        files.push(NamedFile::Register(&self.register));
+        files
+    }
+}
+
+impl IdentityConfig {
+    /// Every file that the identity source's configuration names.
+    pub fn named_files(&self) -> Vec<NamedFile<'_>> {
+        let mut files = of_server(&self.tls);
+        files.extend([
+            match &self.secret {
+                KeyPlace::Own(deposit) => NamedFile::Secret(deposit, SecretKind::Identity),
+                KeyPlace::Shares(set) => NamedFile::ShareSet(set),
+            },
+            NamedFile::Secret(&self.audit, SecretKind::Audit),
+            NamedFile::SigningKey(self.checkpoint.clone(), SecretKind::Checkpoint),
+            NamedFile::Versions(&self.journal, SecretKind::Journal),
+        ]);
         files.extend(of_openers(&self.openers));
         files.extend(of_log(&self.log, &self.store));
         files.extend(self.vault.files_shown(PairUse::Peer));

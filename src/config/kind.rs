@@ -11,6 +11,8 @@ pub enum FileKind {
     Vault,
     /// `node.toml`
     Node,
+    /// `identity.toml`
+    Identity,
     /// `witness.toml`
     Witness,
     /// `clients/*.toml`
@@ -44,6 +46,7 @@ impl FileKind {
                 has_list("sector") || has_list("organisation") || has_list("authority"),
                 Self::Register,
             ),
+            (is_text("identity"), Self::Identity),
             (is_text("authority") || has_table("vault"), Self::Node),
             (has_list("log") || has_table("state"), Self::Witness),
             (has_table("data"), Self::Vault),
@@ -58,6 +61,7 @@ impl FileKind {
             Self::Register => "a register",
             Self::Vault => "a vault's configuration",
             Self::Node => "an authority node's configuration",
+            Self::Identity => "an identity source's configuration",
             Self::Witness => "a witness's configuration",
             Self::Client => "a client's file",
         }
@@ -69,6 +73,7 @@ impl FileKind {
             Self::Register => "register.toml",
             Self::Vault => "vault.toml",
             Self::Node => "node.toml",
+            Self::Identity => "identity.toml",
             Self::Witness => "witness.toml",
             Self::Client => "clients/*.toml",
         }
@@ -80,6 +85,7 @@ impl FileKind {
             Self::Register => "`[register] file` of a configuration",
             Self::Vault => "`cloison serve --config`",
             Self::Node => "`cloison authority serve --config`",
+            Self::Identity => "`cloison identity serve --config`",
             Self::Witness => "`cloison witness serve --config`",
             Self::Client => "`--client`",
         }
@@ -116,6 +122,10 @@ mod tests {
             (
                 "[vault]\nurl = \"https://localhost\"\n",
                 Some(FileKind::Node),
+            ),
+            (
+                "deployment = \"demo\"\nidentity = \"trust\"\n[vault]\nurl = \"…\"\n",
+                Some(FileKind::Identity),
             ),
             (
                 "name = \"cndp\"\n[[log]]\nowner = \"demo/vault\"\n",

@@ -16,9 +16,9 @@ use super::{
 };
 use crate::backup::BackupPlan;
 use crate::keys::custody::{Custody, Deposit};
-use crate::node::safe::SealTimes;
 use crate::register::read::{At, Faults, TomlTable};
 use crate::register::{Fault, Id};
+use crate::safe::SealTimes;
 
 /// `node.toml`: what `cloison authority serve` runs on.
 #[derive(Debug, Clone)]
@@ -79,10 +79,10 @@ pub struct AuthorityKeyPlace {
     pub place: KeyPlace,
 }
 
-/// Where an authority's private key lies.
+/// Where an authority's private key lies, or an identity source's secret.
 #[derive(Debug, Clone)]
 pub enum KeyPlace {
-    /// The node reads it at its start: a secret of kind `authority`.
+    /// The process reads it at its start.
     Own(Deposit),
     /// Its custodians bring it in shares, which are checked against this set.
     Shares(PathBuf),
@@ -123,7 +123,7 @@ impl NodeConfig {
             let log = audit::read(
                 root,
                 LogOwner {
-                    is_vault: false,
+                    side: FileKind::Node,
                     deployment: deployment.as_deref(),
                 },
                 folder,

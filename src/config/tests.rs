@@ -367,10 +367,10 @@ fn secrets_lie_in_the_custody_that_is_stated() {
         custody,
         at: at.into(),
     };
-    assert_eq!(
-        config.secrets.identity,
-        deposit(Custody::Token, "/v/identity.wrapped")
-    );
+    let IdentityPlace::Embedded(identity) = config.secrets.identity else {
+        panic!("the vault has its identity secret");
+    };
+    assert_eq!(identity, deposit(Custody::Token, "/v/identity.wrapped"));
     assert_eq!(
         config.secrets.audit,
         deposit(Custody::Credential, "audit.secret")
@@ -439,6 +439,37 @@ fn a_key_in_shares_names_its_set_and_its_times() {
     );
     let zero = NodeConfig::parse(&text.replace("= 5", "= 0"), Path::new("/n")).unwrap_err();
     assert!(zero[0].what.contains("from 1 to 1000000"), "{zero:?}");
+}
+
+/// The identity secret lies with the vault or with identity sources, and never with both.
+#[test]
+fn the_identity_secret_has_one_place() {
+    const URLS: &str = "[\"https://one.example:8643\", \"https://two.example:8643\"]";
+    const SECRET: &str = "identity = \"secrets/vault/identity.secret\"\n";
+    let section = format!(
+        "[identity]\nurl = {URLS}\nserver = [\"tls/identity.pem\"]\ncertificate = \"tls/vault-utis.pem\"\n\
+         key = \"secrets/tls/vault-utis.key\"\n"
+    );
+    let what = |text: &str| {
+        let all = faults(text).into_iter();
+        all.map(|fault| fault.what).collect::<Vec<_>>().join("; ")
+    };
+    assert!(vault().contains(SECRET));
+    let split = format!("{}{section}", vault().replace(SECRET, ""));
+    let config = VaultConfig::parse(&split, Path::new("/v")).unwrap();
+    let IdentityPlace::Sources(link) = config.secrets.identity else {
+        panic!("it lies with sources");
+    };
+    assert_eq!(
+        link.urls,
+        ["https://one.example:8643", "https://two.example:8643"]
+    );
+    assert_eq!(link.server, [Path::new("/v/tls/identity.pem")]);
+    assert!(what(&format!("{}{section}", vault())).contains("exclude one another"));
+    assert!(what(&vault().replace(SECRET, "")).contains("identity"));
+    let twice = split.replace("two.example", "one.example");
+    assert!(what(&twice).contains("names a source twice"));
+    assert!(what(&split.replace(URLS, "[]")).contains("names no identity source"));
 }
 
 #[test]

@@ -4,8 +4,8 @@ use data_encoding::HEXLOWER;
 
 use super::layout::{VAULT_SECRETS, vault_secret};
 use super::register_text::{AUTHORITY, AUTHORITY_KEY};
-use super::roots::WITNESS;
-use super::{COMMISSION, DeploymentPlan, ListenPlan, WITNESS_KEY};
+use super::roots::{LogToWitness, WITNESS};
+use super::{COMMISSION, DeploymentPlan, ListenPlan, WITNESS_KEY, identity};
 use crate::keys::file::SecretKind;
 
 /// `clients/<id>.toml`, for the server whose certificate is `tls/<server>.pem`.
@@ -28,19 +28,29 @@ pub fn asked_witness(by: &str, url: &str, public: &str) -> String {
     )
 }
 
-/// `witness.toml`: it watches the vault's log and the node's, by their keys, and lets both in.
-pub fn witness(
-    plan: &DeploymentPlan,
-    place: &ListenPlan,
-    [vault_key, node_key]: &[String; 2],
-    callers: &[[u8; 32]; 2],
-) -> String {
-    let [vault, node] = callers.map(|spki| HEXLOWER.encode(&spki));
+/// `witness.toml`: it watches these logs, by their keys, and lets their owners in.
+pub fn witness(plan: &DeploymentPlan, place: &ListenPlan, logs: &[LogToWitness]) -> String {
+    let watched: String = logs
+        .iter()
+        .map(|LogToWitness { owner, key, .. }| {
+            format!(
+                "\n[[log]]\nowner = \"{}/{owner}\"\npublic = {key:?}\n",
+                plan.deployment
+            )
+        })
+        .collect();
+    let callers: String = logs
+        .iter()
+        .map(|LogToWitness { owner, caller, .. }| {
+            let caller = HEXLOWER.encode(caller);
+            format!("\n[[caller]]                      # {owner}\ncertificate = \"{caller}\"\n")
+        })
+        .collect();
     format!(
         r#"# The commission's witness: `cloison witness serve --config witness.toml`. Paths are relative to this file.
 name = {WITNESS:?}
 
-[control]                       # vault and node
+[control]                       # the owners of the logs
 listen = "{control}"
 
 [health]                        # no TLS, so loopback only
@@ -59,21 +69,8 @@ path = "data/{WITNESS}"
 [secrets]
 key = {WITNESS_KEY:?}
 
-[[log]]                         # owner and checkpoint key as in the register
-owner = "{deployment}/vault"
-public = {vault_key:?}
-
-[[log]]
-owner = "{deployment}/node/{AUTHORITY}"
-public = {node_key:?}
-
-[[caller]]                      # the vault
-certificate = "{vault}"
-
-[[caller]]                      # the node
-certificate = "{node}"
-"#,
-        deployment = plan.deployment,
+# Owner and checkpoint key of each log, as in the register, and the certificate of its owner.
+{watched}{callers}"#,
         control = place.control(),
         health = place.health(),
     )
@@ -105,14 +102,13 @@ path = "data/vault"
 # memory-mib = 4096
 
 [secrets]                       # each 0600; keep copies apart from copies of the store
-identity = {identity:?}
-audit = {audit:?}
+{identity}audit = {audit:?}
 segment = {segment:?}
 checkpoint = {checkpoint:?}
 sector = "{VAULT_SECRETS}/sector" # one file for each version: 1.secret, 2.secret, …
 store = "{VAULT_SECRETS}/store"
 journal = "{VAULT_SECRETS}/journal"
-
+{sources}
 [audit]                         # the log once more, with what a restore needs: put it on another disk or machine
 second = "data/vault.place"
 {followers}{witness}
@@ -122,32 +118,46 @@ signatures = "register.jws"
 quorum = 2
 commission = {COMMISSION:?}
 {pins}"#,
-        followers = followers(plan, "vault", AUTHORITY),
+        followers = followed(plan.vault_follows(), "vault") + &follower(plan, AUTHORITY),
         deployment = plan.deployment,
         data = plan.vault.data(),
         control = plan.vault.control(),
         health = plan.vault.health(),
-        identity = vault_secret(SecretKind::Identity, ""),
+        identity = match plan.identity {
+            None => format!("identity = {:?}\n", vault_secret(SecretKind::Identity, "")),
+            Some(_) => String::new(),
+        },
+        sources = plan
+            .identity
+            .as_ref()
+            .map(identity::section)
+            .unwrap_or_default(),
         audit = vault_secret(SecretKind::Audit, ""),
         segment = vault_secret(SecretKind::Segment, ""),
         checkpoint = vault_secret(SecretKind::Checkpoint, ""),
     )
 }
 
-/// The other side's log is followed, and the other side counts among the places, where the two lie on
-/// machines of their own.
-fn followers(plan: &DeploymentPlan, own: &str, peer: &str) -> String {
-    if !plan.lies_apart() {
-        return String::new();
+/// Keeps the log of a side on another machine.
+fn followed(keeps: bool, own: &str) -> String {
+    if keeps {
+        format!(
+            "followed = \"data/{own}.followed\" # the other side's log, sealed: what restores it if its machine is lost\n"
+        )
+    } else {
+        String::new()
     }
-    format!(
-        r#"followed = "data/{own}.followed" # the other side's log, sealed: what restores it if its machine is lost
+}
 
-[[audit.follower]]              # acts wait until this one holds them, too
-name = {peer:?}
-peer = {peer:?}
-"#
-    )
+/// The other of vault and node counts among the places, where the two lie on machines of their own.
+fn follower(plan: &DeploymentPlan, peer: &str) -> String {
+    if plan.lies_apart() {
+        format!(
+            "\n[[audit.follower]]              # acts wait until this one holds them, too\nname = {peer:?}\npeer = {peer:?}\n"
+        )
+    } else {
+        String::new()
+    }
 }
 
 /// `node.toml`; `segment` is the public key that the node pins, `witness` the witness that is asked.
@@ -197,7 +207,7 @@ signatures = "register.jws"
 quorum = 2
 commission = {COMMISSION:?}
 {pins}"#,
-        followers = followers(plan, "node", "vault"),
+        followers = followed(plan.lies_apart(), "node") + &follower(plan, "vault"),
         deployment = plan.deployment,
         control = plan.node.control(),
         health = plan.node.health(),

@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 
+use super::identity::{IDENTITY, KEEPERS};
 use super::register_text::{APPROVERS, AUDITOR, AUTHORITY_KEY, OFFICER, OPERATORS};
 use super::roots::{NODE, VAULT, WITNESS};
 use super::{DeploymentPlan, WITNESS_KEY};
@@ -20,7 +21,9 @@ pub struct FileHolder {
 /// All holders, programs first.
 pub(super) fn all(plan: &DeploymentPlan, custodians: &[String]) -> Vec<FileHolder> {
     let watched = plan.witness.is_some();
-    let mut holders = vec![server(VAULT, "the vault", &[], watched), {
+    let source = plan.identity.as_ref().map(|_| certificate(IDENTITY));
+    let of_vault = server(VAULT, "the vault", source.as_slice(), watched);
+    let mut holders = vec![of_vault, {
         let set = format!("{AUTHORITY_KEY}.set");
         let of_shares = plan.custodians.map(|_| set.as_str());
         let more = [certificate(VAULT)]
@@ -33,6 +36,10 @@ pub(super) fn all(plan: &DeploymentPlan, custodians: &[String]) -> Vec<FileHolde
             watched,
         )
     }];
+    if source.is_some() {
+        let role = "the identity source";
+        holders.push(server(IDENTITY, role, &[certificate(VAULT)], watched));
+    }
     if watched {
         holders.push(holder(
             WITNESS,
@@ -58,6 +65,11 @@ pub(super) fn all(plan: &DeploymentPlan, custodians: &[String]) -> Vec<FileHolde
         "auditor of the commission",
         caller(AUDITOR, &[VAULT, NODE])
             .into_iter()
+            .chain(
+                source
+                    .iter()
+                    .flat_map(|pin| [format!("clients/{AUDITOR}-{IDENTITY}.toml"), pin.clone()]),
+            )
             .chain(register.clone()),
     ));
     for id in OPERATORS {
@@ -85,6 +97,10 @@ pub(super) fn all(plan: &DeploymentPlan, custodians: &[String]) -> Vec<FileHolde
             caller(id, &[NODE]).into_iter().chain(own),
         ));
     }
+    for id in source.iter().flat_map(|_| KEEPERS) {
+        let files = caller(id, &[IDENTITY]);
+        holders.push(holder(id, "keeper of the source", files));
+    }
     for client in plan.facts.clients {
         holders.push(holder(
             client.id,
@@ -103,9 +119,9 @@ fn holder(holder: &str, role: &'static str, files: impl IntoIterator<Item = Stri
     }
 }
 
-/// Vault or node: configuration, register, certificate and key, secrets, and where its store goes.
+/// A server: configuration, register, certificate and key, secrets, and where its store goes.
 fn server(id: &str, role: &'static str, more: &[String], watched: bool) -> FileHolder {
-    let secrets = if id == VAULT { "vault" } else { "authority" };
+    let secrets = if id == NODE { "authority" } else { id };
     let own = [
         format!("{id}.toml"),
         "register.toml".to_owned(),

@@ -4,6 +4,8 @@ use std::fmt::Write as _;
 
 use data_encoding::HEXLOWER;
 
+use super::identity::IdentityPublics;
+
 /// What a deployment starts with.
 pub struct DeclaredFacts {
     /// Controllers.
@@ -339,6 +341,8 @@ pub struct PublicKeys<'a> {
     pub authority_key: String,
     /// Ids and certificate keys of those who hold shares of it.
     pub custodians: Vec<(String, [u8; 32])>,
+    /// The identity source, where there is one.
+    pub identity: Option<IdentityPublics<'a>>,
 }
 
 // Writing to a String cannot fail.
@@ -521,6 +525,10 @@ fn write_watchers(out: &mut String, publics: &PublicKeys<'_>) {
         "\n[vault]\ncheckpoint-key = {:?}",
         publics.vault_checkpoint
     );
+    if let Some(identity) = &publics.identity {
+        out.push_str(&identity.of_vault());
+        out.push_str(&identity.entry());
+    }
 }
 
 fn write_rights_officers(out: &mut String, facts: &DeclaredFacts, publics: &PublicKeys<'_>) {

@@ -6,10 +6,13 @@ use ed25519_dalek::SigningKey;
 use jiff::civil::Date;
 
 use super::certificates::{CertificateMaker, CertificateUse};
+use super::identity::{IDENTITY, IdentityDigests, IdentityPublics};
 use super::keys::DeploymentKeys;
 use super::layout::{NewFolder, vault_secret};
-use super::register_text::{APPROVERS, AUDITOR, AUTHORITY_KEY, OFFICER, OPERATORS, PublicKeys};
-use super::{COMMISSION, DeploymentPlan, WITNESS_KEY, configuration, example, shares};
+use super::register_text::{
+    APPROVERS, AUDITOR, AUTHORITY, AUTHORITY_KEY, OFFICER, OPERATORS, PublicKeys,
+};
+use super::{COMMISSION, DeploymentPlan, WITNESS_KEY, configuration, example, identity, shares};
 use crate::keys::file::{SecretKind, public_key_text};
 use crate::keys::{AuthoritySecret, IdentitySecret, SectorSecret};
 use crate::register::{Id, Suite};
@@ -48,6 +51,8 @@ pub(super) struct Roots {
     /// In the order of the plan.
     rights_officers: Vec<SigningKey>,
     pub(super) witness: Option<SigningKey>,
+    /// Signs the checkpoints of the identity source, where there is one.
+    identity_checkpoint: Option<SigningKey>,
 }
 
 impl Roots {
@@ -57,10 +62,8 @@ impl Roots {
         folder: &NewFolder,
         plan: &DeploymentPlan,
     ) -> Result<Self, CommandError> {
-        let identity = IdentitySecret(keys.secret(
-            &vault_secret(SecretKind::Identity, ""),
-            SecretKind::Identity,
-        )?);
+        let identity =
+            IdentitySecret(keys.secret(&identity::secret_place(plan), SecretKind::Identity)?);
         let sector =
             SectorSecret(keys.secret(&vault_secret(SecretKind::Sector, "1"), SecretKind::Sector)?);
         keys.secret(&vault_secret(SecretKind::Store, "1"), SecretKind::Store)?;
@@ -116,6 +119,8 @@ impl Roots {
             .collect::<Result<_, CommandError>>()?;
         let witness = plan.witness.as_ref();
         let witness = witness.map(|_| keys.signing_key(WITNESS_KEY)).transpose()?;
+        let source = plan.identity.as_ref();
+        let identity_checkpoint = source.map(|_| identity::make_secrets(keys)).transpose()?;
         Ok(Self {
             identity,
             sector,
@@ -130,13 +135,32 @@ impl Roots {
             operators,
             rights_officers,
             witness,
+            identity_checkpoint,
         })
     }
 
-    /// The public keys of the vault's and the node's checkpoints, for those who watch them.
-    pub(super) fn checkpoint_keys(&self) -> [String; 2] {
-        [&self.vault_checkpoint, &self.node_checkpoint]
-            .map(|key| public_key_text(&key.verifying_key()))
+    /// The logs that a witness watches.
+    pub(super) fn watched_logs(&self, certificates: &CertificateDigests) -> Vec<LogToWitness> {
+        let log = |owner: String, key: &SigningKey, caller: [u8; 32]| LogToWitness {
+            owner,
+            key: public_key_text(&key.verifying_key()),
+            caller,
+        };
+        let mut logs = vec![
+            log(VAULT.to_owned(), &self.vault_checkpoint, certificates.vault),
+            log(
+                format!("{NODE}/{AUTHORITY}"),
+                &self.node_checkpoint,
+                certificates.node,
+            ),
+        ];
+        let source = self.identity_checkpoint.as_ref();
+        logs.extend(
+            source
+                .zip(certificates.identity.as_ref())
+                .map(|(key, digests)| log(format!("{IDENTITY}/{IDENTITY}"), key, digests.own)),
+        );
+        logs
     }
 
     /// The ids of the custodians.
@@ -149,7 +173,7 @@ impl Roots {
         &self,
         plan: &'p DeploymentPlan,
         today: Date,
-        certificates: &CertificateDigests,
+        certificates: &'p CertificateDigests,
     ) -> PublicKeys<'p> {
         let public = |key: &SigningKey| public_key_text(&key.verifying_key());
         PublicKeys {
@@ -164,6 +188,15 @@ impl Roots {
             vault_checkpoint: public(&self.vault_checkpoint),
             node_checkpoint: public(&self.node_checkpoint),
             node: certificates.node,
+            identity: self
+                .identity_checkpoint
+                .as_ref()
+                .zip(certificates.identity.as_ref())
+                .map(|(key, own)| IdentityPublics {
+                    vault: certificates.vault,
+                    own,
+                    checkpoint: public(key),
+                }),
             officer_certificate: certificates.officer,
             officer_key: public(&self.officer),
             approvers: self.approvers.iter().map(public).collect(),
@@ -176,6 +209,16 @@ impl Roots {
                 .collect(),
         }
     }
+}
+
+/// A log that a witness watches, and who brings its checkpoints.
+pub(super) struct LogToWitness {
+    /// The log's owner, without the deployment: `vault`, `node/court`, `identity/identity`.
+    pub(super) owner: String,
+    /// The key of its checkpoints, hex.
+    pub(super) key: String,
+    /// SHA-256 of the owner's certificate key.
+    pub(super) caller: [u8; 32],
 }
 
 /// The certificate and the signing key of each person.
@@ -194,6 +237,7 @@ pub(super) struct CertificateDigests {
     auditor: [u8; 32],
     rights_officers: Vec<[u8; 32]>,
     custodians: Vec<[u8; 32]>,
+    identity: Option<IdentityDigests>,
 }
 
 impl CertificateDigests {
@@ -214,6 +258,10 @@ impl CertificateDigests {
             NODE,
             &maker.make(NODE, &plan.node.names(), CertificateUse::Both)?,
         )?;
+        let identity = plan.identity.as_ref();
+        let identity = identity
+            .map(|place| IdentityDigests::make(keys, folder, maker, place))
+            .transpose()?;
         if let Some(witness) = &plan.witness {
             let made = maker.make(WITNESS, &witness.names(), CertificateUse::Server)?;
             keys.leaf(WITNESS, &made)?;
@@ -269,6 +317,7 @@ impl CertificateDigests {
             auditor,
             rights_officers,
             custodians,
+            identity,
         })
     }
 }

@@ -10,6 +10,7 @@ use uuid::Uuid;
 use super::{Entity, EntrySuspension, EntrySuspensions, Role, StartError};
 use crate::audit::OpenedEpoch;
 use crate::commit::Change;
+use crate::keys::IdentityCheck;
 use crate::refusal::Refusal;
 use crate::register::Register;
 use crate::store::{EpochRow, RegisterRow, Store, StoreError};
@@ -27,6 +28,8 @@ pub(crate) struct RegisterRows {
     pub(crate) numbers: Vec<(Uuid, u32)>,
     /// Epochs that it opens.
     pub(crate) epochs: Vec<(Uuid, EpochRow)>,
+    /// The check value of the vault's identity secret, where the store has none yet.
+    pub(crate) identity: Option<IdentityCheck>,
 }
 
 impl RegisterRows {
@@ -56,6 +59,9 @@ impl RegisterRows {
             }
             for (sector, row) in self.epochs {
                 store.put_epoch(batch, sector, row);
+            }
+            if let Some(check) = self.identity {
+                store.put_identity_check(batch, &check.0);
             }
         })
     }

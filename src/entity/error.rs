@@ -1,4 +1,4 @@
-//! Why an entity does not start: one list for vault and node, because operators read one
+//! Why an entity does not start: one list for all sides, because operators read one
 //! (docs/operations.md, "What an error at start means").
 
 use crate::audit::log::LogError;
@@ -8,7 +8,7 @@ use crate::register::{Fault, Id};
 use crate::seal::SealError;
 use crate::store::StoreError;
 
-/// Why a vault or a node does not start.
+/// Why a side does not start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     /// The store does not open, or is not ours.
@@ -58,6 +58,17 @@ pub enum StartError {
         /// The form.
         form: &'static str,
     },
+    /// The identity secret is not the one from which the store's pseudonyms derive.
+    #[error(
+        "the identity secret is not the one from which the pseudonyms in this store derive; \
+         give the vault, or its identity source, the right one: every pseudonym would be another"
+    )]
+    OtherIdentity,
+    /// The store is new, and no identity source says which secret its pseudonyms will derive from.
+    #[error(
+        "{0}. The first start of a vault needs one, which says from which secret its pseudonyms will derive"
+    )]
+    NoIdentity(String),
     /// A sector that is to have a new epoch is not in the register.
     #[error("the register knows no sector {0} to advance")]
     UnknownSector(String),
@@ -96,6 +107,9 @@ pub enum StartError {
     /// The register does not know the authority for which this node is configured.
     #[error("the register knows no authority {0}")]
     UnknownAuthority(Id),
+    /// The register does not know the identity source for which this process is configured.
+    #[error("the register knows no identity source {0}")]
+    UnknownIdentity(Id),
     /// An authority's private key does not fit the register.
     #[error("the private key {0} is not one that the register states for this authority")]
     AuthorityKey(String),
@@ -145,11 +159,15 @@ impl StartError {
             Self::FormerTextForm { .. } => "register-text-form",
             Self::UnknownSector(_) => "register-sector",
             Self::UnknownAuthority(_) => "register-authority",
+            Self::UnknownIdentity(_) => "register-identity",
             Self::AuthorityKey(_) => "register-authority-key",
             Self::Custodians { .. } => "register-custodians",
             Self::CheckpointKey => "register-checkpoint-key",
             Self::PeersChanged => "register-restart",
-            Self::SecretMissing { .. } | Self::SectorSecrets(_) => "secret-missing",
+            Self::SecretMissing { .. } | Self::SectorSecrets(_) | Self::OtherIdentity => {
+                "secret-missing"
+            }
+            Self::NoIdentity(_) => "identity-unavailable",
             Self::Clock(_) => "clock-behind",
             Self::Audit(_) => "audit-unavailable",
             Self::Store(_) | Self::Chunk { .. } | Self::Copy(_) | Self::Log(_) => "internal",

@@ -1,32 +1,45 @@
-//! Which of the two entities a process is, and what follows from that.
+//! Which of the entities a process is, and what follows from that.
 
 use ed25519_dalek::VerifyingKey;
 
 use crate::register::{Id, Register};
 
-/// The vault, or an authority's node.
+/// The vault, an authority's node, or an identity source.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Role {
     /// The vault.
     Vault,
     /// The node of this authority.
     Node(Id),
+    /// The identity source of that id.
+    Identity(Id),
 }
 
 impl Role {
-    /// `vault` or `node`: as entries of the log name it.
+    /// `vault`, `node` or `identity`: as entries of the log name it.
     pub fn name(&self) -> &'static str {
         match self {
             Self::Vault => "vault",
             Self::Node(_) => "node",
+            Self::Identity(_) => "identity",
         }
     }
 
-    /// `vault` or `node/<authority>`: as statements name it.
+    /// `vault`, `node/<authority>` or `identity/<id>`: as statements name it.
     pub fn local_name(&self) -> String {
         match self {
             Self::Vault => "vault".to_owned(),
             Self::Node(authority) => format!("node/{authority}"),
+            Self::Identity(id) => format!("identity/{id}"),
+        }
+    }
+
+    /// How sentences call it: `the vault`, `the node of court`, `the identity source trust`.
+    pub fn called(&self) -> String {
+        match self {
+            Self::Vault => "the vault".to_owned(),
+            Self::Node(authority) => format!("the node of {authority}"),
+            Self::Identity(id) => format!("the identity source {id}"),
         }
     }
 
@@ -35,13 +48,17 @@ impl Role {
         *self == Self::Vault
     }
 
-    /// The owner of its store and of its log: `<deployment>/vault`,
-    /// `<deployment>/node/<authority>`.
+    /// The owner of its store and of its log: `<deployment>/` and its local name.
     pub fn owner(&self, deployment: &Id) -> String {
-        match self {
-            Self::Vault => format!("{deployment}/vault"),
-            Self::Node(authority) => format!("{deployment}/node/{authority}"),
-        }
+        format!("{deployment}/{}", self.local_name())
+    }
+
+    /// Every side whose log the register states a key for.
+    pub fn all(register: &Register) -> impl Iterator<Item = (Role, VerifyingKey)> {
+        let nodes = register.authorities.keys().cloned().map(Self::Node);
+        let identities = register.identities.keys().cloned().map(Self::Identity);
+        let all = std::iter::once(Self::Vault).chain(nodes).chain(identities);
+        all.filter_map(|role| role.checkpoint_key(register).map(|key| (role, key)))
     }
 
     /// Whose store and log these are, by their owner.
@@ -59,23 +76,16 @@ impl Role {
         match self {
             Self::Vault => register.vault_checkpoint_key,
             Self::Node(authority) => register.authorities.get(authority)?.checkpoint_key,
+            Self::Identity(id) => Some(register.identities.get(id)?.checkpoint_key),
         }
     }
 
     /// The other sides whose keys the register states: they cosign this side's log, and it cosigns
     /// theirs.
     pub fn peers(&self, register: &Register) -> Vec<(Role, VerifyingKey)> {
-        let stated = |role: Role| role.checkpoint_key(register).map(|key| (role, key));
-        match self {
-            Self::Vault => register
-                .authorities
-                .keys()
-                .cloned()
-                .map(Self::Node)
-                .filter_map(stated)
-                .collect(),
-            Self::Node(_) => stated(Self::Vault).into_iter().collect(),
-        }
+        Self::all(register)
+            .filter(|(other, _)| self.is_vault() != other.is_vault())
+            .collect()
     }
 }
 

@@ -141,6 +141,7 @@ impl EntityOpening {
             WriterSeals {
                 chunks: cipher,
                 journal: journal.clone(),
+                counts_at_once: matches!(role, Role::Identity(_)),
             },
             small,
             clock.clone(),

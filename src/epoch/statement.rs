@@ -67,7 +67,7 @@ pub enum Destruction {
     /// The clock's high-water mark is lowered to the present time ([`super::clock`]).
     #[serde(rename = "lower-clock-mark")]
     ClockMark {
-        /// Whose mark: `vault` or `node/<authority>`.
+        /// Whose mark: `vault`, `node/<authority>` or `identity/<id>`.
         entity: String,
         /// The mark, in whole seconds.
         mark: Timestamp,
@@ -76,7 +76,7 @@ pub enum Destruction {
     /// ([`crate::restore::without`]).
     #[serde(rename = "restore-without-places")]
     RestoreWithoutPlaces {
-        /// Whose store: `vault` or `node/<authority>`.
+        /// Whose store: `vault`, `node/<authority>` or `identity/<id>`.
         entity: String,
         /// The backup's id.
         backup: String,
@@ -87,7 +87,7 @@ pub enum Destruction {
     /// ([`crate::restore::without`]).
     #[serde(rename = "resume-from-copy")]
     ResumeFromCopy {
-        /// Whose log: `vault` or `node/<authority>`.
+        /// Whose log: `vault`, `node/<authority>` or `identity/<id>`.
         entity: String,
         /// Where the copy ends: shard, entries and the root over them, `2026:300:<64 hex digits>`.
         kept: String,
@@ -107,7 +107,7 @@ pub enum Destruction {
     /// again.
     #[serde(rename = "erasures-lodged")]
     ErasuresLodged {
-        /// Where: `vault` or `node/<authority>`.
+        /// Where: `vault`, `node/<authority>` or `identity/<id>`.
         entity: String,
     },
 }
@@ -326,14 +326,13 @@ impl DestructionPayload {
 /// The entity that the statement is about.
 fn entity(members: &mut JsonObject) -> Result<String, StatementFault> {
     let entity = members.text("entity")?;
-    if entity == "vault"
-        || entity
-            .strip_prefix("node/")
-            .is_some_and(|authority| Id::parse(authority).is_some())
-    {
+    let others = ["node/", "identity/"];
+    let mut ids = others.iter().filter_map(|side| entity.strip_prefix(side));
+    if entity == "vault" || ids.any(|id| Id::parse(id).is_some()) {
         Ok(entity)
     } else {
-        Err("`entity` is neither vault nor node/ and an authority's id".into())
+        let what = "`entity` is neither vault nor node/ and an authority's id nor identity/ and an identity source's";
+        Err(what.into())
     }
 }
 
@@ -519,13 +518,21 @@ mod tests {
     }
 
     #[test]
-    fn a_statement_about_a_mark_names_a_vault_or_a_node() {
+    fn a_statement_about_a_mark_names_one_of_the_sides() {
         let good = String::from_utf8(payload(all()[3].clone()).write().unwrap()).unwrap();
         let named = |entity: &str| {
             DestructionPayload::read(good.replace("node/authority", entity).as_bytes())
         };
-        assert!(named("vault").is_ok());
-        for wrong in ["", "node", "node/", "node/a b", "demo/vault", "Vault"] {
+        assert!(named("vault").is_ok() && named("identity/trust").is_ok());
+        for wrong in [
+            "",
+            "node",
+            "node/",
+            "node/a b",
+            "identity/",
+            "demo/vault",
+            "Vault",
+        ] {
             assert_eq!(
                 named(wrong).expect_err(wrong).code(),
                 Code::StatementInvalid,

@@ -16,7 +16,7 @@ pub(crate) fn check_register(entity: &Entity, other: &str) -> Result<(), Refusal
     }
     let (own, others) = match entity.role() {
         Role::Vault => ("the vault", "the node"),
-        Role::Node(_) => ("the node", "the vault"),
+        Role::Node(_) | Role::Identity(_) => ("this side", "the vault"),
     };
     let version = entity.register().version;
     let was = from_hex(other).and_then(|digest| entity.store().version_of(&digest).ok().flatten());

@@ -122,9 +122,9 @@ pub(super) async fn note(
     operation: &'static str,
     problem: Problem,
 ) -> Problem {
-    // At the vault, these two say that nothing can be logged, or that too much waits for it. At a
-    // node they may come from the vault, and the node can log them.
-    if *entity.role() == Role::Vault
+    // These two say that nothing can be logged, or that too much waits for it. At a node they may come
+    // from the vault, and the node can log them.
+    if !matches!(entity.role(), Role::Node(_))
         && matches!(problem.code(), Code::AuditUnavailable | Code::Overloaded)
     {
         return problem;

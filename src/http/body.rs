@@ -13,6 +13,7 @@ use axum::http::{HeaderMap, Response, Uri};
 use hyper::body::Body as _;
 use serde::de::DeserializeOwned;
 use tokio::time::{Instant, timeout_at};
+use zeroize::Zeroizing;
 
 use super::admission::{Lane, overloaded};
 use super::budget::Charge;
@@ -111,6 +112,38 @@ pub async fn read(peer: &Peer, lane: Lane, limit: usize, mut body: Body) -> Resu
             return Err(too_large(limit));
         }
         append(&mut whole, &more, most, &mut charge)?;
+    }
+    Ok(charge.hold(whole))
+}
+
+/// Reads the body of a request whose bytes are secret: they lie in one buffer, which is wiped when the
+/// last reference to it is dropped. What the HTTP library held of it meanwhile is not.
+///
+/// # Errors
+/// As [`read`]; [`Code::MalformedBody`] when the request does not state the body's length.
+pub async fn read_wiped(
+    peer: &Peer,
+    lane: Lane,
+    limit: usize,
+    mut body: Body,
+) -> Result<Bytes, Problem> {
+    let Some(length) = body.size_hint().exact() else {
+        return Err(Problem::new(Code::MalformedBody).detail("state the length of the body"));
+    };
+    if length > limit as u64 {
+        return Err(too_large(limit));
+    }
+    let length = length as usize;
+    let mut charge = peer.allowance().admit(lane)?;
+    cover(&mut charge, length)?;
+    let mut pace = BodyPace::start();
+    // Room for all of it, so that no piece stays behind where the buffer was before it grew.
+    let mut whole = Zeroizing::new(Vec::with_capacity(length));
+    while let Some(more) = pace.next_data(&mut body).await? {
+        if whole.len() + more.len() > length {
+            return Err(too_large(limit));
+        }
+        whole.extend_from_slice(&more);
     }
     Ok(charge.hold(whole))
 }

@@ -114,6 +114,8 @@ impl Budget {
         let share = |parts: usize| (whole / parts).max(self.least).min(whole);
         let (holder, certificate) = match standing.holder {
             AccountHolder::Anybody => (whole, whole),
+            // What an identity source is there for.
+            AccountHolder::Vault => (share(2), share(2)),
             _ => (share(HOLDER), share(CERTIFICATE)),
         };
         Account(Arc::new(Meters {

@@ -1,5 +1,5 @@
-//! The door at which an authority's node watches the vault: it submits its own checkpoints to be
-//! cosigned, and brings its cosignatures on the vault's.
+//! The door at which the other sides (authorities' nodes, identity sources) watch the vault: each
+//! submits its own checkpoints to be cosigned, and brings its cosignatures on the vault's.
 
 use std::sync::Arc;
 
@@ -15,12 +15,12 @@ use super::body;
 use super::peer::Peer;
 use super::problem::Problem;
 use super::witness::{MAX_BODY, remembered, submit};
-use crate::access::{self, NodePermit};
+use crate::access::{self, SidePermit};
 use crate::audit::cosign::Cosigners;
 use crate::audit::origin::cosigner_name;
 use crate::audit::seen::SeenCheckpoint;
 use crate::code::Code;
-use crate::entity::{Entity, EntityInForce, Role};
+use crate::entity::{Entity, EntityInForce};
 use crate::tlog::checkpoint::Checkpoint;
 use crate::tlog::witness::Witness;
 
@@ -28,9 +28,9 @@ use crate::tlog::witness::Witness;
 pub struct CosignDoor {
     /// The vault, as an entity.
     pub entity: EntityInForce,
-    /// Cosigns the nodes' checkpoints.
+    /// Cosigns the other sides' checkpoints.
     pub witness: Arc<Witness>,
-    /// Takes the nodes' cosignatures.
+    /// Takes the other sides' cosignatures.
     pub cosigners: Arc<Cosigners>,
 }
 
@@ -43,7 +43,7 @@ pub(super) fn router(door: Arc<CosignDoor>) -> Router {
         .with_state(door)
 }
 
-/// C2SP `tlog-witness`, for nodes.
+/// C2SP `tlog-witness`, for the other sides.
 async fn add_checkpoint(
     State(door): State<Arc<CosignDoor>>,
     peer: Peer,
@@ -51,7 +51,7 @@ async fn add_checkpoint(
 ) -> Result<Response<Body>, Problem> {
     let entity = door.entity.get();
     let submitted = async {
-        access::node(entity.register(), peer.spki)?;
+        access::side(entity.register(), peer.spki)?;
         submit(door.witness.clone(), &peer, request, entity.now()).await
     };
     match submitted.await {
@@ -60,7 +60,7 @@ async fn add_checkpoint(
     }
 }
 
-/// C2SP `tlog-witness`: what the vault has seen of a node's log, for nodes.
+/// C2SP `tlog-witness`: what the vault has seen of another side's log, for the other sides.
 async fn last(
     State(door): State<Arc<CosignDoor>>,
     peer: Peer,
@@ -68,7 +68,7 @@ async fn last(
 ) -> Result<Response<Body>, Problem> {
     let entity = door.entity.get();
     let read = async {
-        access::node(entity.register(), peer.spki)?;
+        access::side(entity.register(), peer.spki)?;
         remembered(door.witness.clone(), &peer, origin).await
     };
     match read.await {
@@ -79,7 +79,7 @@ async fn last(
     }
 }
 
-/// Takes a note: one of the vault's checkpoints, with the node's cosignature below it. A node that
+/// Takes a note: one of the vault's checkpoints, with the other side's cosignature below it. A side that
 /// has seen one which the vault's log does not contain shows it here, too.
 async fn take(
     State(door): State<Arc<CosignDoor>>,
@@ -88,11 +88,11 @@ async fn take(
 ) -> Result<Response<Body>, Problem> {
     let entity = door.entity.get();
     let taken = async {
-        let node = access::node(entity.register(), peer.spki)?;
+        let side = access::side(entity.register(), peer.spki)?;
         let bytes = body::read(&peer, Lane::Work, MAX_BODY, request.into_body()).await?;
         let (cosigners, entity) = (door.cosigners.clone(), entity.clone());
         blocking(&peer, Lane::Work, move || {
-            take_cosignature(&cosigners, &entity, &node, &bytes)
+            take_cosignature(&cosigners, &entity, &side, &bytes)
         })
         .await
     };
@@ -102,11 +102,11 @@ async fn take(
     }
 }
 
-/// Takes the cosignature of the node that brings it.
+/// Takes the cosignature of the side that brings it.
 fn take_cosignature(
     cosigners: &Cosigners,
     entity: &Entity,
-    node: &NodePermit,
+    side: &SidePermit,
     bytes: &[u8],
 ) -> Result<(), Problem> {
     let malformed = |why: String| Problem::new(Code::MalformedBody).detail(why);
@@ -117,19 +117,18 @@ fn take_cosignature(
         Problem::new(Code::Internal)
     })?;
     let Some(published) = published else {
-        let by = format!("the node of {}", node.authority.id);
+        let by = side.role.called();
         let note = bytes.to_vec();
         cosigners.shown(log, &SeenCheckpoint { by, note });
         return Err(malformed("this is not a checkpoint of this log".into()));
     };
     let text = std::str::from_utf8(bytes).unwrap_or_default();
     let lines = text.rsplit_once("\n\n").map_or("", |(_, lines)| lines);
-    let name =
-        cosigner_name(&Role::Node(node.authority.id.clone()).owner(&entity.register().deployment));
+    let name = cosigner_name(&side.role.owner(&entity.register().deployment));
     match cosigners.take(log, &published, lines, &name) {
         Ok(true) => Ok(()),
         Ok(false) => Err(malformed(
-            "no line is signed by the node that brings it".into(),
+            "no line is signed by the side that brings it".into(),
         )),
         Err(why) => Err(malformed(why)),
     }

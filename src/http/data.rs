@@ -28,9 +28,12 @@ use crate::access;
 use crate::code::Code;
 use crate::commit::{Committer, Job, STALL};
 use crate::entity::InForce;
+use crate::keys::Uti;
 use crate::metrics::{Counter, Registry};
 use crate::refusal::Refusal;
 use crate::register::SpkiDigest;
+use crate::tokenize::BegunBatch;
+use crate::utis::PendingUtis;
 use crate::vault::Vault;
 
 /// Larger bodies are worked on outside the threads that serve connections.
@@ -156,13 +159,16 @@ async fn answer(
     access::admitted(vault, peer.spki).map_err(Refusal::from)?;
 
     let prepared = if bytes.len() <= INLINE {
-        prepare(vault, peer.spki, sector, &parts.uri, content, &bytes)?
+        // Where an identity source derives, the thread serves other connections meanwhile.
+        let (begun, utis) = begin(vault, peer.spki, sector, &parts.uri, content, &bytes)?;
+        finish(vault, begun, content, utis.arrived().await)?
     } else {
         let (vault, sector, spki, bytes) =
             (vault.clone(), sector.to_owned(), peer.spki, bytes.clone());
         let work = move || {
             niceness::step_back();
-            prepare(&vault, spki, &sector, &parts.uri, content, &bytes)
+            let (begun, utis) = begin(&vault, spki, &sector, &parts.uri, content, &bytes)?;
+            finish(&vault, begun, content, utis.wait())
         };
         blocking(peer, Lane::Batches, work).await?
     };
@@ -193,18 +199,30 @@ struct PreparedAnswer {
     reply: Response<Body>,
 }
 
-fn prepare(
+/// A batch of a client.
+type ClientBatch = BegunBatch<access::TokenizePermit>;
+
+fn begin(
     vault: &Vault,
     peer: SpkiDigest,
     sector: &str,
     uri: &axum::http::Uri,
     content: ContentType,
     bytes: &Bytes,
+) -> Result<(ClientBatch, PendingUtis), Problem> {
+    match content {
+        ContentType::Json => json::begin(vault, peer, sector, uri, bytes),
+        ContentType::Text => text::begin(vault, peer, sector, uri, bytes),
+    }
+}
+
+fn finish(
+    vault: &Vault,
+    begun: ClientBatch,
+    content: ContentType,
+    utis: Result<Vec<Uti>, Refusal>,
 ) -> Result<PreparedAnswer, Problem> {
-    let (answer, job) = match content {
-        ContentType::Json => json::prepare(vault, peer, sector, uri, bytes),
-        ContentType::Text => text::prepare(vault, peer, sector, uri, bytes),
-    }?;
+    let (answer, job) = begun.finish(vault, utis)?;
     let mut reply = match content {
         ContentType::Json => body::reply("application/json", json::write(&answer)),
         ContentType::Text => body::reply("text/plain; charset=utf-8", text::write(&answer)),

@@ -1,8 +1,8 @@
-//! The log for those who follow it, at the control listeners of vault and node; and at the vault,
-//! the nodes' logs, which they bring because the vault never dials.
+//! The log for those who follow it, at the control listeners of every side; and at the vault, the
+//! other sides' logs, which they bring because the vault never dials for that.
 //!
-//! A follower says what it holds and gets what comes next, or waits a while for it. A node says the
-//! same to the vault the other way round. Entries leave sealed under the owner's journal key.
+//! A follower says what it holds and gets what comes next, or waits a while for it. Another side says
+//! the same to the vault the other way round. Entries leave sealed under the owner's journal key.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
@@ -24,9 +24,9 @@ use super::body;
 use super::limits::MOST_OFFER;
 use super::peer::Peer;
 use super::problem::Problem;
-use crate::access::{self, NodePermit};
+use crate::access::{self, SidePermit};
 use crate::code::Code;
-use crate::entity::{Entity, EntityInForce, Role, TakenHeld};
+use crate::entity::{Entity, EntityInForce, TakenHeld};
 use crate::journal::followed::FollowFault;
 use crate::journal::followed_logs::FollowedLogs;
 use crate::journal::offer::{JournalOffer, MOST_HELD};
@@ -204,7 +204,7 @@ async fn next_offer(
     }
 }
 
-/// Takes entries of the node's own log, sealed, and answers with what the vault holds of it.
+/// Takes entries of the caller's own log, sealed, and answers with what the vault holds of it.
 ///
 /// The body is an offer, or empty: then the vault only answers what it holds.
 #[utoipa::path(
@@ -224,7 +224,7 @@ pub(super) async fn bring(
 ) -> HttpAnswer {
     let entity = door.entity.get();
     let brought = async {
-        let permit = access::node(entity.register(), peer.spki)?;
+        let permit = access::side(entity.register(), peer.spki)?;
         let followed = door.followed.clone().ok_or(Code::NotFound)?;
         let bytes = body::read(&peer, Lane::Offers, MOST_OFFER, request.into_body()).await?;
         access::admitted(&entity, peer.spki).map_err(Refusal::from)?;
@@ -240,16 +240,16 @@ pub(super) async fn bring(
     }
 }
 
-/// Takes an offer of the log of that node.
+/// Takes an offer of the log of that side.
 fn take_offer(
     entity: &Entity,
     followed: &FollowedLogs,
-    permit: &NodePermit,
+    permit: &SidePermit,
     bytes: &[u8],
 ) -> Result<String, Refusal> {
-    let (register, role) = (entity.register(), Role::Node(permit.authority.id.clone()));
+    let (register, role) = (entity.register(), &permit.role);
     let Some(key) = role.checkpoint_key(register) else {
-        let why = "the register states no key of this node's log";
+        let why = "the register states no key of this side's log";
         return Err(Refusal::new(Code::Forbidden, why));
     };
     let owner = role.owner(&register.deployment);

@@ -15,12 +15,13 @@ use super::cosign::{self, CosignDoor};
 use super::data::{self, DataDoor};
 use super::follow::{self, FollowDoor};
 use super::health::Readiness;
+use super::identity_door::IdentityRoutes;
 use super::node_door::NodeRoutes;
 use super::register::{self, RegisterDoor};
 use super::status::StatusDoor;
 use super::{
-    acts, audit, body, clock, control, inspections, losses, migrations, node, rights, secrets,
-    segments, status, suspensions,
+    acts, audit, body, clock, control, identity, inspections, losses, migrations, node, rights,
+    secrets, segments, status, suspensions, utis,
 };
 use crate::entity::{EntityInForce, InForce};
 use crate::vault::Vault;
@@ -74,6 +75,25 @@ pub fn node(
     DescribedRouter::of(NodeInfo::openapi())
         .with(entity_routes(), routes.node.entity())
         .with(node_routes(), routes)
+        .with(register::reload_routes(), register)
+        .with(backups::routes(), backups)
+        .with(follow::routes(), following)
+        .with(status::routes(), told)
+        .into_router()
+}
+
+/// Makes the router of an identity source's control listener.
+pub fn identity(
+    routes: IdentityRoutes,
+    register: RegisterDoor,
+    backups: BackupDoor,
+    following: Arc<FollowDoor>,
+    readiness: Arc<Readiness>,
+) -> Router {
+    let told = StatusDoor::identity(&routes.source, readiness);
+    DescribedRouter::of(IdentityInfo::openapi())
+        .with(entity_routes(), routes.source.entity())
+        .with(utis::routes().merge(identity::routes()), routes)
         .with(register::reload_routes(), register)
         .with(backups::routes(), backups)
         .with(follow::routes(), following)
@@ -136,7 +156,7 @@ fn node_routes() -> OpenApiRouter<NodeRoutes> {
         .merge(segments::node_routes())
 }
 
-/// The routes that the control listeners of vault and node share.
+/// The routes that the control listeners of all sides share.
 fn entity_routes() -> OpenApiRouter<EntityInForce> {
     audit::routes()
         .merge(audit::search::routes())
@@ -176,3 +196,13 @@ struct ControlInfo;
     components(schemas(super::problem::ProblemBody<'static>)),
 )]
 struct NodeInfo;
+
+#[derive(OpenApi)]
+#[openapi(
+    info(
+        title = "cloison identity source",
+        description = "UTIs for the vault, counted and logged; custody of the identity secret. TLS 1.3 with client certificates."
+    ),
+    components(schemas(super::problem::ProblemBody<'static>)),
+)]
+struct IdentityInfo;

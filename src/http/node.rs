@@ -13,11 +13,11 @@ use super::problem::Problem;
 use crate::access;
 use crate::code::Code;
 use crate::keys::shares::{Share, ShareText};
-use crate::node::safe::SharePurpose;
 use crate::reidentify::deliver::{self, SealedResponse};
 use crate::reidentify::reveal::{self, ReidentifyResponse};
 use crate::reidentify::{Delivery, ReidentifyRequest};
 use crate::resumption::{self, ResumeAcknowledgement, ResumedLogs};
+use crate::safe::SharePurpose;
 use crate::unseal::{SealStatus, UnsealProgress};
 
 /// Re-identification, custody, resumes.
@@ -115,7 +115,7 @@ async fn bring(
         request,
         move |permit, text: ShareText| {
             let share = Share::try_from(text).map_err(|_| Problem::new(Code::ShareInvalid))?;
-            crate::unseal::bring(&door.node, permit, share, purpose).map_err(Problem::from)
+            crate::unseal::bring(&*door.node, permit, share, purpose).map_err(Problem::from)
         },
     )
     .await
@@ -133,7 +133,7 @@ async fn bring(
 pub(super) async fn status(call: NodeCall) -> HttpAnswer {
     let permit = call.permit(access::sealer);
     call.answer(operations::SEAL_STATUS, permit, |door, permit| {
-        Ok::<_, Code>(crate::unseal::status(&door.node, permit))
+        Ok::<_, Code>(crate::unseal::status(&*door.node, permit))
     })
     .await
 }
@@ -202,7 +202,7 @@ pub struct SealNow {}
 pub(super) async fn seal(call: NodeCall) -> HttpAnswer {
     let permit = call.permit(access::sealer);
     call.answer(operations::SEAL, permit, |door, permit| {
-        crate::unseal::seal(&door.node, permit)
+        crate::unseal::seal(&*door.node, permit)
     })
     .await
 }

@@ -13,6 +13,7 @@ use super::problem::Problem;
 use crate::access::{self, MemberPermit};
 use crate::code::Code;
 use crate::entity::{Entity, InForce};
+use crate::identity::IdentitySource;
 use crate::node::Node;
 use crate::status::{self, ServerCondition, StatusReport};
 use crate::vault::Vault;
@@ -26,6 +27,7 @@ pub(super) struct StatusDoor {
 enum StatusSide {
     Vault(InForce<Vault>),
     Node(InForce<Node>),
+    Identity(InForce<IdentitySource>),
 }
 
 impl StatusDoor {
@@ -39,6 +41,16 @@ impl StatusDoor {
     pub(super) fn node(node: &InForce<Node>, readiness: Arc<Readiness>) -> Arc<Self> {
         Arc::new(Self {
             side: StatusSide::Node(node.clone()),
+            readiness,
+        })
+    }
+
+    pub(super) fn identity(
+        source: &InForce<IdentitySource>,
+        readiness: Arc<Readiness>,
+    ) -> Arc<Self> {
+        Arc::new(Self {
+            side: StatusSide::Identity(source.clone()),
             readiness,
         })
     }
@@ -97,6 +109,16 @@ pub(super) async fn server_status(State(door): State<Arc<StatusDoor>>, peer: Pee
                 node.entity().clone(),
                 peer,
                 move |member, condition| status::of_node(&node, member, condition),
+            )
+            .await
+        }
+        StatusSide::Identity(source) => {
+            let source = source.get();
+            answer_with(
+                door,
+                source.entity().clone(),
+                peer,
+                move |member, condition| status::of_identity(&source, member, condition),
             )
             .await
         }

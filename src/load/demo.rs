@@ -13,13 +13,17 @@ use crate::terminal::{CommandError, print, print_json};
 #[command(after_long_help = "Examples:\n  \
     cloison demo\n  \
     cloison demo --persons 1000000\n  \
+    cloison demo --split               # the identity secret with a process of its own\n  \
     cloison demo --keep /tmp/demo      # then go on by hand with the commands that it prints\n\n\
-    Starts a vault and an authority node as processes of their own, with fresh keys and certificates in a temporary folder, \
-    and takes both down again at the end. All persons are made up.")]
+    Starts a vault and an authority node (with --split an identity source, too) as processes of their own, with fresh keys and certificates in a temporary folder, \
+    and takes them down again at the end. All persons are made up.")]
 pub struct DemoArgs {
     /// How many persons to make up
     #[arg(long, value_name = "N", default_value_t = 100_000, value_parser = clap::value_parser!(u64).range(1..=cards::MOST))]
     persons: u64,
+    /// Give the identity secret to an identity source, a third process under an administrator of its own
+    #[arg(long)]
+    split: bool,
     /// Print one JSON object and nothing else
     #[arg(long)]
     json: bool,
@@ -60,7 +64,7 @@ struct DemoOutcome {
 /// When a step fails or its result is not what it must be.
 pub fn run(args: DemoArgs) -> Result<(), CommandError> {
     let kept = args.keep.is_some();
-    let demo = Demo::set_up(args.persons, args.keep, args.json)?;
+    let demo = Demo::set_up(args.persons, args.keep, args.split, args.json)?;
     let outcome = demo.play()?;
     let by_hand = demo.by_hand();
     drop(demo);

@@ -53,6 +53,12 @@ impl LocalDeployment {
         &self.folder
     }
 
+    /// Makes a folder in it, and those above it.
+    pub fn make_folder(&self, name: &str) -> Result<(), CommandError> {
+        let path = self.folder.join(name);
+        std::fs::create_dir_all(&path).map_err(|error| CommandError::file(&path, &error))
+    }
+
     /// Starts this program with `arguments`, with its output in `logs/<name>.log`, waits until its
     /// health listener says that it is ready, and returns the process's id.
     pub fn start(
@@ -61,7 +67,9 @@ impl LocalDeployment {
         arguments: &[&str],
         health: SocketAddr,
     ) -> Result<u32, CommandError> {
-        let log = self.folder.join(format!("logs/{name}.log"));
+        let log = self
+            .folder
+            .join(format!("logs/{}.log", name.replace(' ', "-")));
         let output = File::create(&log).map_err(|error| CommandError::file(&log, &error))?;
         let errors = output
             .try_clone()

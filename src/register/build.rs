@@ -6,10 +6,11 @@ use std::sync::Arc;
 use uuid::Uuid;
 
 use super::file::{
-    ApproverEntry, AuthorityEntry, ClientEntry, CustodianEntry, DeclarationEntry, MaybeAt,
-    OfficerEntry, OrganisationEntry, RegisterFile, RightsOfficerEntry, SectorEntry,
+    ApproverEntry, AuthorityEntry, ClientEntry, CustodianEntry, DeclarationEntry, IdentityEntry,
+    MaybeAt, OfficerEntry, OrganisationEntry, RegisterFile, RightsOfficerEntry, SectorEntry,
 };
 use super::frozen;
+use super::identity::{RegisteredIdentity, RegisteredVault, VAULT};
 use super::read::At;
 use super::value::SealingKey;
 use super::{
@@ -65,7 +66,18 @@ pub(super) fn build(
             Some((value_of(entry.id)?, value_of(entry.key)?))
         })?,
         evidence_days: small(file.evidence_days)?,
+        vault: file.vault.as_ref().and_then(|vault| {
+            Some(RegisteredVault {
+                id: Id::parse(VAULT)?,
+                organisation: vault.organisation.as_ref()?.value.clone(),
+                certificate: vault.certificate.as_ref()?.value,
+            })
+        }),
         vault_checkpoint_key: file.vault.and_then(|vault| value_of(vault.checkpoint_key)),
+        identities: all(file.identities, |entry| {
+            let identity = identity(entry)?;
+            Some((identity.id.clone(), Arc::new(identity)))
+        })?,
         commission: vec![],
         key_terms,
         frozen,
@@ -268,20 +280,27 @@ fn people(
             },
         );
     }
-    for person in custodians {
-        let (id, name, certificate) = (
-            value_of(person.id)?,
-            value_of(person.name)?.0,
-            value_of(person.certificate)?,
-        );
-        authority.custodians.insert(
-            id.clone(),
-            Custodian {
-                id,
-                name,
-                certificate,
-            },
-        );
-    }
+    authority.custodians = all(custodians, custodian)?;
     Some(())
+}
+
+fn custodian(entry: CustodianEntry) -> Option<(Id, Custodian)> {
+    let id = value_of(entry.id)?;
+    let custodian = Custodian {
+        id: id.clone(),
+        name: value_of(entry.name)?.0,
+        certificate: value_of(entry.certificate)?,
+    };
+    Some((id, custodian))
+}
+
+fn identity(entry: IdentityEntry) -> Option<RegisteredIdentity> {
+    Some(RegisteredIdentity {
+        id: value_of(entry.id)?,
+        organisation: value_of(entry.organisation)?,
+        certificate: value_of(entry.certificate)?,
+        checkpoint_key: value_of(entry.checkpoint_key)?,
+        share: value_of(entry.share)?,
+        custodians: all(entry.custodians, custodian)?,
+    })
 }

@@ -233,9 +233,12 @@ fn changed(kind: &str, path: &str) -> Option<&'static str> {
         ("", "deployment") => {
             Some("it is a register of another deployment, and every server refuses it")
         }
-        ("", "vault.checkpoint-key") | ("authority", "checkpoint-key") => {
-            Some("take this register with a restart of the vault and of every node")
-        }
+        ("", "vault.checkpoint-key") | ("authority" | "identity", "checkpoint-key") => Some(
+            "take this register with a restart of the vault, of every node and of every identity source",
+        ),
+        ("identity", "share") => Some(
+            "from now on the source lets through that share of every quota; what was used today stays used",
+        ),
         ("sector", "text-form" | "reversible") => Some(NEW_EPOCH),
         ("sector", path) if path.starts_with("granularity") => Some(NEW_EPOCH),
         ("sector", "authorities") | ("key", _) => Some(RESEALED),
@@ -254,7 +257,7 @@ fn added(kind: &str) -> Option<&'static str> {
         "sector" => Some(
             "its first epoch opens when the register comes into force; uuid, parent and tag are frozen at first use",
         ),
-        "authority" => Some("take this register with a restart of the vault"),
+        "authority" | "identity" => Some("take this register with a restart of the vault"),
         "key" => Some(RESEALED),
         _ => None,
     }
@@ -270,6 +273,7 @@ fn removed(kind: &str) -> Option<&'static str> {
         "authority" => {
             Some("its orders are refused, and nothing is sealed to it; restart the vault")
         }
+        "identity" => Some("the vault is answered there no more; restart the vault"),
         "key" => Some(RESEALED),
         _ => None,
     }
@@ -313,6 +317,8 @@ fn facts(register: &Register) -> String {
         witnesses,
         evidence_days,
         vault_checkpoint_key,
+        vault,
+        identities,
         commission: _,
         pins: _,
         key_terms,
@@ -335,7 +341,8 @@ fn facts(register: &Register) -> String {
         rights_officers,
         witnesses,
     );
-    format!("{rules:?} {people:?} {vault_checkpoint_key:?} {key_terms:?} {frozen:?}")
+    let split = (vault, identities);
+    format!("{rules:?} {people:?} {vault_checkpoint_key:?} {split:?} {key_terms:?} {frozen:?}")
 }
 
 #[cfg(test)]

@@ -12,7 +12,7 @@ use super::value::{
     AgeRecipient, CountryCode, DottedName, MigrationPublicKey, PlainText, SealingKey, SectorTag,
     UncheckedText,
 };
-use super::{DeclarationDecision, Id, Operation, PeriodLength, SpkiDigest, TextForm};
+use super::{DeclarationDecision, Id, Operation, PeriodLength, QuotaShare, SpkiDigest, TextForm};
 use crate::identifier::{CheckDigit, LetterCase};
 
 /// A field, if it could be read.
@@ -43,6 +43,7 @@ pub(super) struct RegisterFile {
     pub(super) witnesses: Vec<WitnessEntry>,
     pub(super) vault: Option<VaultEntry>,
     pub(super) authorities: Vec<AuthorityEntry>,
+    pub(super) identities: Vec<IdentityEntry>,
 }
 
 pub(super) struct OrganisationEntry {
@@ -142,6 +143,22 @@ pub(super) struct WitnessEntry {
 
 pub(super) struct VaultEntry {
     pub(super) checkpoint_key: MaybeAt<VerifyingKey>,
+    pub(super) organisation: MaybeAt<Id>,
+    pub(super) certificate: MaybeAt<SpkiDigest>,
+    pub(super) until: MaybeAt<Date>,
+}
+
+pub(super) struct IdentityEntry {
+    pub(super) line: usize,
+    pub(super) id: MaybeAt<Id>,
+    pub(super) organisation: MaybeAt<Id>,
+    pub(super) certificate: MaybeAt<SpkiDigest>,
+    pub(super) until: MaybeAt<Date>,
+    pub(super) checkpoint_key: MaybeAt<VerifyingKey>,
+    pub(super) share: MaybeAt<QuotaShare>,
+    /// Whether the field is there, readable or not.
+    pub(super) has_share: bool,
+    pub(super) custodians: Vec<CustodianEntry>,
 }
 
 pub(super) struct AuthorityEntry {
@@ -225,11 +242,19 @@ impl RegisterFile {
                 .chain(officers)
                 .chain(custodians)
         });
+        let vault = self.vault.iter().map(|one| (&one.certificate, &one.until));
+        let identities = self.identities.iter().flat_map(|identity| {
+            let custodians = identity.custodians.iter();
+            std::iter::once((&identity.certificate, &identity.until))
+                .chain(custodians.map(|one| (&one.certificate, &one.until)))
+        });
         clients
             .chain(operators)
             .chain(auditors)
             .chain(rights)
             .chain(authorities)
+            .chain(vault)
+            .chain(identities)
     }
 }
 
@@ -265,11 +290,15 @@ pub(super) fn read(text: &str, faults: &mut Faults) -> Option<RegisterFile> {
         vault: table.table("vault", faults).map(|mut vault| {
             let entry = VaultEntry {
                 checkpoint_key: vault.required("checkpoint-key", faults),
+                organisation: vault.optional("organisation", faults),
+                certificate: vault.optional("certificate", faults),
+                until: vault.optional("until", faults),
             };
             vault.finish(faults);
             entry
         }),
         authorities: each(&mut table, "authority", "id", faults, authority),
+        identities: each(&mut table, "identity", "id", faults, identity),
     };
     table.finish(faults);
     Some(file)
@@ -518,13 +547,29 @@ fn authority(table: &mut TomlTable<'_, '_>, faults: &mut Faults) -> AuthorityEnt
                 sealing_key: table.optional("sealing-key", faults),
             }
         }),
-        custodians: each(table, "custodian", "id", faults, |table, faults| {
-            CustodianEntry {
-                id: table.required("id", faults),
-                name: table.required("name", faults),
-                certificate: table.required("certificate", faults),
-                until: table.optional("until", faults),
-            }
-        }),
+        custodians: each(table, "custodian", "id", faults, custodian),
+    }
+}
+
+fn identity(table: &mut TomlTable<'_, '_>, faults: &mut Faults) -> IdentityEntry {
+    IdentityEntry {
+        line: table.line,
+        id: table.required("id", faults),
+        organisation: table.required("organisation", faults),
+        certificate: table.required("certificate", faults),
+        until: table.optional("until", faults),
+        checkpoint_key: table.required("checkpoint-key", faults),
+        has_share: table.has("share"),
+        share: table.or("share", QuotaShare::WHOLE, faults),
+        custodians: each(table, "custodian", "id", faults, custodian),
+    }
+}
+
+fn custodian(table: &mut TomlTable<'_, '_>, faults: &mut Faults) -> CustodianEntry {
+    CustodianEntry {
+        id: table.required("id", faults),
+        name: table.required("name", faults),
+        certificate: table.required("certificate", faults),
+        until: table.optional("until", faults),
     }
 }

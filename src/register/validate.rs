@@ -7,10 +7,10 @@ use std::sync::Arc;
 
 use ed25519_dalek::VerifyingKey;
 
-use super::file::{AuthorityEntry, ClientEntry, MaybeAt, RegisterFile, SectorEntry};
+use super::file::{AuthorityEntry, ClientEntry, IdentityEntry, MaybeAt, RegisterFile, SectorEntry};
 use super::read::{At, Faults, shown};
 use super::unique::{References, Unique};
-use super::{Id, Operation, PeriodLength, SpkiDigest, authority};
+use super::{Id, Operation, PeriodLength, SpkiDigest, authority, identity};
 use crate::identifier::{Scheme, SchemeRules};
 
 /// Notes every fault between entries, and compiles the schemes (which is how their rules are
@@ -38,6 +38,7 @@ pub(super) fn check(
     clients(file, faults);
     rights_officers(file, faults);
     authority::check(file, faults);
+    identity::check(file, faults);
     systems_and_persons(file, taken, faults);
     schemes
 }
@@ -613,10 +614,29 @@ fn systems_and_persons(
     }
     if let Some(vault) = &file.vault {
         actors.key(&vault.checkpoint_key, "the vault's log", faults);
+        if let Some(certificate) = &vault.certificate {
+            let id = Id::parse(identity::VAULT).map(|value| At {
+                line: certificate.line,
+                value,
+            });
+            actors.system(&id, &vault.certificate, "the vault", faults);
+        }
     }
     file.authorities
         .iter()
         .for_each(|authority| authority_and_people(authority, &mut actors, faults));
+    file.identities
+        .iter()
+        .for_each(|identity| identity_and_people(identity, &mut actors, faults));
+}
+
+fn identity_and_people(identity: &IdentityEntry, actors: &mut Actors, faults: &mut Faults) {
+    let called = "an identity source";
+    actors.system(&identity.id, &identity.certificate, called, faults);
+    actors.key(&identity.checkpoint_key, "an identity source's log", faults);
+    for custodian in &identity.custodians {
+        actors.system(&custodian.id, &custodian.certificate, "a custodian", faults);
+    }
 }
 
 fn authority_and_people(authority: &AuthorityEntry, actors: &mut Actors, faults: &mut Faults) {

@@ -22,6 +22,8 @@ use crate::code::Code;
 use crate::commit::Change;
 use crate::entity::{EntrySuspension, LostSuspension, RestoreLoss, RestoredBackup, Role};
 use crate::epoch::statement::{self, Destruction, DestructionPayload};
+use crate::identity;
+use crate::quota::QuotaHolder;
 use crate::refusal::{Refusal, fault};
 use crate::register::{Id, Register};
 use crate::statement::{Signed, Statement as _};
@@ -392,21 +394,22 @@ fn least_epochs(
 
 /// Those whose counts of the day are used up.
 struct UsedUp {
-    organisations: Vec<Id>,
+    /// The accounts of the vault are among those of an identity source.
+    quotas: Vec<QuotaHolder>,
     rights_officers: Vec<Id>,
 }
 
 fn used_up(register: &Register) -> UsedUp {
     UsedUp {
-        organisations: register.organisations.keys().cloned().collect(),
+        quotas: identity::accounts(register).collect(),
         rights_officers: register.rights_officers.keys().cloned().collect(),
     }
 }
 
 impl UsedUp {
     fn put(&self, store: &Store, batch: &mut RowBatch, day: u32) {
-        for organisation in &self.organisations {
-            store.put_quota_used(batch, organisation.as_str(), day, USED_UP);
+        for holder in &self.quotas {
+            store.put_quota_used(batch, holder, day, USED_UP);
         }
         for officer in &self.rights_officers {
             store.put_look_ups(batch, officer.as_str(), day, USED_UP);

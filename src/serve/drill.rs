@@ -4,9 +4,10 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::{node_parts, open_register, read_vault_secrets, start_error};
+use super::{identity_parts, node_parts, open_register, read_vault_secrets, start_error};
 use crate::clock::SystemClock;
-use crate::config::{NodeConfig, VaultConfig};
+use crate::config::{IdentityConfig, NodeConfig, VaultConfig};
+use crate::identity::IdentitySource;
 use crate::node::Node;
 use crate::store::StoreError;
 use crate::terminal::CommandError;
@@ -22,14 +23,14 @@ pub struct DrillStart {
 }
 
 /// Opens a vault on a copy of its store. Nothing leaves the process: it has no listener and no second
-/// place, and asks nobody.
+/// place, and asks nobody but the identity sources, if there are any, for their check value.
 ///
 /// # Errors
 /// When it does not start.
 pub fn drill_vault(config: VaultConfig, store: &Path) -> Result<DrillStart, CommandError> {
     let began = Instant::now();
     let register = open_register(&config.register)?;
-    let (mut secrets, _) = read_vault_secrets(&config)?;
+    let mut secrets = read_vault_secrets(&config, &register)?.secrets;
     secrets.log.second = None;
     let home = VaultHome {
         store: store.to_owned(),
@@ -62,6 +63,23 @@ pub fn drill_node(config: &NodeConfig, store: &Path) -> Result<DrillStart, Comma
     let (mut parts, _) = node_parts(config, register)?;
     parts.log.second = None;
     Node::open(store, parts, Arc::new(SystemClock), Box::new(failed)).map_err(start_error)?;
+    Ok(DrillStart {
+        took: began.elapsed(),
+        mappings: 0,
+    })
+}
+
+/// The same for an identity source.
+///
+/// # Errors
+/// When it does not start.
+pub fn drill_identity(config: &IdentityConfig, store: &Path) -> Result<DrillStart, CommandError> {
+    let began = Instant::now();
+    let register = open_register(&config.register)?;
+    let (mut parts, _) = identity_parts(config, register)?;
+    parts.log.second = None;
+    IdentitySource::open(store, parts, Arc::new(SystemClock), Box::new(failed))
+        .map_err(start_error)?;
     Ok(DrillStart {
         took: began.elapsed(),
         mappings: 0,

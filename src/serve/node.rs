@@ -31,6 +31,7 @@ use crate::keys::{AuditSecret, AuthoritySecret};
 use crate::metrics::Registry;
 use crate::node::{Node, NodeParts};
 use crate::register::{Register, Suite};
+use crate::safe::KeySafe;
 use crate::seal::segment::AuthorityPrivateKey;
 use crate::store::FirstStart;
 use crate::terminal::CommandError;
@@ -156,7 +157,7 @@ async fn serve_node(
         cosigners,
         asking: _asking,
         mut callers,
-    } = watch::node(&node, &config, memory)?;
+    } = watch::watching(&node.entity(), (&config.log, &config.vault), memory)?;
     let other = (&config.log, &config.vault);
     let _following = follow::node(&node, other, &readiness, &mut callers)?;
     let inspect = inspection(config.clone(), NodeConfig::named_files, node.entity());
@@ -200,7 +201,7 @@ async fn serve_node(
         authority = %config.authority,
         "the authority node serves"
     );
-    show_sealed(&node.get(), &readiness);
+    show_sealed(node.get().safe(), &readiness);
     watch::watch_vault_once(peer.clone(), &config.vault.url).await;
     readiness.clear("starting");
     let watch = EntityWatch::new(
@@ -216,7 +217,7 @@ async fn serve_node(
         keeping_in_step,
         tokio::spawn(tidy::node(node.clone())).abort_handle(),
         tokio::spawn(sealing).abort_handle(),
-        tokio::spawn(watch::watch_node(node, peer, watch)).abort_handle(),
+        tokio::spawn(watch::watch_side(node.entity(), peer, watch)).abort_handle(),
     ];
     let kept_up = upkeep.start(&readiness, &registry);
     let shutdown = end_offers(shutdown, ending);
@@ -242,15 +243,15 @@ async fn watch_seal(node: InForce<Node>, readiness: Arc<Readiness>, registry: Ar
         let node = node.get();
         let times = node.clone();
         // Sealing waits until its entry is durable.
-        let _ = tokio::task::spawn_blocking(move || crate::unseal::keep_time(&times)).await;
-        sealed.set(show_sealed(&node, &readiness) as i64);
+        let _ = tokio::task::spawn_blocking(move || crate::unseal::keep_time(&*times)).await;
+        sealed.set(show_sealed(node.safe(), &readiness) as i64);
         tokio::time::sleep(Duration::from_millis(200)).await;
     }
 }
 
 /// Names the sealed keys on `/readyz`. Returns how many there are.
-fn show_sealed(node: &Node, readiness: &Readiness) -> usize {
-    let sealed = node.safe().sealed();
+pub(super) fn show_sealed<K>(safe: &KeySafe<K>, readiness: &Readiness) -> usize {
+    let sealed = safe.sealed();
     if sealed.is_empty() {
         readiness.clear("sealed");
     } else {

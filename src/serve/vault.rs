@@ -9,6 +9,7 @@ use tokio::task::AbortHandle;
 
 use super::bring::LogBringing;
 use super::figures::PersonFigures;
+use super::identity_form::{IdentityForm, watch_sources};
 use super::upkeep::{KeptParts, ServerStage, ServerUpkeep};
 use super::watch::{EntityWatch, WatchedSide};
 use super::{
@@ -24,11 +25,12 @@ use crate::http::data::DataDoor;
 use crate::http::follow::FollowDoor;
 use crate::http::mount::VaultRouters;
 use crate::http::{self, Callers, Limits, Listener, Readiness, mount};
+use crate::identity_link::SourceWatcher;
 use crate::keys::example::fingerprint;
 use crate::keys::file::{FileError, SecretKind};
 use crate::keys::memory::Protection;
 use crate::keys::sector_secrets::{SectorSecretDeposit, read_journal};
-use crate::keys::{AuditSecret, IdentitySecret, StoreSecret};
+use crate::keys::{AuditSecret, StoreSecret};
 use crate::metrics::{PERSONS, Registry, coarse};
 use crate::order::book::Book;
 use crate::register::Register;
@@ -49,14 +51,18 @@ pub fn run_vault(
     let protection = prepare_process(false);
     let config = VaultConfig::load(config)?;
     let register = open_register(&config.register)?;
-    let (mut secrets, fingerprints) = read_vault_secrets(&config)?;
+    let ReadSecrets {
+        mut secrets,
+        fingerprints,
+        sources,
+    } = read_vault_secrets(&config, &register)?;
     secrets.log.onlookers = watch::onlookers(&config.log, None)?;
     refuse_example_keys(&config.tls, &fingerprints, options.allow_example_keys)?;
     descriptors::secure(2, &config.limits)?;
     let first = first_start::permit(&config.store, &config.log, options.first_start)?;
     writable::check(&config.store, &config.log)?;
     runtime()?.block_on(serve_vault(
-        config, register, secrets, advance, first, protection,
+        config, register, secrets, sources, advance, first, protection,
     ))
 }
 
@@ -64,6 +70,7 @@ async fn serve_vault(
     config: VaultConfig,
     register: Register,
     secrets: VaultSecrets,
+    sources: Option<SourceWatcher>,
     advance: Vec<SectorAdvance>,
     first: FirstStart,
     protection: Protection,
@@ -87,6 +94,7 @@ async fn serve_vault(
     });
     let version = register.version;
     let vault = open_vault(&config, register, secrets, advance, &readiness).await?;
+    sources.iter().for_each(|sources| sources.follow(&vault));
     first_start::end(first, &config.store)?;
     tell_origin(&config.store);
     prepare_copies(vault.get()).await?;
@@ -149,6 +157,7 @@ async fn serve_vault(
         serving_health.abort_handle(),
         tokio::spawn(tidy::vault(vault.clone())).abort_handle(),
         tokio::spawn(keep_house(vault.clone(), watch, registry.clone())).abort_handle(),
+        tokio::spawn(watch_sources(sources, readiness.clone(), registry.clone())).abort_handle(),
     ];
     let kept_up = upkeep.start(&readiness, &registry);
     let shutdown = end_offers(shutdown, vault.entity());
@@ -294,16 +303,33 @@ async fn keep_house(vault: InForce<Vault>, mut watch: EntityWatch, registry: Arc
     }
 }
 
-/// Reads the vault's secrets and computes their fingerprints.
+/// The vault's secrets, and what their files are.
+pub(super) struct ReadSecrets {
+    pub(super) secrets: VaultSecrets,
+    pub(super) fingerprints: Vec<[u8; 32]>,
+    /// Shows how the identity sources are, where the identity secret lies with them.
+    pub(super) sources: Option<SourceWatcher>,
+}
+
+/// Reads the vault's secrets, and begins to connect to the identity sources.
 pub(super) fn read_vault_secrets(
     config: &VaultConfig,
-) -> Result<(VaultSecrets, Vec<[u8; 32]>), CommandError> {
+    register: &Register,
+) -> Result<ReadSecrets, CommandError> {
+    let keyring = Arc::new(config.openers.keyring());
+    let of_file =
+        |error: FileError| CommandError::new(error, "check [secrets] in the configuration");
+    let IdentityForm {
+        source,
+        fingerprint,
+        sources,
+    } = IdentityForm::open(&config.secrets.identity, &keyring, register)?;
     let read = || {
-        let (places, keyring) = (&config.secrets, Arc::new(config.openers.keyring()));
+        let places = &config.secrets;
         let sector = SectorSecretDeposit::new(places.sector.clone(), keyring.clone());
         let store = keyring.read_versions(&places.store, SecretKind::Store)?;
         let secrets = VaultSecrets {
-            identity: IdentitySecret(keyring.read(&places.identity, SecretKind::Identity)?),
+            identity: source,
             audit: AuditSecret(keyring.read(&places.audit, SecretKind::Audit)?),
             segment: keyring.read_signing_key(&places.segment, SecretKind::Segment)?,
             store: store
@@ -317,16 +343,20 @@ pub(super) fn read_vault_secrets(
                 &config.log,
             ),
         };
-        let fingerprints = vault_fingerprints(&secrets)?;
-        Ok((secrets, fingerprints))
+        let mut fingerprints = vault_fingerprints(&secrets)?;
+        fingerprints.extend(fingerprint);
+        Ok(ReadSecrets {
+            secrets,
+            fingerprints,
+            sources,
+        })
     };
-    read().map_err(|e: FileError| CommandError::new(e, "check [secrets] in the configuration"))
+    read().map_err(of_file)
 }
 
 fn vault_fingerprints(secrets: &VaultSecrets) -> Result<Vec<[u8; 32]>, FileError> {
     let sector = secrets.sector.load()?;
     let mut fingerprints = vec![
-        fingerprint(secrets.identity.0.expose()),
         fingerprint(secrets.audit.0.expose()),
         fingerprint(secrets.segment.as_bytes()),
         fingerprint(secrets.log.key.as_bytes()),

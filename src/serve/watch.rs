@@ -17,13 +17,12 @@ use crate::client::peer::WatchedVault;
 use crate::client::{Client, Timeouts};
 use crate::clock::lasting::LastingTrouble;
 use crate::clock::{ClockBehind, SystemClock};
-use crate::config::{ClientConfig, LogConfig, NodeConfig, VaultConfig, WatcherConfig};
+use crate::config::{ClientConfig, LogConfig, VaultConfig, WatcherConfig};
 use crate::entity::{EntityInForce, EntrySuspension, InForce, Role, UnconfirmedRestore};
 use crate::http::Readiness;
 use crate::http::cosign::CosignDoor;
 use crate::journal::place::JournalPlace;
 use crate::metrics::{Gauge, Registry};
-use crate::node::Node;
 use crate::register::{Id, Register};
 use crate::rights::erase::scrub;
 use crate::store::Store;
@@ -305,7 +304,7 @@ pub(super) fn vault(
     })
 }
 
-/// A node among those who watch each other.
+/// A side that calls the vault, among those who watch each other: a node, an identity source.
 pub(super) struct WatchingSide {
     /// The vault, which it watches.
     pub(super) vault: Arc<WatchedVault>,
@@ -317,28 +316,28 @@ pub(super) struct WatchingSide {
     pub(super) callers: Vec<Client>,
 }
 
-/// The same for a node. The node dials, for both directions.
-pub(super) fn node(
-    node: &InForce<Node>,
-    config: &NodeConfig,
+/// The same for a node or an identity source. It dials, for both directions.
+pub(super) fn watching(
+    side: &EntityInForce,
+    (log, vault): (&LogConfig, &ClientConfig),
     memory: PathBuf,
 ) -> Result<WatchingSide, CommandError> {
     let failed = |error| CommandError::new(error, "check [vault] in the configuration");
-    let watching = || Client::with_timeouts(&config.vault, PATIENCE).map_err(failed);
+    let watching = || Client::with_timeouts(vault, PATIENCE).map_err(failed);
     let Cosigning {
         witness,
         cosigners,
         asking,
         mut callers,
-    } = Cosigning::start(&node.entity(), &config.log, memory, || watching().map(Some))?;
-    let releases = Client::new(&config.vault).map_err(failed)?;
+    } = Cosigning::start(side, log, memory, || watching().map(Some))?;
+    let releases = Client::new(vault).map_err(failed)?;
     let watching = watching()?;
     callers.extend([releases.clone(), watching.clone()]);
     let vault = WatchedVault::new(
         releases,
         watching,
         witness,
-        node.entity(),
+        side.clone(),
         Arc::new(SystemClock),
     );
     Ok(WatchingSide {
@@ -526,7 +525,7 @@ impl EntityWatch {
         let apart = entity.orders().out_of_step(entity.now());
         show_step(
             &apart,
-            *entity.role() != Role::Vault,
+            matches!(entity.role(), Role::Node(_)),
             &mut self.is_apart,
             readiness,
         );
@@ -538,9 +537,9 @@ impl EntityWatch {
     }
 }
 
-/// The node's watch over the vault's log and over itself, until the task is aborted.
-pub(super) async fn watch_node(
-    node: InForce<Node>,
+/// A side's watch over the vault's log and over itself, until the task is aborted.
+pub(super) async fn watch_side(
+    side: EntityInForce,
     peer: Arc<WatchedVault>,
     mut watch: EntityWatch,
 ) {
@@ -566,7 +565,7 @@ pub(super) async fn watch_node(
         for beat in 0_u64.. {
             if beat.is_multiple_of(3_600) {
                 // Repeats a scrub that did not finish.
-                let store = node.get().store().clone();
+                let store = side.get().store().clone();
                 tokio::task::spawn_blocking(move || scrub(&store));
             }
             watch.look();

@@ -9,8 +9,8 @@ use uuid::Uuid;
 
 use crate::entity::UnconfirmedRestore;
 use crate::identifier::{CheckDigit, LetterCase, SchemeRules};
+use crate::quota::QuotaLeft;
 use crate::register::{Id, Quota};
-use crate::vault::QuotaLeft;
 
 /// What a server tells a caller.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
@@ -45,6 +45,9 @@ pub struct StatusReport {
     /// The authority's keys, for its officers and custodians.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub custody: Option<CustodyStatus>,
+    /// Where the vault's identity secret lies, for those who run or watch it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub identity: Option<IdentityStatus>,
     /// The head of the log.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub log: Option<LogStatus>,
@@ -54,6 +57,27 @@ pub struct StatusReport {
     /// Register entries that are suspended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub suspended: Option<Vec<SuspendedEntry>>,
+}
+
+/// Where a vault's identity secret lies.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub struct IdentityStatus {
+    /// `embedded`: with the vault; `split`: with identity sources.
+    #[schema(example = "split")]
+    pub form: String,
+    /// The identity sources, in the order in which they are asked.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub sources: Vec<IdentitySourceStatus>,
+}
+
+/// An identity source, as the vault sees it.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub struct IdentitySourceStatus {
+    /// Its URL.
+    pub url: String,
+    /// Why it is not asked; absent while it answers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fault: Option<String>,
 }
 
 /// A register entry that is suspended.
@@ -70,7 +94,7 @@ pub struct SuspendedEntry {
 /// A server.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 pub struct ServerStatus {
-    /// `vault` or `node`.
+    /// `vault`, `node` or `identity`.
     #[schema(example = "vault")]
     pub kind: String,
     /// The deployment's id.

@@ -8,6 +8,8 @@ use super::columns::{EPOCH, EpochRow, FROZEN, META, QUOTA, SECTOR};
 use super::fields::{NameField, RowField as _};
 use super::{RowBatch, Store, StoreError};
 
+/// The note of the identity secret.
+const IDENTITY_CHECK: &[u8] = b"identity-check";
 /// The note of the versions of the sector secret that operators confirmed.
 const CONFIRMED_SECRETS: &[u8] = b"confirmed-secrets";
 /// Prefix of the notes of versions that were made for one epoch; the version follows it.
@@ -93,6 +95,20 @@ impl Store {
         self.put(batch, QUOTA, &(NameField::of(organisation), day), &items);
     }
 
+    /// All that is noted under one name, by the number of day or hour.
+    ///
+    /// # Errors
+    /// [`StoreError::Engine`], [`StoreError::Corrupt`].
+    pub fn quotas_used(&self, name: &str) -> Result<Vec<(u32, u64)>, StoreError> {
+        let rows = self.rows(QUOTA, &NameField::of(name).bytes())?.into_iter();
+        Ok(rows.map(|((_, number), items)| (number, items)).collect())
+    }
+
+    /// Forgets what is noted under a name and a number.
+    pub fn forget_quota_used(&self, batch: &mut RowBatch, name: &str, number: u32) {
+        self.delete(batch, QUOTA, &(NameField::of(name), number));
+    }
+
     /// The register that was last accepted: version and digest.
     ///
     /// # Errors
@@ -137,6 +153,21 @@ impl Store {
         versions
             .map(|version| u32::read(version).ok_or(META.corrupt()))
             .collect()
+    }
+
+    /// The check value of the identity secret from which the stored pseudonyms derive.
+    ///
+    /// # Errors
+    /// [`StoreError::Engine`], [`StoreError::Corrupt`].
+    pub fn identity_check(&self) -> Result<Option<[u8; 32]>, StoreError> {
+        let value = self.get(META, IDENTITY_CHECK)?;
+        let read = |value: Vec<u8>| value.try_into().map_err(|_| META.corrupt());
+        value.map(read).transpose()
+    }
+
+    /// Notes the check value of the identity secret.
+    pub fn put_identity_check(&self, batch: &mut RowBatch, check: &[u8; 32]) {
+        self.put(batch, META, IDENTITY_CHECK, &check[..]);
     }
 
     /// Notes which versions of the sector secret operators confirmed.

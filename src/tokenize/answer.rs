@@ -3,7 +3,7 @@
 use crate::audit::Domain;
 use crate::code::Code;
 use crate::pseudonym::{Pseudonym, TextWriter};
-use crate::vault::QuotaLeft;
+use crate::quota::QuotaLeft;
 
 /// The pseudonyms of a batch. To be shown only once the job that came with them is durable.
 pub struct TokenizedBatch {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::client::ToldQuota;
-use crate::vault::QuotaLeft;
+use crate::quota::QuotaLeft;
 
 /// What to do before a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

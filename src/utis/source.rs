@@ -134,11 +134,28 @@ pub trait UtiSource: Send + Sync {
     /// As [`PendingUtis::wait`].
     fn person_key(&self, sector: Uuid) -> Result<PersonKey, Refusal>;
 
-    /// The check value of the identity secret. Blocks while it is sent for.
+    /// The check value of the identity secret. Blocks while it is sent for. `known` is the one that the
+    /// store holds: from then on no source is used whose secret has another one. Without `known`, no
+    /// source is used that has another one than is returned.
     ///
     /// # Errors
     /// As [`PendingUtis::wait`].
-    fn check(&self) -> Result<IdentityCheck, Refusal>;
+    fn check(&self, known: Option<IdentityCheck>) -> Result<IdentityCheck, Refusal>;
+
+    /// How the identity sources are that have the secret, in the order in which they are asked; `None`
+    /// where it is in this process.
+    fn sources(&self) -> Option<Vec<SourceView>> {
+        None
+    }
+}
+
+/// How an identity source is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SourceView {
+    /// Its URL, as configured.
+    pub url: String,
+    /// Why it is of no use; `None` while it answers.
+    pub fault: Option<String>,
 }
 
 /// The embedded form never refuses and needs to know nothing of who asks.
@@ -164,7 +181,7 @@ impl UtiSource for IdentityKeys {
         Ok(PersonKey::new(&self.person_key_of(sector)))
     }
 
-    fn check(&self) -> Result<IdentityCheck, Refusal> {
+    fn check(&self, _: Option<IdentityCheck>) -> Result<IdentityCheck, Refusal> {
         Ok(self.check_value())
     }
 }

@@ -8,8 +8,9 @@ use super::sector::SectorLoader;
 use super::{StartError, Vault, hold_migrated};
 use crate::audit::OpenedEpoch;
 use crate::entity::{Entity, RegisterRows, UnderRegister};
+use crate::quota;
 use crate::refusal::Refusal;
-use crate::register::Register;
+use crate::register::{QuotaShare, Register};
 use crate::system::lock::unpoisoned;
 
 /// Held while the register changes: no epoch is changed, and no fact is frozen that the next
@@ -54,7 +55,11 @@ impl UnderRegister for Vault {
         };
         let (sectors, opened) = loader.load(register, rows)?;
         hold_migrated(store, &sectors, self.index()).map_err(|error| vec![error.into()])?;
-        let quotas = self.quotas.under(register, store, now);
+        let quotas = self.quotas.under(
+            quota::of_organisations(register, QuotaShare::WHOLE),
+            store,
+            now,
+        );
         let quotas = quotas.map_err(|error| vec![error.into()])?;
         let vault = Self {
             core: self.core.clone(),

@@ -93,6 +93,7 @@ pub fn open_parts(
         WriterSeals {
             chunks: None,
             journal: Arc::new(cipher()),
+            counts_at_once: false,
         },
         SmallChunks::default(),
         clock.clone(),

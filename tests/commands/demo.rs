@@ -221,6 +221,33 @@ fn it_leaves_nothing_behind() {
 }
 
 #[test]
+fn split_it_shows_the_same_with_a_process_more() {
+    let place = tempfile::tempdir().unwrap();
+    let dir = place.path().join("kept");
+    let kept = dir.to_str().unwrap();
+    let output = demo(
+        &["--persons", "3000", "--json", "--split", "--keep", kept],
+        place.path(),
+    )
+    .output()
+    .unwrap();
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    let outcome: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(
+        (&outcome["repeat_identical"], &outcome["reidentified"]),
+        (&Value::Bool(true), &Value::Bool(true))
+    );
+    assert_eq!(processes_on(&dir), 0, "all three processes have ended");
+    assert!(dir.join("secrets/identity/identity.secret").exists());
+    assert!(!dir.join("secrets/vault/identity.secret").exists());
+    nothing_leaked(&dir);
+}
+
+#[test]
 fn interrupted_it_leaves_nothing_behind_either() {
     let place = tempfile::tempdir().unwrap();
     let mut child = demo(&["--persons", "2000000"], place.path())

@@ -281,6 +281,34 @@ fn show_says_all_of_it() {
 }
 
 #[test]
+fn show_names_identity_sources_and_whose_they_are() {
+    let folder = tempfile::tempdir().unwrap();
+    let dir = folder.path().join("split");
+    let mut init = Command::new(env!("CARGO_BIN_EXE_cloison"));
+    good(
+        init.args(["init", "--identity-host", "localhost"])
+            .arg(&dir)
+            .output()
+            .unwrap(),
+    );
+    let show = |more: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_cloison"));
+        command.current_dir(&dir).args(["register", "show"]);
+        good(command.args(more).output().unwrap())
+    };
+    let page = show(&[]);
+    assert!(
+        page.contains("\nIdentity sources\n") && page.contains(", counts 1 of every quota"),
+        "{page}"
+    );
+    let json: serde_json::Value = serde_json::from_str(&show(&["--json"])).unwrap();
+    let source = &json["identities"][0];
+    assert_eq!(source["share"], 1.0);
+    assert_eq!(source["certificate"].as_str().unwrap().len(), 64);
+    assert_ne!(source["organisation"], json["vault"]["organisation"]);
+}
+
+#[test]
 fn with_a_configuration_nobody_signs_in_a_name_or_with_a_key_that_it_does_not_pin() {
     let deployment = Deployment::new();
     let before = fs::read(deployment.dir.join("register.jws")).unwrap();

@@ -20,6 +20,7 @@
 #![allow(dead_code, unreachable_pub)]
 
 pub mod backups;
+pub mod identity;
 mod people;
 pub mod process;
 mod records;
@@ -181,6 +182,7 @@ impl World {
             vault: ListenPlan::new(Vec::new(), [data, control, vault_health]),
             node: ListenPlan::new(Vec::new(), [node_data, officers, node_health]),
             witness: None,
+            identity: None,
             years: 2,
             example: false,
             custodians: setup.custodians,
@@ -468,7 +470,7 @@ impl World {
     /// Makes a key and a certificate that it signs itself, valid from one year to another, as
     /// `tls/<name>.pem` and `secrets/tls/<name>.key`: SHA-256 of the key, hex.
     pub fn certify(&self, name: &str, from: i32, until: i32) -> String {
-        let mut params = CertificateParams::default();
+        let mut params = CertificateParams::new(vec!["127.0.0.1".to_owned()]).unwrap();
         params.distinguished_name = DistinguishedName::new();
         params.distinguished_name.push(DnType::CommonName, name);
         params.not_before = rcgen::date_time_ymd(from, 1, 1);

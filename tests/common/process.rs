@@ -89,6 +89,18 @@ impl Process {
         }
     }
 
+    /// From now on no file of it may become longer than so many bytes: its writes fail, as on a full disk.
+    pub fn limit_files(&self, bytes: u64) {
+        let limit = libc::rlimit {
+            rlim_cur: bytes,
+            rlim_max: bytes,
+        };
+        let (id, no_old) = (self.id() as libc::pid_t, std::ptr::null_mut());
+        // SAFETY: `limit` outlives the call, and no old limits are asked for.
+        let set = unsafe { libc::prlimit(id, libc::RLIMIT_FSIZE, &raw const limit, no_old) };
+        assert_eq!(set, 0, "{}", std::io::Error::last_os_error());
+    }
+
     pub fn signal(&self, number: libc::c_int) {
         signal(self.id(), number);
     }
@@ -176,4 +188,16 @@ pub fn free_ports<const N: usize>() -> [u16; N] {
         }
     };
     std::array::from_fn(|_| next())
+}
+
+/// Waits until it is so.
+pub fn soon(what: &str, mut so: impl FnMut() -> bool) {
+    let begun = Instant::now();
+    while !so() {
+        assert!(
+            begun.elapsed() < PATIENCE,
+            "not within {PATIENCE:?}: {what}"
+        );
+        std::thread::sleep(Duration::from_millis(50));
+    }
 }

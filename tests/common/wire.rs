@@ -26,6 +26,15 @@ impl Stream {
         server: &Path,
         identity: Option<(PathBuf, PathBuf)>,
     ) -> Self {
+        Self::try_connect(address, server, identity).unwrap()
+    }
+
+    /// The same, where the server may be gone.
+    pub fn try_connect(
+        address: SocketAddr,
+        server: &Path,
+        identity: Option<(PathBuf, PathBuf)>,
+    ) -> io::Result<Self> {
         let mut roots = RootCertStore::empty();
         for certificate in read_certificates(server).unwrap() {
             roots.add(certificate).unwrap();
@@ -43,11 +52,11 @@ impl Stream {
         };
         let name = ServerName::IpAddress(address.ip().into());
         let tls = ClientConnection::new(Arc::new(config), name).unwrap();
-        let socket = TcpStream::connect(address).unwrap();
+        let socket = TcpStream::connect(address)?;
         socket.set_read_timeout(Some(PATIENCE)).unwrap();
         socket.set_write_timeout(Some(PATIENCE)).unwrap();
         socket.set_nodelay(true).unwrap();
-        Self(StreamOwned::new(tls, socket))
+        Ok(Self(StreamOwned::new(tls, socket)))
     }
 
     /// Sends these very bytes.

@@ -10,7 +10,8 @@ use cloison::jws;
 use cloison::keys::file::FileError;
 use cloison::keys::sector_secrets::SectorSecretStore;
 use cloison::keys::{
-    AuditSecret, AuthoritySecret, IdentitySecret, JournalSecret, Key, SectorSecret, StoreSecret,
+    AuditSecret, AuthoritySecret, IdentityKeys, IdentitySecret, JournalSecret, Key, SectorSecret,
+    StoreSecret,
 };
 use cloison::order::book::Book;
 use cloison::order::{self, LegalBasis, OrderPayload, PseudonymScope, RequestPayload};
@@ -84,7 +85,7 @@ pub fn fixed_register(version: u64) -> Register {
 /// Opens a store with so many sector secrets.
 pub fn open(path: &Path, versions: u8, register: Register) -> Vault {
     let secrets = VaultSecrets {
-        identity: IdentitySecret(secret(1)),
+        identity: Box::new(IdentityKeys::new(&IdentitySecret(secret(1)))),
         audit: AuditSecret(secret(2)),
         store: vec![(1, StoreSecret(secret(5)))],
         journal: vec![(1, JournalSecret(secret(9)))],

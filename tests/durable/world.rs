@@ -11,7 +11,7 @@ use cloison::audit::log::LogParts;
 use cloison::audit::resume::Resumption;
 use cloison::clock::{Clock, FixedClock};
 use cloison::code::Code;
-use cloison::config::{NodeConfig, VaultConfig};
+use cloison::config::{IdentityPlace, NodeConfig, VaultConfig};
 use cloison::deployment::register_text::{
     APPROVERS, AUTHORITY, AUTHORITY_KEY, DeclaredClient, DeclaredFacts, DeclaredOrganisation,
     DeclaredScheme, DeclaredSector, OFFICER, OPERATOR, OPERATORS,
@@ -25,7 +25,8 @@ use cloison::jws;
 use cloison::keys::file::{SecretKind, read_secret, read_signing_key};
 use cloison::keys::sector_secrets::{SectorSecretDeposit, read_versions};
 use cloison::keys::{
-    AuditSecret, AuthoritySecret, IdentitySecret, JournalSecret, StoreKey, StoreSecret,
+    AuditSecret, AuthoritySecret, IdentityKeys, IdentitySecret, JournalSecret, StoreKey,
+    StoreSecret,
 };
 use cloison::link::{PostedQuestion, VaultLink, VaultQuestion as _};
 use cloison::node::{Node, NodeParts};
@@ -266,6 +267,7 @@ pub fn deployment() -> &'static Path {
             vault: ListenPlan::new(vec![], [7443, 7444, 7445]),
             node: ListenPlan::new(vec![], [7542, 7543, 7545]),
             witness: None,
+            identity: None,
             years: 1,
             example: false,
             custodians: None,
@@ -322,10 +324,12 @@ impl World {
         let files = VaultConfig::load(&deployment().join("vault.toml"))
             .unwrap()
             .secrets;
+        let IdentityPlace::Embedded(identity) = &files.identity else {
+            panic!("the vault has its identity secret");
+        };
+        let identity = IdentitySecret(read_secret(&identity.at, SecretKind::Identity).unwrap());
         VaultSecrets {
-            identity: IdentitySecret(
-                read_secret(&files.identity.at, SecretKind::Identity).unwrap(),
-            ),
+            identity: Box::new(IdentityKeys::new(&identity)),
             audit: AuditSecret(read_secret(&files.audit.at, SecretKind::Audit).unwrap()),
             store: read_versions(&files.store.at, SecretKind::Store)
                 .unwrap()

@@ -309,7 +309,7 @@ fn libraries_stay_in_their_rooms() {
     let libraries: [(&[&str], &[&str]); 11] = [
         (
             &["hyper", "hyper_util", "tower", "tokio_rustls", "rustls"],
-            &["http", "client", "load", "cli"],
+            &["http", "client", "identity_link", "load", "cli"],
         ),
         // A configuration has URLs in it, which axum reads.
         (&["axum"], &["http", "serve", "config"]),
@@ -328,7 +328,10 @@ fn libraries_stay_in_their_rooms() {
         (&["minijinja"], &["cli"]),
         // Use cases are plain and synchronous; the writer hands its receipt, and an identity source
         // its UTIs, to whoever waits, on a thread or in a task.
-        (&["tokio"], &["http", "serve", "load", "commit", "utis"]),
+        (
+            &["tokio"],
+            &["http", "identity_link", "serve", "load", "commit", "utis"],
+        ),
     ];
     for source in sources() {
         for (names, rooms) in libraries {

@@ -9,8 +9,11 @@ mod canary;
 mod crown_jewels;
 mod custody;
 mod disk;
+#[path = "../identity/mod.rs"]
+mod identity;
 mod node;
 mod one_key;
+mod split;
 mod store_and_key;
 mod story;
 

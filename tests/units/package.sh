@@ -38,7 +38,7 @@ install_package() { dpkg --root="$root" -i "$1" > "$root/dpkg.log" 2>&1 || { cat
 
 install_package "$old"
 step "installed $(inside dpkg-query -W cloison | tr '\t' ' '): $(inside cloison --version)"
-for user in cloison-vault cloison-authority cloison-witness; do
+for user in cloison-vault cloison-authority cloison-identity cloison-witness; do
     inside getent passwd $user > /dev/null || fail "there is no user $user"
 done
 inside test -s /usr/share/man/man1/cloison-client-tokenize.1.gz || fail 'there is no man page'
@@ -115,7 +115,7 @@ rm -rf "$root"/etc/cloison-* "$root"/var/lib/cloison-*
 step 'purged; keys and stores kept'
 install_package "$new"
 dpkg --root="$root" --purge cloison > "$root/dpkg.log" 2>&1
-for user in cloison-vault cloison-authority cloison-witness; do
+for user in cloison-vault cloison-authority cloison-identity cloison-witness; do
     [ ! -e "$root/etc/$user" ] && [ ! -e "$root/var/lib/$user" ] || fail "an unused $user is left"
     if inside getent passwd $user > /dev/null; then fail "the user $user is left"; fi
 done

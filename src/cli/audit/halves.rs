@@ -5,26 +5,28 @@ use std::path::PathBuf;
 
 use indicatif::HumanCount;
 
-use super::{each_entry, head, open_log, unreadable};
+use super::{derivations, each_entry, head, open_log, unreadable};
 use crate::audit::halves::{HalfFinding, HalvesCheck, HalvesReport};
 use crate::terminal::{CommandError, print, print_json};
 use crate::tlog::source::LogSource;
 
-/// Hold each opening at an authority's node against its release at the vault
+/// Hold the vault's log against that of an authority's node, or of its identity sources
 #[derive(clap::Args)]
 #[command(after_long_help = "Examples:\n  \
     cloison audit match ./copy-vault ./copy-node\n  \
-    cloison audit match clients/auditor.toml clients/auditor-node.toml\n\n\
+    cloison audit match clients/auditor.toml clients/auditor-node.toml\n  \
+    cloison audit match ./copy-vault ./copy-identity-1 ./copy-identity-2\n\n\
     Every opening in the node's log names the entry of the vault's log that released it. An opening without its release should \
-    not exist. A release without an opening is an answer that the node did not get or did not open. Neither log is \
-    verified here: `cloison audit verify` does that first. Exit codes: 0 every half has its other; 1 not all have.")]
+    not exist. A release without an opening is an answer that the node did not get or did not open.\n\n\
+    Of identity sources it says for each hour, organisation and sector what the vault tokenized and what they derived for it, \
+    and names what does not fit. No log is verified here: `cloison audit verify` does that first. Exit codes: 0 all fits; 1 not all does.")]
 pub struct AuditMatchArgs {
     /// The vault's log: a folder, a store, or the client file that leads to it
     #[arg(value_name = "VAULT")]
     vault: PathBuf,
-    /// The log of an authority's node
-    #[arg(value_name = "NODE")]
-    node: PathBuf,
+    /// The log of an authority's node, or the logs of the identity sources
+    #[arg(value_name = "LOG", required = true)]
+    others: Vec<PathBuf>,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -35,8 +37,19 @@ pub struct AuditMatchArgs {
 /// # Errors
 /// When a log cannot be read or is of the other side, or a half has no other half.
 pub fn run(args: &AuditMatchArgs) -> Result<(), CommandError> {
-    let (vault, node) = (open_log(&args.vault)?, open_log(&args.node)?);
-    let report = compare(&*vault, &*node)?;
+    let vault = open_log(&args.vault)?;
+    let others = args.others.iter().map(|path| open_log(path));
+    let others = others.collect::<Result<Vec<_>, _>>()?;
+    if let Some(compared) = derivations::run(&*vault, &others, args.json) {
+        return compared;
+    }
+    let [node] = &others[..] else {
+        return Err(CommandError::usage(
+            "the first of these logs is not an identity source's",
+            "name the vault's log and that of one node, or the vault's and those of its identity sources",
+        ));
+    };
+    let report = compare(&*vault, &**node)?;
     if args.json {
         print_json(&report)?;
     } else {

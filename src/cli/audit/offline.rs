@@ -11,11 +11,10 @@ use ed25519_dalek::VerifyingKey;
 use crate::audit::cosign::{WitnessAnswer, WitnessLink};
 use crate::audit::log::{Appender, KnownLoss, Log, LogError, LogParts};
 use crate::audit::seen::Onlooker;
-use crate::cli::check;
 use crate::clock::{Clock as _, SystemClock};
 use crate::commit::small::SmallChunks;
 use crate::commit::{Committer, WriterSeals};
-use crate::config::{ClientConfig, LogConfig, NodeConfig, RegisterFiles, VaultConfig};
+use crate::config::{ClientConfig, LogConfig, RegisterFiles, SideConfig};
 use crate::entity::Role;
 use crate::journal::place::JournalPlace;
 use crate::keys::custody::{Deposit, Keyring};
@@ -26,7 +25,6 @@ use crate::serve::onlookers;
 use crate::store::index::Index;
 use crate::store::{Store, StoreError};
 use crate::terminal::CommandError;
-use crate::terminal::files::read_text;
 use crate::tlog::witness::CheckpointSubmission;
 
 /// How long writing the entry may take.
@@ -42,56 +40,34 @@ pub(crate) struct NamedLog {
     keyring: Keyring,
     pub(crate) log: LogConfig,
     pub(crate) register: RegisterFiles,
-    /// At a node: the vault.
+    /// At a side that is not the vault: the vault.
     vault: Option<ClientConfig>,
 }
 
 impl NamedLog {
-    /// Reads it from a vault's or a node's configuration.
+    /// Reads it from the configuration of a side.
     ///
     /// # Errors
     /// When that is not in order.
     pub(crate) fn load(config: &Path) -> Result<Self, CommandError> {
         let invalid = |error| CommandError::new(error, "correct the file and try again");
-        Ok(if check::is_node(&read_text(config)?) {
-            Self::of_node(NodeConfig::load(config).map_err(invalid)?)
-        } else {
-            Self::of_vault(VaultConfig::load(config).map_err(invalid)?)
+        let side = SideConfig::load(config).map_err(invalid)?;
+        Ok(Self {
+            owner: side.role().owner(side.deployment()),
+            role: side.role(),
+            store: side.store().to_owned(),
+            key: side.checkpoint_key().clone(),
+            journal: side.journal_secrets().clone(),
+            keyring: side.openers().keyring(),
+            log: side.log().clone(),
+            register: side.register().clone(),
+            vault: side.vault().cloned(),
         })
     }
 
     /// Whether nobody is known who could have seen more of the log.
     pub(crate) fn asks_nobody(&self) -> bool {
         self.log.witnesses.is_empty() && self.vault.is_none()
-    }
-
-    fn of_node(node: NodeConfig) -> Self {
-        let role = Role::Node(node.authority);
-        Self {
-            owner: role.owner(&node.deployment),
-            role,
-            store: node.store,
-            key: node.checkpoint,
-            journal: node.journal,
-            keyring: node.openers.keyring(),
-            log: node.log,
-            register: node.register,
-            vault: Some(node.vault),
-        }
-    }
-
-    fn of_vault(vault: VaultConfig) -> Self {
-        Self {
-            owner: Role::Vault.owner(&vault.deployment),
-            role: Role::Vault,
-            store: vault.store,
-            key: vault.secrets.checkpoint,
-            journal: vault.secrets.journal,
-            keyring: vault.openers.keyring(),
-            log: vault.log,
-            register: vault.register,
-            vault: None,
-        }
     }
 }
 
@@ -158,6 +134,7 @@ impl OfflineLog {
         let seals = WriterSeals {
             chunks: None,
             journal: Arc::new(JournalCipher::new(&journal)),
+            counts_at_once: false,
         };
         let store = log.store().clone();
         Committer::start(store, appender, index, seals, small, clock, poisoned).map_err(failed)

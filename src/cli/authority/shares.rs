@@ -71,17 +71,9 @@ pub struct AuthorityDrillArgs {
 /// Brings a share.
 ///
 /// # Errors
-/// When the share does not open, or the node refuses it.
+/// When the share does not open, or it is refused.
 pub fn unseal(args: &UnsealArgs) -> Result<(), CommandError> {
-    memory::protect(true);
-    let file = args
-        .opening
-        .open(std::slice::from_ref(&args.share))?
-        .remove(0);
-    let progress: UnsealProgress = args
-        .client
-        .open()?
-        .post_json("/v1/shares", &ShareText::from(file.share))?;
+    let progress = args.bring("/v1/shares")?;
     if args.json {
         return print_json(&progress);
     }
@@ -92,11 +84,29 @@ pub fn unseal(args: &UnsealArgs) -> Result<(), CommandError> {
         done,
     } = progress;
     if done {
-        print(format_args!("{key}: the node is unsealed"))
+        print(format_args!("{key}: unsealed"))
     } else {
         print(format_args!(
-            "{key}: the node has {shares} of {threshold} shares"
+            "{key}: {shares} of {threshold} shares are there"
         ))
+    }
+}
+
+/// Brings a share for a drill.
+///
+/// # Errors
+/// As [`unseal`].
+pub fn drill_at(args: &UnsealArgs) -> Result<(), CommandError> {
+    show_drill(&args.bring("/v1/drills")?, args.json)
+}
+
+impl UnsealArgs {
+    fn bring(&self, path: &str) -> Result<UnsealProgress, CommandError> {
+        memory::protect(true);
+        let share = std::slice::from_ref(&self.share);
+        let file = self.opening.open(share)?.remove(0);
+        let client = self.client.open()?;
+        Ok(client.post_json(path, &ShareText::from(file.share))?)
     }
 }
 
@@ -126,8 +136,12 @@ fn at_node(args: &AuthorityDrillArgs, client: &std::path::Path) -> Result<(), Co
     let file = args.opening.open(std::slice::from_ref(share))?.remove(0);
     let client = open_client(client)?;
     let progress: UnsealProgress = client.post_json("/v1/drills", &ShareText::from(file.share))?;
-    if args.json {
-        return print_json(&progress);
+    show_drill(&progress, args.json)
+}
+
+fn show_drill(progress: &UnsealProgress, json: bool) -> Result<(), CommandError> {
+    if json {
+        return print_json(progress);
     }
     let UnsealProgress {
         key,
@@ -135,9 +149,9 @@ fn at_node(args: &AuthorityDrillArgs, client: &std::path::Path) -> Result<(), Co
         threshold,
         done,
     } = progress;
-    if done {
+    if *done {
         print(format_args!(
-            "{key}: proved; {threshold} shares make the key that the register states"
+            "{key}: proved; {threshold} shares make what is stated"
         ))
     } else {
         print(format_args!(

@@ -2,14 +2,14 @@
 
 use std::time::{Duration, Instant};
 
-use super::place::SideConfig;
 use super::{fault, with_bar};
 use crate::backup::opened::OpenedBackup;
 use crate::backup::repository::{BackupRepository, RepositoryLock};
 use crate::backup::verify::Workplace;
 use crate::cli::restore::restore_fault;
+use crate::config::SideConfig;
 use crate::restore::{RestoreError, lay_down};
-use crate::serve::{DrillStart, drill_node, drill_vault};
+use crate::serve::{DrillStart, drill_identity, drill_node, drill_vault};
 use crate::terminal::CommandError;
 
 /// How long a drill took.
@@ -41,6 +41,7 @@ pub(super) fn run(
     let start = match config {
         SideConfig::Vault(config) => drill_vault(*config, &store)?,
         SideConfig::Node(config) => drill_node(&config, &store)?,
+        SideConfig::Identity(config) => drill_identity(&config, &store)?,
     };
     Ok(DrillTimes { restored, start })
 }

@@ -11,10 +11,9 @@ use crate::backup::branch::LogBranch;
 use crate::backup::repository::BackupRepository;
 use crate::backup::{BackupPlan, BackupRetention};
 use crate::cli::audit::LogKeyArgs;
-use crate::cli::check::is_node;
 use crate::cli::client_file::usual_client;
 use crate::client::Client;
-use crate::config::{LogConfig, NodeConfig, VaultConfig};
+use crate::config::{SideConfig, VaultConfig};
 use crate::entity::Role;
 use crate::journal::read::PlaceLog;
 use crate::keys::file::SecretKind;
@@ -23,7 +22,6 @@ use crate::register::Register;
 use crate::seal::chunk::ChunkCipher;
 use crate::serve::open_register;
 use crate::store::{Shard, Store};
-use crate::terminal::files::read_text;
 use crate::terminal::{CommandError, open_client};
 use crate::tlog::witness::KnownLogs as _;
 
@@ -37,7 +35,7 @@ pub struct BackupPlaceArgs {
     /// The repository's folder: this program does it, and no server is asked
     #[arg(long, value_name = "DIR")]
     repository: Option<PathBuf>,
-    /// The vault's or node's configuration, instead of --register: names the repository, the key and
+    /// The side's configuration, instead of --register: names the repository, the key and
     /// the storage secrets
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
@@ -94,12 +92,6 @@ impl KnownLog {
     }
 }
 
-/// A vault's or a node's configuration.
-pub(crate) enum SideConfig {
-    Vault(Box<VaultConfig>),
-    Node(Box<NodeConfig>),
-}
-
 /// What a configuration says that concerns backups.
 pub(crate) struct BackupSide {
     /// The configuration itself.
@@ -112,16 +104,6 @@ pub(crate) struct BackupSide {
     pub(crate) register: Register,
     pub(crate) plan: Option<BackupPlan>,
     pub(crate) cipher: Option<ChunkCipher>,
-}
-
-impl SideConfig {
-    /// `[audit]`.
-    pub(crate) fn log(&self) -> &LogConfig {
-        match self {
-            Self::Vault(config) => &config.log,
-            Self::Node(config) => &config.log,
-        }
-    }
 }
 
 impl BackupPlaceArgs {
@@ -202,41 +184,23 @@ fn by_configuration(
 }
 
 impl BackupSide {
-    /// Reads a vault's or a node's configuration, the register that it names, and a vault's storage
-    /// secrets.
+    /// Reads a side's configuration, the register that it names, and a vault's storage secrets.
     ///
     /// # Errors
     /// When one of them is not in order.
     pub(crate) fn read(config: &Path) -> Result<Self, CommandError> {
-        if is_node(&read_text(config)?) {
-            let config = NodeConfig::load(config)?;
-            return Ok(Self {
-                store: config.store.clone(),
-                second: config.log.second.clone(),
-                role: Role::Node(config.authority.clone()),
-                register: open_register(&config.register)?,
-                plan: config.backup.clone(),
-                cipher: None,
-                config: SideConfig::Node(Box::new(config)),
-            });
-        }
-        let config = VaultConfig::load(config)?;
-        let secrets = config
-            .openers
-            .keyring()
-            .read_versions(&config.secrets.store, SecretKind::Store)
-            .map_err(|error| CommandError::new(error, "check [secrets] in the configuration"))?;
-        let keys = secrets
-            .into_iter()
-            .map(|(version, secret)| (version, StoreKey::new(&StoreSecret(secret))));
+        let config = SideConfig::load(config)?;
         Ok(Self {
-            store: config.store.clone(),
-            second: config.log.second.clone(),
-            role: Role::Vault,
-            register: open_register(&config.register)?,
-            plan: config.backup.clone(),
-            cipher: Some(ChunkCipher::new(keys)),
-            config: SideConfig::Vault(Box::new(config)),
+            store: config.store().to_owned(),
+            second: config.log().second.clone(),
+            role: config.role(),
+            register: open_register(config.register())?,
+            plan: config.backup().cloned(),
+            cipher: match &config {
+                SideConfig::Vault(vault) => Some(chunk_cipher(vault)?),
+                SideConfig::Node(_) | SideConfig::Identity(_) => None,
+            },
+            config,
         })
     }
 
@@ -261,4 +225,17 @@ impl BackupSide {
             )
         })
     }
+}
+
+/// What opens a vault's chunks, of its storage secrets.
+fn chunk_cipher(config: &VaultConfig) -> Result<ChunkCipher, CommandError> {
+    let secrets = config
+        .openers
+        .keyring()
+        .read_versions(&config.secrets.store, SecretKind::Store)
+        .map_err(|error| CommandError::new(error, "check [secrets] in the configuration"))?;
+    let keys = secrets
+        .into_iter()
+        .map(|(version, secret)| (version, StoreKey::new(&StoreSecret(secret))));
+    Ok(ChunkCipher::new(keys))
 }

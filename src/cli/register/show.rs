@@ -1,5 +1,6 @@
 //! Shows a register to people, and as JSON.
 
+use std::collections::BTreeMap;
 use std::fmt::{Display, Write as _};
 
 use data_encoding::HEXLOWER;
@@ -8,8 +9,8 @@ use serde_json::{Value, json};
 use crate::access::actor;
 use crate::identifier::SchemeRules;
 use crate::register::{
-    Authority, Granularity, Id, Organisation, PeriodLength, Register, RegisteredClient, Sector,
-    SpkiDigest,
+    Authority, Custodian, Granularity, Id, Organisation, PeriodLength, Register, RegisteredClient,
+    RegisteredIdentity, Sector, SpkiDigest,
 };
 
 /// One JSON object, whose members have the names of the register's fields.
@@ -78,6 +79,12 @@ pub(super) fn json(register: &Register) -> Value {
         "witnesses": register.witnesses.iter()
             .map(|(id, key)| json!({"id": id, "key": HEXLOWER.encode(key.as_bytes())})).collect::<Vec<_>>(),
         "vault-checkpoint-key": register.vault_checkpoint_key.map(|key| HEXLOWER.encode(key.as_bytes())),
+        "vault": register.vault.as_ref().map(|vault| json!({
+            "organisation": vault.organisation,
+            "certificate": hex(&vault.certificate),
+            "until": register.key_terms.get(&vault.certificate),
+        })),
+        "identities": register.identities.values().map(|source| identity_source(source, register)).collect::<Vec<_>>(),
         "authorities": register.authorities.values().map(|authority| self::authority(authority, register)).collect::<Vec<_>>(),
     })
 }
@@ -109,11 +116,30 @@ fn authority(authority: &Authority, register: &Register) -> Value {
             "certificate": hex(&officer.certificate), "until": until(&officer.certificate),
             "sealing-key": officer.sealing_key,
         })).collect::<Vec<_>>(),
-        "custodians": authority.custodians.values().map(|custodian| json!({
-            "id": custodian.id, "name": custodian.name, "certificate": hex(&custodian.certificate),
-            "until": until(&custodian.certificate),
-        })).collect::<Vec<_>>(),
+        "custodians": custodians(&authority.custodians, register),
     })
+}
+
+fn identity_source(source: &RegisteredIdentity, register: &Register) -> Value {
+    json!({
+        "id": source.id,
+        "organisation": source.organisation,
+        "certificate": hex(&source.certificate),
+        "until": register.key_terms.get(&source.certificate),
+        "checkpoint-key": HEXLOWER.encode(source.checkpoint_key.as_bytes()),
+        "share": source.share.as_f64(),
+        "custodians": custodians(&source.custodians, register),
+    })
+}
+
+fn custodians(custodians: &BTreeMap<Id, Custodian>, register: &Register) -> Value {
+    let one = |custodian: &Custodian| {
+        json!({
+            "id": custodian.id, "name": custodian.name, "certificate": hex(&custodian.certificate),
+            "until": register.key_terms.get(&custodian.certificate),
+        })
+    };
+    custodians.values().map(one).collect()
 }
 
 fn hex(digest: &SpkiDigest) -> String {
@@ -143,6 +169,12 @@ pub(super) fn text(register: &Register) -> String {
     page.push_str("\nAuthorities\n");
     for authority in register.authorities.values() {
         one_authority(&mut page, authority);
+    }
+    if !register.identities.is_empty() {
+        page.push_str("\nIdentity sources\n");
+    }
+    for source in register.identities.values() {
+        one_identity_source(&mut page, source);
     }
     page.push_str("\nOperators\n");
     for operator in register.operators.values() {
@@ -351,7 +383,24 @@ fn one_authority(page: &mut String, authority: &Authority) {
             format_args!("officer {}: {}", officer.id, officer.name),
         );
     }
-    for custodian in authority.custodians.values() {
+    name_custodians(page, &authority.custodians);
+}
+
+fn one_identity_source(page: &mut String, source: &RegisteredIdentity) {
+    let share = source.share.as_f64();
+    line(
+        page,
+        2,
+        format_args!(
+            "{}: run by {}, counts {share} of every quota",
+            source.id, source.organisation
+        ),
+    );
+    name_custodians(page, &source.custodians);
+}
+
+fn name_custodians(page: &mut String, custodians: &BTreeMap<Id, Custodian>) {
+    for custodian in custodians.values() {
         line(
             page,
             6,

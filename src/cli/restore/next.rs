@@ -42,6 +42,7 @@ impl SideFiles {
         let program = match self.role {
             Role::Vault => "cloison serve",
             Role::Node(_) => "cloison authority serve",
+            Role::Identity(_) => "cloison identity serve",
         };
         steps.push(format!(
             "start it: `{program} --config {}`",
@@ -58,6 +59,7 @@ impl SideFiles {
         match self.role {
             Role::Vault => "clients/operator.toml",
             Role::Node(_) => "clients/operator-node.toml",
+            Role::Identity(_) => "clients/operator-identity.toml",
         }
     }
 

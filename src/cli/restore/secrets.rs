@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use crate::cli::backup::SideConfig;
+use crate::config::SideConfig;
 use crate::keys::file::{FileError, SecretKind};
 use crate::keys::sector_secrets::read_journal;
 use crate::keys::{AuditKey, AuditSecret};
@@ -22,14 +22,8 @@ impl RestoreSecrets {
     /// # Errors
     /// When one cannot be read.
     pub(super) fn read(config: &SideConfig) -> Result<Self, CommandError> {
-        let (keyring, journal, audit) = match config {
-            SideConfig::Vault(config) => (
-                config.openers.keyring(),
-                &config.secrets.journal,
-                &config.secrets.audit,
-            ),
-            SideConfig::Node(config) => (config.openers.keyring(), &config.journal, &config.audit),
-        };
+        let keyring = config.openers().keyring();
+        let (journal, audit) = (config.journal_secrets(), config.audit_secret());
         let read = || -> Result<Self, FileError> {
             let audit = AuditSecret(keyring.read(audit, SecretKind::Audit)?);
             Ok(Self {

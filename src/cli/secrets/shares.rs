@@ -7,7 +7,7 @@ use serde_json::json;
 use subtle::ConstantTimeEq as _;
 
 use crate::cli::custodians::{CustodianArgs, ShareOpeningArgs};
-use crate::config::VaultConfig;
+use crate::config::{IdentityPlace, VaultConfig};
 use crate::deployment::layout::{NewFolder, secret_file, unwritten};
 use crate::keys::Key;
 use crate::keys::file::{FileError, SecretKind, write_secret, write_signing_key};
@@ -80,18 +80,14 @@ fn roots(config: &Path) -> Result<Vec<RootSecret>, CommandError> {
     let config = VaultConfig::load(config)?;
     let (places, keyring) = (&config.secrets, config.openers.keyring());
     let read = || {
-        let mut roots = vec![
-            (
-                SecretKind::Identity,
-                String::new(),
-                keyring.read(&places.identity, SecretKind::Identity)?,
-            ),
-            (
-                SecretKind::Audit,
-                String::new(),
-                keyring.read(&places.audit, SecretKind::Audit)?,
-            ),
-        ];
+        let mut roots = vec![];
+        // Where it lies with an identity source, it is shared out there.
+        if let IdentityPlace::Embedded(deposit) = &places.identity {
+            let secret = keyring.read(deposit, SecretKind::Identity)?;
+            roots.push((SecretKind::Identity, String::new(), secret));
+        }
+        let audit = keyring.read(&places.audit, SecretKind::Audit)?;
+        roots.push((SecretKind::Audit, String::new(), audit));
         for (kind, place) in [
             (SecretKind::Segment, &places.segment),
             (SecretKind::Checkpoint, &places.checkpoint),

@@ -9,7 +9,7 @@ use crate::cli::client_file::usual_client;
 use crate::client::health::{self, ReadyAnswer};
 use crate::client::{Client, Timeouts};
 use crate::config::{
-    ClientConfig, FileKind, NodeConfig, RegisterFiles, VaultConfig, WitnessConfig,
+    ClientConfig, FileKind, IdentityPlace, KeyPlace, RegisterFiles, SideConfig, WitnessConfig,
 };
 use crate::http::tls::{Identity, Validity};
 use crate::serve::open_register;
@@ -38,8 +38,10 @@ pub(in crate::cli) struct ServerHere {
     certificate: PathBuf,
     key: PathBuf,
     register: Option<RegisterFiles>,
-    /// A node's way to the vault.
+    /// The way to the vault, where it is not the vault.
     vault: Option<ClientConfig>,
+    /// Where the identity secret lies, as this side's configuration says it.
+    identity: Option<String>,
 }
 
 impl Server {
@@ -94,40 +96,34 @@ impl Server {
     fn here(file: &Path) -> Result<Self, CommandError> {
         let here = match FileKind::of(&read_text(file)?) {
             Some(FileKind::Client) => return Self::remote(file),
-            Some(FileKind::Node) => {
-                let config = NodeConfig::load(file)?;
-                ServerHere {
-                    file: file.to_owned(),
-                    kind: "node",
-                    health: config.health,
-                    certificate: config.tls.certificate,
-                    key: config.tls.key,
-                    register: Some(config.register),
-                    vault: Some(config.vault),
-                }
-            }
             Some(FileKind::Witness) => {
                 let config = WitnessConfig::load(file)?;
                 ServerHere {
                     file: file.to_owned(),
-                    kind: "witness",
+                    kind: "a witness",
                     health: config.health,
                     certificate: config.tls.certificate,
                     key: config.tls.key,
                     register: None,
                     vault: None,
+                    identity: None,
                 }
             }
             _ => {
-                let config = VaultConfig::load(file)?;
+                let config = SideConfig::load(file)?;
                 ServerHere {
                     file: file.to_owned(),
-                    kind: "vault",
-                    health: config.health,
-                    certificate: config.tls.certificate,
-                    key: config.tls.key,
-                    register: Some(config.register),
-                    vault: None,
+                    kind: match config {
+                        SideConfig::Vault(_) => "a vault",
+                        SideConfig::Node(_) => "a node",
+                        SideConfig::Identity(_) => "an identity source",
+                    },
+                    health: config.health(),
+                    certificate: config.tls().certificate.clone(),
+                    key: config.tls().key.clone(),
+                    register: Some(config.register().clone()),
+                    vault: config.vault().cloned(),
+                    identity: identity_place(&config),
                 }
             }
         };
@@ -189,8 +185,10 @@ fn of_client(client: &Client) -> (Vec<StatusFact>, Option<StatusReport>) {
 
 impl ServerHere {
     fn facts(&self) -> (Vec<StatusFact>, Option<StatusReport>) {
-        let says = format!("a {} on this machine, by {}", self.kind, called(&self.file));
+        let says = format!("{} on this machine, by {}", self.kind, called(&self.file));
         let mut facts = vec![StatusFact::ok("server", says)];
+        let identity = self.identity.clone();
+        facts.extend(identity.map(|says| StatusFact::ok("identity", says)));
         facts.extend(self.certificate());
         facts.extend(self.register.as_ref().map(register));
         match health::readiness(self.health) {
@@ -257,6 +255,26 @@ impl ServerHere {
                 None
             }
         }
+    }
+}
+
+/// Where the identity secret lies; nothing is said of a node.
+fn identity_place(config: &SideConfig) -> Option<String> {
+    match config {
+        SideConfig::Node(_) => None,
+        SideConfig::Vault(vault) => Some(match &vault.secrets.identity {
+            IdentityPlace::Embedded(_) => "the identity secret lies with this vault".to_owned(),
+            IdentityPlace::Sources(link) => format!(
+                "the identity secret lies with an identity source: {}",
+                link.urls.join(", ")
+            ),
+        }),
+        SideConfig::Identity(source) => Some(match &source.secret {
+            KeyPlace::Own(_) => "the identity secret lies here".to_owned(),
+            KeyPlace::Shares(_) => {
+                "the identity secret lies here, in its custodians' shares".to_owned()
+            }
+        }),
     }
 }
 

@@ -15,7 +15,8 @@ use crate::entity::UnconfirmedRestore;
 use crate::http::tls::Validity;
 use crate::serve::open_register;
 use crate::status::{
-    LogStatus, QuotaStatus, RegisterStatus, SectorStatus, StatusReport, SuspendedEntry,
+    IdentitySourceStatus, IdentityStatus, LogStatus, QuotaStatus, RegisterStatus, SectorStatus,
+    StatusReport, SuspendedEntry,
 };
 
 /// From so many days before its end on a key is warned about.
@@ -26,6 +27,7 @@ pub(super) fn of_report(base: &str, key: StatusFact, report: &StatusReport) -> V
     let (server, caller) = (&report.server, &report.caller);
     let kind = match &server.authority {
         Some(authority) => format!("{} of {authority}", server.kind),
+        None if server.kind == "identity" => "identity source".to_owned(),
         None => server.kind.clone(),
     };
     let mut facts = vec![
@@ -69,6 +71,7 @@ pub(super) fn of_report(base: &str, key: StatusFact, report: &StatusReport) -> V
             StatusFact::ok("keys", "unsealed")
         });
     }
+    facts.extend(report.identity.as_ref().map(identity));
     facts.extend(report.log.as_ref().map(|head| log(head, &server.time)));
     facts.extend(step(report));
     facts.extend(report.suspended.iter().flatten().map(suspended));
@@ -116,6 +119,32 @@ fn sector(sector: &SectorStatus, restore: Option<&UnconfirmedRestore>) -> Status
         says += &format!(", schemes {}", sector.schemes.join(", "));
     }
     StatusFact::ok("sector", says)
+}
+
+/// Where the vault's identity secret lies, and which of its sources do not answer.
+fn identity(identity: &IdentityStatus) -> StatusFact {
+    let about = "identity";
+    if identity.sources.is_empty() {
+        return StatusFact::ok(about, "the identity secret lies with the vault");
+    }
+    let source = |source: &IdentitySourceStatus| match &source.fault {
+        None => format!("{} answers", source.url),
+        Some(fault) => format!("{}: {fault}", source.url),
+    };
+    let sources: Vec<String> = identity.sources.iter().map(source).collect();
+    let says = format!(
+        "the identity secret lies with an identity source: {}",
+        sources.join("; ")
+    );
+    let answering = identity
+        .sources
+        .iter()
+        .filter(|source| source.fault.is_none());
+    match answering.count() {
+        0 => StatusFact::critical(about, says),
+        all if all == identity.sources.len() => StatusFact::ok(about, says),
+        _ => StatusFact::warning(about, says),
+    }
 }
 
 fn quota(quota: &QuotaStatus) -> StatusFact {

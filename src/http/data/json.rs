@@ -8,15 +8,16 @@ use axum::http::Uri;
 use serde::de::{Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Serialize};
 
+use super::ClientBatch;
 use crate::audit::Domain;
 use crate::code::Code;
-use crate::commit::Job;
 use crate::http::body;
 use crate::http::problem::Problem;
 use crate::json;
 use crate::pseudonym::{Pseudonym, TextWriter};
 use crate::register::SpkiDigest;
 use crate::tokenize::{self, DomainRequest, TokenizeOptions, TokenizedBatch};
+use crate::utis::PendingUtis;
 use crate::vault::Vault;
 
 /// A batch of identifiers of one scheme.
@@ -235,13 +236,14 @@ impl<'de: 'a, 'a> Deserialize<'de> for JsonItems<'a> {
     }
 }
 
-pub(super) fn prepare(
+/// Begins the batch of a body.
+pub(super) fn begin(
     vault: &Vault,
     peer: SpkiDigest,
     sector: &str,
     uri: &Uri,
     bytes: &[u8],
-) -> Result<(TokenizedBatch, Job), Problem> {
+) -> Result<(ClientBatch, PendingUtis), Problem> {
     let query: JsonQuery = body::query(uri)?;
     let batch = JsonBatch::read(bytes)?;
     let permit = super::permit(
@@ -260,9 +262,9 @@ pub(super) fn prepare(
         domain,
         previous: query.previous,
     };
-    Ok(tokenize::prepare(
+    Ok(tokenize::begin(
         vault,
-        &permit,
+        permit,
         &options,
         batch.identifiers(),
     )?)

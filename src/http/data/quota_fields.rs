@@ -8,8 +8,8 @@
 use axum::http::HeaderMap;
 use axum::http::header::{HeaderName, HeaderValue};
 
+use crate::quota::QuotaLeft;
 use crate::register::Quota;
-use crate::vault::QuotaLeft;
 
 /// `RateLimit-Policy`
 const POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");

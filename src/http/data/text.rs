@@ -4,14 +4,15 @@
 use axum::http::Uri;
 use serde::Deserialize;
 
+use super::ClientBatch;
 use crate::code::Code;
-use crate::commit::Job;
 use crate::http::body;
 use crate::http::problem::Problem;
 use crate::lines;
 use crate::pseudonym::TextWriter;
 use crate::register::SpkiDigest;
 use crate::tokenize::{self, DomainRequest, TokenizeOptions, TokenizedBatch};
+use crate::utis::PendingUtis;
 use crate::vault::Vault;
 
 #[derive(Deserialize)]
@@ -28,13 +29,14 @@ struct TextQuery {
     previous: bool,
 }
 
-pub(super) fn prepare(
+/// Begins the batch of a body.
+pub(super) fn begin(
     vault: &Vault,
     peer: SpkiDigest,
     sector: &str,
     uri: &Uri,
     bytes: &[u8],
-) -> Result<(TokenizedBatch, Job), Problem> {
+) -> Result<(ClientBatch, PendingUtis), Problem> {
     let query: TextQuery = body::query(uri)?;
     let permit = super::permit(vault, peer, sector, &query.scheme, query.purpose.as_deref())?;
     let domain = DomainRequest {
@@ -51,7 +53,7 @@ pub(super) fn prepare(
     let items = lines
         .iter()
         .map(|line| std::str::from_utf8(line).map_err(|_| Code::IdentifierNotUtf8));
-    Ok(tokenize::prepare(vault, &permit, &options, items)?)
+    Ok(tokenize::begin(vault, permit, &options, items)?)
 }
 
 /// Writes an answer. With previous pseudonyms a line has two columns, present and previous, with a

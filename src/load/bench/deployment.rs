@@ -67,18 +67,29 @@ static FACTS: DeclaredFacts = DeclaredFacts {
     rights_officers: &[],
 };
 
-/// Fills `folder`, which must be absent or empty; where the vault's health listener will be.
+/// Where the health listeners will be.
+#[derive(Clone, Copy)]
+pub struct BenchHealth {
+    /// The vault's.
+    pub vault: SocketAddr,
+    /// The identity source's, where there is one.
+    pub identity: Option<SocketAddr>,
+}
+
+/// Fills `folder`, which must be absent or empty, with an identity source where it `is_split`.
 ///
 /// # Errors
 /// When the folder cannot be filled or loopback has no free port.
-pub fn make(folder: &Path) -> Result<SocketAddr, CommandError> {
+pub fn make(folder: &Path, is_split: bool) -> Result<BenchHealth, CommandError> {
     let [data, control, health, node_data, node_control, node_health] = free_ports()?;
+    let ports = is_split.then(free_ports).transpose()?;
     let plan = DeploymentPlan {
         deployment: DEPLOYMENT.to_owned(),
         facts: &FACTS,
         vault: ListenPlan::new(Vec::new(), [data, control, health]),
         node: ListenPlan::new(Vec::new(), [node_data, node_control, node_health]),
         witness: None,
+        identity: ports.map(|ports| ListenPlan::new(Vec::new(), ports)),
         years: 1,
         example: false,
         custodians: None,
@@ -86,7 +97,11 @@ pub fn make(folder: &Path) -> Result<SocketAddr, CommandError> {
     crate::deployment::make(folder, &plan)?;
     let logs = folder.join("logs");
     std::fs::create_dir(&logs).map_err(|error| CommandError::file(&logs, &error))?;
-    Ok((Ipv4Addr::LOCALHOST, health).into())
+    let at = |port: u16| (Ipv4Addr::LOCALHOST, port).into();
+    Ok(BenchHealth {
+        vault: at(health),
+        identity: ports.map(|[.., health]| at(health)),
+    })
 }
 
 #[cfg(test)]
@@ -96,6 +111,7 @@ mod tests {
     #[test]
     fn the_vault_takes_the_register() {
         let folder = tempfile::tempdir().unwrap();
-        make(&folder.path().join("bench")).unwrap();
+        make(&folder.path().join("bench"), false).unwrap();
+        make(&folder.path().join("split"), true).unwrap();
     }
 }

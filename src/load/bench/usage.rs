@@ -20,7 +20,7 @@ const IDLE_CPU: Duration = Duration::from_millis(2);
 pub fn cpu(id: u32) -> Result<Duration, CommandError> {
     let gone = || {
         CommandError::new(
-            "the vault has ended while it was measured",
+            "the vault or its identity source has ended while it was measured",
             "run it by hand to see why",
         )
     };
@@ -45,7 +45,7 @@ pub fn cpu_when_idle(id: u32) -> Result<Duration, CommandError> {
         before = now;
         if begun.elapsed() > PATIENCE {
             return Err(CommandError::new(
-                "the vault is still at work after five minutes",
+                "the vault or its identity source is still at work after five minutes",
                 "end whatever else loads it, and try again",
             ));
         }

@@ -63,21 +63,33 @@ const BATCH: usize = 10_000;
 pub struct Demo {
     local: LocalDeployment,
     persons: u64,
+    /// Whether an identity source has the identity secret.
+    is_split: bool,
     quiet: bool,
     register: Register,
 }
 
 impl Demo {
     /// Makes keys, certificates and register, and starts both processes.
-    pub fn set_up(persons: u64, keep: Option<PathBuf>, quiet: bool) -> Result<Self, CommandError> {
+    ///
+    /// # Errors
+    /// When the folder cannot be filled, or a process does not start.
+    pub fn set_up(
+        persons: u64,
+        keep: Option<PathBuf>,
+        is_split: bool,
+        quiet: bool,
+    ) -> Result<Self, CommandError> {
         let local = LocalDeployment::new(keep)?;
         let [data, control, health, node_data, node_control, node_health] = free_ports()?;
+        let identity = is_split.then(free_ports).transpose()?;
         let plan = DeploymentPlan {
             deployment: "demo".to_owned(),
             facts: &DEMO,
             vault: ListenPlan::new(Vec::new(), [data, control, health]),
             node: ListenPlan::new(Vec::new(), [node_data, node_control, node_health]),
             witness: None,
+            identity: identity.map(|ports| ListenPlan::new(Vec::new(), ports)),
             years: 1,
             example: false,
             custodians: None,
@@ -97,6 +109,7 @@ impl Demo {
         let demo = Self {
             local,
             persons,
+            is_split,
             quiet,
             register,
         };
@@ -105,6 +118,10 @@ impl Demo {
             made.secrets.len()
         ))?;
         let at = |port| SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+        if let Some([.., health]) = identity {
+            let command = ["identity", "serve"];
+            demo.start("identity", &command, "identity.toml", at(health))?;
+        }
         demo.start("vault", &["serve"], "vault.toml", at(health))?;
         demo.start(
             "authority",
@@ -112,7 +129,12 @@ impl Demo {
             "node.toml",
             at(node_health),
         )?;
-        demo.say("Running   the vault and the authority node: two processes, mutual TLS, each with its own keys")?;
+        demo.say(if is_split {
+            "Running   the identity source, the vault and the authority node: three processes, mutual TLS, each with its own keys;\n          \
+             the vault has no copy of the identity secret"
+        } else {
+            "Running   the vault and the authority node: two processes, mutual TLS, each with its own keys"
+        })?;
         Ok(demo)
     }
 
@@ -452,7 +474,7 @@ impl Demo {
         let dir = self.local.folder().display();
         format!(
             "Everything is in {dir}. To go on by hand:\n  \
-             cloison serve --config {dir}/vault.toml &\n  \
+             {identity}cloison serve --config {dir}/vault.toml &\n  \
              cloison authority serve --config {dir}/node.toml &\n  \
              cloison client tokenize --client {dir}/clients/dgi-tax.toml --sector tax --scheme cnie --purpose assessment \
              < {dir}/input/cards.txt | head\n  \
@@ -461,6 +483,11 @@ impl Demo {
              cloison reidentify --order {dir}/orders/order.jws --key {dir}/secrets/people/{OFFICER}.pem \
              --client {dir}/clients/{OFFICER}.toml $(sed -n {line}p {dir}/output/{SHOWN}.txt)",
             line = self.persons / 2 + 1,
+            identity = if self.is_split {
+                format!("cloison identity serve --config {dir}/identity.toml &\n  ")
+            } else {
+                String::new()
+            },
         )
     }
 }

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::machine::{Machine, NODE, Service, VAULT, text};
+use super::machine::{IDENTITY, Machine, NODE, Service, VAULT, text};
 
 /// A machine with a deployment of `init` on it, both services installed.
 fn installed() -> Option<Machine> {
@@ -159,14 +159,58 @@ fn silent(machine: &mut Machine) {
     );
 }
 
+/// The split form, as the documentation says it: the vault waits for its source, and has no identity
+/// secret.
+#[test]
+fn a_vault_and_its_identity_source_work_under_their_units_as_shipped() {
+    let Some(mut machine) = Machine::new() else {
+        return;
+    };
+    machine.run("target/release/cloison init deployment --identity-host localhost");
+    for service in [VAULT, IDENTITY] {
+        machine.install(service);
+    }
+    machine.run(
+        "cp -p deployment/tls/identity.pem /etc/cloison-vault/tls/ && chown cloison-vault: /etc/cloison-vault/tls/identity.pem
+        test ! -e /etc/cloison-vault/secrets/vault/identity.secret",
+    );
+    for service in [VAULT, IDENTITY] {
+        machine.start(service, None);
+    }
+    for service in [IDENTITY, VAULT] {
+        machine.ready(service);
+    }
+    machine.run(&format!(
+        "printf 'AB123456\\n' | {TOKENIZE} > first.txt; grep -q ^sante first.txt"
+    ));
+    let status = machine.run("cloison status --client deployment/clients/operator.toml || true");
+    assert!(
+        status.contains("the identity secret lies with an identity source"),
+        "{status}"
+    );
+    for service in [VAULT, IDENTITY] {
+        assert_eq!(machine.stop(service), 0);
+    }
+    for service in [IDENTITY, VAULT] {
+        machine.start(service, None);
+        machine.ready(service);
+    }
+    machine.run(&format!(
+        "printf 'AB123456\\n' | {TOKENIZE} | cmp - first.txt"
+    ));
+    for service in [VAULT, IDENTITY] {
+        assert_eq!(machine.stop(service), 0);
+    }
+}
+
 /// The sandbox is one: what a unit forbids is refused.
 #[test]
 fn what_the_units_forbid_is_refused() {
     let Some(mut machine) = installed() else {
         return;
     };
-    let verify =
-        "systemd-analyze --no-pager verify cloison-vault.service cloison-authority.service 2>&1";
+    let verify = "systemd-analyze --no-pager verify cloison-vault.service cloison-authority.service 2>&1; \
+         cp ops/cloison-identity.service . && systemd-analyze --no-pager verify ./cloison-identity.service 2>&1";
     assert_eq!(machine.run(verify), "", "systemd itself knows every line");
     for service in [VAULT, NODE] {
         let name = service.0;

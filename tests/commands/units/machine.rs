@@ -16,6 +16,7 @@ pub struct Service(pub &'static str, pub u16);
 
 pub const VAULT: Service = Service("cloison-vault", 7445);
 pub const NODE: Service = Service("cloison-authority", 7545);
+pub const IDENTITY: Service = Service("cloison-identity", 7745);
 
 /// A machine; it ends with its last process when it is dropped.
 pub struct Machine {

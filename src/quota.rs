@@ -1,7 +1,8 @@
 //! Quotas in items a second and a day. They hold for an organisation with all its certificates.
-//! Identifier spaces are small: without quotas a client could enumerate its sector.
+//! Identifier spaces are small: without quotas a client could enumerate its sector. The vault and
+//! each identity source count for themselves.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
@@ -9,21 +10,34 @@ use jiff::Timestamp;
 
 use crate::clock::{ClockMark, day_of};
 use crate::commit::DayCount;
-use crate::register::{Id, Organisation, Quota, Register};
+use crate::register::{Quota, QuotaShare, Register};
 use crate::store::{Store, StoreError};
 use crate::system::lock::unpoisoned;
 
 /// How many seconds' worth of items a bucket holds.
 const BURST_SECONDS: u64 = 10;
 
-/// The counts of all organisations.
+/// Whose quota it is, by the name under which the store counts: an organisation's id, or another name
+/// that no id can be.
+pub type QuotaHolder = String;
+
+/// A share of the quota of each organisation of a register.
+pub fn of_organisations(
+    register: &Register,
+    share: QuotaShare,
+) -> impl Iterator<Item = (QuotaHolder, Quota)> + '_ {
+    let organisations = register.organisations.values();
+    organisations.map(move |one| (one.id.to_string(), share.of(one.quota)))
+}
+
+/// The counts of all holders.
 pub struct Quotas {
-    organisations: BTreeMap<Id, QuotaAccount>,
+    accounts: BTreeMap<QuotaHolder, QuotaAccount>,
     /// So that a clock that was set back does not bring back a day whose quota is used up.
     mark: Arc<ClockMark>,
 }
 
-/// An organisation's quota, and what is left of it. A change of the register keeps the bucket.
+/// A holder's quota, and what is left of it. A change of the register keeps the bucket.
 struct QuotaAccount {
     quota: Quota,
     bucket: Arc<Mutex<Bucket>>,
@@ -74,68 +88,84 @@ pub struct QuotaTaken {
     pub count: Arc<DayCount>,
     /// What is left.
     pub left: QuotaLeft,
+    bucket: Arc<Mutex<Bucket>>,
+    items: u64,
+}
+
+impl QuotaTaken {
+    /// Puts the items back: for what was asked came to nothing, and nothing was told.
+    pub fn give_back(self) {
+        let mut bucket = unpoisoned(self.bucket.lock());
+        bucket.level = bucket.level.saturating_add(thousandths(self.items));
+        self.count.items.fetch_sub(self.items, Ordering::Relaxed);
+    }
 }
 
 impl Quotas {
     /// Full buckets, and today's counts from the store.
-    pub(super) fn load(
-        register: &Register,
+    ///
+    /// # Errors
+    /// [`StoreError`]
+    pub fn load(
+        quotas: impl Iterator<Item = (QuotaHolder, Quota)>,
         store: &Store,
         mark: Arc<ClockMark>,
         now: Timestamp,
     ) -> Result<Self, StoreError> {
         let none = Self {
-            organisations: BTreeMap::new(),
+            accounts: BTreeMap::new(),
             mark,
         };
-        none.under(register, store, now)
+        none.under(quotas, store, now)
     }
 
-    /// The quotas under another register: an organisation that was there before keeps its bucket.
-    pub(super) fn under(
+    /// The counts under other quotas: a holder that was there before keeps its bucket.
+    ///
+    /// # Errors
+    /// [`StoreError`]
+    pub fn under(
         &self,
-        register: &Register,
+        quotas: impl Iterator<Item = (QuotaHolder, Quota)>,
         store: &Store,
         now: Timestamp,
     ) -> Result<Self, StoreError> {
         let day = day_of(now.max(self.mark.time()));
-        let account = |organisation: &Organisation| {
-            let (id, quota) = (&organisation.id, organisation.quota);
-            let bucket = match self.organisations.get(id) {
+        let account = |(holder, quota): (QuotaHolder, Quota)| {
+            let bucket = match self.accounts.get(&holder) {
                 Some(before) => before.bucket.clone(),
                 None => Arc::new(Mutex::new(Bucket {
                     level: capacity(quota),
                     filled_at: now.as_millisecond(),
-                    today: day_count(id, day, store.quota_used(id.as_str(), day)?),
+                    today: day_count(&holder, day, store.quota_used(&holder, day)?),
                 })),
             };
-            Ok((id.clone(), QuotaAccount { quota, bucket }))
+            Ok((holder, QuotaAccount { quota, bucket }))
         };
-        let organisations = register.organisations.values().map(account);
         Ok(Self {
-            organisations: organisations.collect::<Result<_, StoreError>>()?,
+            accounts: quotas.map(account).collect::<Result<_, StoreError>>()?,
             mark: self.mark.clone(),
         })
     }
 
-    /// Takes `items` out of the organisation's quota.
+    /// Takes `items` out of the holder's quota.
     ///
     /// # Errors
     /// `QuotaExceeded`. Nothing is taken then.
     pub fn take(
         &self,
-        organisation: &Id,
+        holder: &str,
         items: u64,
         now: Timestamp,
     ) -> Result<QuotaTaken, QuotaExceeded> {
-        let Some(QuotaAccount { quota, bucket }) = self.organisations.get(organisation) else {
+        let Some(QuotaAccount { quota, bucket }) = self.accounts.get(holder) else {
             return Err(QuotaExceeded {
                 retry_after: 86_400,
             });
         };
-        let mut bucket = unpoisoned(bucket.lock());
+        let shared = bucket;
+        let mut bucket = unpoisoned(shared.lock());
         bucket.refill(*quota, now);
-        bucket.turn_to(organisation, day_of(now.max(self.mark.time())));
+        bucket.turn_to(holder, day_of(now.max(self.mark.time())));
         let used = bucket.today.items.load(Ordering::Relaxed);
         if used.saturating_add(items) > quota.items_per_day {
             return Err(QuotaExceeded {
@@ -156,15 +186,54 @@ impl Quotas {
         Ok(QuotaTaken {
             count: bucket.today.clone(),
             left: bucket.left(*quota, now),
+            bucket: shared.clone(),
+            items,
         })
     }
 
-    /// What an organisation may still send; `None` if the register has no such organisation.
-    pub fn left(&self, organisation: &Id, now: Timestamp) -> Option<QuotaLeft> {
-        let QuotaAccount { quota, bucket } = self.organisations.get(organisation)?;
+    /// Takes `items` out of what `holders` have left of the day, from one after the other, and leaves
+    /// each of them half of its day. What they may send in a second stays theirs. Returns the days'
+    /// counts, to be written with the request.
+    ///
+    /// # Errors
+    /// `QuotaExceeded`. Nothing is taken then.
+    pub fn take_spare(
+        &self,
+        holders: &BTreeSet<QuotaHolder>,
+        items: u64,
+        now: Timestamp,
+    ) -> Result<Vec<Arc<DayCount>>, QuotaExceeded> {
+        let (mut missing, mut retry_after, mut taken) = (items, 86_400, vec![]);
+        for holder in holders {
+            let Some(QuotaAccount { quota, bucket }) = self.accounts.get(holder) else {
+                continue;
+            };
+            let mut bucket = unpoisoned(bucket.lock());
+            bucket.turn_to(holder, day_of(now.max(self.mark.time())));
+            retry_after = bucket.day_ends_in(now);
+            let used = bucket.today.items.load(Ordering::Relaxed);
+            let part = (quota.items_per_day / 2).saturating_sub(used).min(missing);
+            if part > 0 {
+                bucket.today.items.fetch_add(part, Ordering::Relaxed);
+                taken.push((bucket.today.clone(), part));
+                missing -= part;
+            }
+        }
+        if missing == 0 {
+            return Ok(taken.into_iter().map(|(count, _)| count).collect());
+        }
+        for (count, part) in taken {
+            count.items.fetch_sub(part, Ordering::Relaxed);
+        }
+        Err(QuotaExceeded { retry_after })
+    }
+
+    /// What a holder may still send; `None` if there is no such holder.
+    pub fn left(&self, holder: &str, now: Timestamp) -> Option<QuotaLeft> {
+        let QuotaAccount { quota, bucket } = self.accounts.get(holder)?;
         let mut bucket = unpoisoned(bucket.lock());
         bucket.refill(*quota, now);
-        bucket.turn_to(organisation, day_of(now.max(self.mark.time())));
+        bucket.turn_to(holder, day_of(now.max(self.mark.time())));
         Some(bucket.left(*quota, now))
     }
 }
@@ -190,7 +259,7 @@ impl Bucket {
     }
 
     /// Begins the count of another day.
-    fn turn_to(&mut self, organisation: &Id, day: u32) {
+    fn turn_to(&mut self, holder: &str, day: u32) {
         if day == self.today.day {
             return;
         }
@@ -200,7 +269,7 @@ impl Bucket {
         } else {
             self.today.items.load(Ordering::Relaxed)
         };
-        self.today = day_count(organisation, day, used);
+        self.today = day_count(holder, day, used);
     }
 
     fn refill(&mut self, quota: Quota, now: Timestamp) {
@@ -232,9 +301,9 @@ fn thousandths(items: u64) -> i64 {
     i64::try_from(items.saturating_mul(1_000)).unwrap_or(i64::MAX)
 }
 
-fn day_count(organisation: &Id, day: u32, items: u64) -> Arc<DayCount> {
+fn day_count(holder: &str, day: u32, items: u64) -> Arc<DayCount> {
     Arc::new(DayCount {
-        organisation: organisation.to_string(),
+        organisation: holder.to_owned(),
         day,
         items: AtomicU64::new(items),
     })
@@ -244,8 +313,8 @@ fn day_count(organisation: &Id, day: u32, items: u64) -> Arc<DayCount> {
 mod tests {
     use super::*;
 
-    fn quotas(items_per_second: u64, items_per_day: u64) -> (Quotas, Id) {
-        let id = Id::parse("cnss").unwrap();
+    fn quotas(items_per_second: u64, items_per_day: u64) -> (Quotas, QuotaHolder) {
+        let id = "cnss".to_owned();
         let quota = Quota {
             items_per_second,
             items_per_day,
@@ -257,7 +326,7 @@ mod tests {
         }));
         (
             Quotas {
-                organisations: [(id.clone(), QuotaAccount { quota, bucket })].into(),
+                accounts: [(id.clone(), QuotaAccount { quota, bucket })].into(),
                 mark: Arc::default(),
             },
             id,
@@ -304,7 +373,33 @@ mod tests {
         assert_eq!((later.at_once, later.full_in), (10, 9));
         assert!(quotas.take(&id, later.at_once, at(6)).is_ok());
         assert_eq!(quotas.left(&id, at(86_400)).unwrap().today, 1_000);
-        assert_eq!(quotas.left(&Id::parse("dgi").unwrap(), at(0)), None);
+        assert_eq!(quotas.left("dgi", at(0)), None);
+    }
+
+    #[test]
+    fn what_is_spared_leaves_each_holder_half_of_its_day() {
+        let (mut quotas, id) = quotas(10, 100);
+        let other = "dgi".to_owned();
+        let (more, _) = super::tests::quotas(10, 60);
+        let account = more.accounts.into_values().next().unwrap();
+        quotas.accounts.insert(other.clone(), account);
+        let both: BTreeSet<_> = [id.clone(), other.clone(), "nobody".to_owned()].into();
+        let used = |holder: &str| quotas.left(holder, at(0)).unwrap().today;
+        assert!(quotas.take(&id, 20, at(0)).is_ok());
+        assert_eq!(
+            quotas.take_spare(&both, 61, at(0)).unwrap_err(),
+            QuotaExceeded {
+                retry_after: 86_400
+            },
+            "30 of each"
+        );
+        assert_eq!((used(&id), used(&other)), (80, 60), "nothing was taken");
+        assert_eq!(quotas.take_spare(&both, 60, at(0)).unwrap().len(), 2);
+        assert_eq!((used(&id), used(&other)), (50, 30));
+        assert!(quotas.take_spare(&both, 1, at(0)).is_err());
+        // The bucket of a second was not touched: 80 of 100 are there.
+        assert!(quotas.take(&id, 50, at(0)).is_ok());
+        assert!(quotas.take_spare(&both, 1, at(86_400)).is_ok());
     }
 
     #[test]

@@ -1,7 +1,8 @@
-//! The node's keys: sealed, being unsealed, open.
+//! Keys that can be sealed: an authority's private keys at its node, the identity secret's keys at an
+//! identity source. They are sealed, being unsealed, or open.
 //!
 //! A key in shares is missing until its custodians have brought enough of them. A key in another
-//! custody is here from the start. Sealing wipes both. A request that opens mappings holds the safe
+//! custody is here from the start. Sealing wipes both. A request that uses one holds the safe
 //! meanwhile, so no key is left anywhere once sealing has returned. This module only holds the
 //! keys; [`crate::unseal`] decides and logs.
 
@@ -13,7 +14,6 @@ use jiff::Timestamp;
 
 use crate::keys::shares::{Share, ShareSet};
 use crate::register::Id;
-use crate::seal::segment::AuthorityPrivateKey;
 use crate::system::lock::unpoisoned;
 
 /// When shares are forgotten and keys in shares sealed again.
@@ -35,28 +35,28 @@ impl Default for SealTimes {
     }
 }
 
-/// The keys of a node.
-pub struct KeySafe {
+/// The keys of a side.
+pub struct KeySafe<K> {
     times: SealTimes,
-    slots: RwLock<KeySlots>,
+    slots: RwLock<KeySlots<K>>,
     ceremony: Mutex<Ceremony>,
     used: Mutex<TwoClockMoment>,
 }
 
 /// All keys, and how often they were sealed.
-pub(crate) struct KeySlots {
-    pub(crate) keys: Vec<KeySlot>,
+pub(crate) struct KeySlots<K> {
+    pub(crate) keys: Vec<KeySlot<K>>,
     /// Goes up with each sealing, so that an unsealing that began before a sealing cannot end after
     /// it.
     pub(crate) sealings: u64,
 }
 
 /// A key's place.
-pub(crate) struct KeySlot {
-    /// The key's id in the register.
+pub(crate) struct KeySlot<K> {
+    /// The key's id: an authority's key in the register; `identity`.
     pub(crate) id: String,
     /// The key, if it is unsealed.
-    pub(crate) key: Option<AuthorityPrivateKey>,
+    pub(crate) key: Option<K>,
     /// Its pinned set, if it is in shares.
     pub(crate) set: Option<ShareSet>,
 }
@@ -64,7 +64,7 @@ pub(crate) struct KeySlot {
 /// What a share is brought for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum SharePurpose {
-    /// To open the node.
+    /// To open the side.
     Unseal,
     /// To prove that the shares make the key, and no more.
     Drill,
@@ -103,15 +103,11 @@ impl TwoClockMoment {
     }
 }
 
-impl KeySafe {
+impl<K> KeySafe<K> {
     /// A safe with keys in it, and with places for those in shares.
-    pub fn new(
-        keys: Vec<AuthorityPrivateKey>,
-        shared: Vec<(Id, ShareSet)>,
-        times: SealTimes,
-    ) -> Self {
-        let here = keys.into_iter().map(|key| KeySlot {
-            id: key.id().to_owned(),
+    pub fn new(keys: Vec<(String, K)>, shared: Vec<(Id, ShareSet)>, times: SealTimes) -> Self {
+        let here = keys.into_iter().map(|(id, key)| KeySlot {
+            id,
             key: Some(key),
             set: None,
         });
@@ -151,11 +147,7 @@ impl KeySafe {
 
     /// Lends the keys that are open. Sealing waits until they are back, so `work` must not wait for
     /// anything.
-    pub(crate) fn open<T>(
-        &self,
-        now: Timestamp,
-        work: impl FnOnce(&[&AuthorityPrivateKey]) -> T,
-    ) -> T {
+    pub(crate) fn open<T>(&self, now: Timestamp, work: impl FnOnce(&[&K]) -> T) -> T {
         let slots = self.slots();
         let keys: Vec<_> = slots
             .keys
@@ -191,13 +183,7 @@ impl KeySafe {
 
     /// Puts a key in its slot, unless there was a sealing since `sealings` was read. Returns
     /// whether it did.
-    pub(crate) fn put(
-        &self,
-        place: usize,
-        key: AuthorityPrivateKey,
-        sealings: u64,
-        now: Timestamp,
-    ) -> bool {
+    pub(crate) fn put(&self, place: usize, key: K, sealings: u64, now: Timestamp) -> bool {
         let mut slots = unpoisoned(self.slots.write());
         if slots.sealings != sealings {
             return false;
@@ -212,7 +198,7 @@ impl KeySafe {
         unpoisoned(self.used.lock()).elapsed(now)
     }
 
-    pub(crate) fn slots(&self) -> RwLockReadGuard<'_, KeySlots> {
+    pub(crate) fn slots(&self) -> RwLockReadGuard<'_, KeySlots<K>> {
         unpoisoned(self.slots.read())
     }
 
