@@ -183,8 +183,8 @@ impl BackupRepository {
             }
         }
         // A log only grows: what goes further than the last one in it, and is of it, was taken later.
-        let passed = last.as_ref().map(ListedBackup::taken);
-        let further = open.into_iter().find(|one| Some(one.taken()) > passed);
+        let passed = last.as_ref().map(ListedBackup::id);
+        let further = open.into_iter().find(|one| Some(one.id()) > passed);
         let last = further.or(last);
         let last_id = last.as_ref().map(ListedBackup::id);
         let mut later = unread.into_iter().filter(|(id, _)| Some(id) > last_id);

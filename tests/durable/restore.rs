@@ -1,6 +1,7 @@
 //! Stores restored from backups: whole, or not at all; killed at any step and run again.
 
 use std::fs;
+use std::path::Path;
 use std::process::{Command, Output, Stdio};
 use std::time::Duration;
 
@@ -9,6 +10,7 @@ use super::backup::{
 };
 use super::faults::mount;
 use super::world::card;
+use crate::common::process::soon;
 use crate::common::{Side, World};
 use cloison::epoch::statement::Destruction;
 use serde_json::{Value, json};
@@ -166,6 +168,14 @@ fn a_place_that_missed_a_shard_does_not_hide_the_newest_backup() {
     let without = ["--without-places", "loss.jws", "--lost", "second"];
     good(&restore(&world, &without));
     world.start(Side::Vault, &[]);
+    // A backup names what was published before it: the new shard has to be.
+    let log = |place: &Path| {
+        let checkpoint = fs::read_to_string(place.join("checkpoint")).unwrap_or_default();
+        checkpoint.lines().next().unwrap_or_default().to_owned()
+    };
+    soon("the new shard is published", || {
+        !log(&place).is_empty() && log(&place) != log(&old)
+    });
     let second = create(&world);
     world.stop();
     lose_the_store(&world);
