@@ -84,8 +84,15 @@ fn what_no_backup_needs_goes_and_a_restore_still_brings_every_act() {
     // Midnight may have passed since.
     assert!(receipt.backups_until == day(1) || receipt.backups_until == day(0));
     assert!(receipt.side_records_until == day(11) || receipt.side_records_until == day(10));
-    // What lies before the first backup's segment goes; the rest stays with what is still needed.
+    // What lies before the first backup's segment goes; the rest stays with what is still needed. A
+    // busy machine may not have published the backup's entry when it is asked first.
     keep_one(&world);
+    soon("what no backup needs goes", || {
+        segments(&world).first() > Some(&0) || {
+            backup(&world, "prune");
+            false
+        }
+    });
     world.stop();
     let needed = world.store(Side::Vault).journal_needed().unwrap().unwrap();
     assert!(needed > 0, "the store kept every record");
