@@ -38,6 +38,11 @@ pub fn day_of(now: Timestamp) -> u32 {
     u32::try_from(now.as_second().max(0) / 86_400).unwrap_or(u32::MAX)
 }
 
+/// The hour (UTC), counted since 1970.
+pub fn hour_of(now: Timestamp) -> u32 {
+    u32::try_from(now.as_second().max(0) / 3_600).unwrap_or(u32::MAX)
+}
+
 /// `N` bytes from the operating system's generator.
 ///
 /// # Panics

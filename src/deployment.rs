@@ -308,7 +308,11 @@ fn client_files(plan: &DeploymentPlan) -> Vec<String> {
     ids.chain(rights_officers.clone())
         .chain(keepers)
         .map(|id| format!("clients/{id}.toml"))
-        .chain(at_identity.map(|_| format!("clients/{AUDITOR}-{IDENTITY}.toml")))
+        .chain(
+            at_identity
+                .flat_map(|_| identity::elsewhere())
+                .map(|id| format!("clients/{id}-{IDENTITY}.toml")),
+        )
         .chain(
             [AUDITOR]
                 .into_iter()

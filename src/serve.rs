@@ -11,6 +11,7 @@ mod first_start;
 mod follow;
 mod identity;
 mod identity_form;
+mod log_secrets;
 mod node;
 mod reload;
 mod tidy;

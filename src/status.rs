@@ -346,8 +346,6 @@ fn out_of_step(entity: &Entity, role: &MemberRole) -> Vec<String> {
     let all = entity.orders().out_of_step(entity.now()).into_iter();
     let seen = |id: &Id| match role {
         MemberRole::Node(own) => own.id == *id,
-        // An identity source has no part in orders.
-        MemberRole::Identity(_) => false,
         _ => true,
     };
     all.filter(seen).map(|id| id.to_string()).collect()

@@ -74,6 +74,11 @@ impl SealableSide for Node {
     }
 }
 
+/// Whether a set is of the identity secret and of nothing else, as `identity split` makes it.
+pub fn holds_identity_alone(set: &ShareSet) -> bool {
+    matches!(&set.secrets[..], [one] if one.kind == SecretKind::Identity)
+}
+
 impl SealableSide for IdentitySource {
     type SealedKey = IdentityKeys;
 
@@ -91,7 +96,7 @@ impl SealableSide for IdentitySource {
 
     /// The set's commitments bind the secret: other shares do not recover at all.
     fn recover(set: &ShareSet, shares: &[Share], _: &str) -> Option<IdentityKeys> {
-        if set.secrets.first()?.kind != SecretKind::Identity {
+        if !holds_identity_alone(set) {
             return None;
         }
         let secret = set

@@ -6,9 +6,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::origin::owner_and_shard;
+use super::origin::{is_vaults, owner_and_shard};
 
 /// One organisation's figures of one hour in one sector.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -36,6 +37,8 @@ pub struct DerivationsReport {
     pub identities: BTreeSet<String>,
     /// Every hour in which something was done, in order.
     pub hours: Vec<DerivationHour>,
+    /// Entries that cannot be read, of which nothing was counted.
+    pub unreadable: u64,
 }
 
 impl DerivationsReport {
@@ -53,39 +56,45 @@ pub struct DerivationsCheck {
     identities: BTreeSet<String>,
     /// Organisation and sector → hour (since 1970) → tokenized, derived.
     groups: BTreeMap<(String, String), BTreeMap<i64, (u64, u64)>>,
+    /// Entries that cannot be read.
+    unreadable: u64,
 }
 
-/// The members that are counted.
-#[derive(Default, Deserialize)]
-#[serde(default)]
-struct ComparedMembers {
-    time: String,
-    event: String,
-    organisation: String,
-    authority: String,
-    sector: String,
-    accepted: u64,
-    migrated: u64,
-    derived: Vec<ComparedGroup>,
+/// The members of the entries that are compared. Each must be there: what is not counted would hide
+/// guesses.
+#[derive(Deserialize)]
+#[serde(tag = "event", rename_all = "kebab-case")]
+enum ComparedEntry {
+    Tokenize {
+        time: Timestamp,
+        organisation: String,
+        sector: String,
+        accepted: u64,
+    },
+    Migrate {
+        time: Timestamp,
+        authority: String,
+        sector: String,
+        migrated: u64,
+    },
+    Utis {
+        time: Timestamp,
+        derived: Vec<ComparedGroup>,
+    },
+    #[serde(other)]
+    Other,
 }
 
-/// A group of an entry `utis`.
-#[derive(Default, Deserialize)]
-#[serde(default)]
+/// A group of an entry `utis`. Probes and person keys have no value, and name nobody.
+#[derive(Deserialize)]
 struct ComparedGroup {
+    #[serde(default)]
     by: String,
+    #[serde(default)]
     organisation: String,
+    #[serde(default)]
     sector: String,
     items: u64,
-}
-
-impl ComparedMembers {
-    /// An entry's members, and the hour in which it was logged.
-    fn read(entry: &[u8]) -> Option<(Self, i64)> {
-        let read: Self = serde_json::from_slice(entry).ok()?;
-        let time: jiff::Timestamp = read.time.parse().ok()?;
-        Some((read, time.as_second().div_euclid(3_600)))
-    }
 }
 
 impl DerivationsCheck {
@@ -101,7 +110,7 @@ impl DerivationsCheck {
 
     /// Whether this is a log of this deployment's vault.
     pub fn is_vaults(&self, origin: &str) -> bool {
-        owner_and_shard(origin).is_some_and(|(o, _)| o == format!("{}/vault", self.deployment))
+        is_vaults(origin, &self.deployment)
     }
 
     /// Notes an identity source's log; whether it is one of this deployment.
@@ -117,33 +126,46 @@ impl DerivationsCheck {
 
     /// Counts an entry of the vault's log.
     pub fn vault_entry(&mut self, entry: &[u8]) {
-        let Some((read, hour)) = ComparedMembers::read(entry) else {
-            return;
+        let (time, organisation, sector, items) = match serde_json::from_slice(entry) {
+            Ok(ComparedEntry::Tokenize {
+                time,
+                organisation,
+                sector,
+                accepted,
+            }) => (time, organisation, sector, accepted),
+            Ok(ComparedEntry::Migrate {
+                time,
+                authority,
+                sector,
+                migrated,
+            }) => (time, authority, sector, migrated),
+            Ok(ComparedEntry::Utis { .. } | ComparedEntry::Other) => return,
+            Err(_) => return self.unreadable += 1,
         };
-        let (organisation, items) = match read.event.as_str() {
-            "tokenize" => (read.organisation, read.accepted),
-            "migrate" => (read.authority, read.migrated),
-            _ => return,
-        };
-        self.count(organisation, read.sector, hour).0 += items;
+        let tokenized = &mut self.count(organisation, sector, time).0;
+        *tokenized = tokenized.saturating_add(items);
     }
 
     /// Counts an entry of an identity source's log.
     pub fn identity_entry(&mut self, entry: &[u8]) {
-        let Some((read, hour)) = ComparedMembers::read(entry) else {
-            return;
+        let (time, groups) = match serde_json::from_slice(entry) {
+            Ok(ComparedEntry::Utis { time, derived }) => (time, derived),
+            Ok(_) => return,
+            Err(_) => return self.unreadable += 1,
         };
-        for group in read.derived.into_iter().filter(|group| group.items > 0) {
+        for group in groups.into_iter().filter(|group| group.items > 0) {
             let organisation = if group.organisation.is_empty() {
                 group.by
             } else {
                 group.organisation
             };
-            self.count(organisation, group.sector, hour).1 += group.items;
+            let derived = &mut self.count(organisation, group.sector, time).1;
+            *derived = derived.saturating_add(group.items);
         }
     }
 
-    fn count(&mut self, organisation: String, sector: String, hour: i64) -> &mut (u64, u64) {
+    fn count(&mut self, organisation: String, sector: String, time: Timestamp) -> &mut (u64, u64) {
+        let hour = time.as_second().div_euclid(3_600);
         let hours = self.groups.entry((organisation, sector)).or_default();
         hours.entry(hour).or_default()
     }
@@ -163,8 +185,8 @@ impl DerivationsCheck {
                     sector: sector.clone(),
                     tokenized,
                     derived,
-                    unexplained: difference.max(0).unsigned_abs(),
-                    missing: difference.min(0).unsigned_abs(),
+                    unexplained: in_u64(difference),
+                    missing: in_u64(-difference),
                 });
             }
         }
@@ -181,18 +203,17 @@ impl DerivationsCheck {
         DerivationsReport {
             identities: self.identities,
             hours,
+            unreadable: self.unreadable,
         }
     }
 }
 
 /// For each hour how many more were derived than tokenized, once an hour has settled with the next.
-fn settle(counts: &BTreeMap<i64, (u64, u64)>) -> Vec<i64> {
-    let mut settled: Vec<i64> = Vec::with_capacity(counts.len());
+fn settle(counts: &BTreeMap<i64, (u64, u64)>) -> Vec<i128> {
+    let mut settled: Vec<i128> = Vec::with_capacity(counts.len());
     let mut before = None;
     for (hour, (tokenized, derived)) in counts {
-        let mut difference = derived
-            .cast_signed()
-            .saturating_sub(tokenized.cast_signed());
+        let mut difference = i128::from(*derived) - i128::from(*tokenized);
         if before == Some(hour - 1)
             && let Some(last) = settled.last_mut()
             && last.signum() == -difference.signum()
@@ -207,9 +228,14 @@ fn settle(counts: &BTreeMap<i64, (u64, u64)>) -> Vec<i64> {
     settled
 }
 
+/// A number that is not negative; none else.
+fn in_u64(number: i128) -> u64 {
+    u64::try_from(number.max(0)).unwrap_or(u64::MAX)
+}
+
 /// An hour as text.
 fn text_of(hour: i64) -> String {
-    jiff::Timestamp::from_second(hour.saturating_mul(3_600))
+    Timestamp::from_second(hour.saturating_mul(3_600))
         .map(|time| time.strftime("%Y-%m-%dT%H").to_string())
         .unwrap_or_default()
 }
@@ -315,5 +341,27 @@ mod tests {
         assert!(!check.note_identity("cloison/other/identity/trust/2026"));
         assert!(!check.is_vaults("cloison/other/vault/2026"));
         assert!(DerivationsCheck::of_identity("cloison/demo/node/court/2026").is_none());
+    }
+
+    #[test]
+    fn numbers_that_do_not_fit_hide_nothing() {
+        let mut check = DerivationsCheck::of_identity(IDENTITY).unwrap();
+        check.vault_entry(tokenized("08:00:00", 10).as_bytes());
+        for items in [u64::MAX, 11] {
+            check.identity_entry(derived("08:00:01", items).as_bytes());
+        }
+        let negative = derived("08:00:02", 7).replace("\"items\":7", "\"items\":-7");
+        let missing = derived("08:00:02", 7).replace("\"items\":7", "\"values\":7");
+        for entry in [negative, missing, "{}".to_owned()] {
+            check.identity_entry(entry.as_bytes());
+        }
+        check.vault_entry(
+            tokenized("08:00:00", 1)
+                .replace("accepted", "agreed")
+                .as_bytes(),
+        );
+        let report = check.finish();
+        assert_eq!(report.hours[0].unexplained, u64::MAX - 10);
+        assert_eq!(report.unreadable, 4);
     }
 }

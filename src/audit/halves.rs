@@ -12,7 +12,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::LogPosition;
-use super::origin::owner_and_shard;
+use super::origin::{is_vaults, owner_and_shard};
 use crate::tlog::tree::leaf_hash;
 
 /// The members that both halves have alike.
@@ -120,8 +120,7 @@ impl HalvesCheck {
 
     /// Notes that a log has so many entries; whether it is one of this deployment's vault.
     pub fn vault_log(&mut self, origin: &str, size: u64) -> bool {
-        let is_ours =
-            owner_and_shard(origin).is_some_and(|(o, _)| o == format!("{}/vault", self.deployment));
+        let is_ours = is_vaults(origin, &self.deployment);
         self.sizes.insert(origin.to_owned(), size);
         is_ours
     }

@@ -14,6 +14,11 @@ const FIRST_YEAR: i32 = 2020;
 /// The most parts that a year's log may have: one, and one more for each restore.
 const MOST_PARTS: u16 = 64;
 
+/// Whether this is a log of a deployment's vault.
+pub fn is_vaults(origin: &str, deployment: &str) -> bool {
+    owner_and_shard(origin).is_some_and(|(owner, _)| owner == format!("{deployment}/vault"))
+}
+
 /// The name under which an owner cosigns the other side's checkpoints. It signs with the key of its
 /// own checkpoints, but over another text.
 pub fn cosigner_name(owner: &str) -> String {

@@ -15,7 +15,7 @@ use crate::certificates::{ending_entries, unused_client_ca};
 use crate::clock::{Clock as _, SystemClock};
 use crate::config::{
     ClientConfig, ConfigError, FileKind, IdentityConfig, LogConfig, NamedFile, NodeConfig,
-    RegisterFiles, VaultConfig, WitnessConfig,
+    RegisterFiles, SideConfig, VaultConfig, WitnessConfig,
 };
 use crate::entity::Role;
 use crate::register::{self, Fault, Register, RegisterOpenError};
@@ -138,25 +138,13 @@ fn check_file(file: &Path) -> Result<CheckedFile, String> {
         }
         FileKind::Node => {
             let config = NodeConfig::load(file).map_err(of_config)?;
-            let register = open(&config.register).ok();
-            let role = Role::Node(config.authority.clone());
-            let mut unknown = unknown_followers(file, &config.log, &role, register.as_ref());
-            unknown.extend(unknown_authority(file, &config));
-            let mut warnings = opened(&config.named_files(), register.as_ref(), unknown)?;
-            warnings.extend(unused_client_ca(&config.tls));
-            let says = signed(&config.register)? + &backups(config.backup.as_ref());
-            Ok(CheckedFile { says, warnings })
+            let unknown = unknown_authority(file, &config);
+            beside_the_vault(file, &SideConfig::Node(Box::new(config)), unknown)
         }
         FileKind::Identity => {
             let config = IdentityConfig::load(file).map_err(of_config)?;
-            let register = open(&config.register).ok();
-            let role = config.role();
-            let mut unknown = unknown_followers(file, &config.log, &role, register.as_ref());
-            unknown.extend(unknown_identity(file, &config));
-            let mut warnings = opened(&config.named_files(), register.as_ref(), unknown)?;
-            warnings.extend(unused_client_ca(&config.tls));
-            let says = signed(&config.register)? + &backups(config.backup.as_ref());
-            Ok(CheckedFile { says, warnings })
+            let unknown = unknown_identity(file, &config);
+            beside_the_vault(file, &SideConfig::Identity(Box::new(config)), unknown)
         }
         FileKind::Witness => {
             let config = WitnessConfig::load(file).map_err(of_config)?;
@@ -181,6 +169,22 @@ fn check_file(file: &Path) -> Result<CheckedFile, String> {
             })
         }
     }
+}
+
+/// What is found in a node's or identity source's configuration; `unknown` if the register does not
+/// know the side.
+fn beside_the_vault(
+    file: &Path,
+    side: &SideConfig,
+    unknown: Option<String>,
+) -> Result<CheckedFile, String> {
+    let register = open(side.register()).ok();
+    let mut faults = unknown_followers(file, side.log(), &side.role(), register.as_ref());
+    faults.extend(unknown);
+    let mut warnings = opened(&side.named_files(), register.as_ref(), faults)?;
+    warnings.extend(unused_client_ca(side.tls()));
+    let says = signed(side.register())? + &backups(side.backup());
+    Ok(CheckedFile { says, warnings })
 }
 
 /// Opens every file that a configuration names, and lists what is wrong with them together with the

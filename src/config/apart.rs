@@ -7,7 +7,7 @@ use super::LogConfig;
 use crate::backup::BackupPlan;
 use crate::register::read::Faults;
 
-/// Finds folders that a vault's or node's configuration puts into one another.
+/// Finds folders that a side's configuration puts into one another.
 pub(super) fn check_entity(
     store: &Path,
     log: &LogConfig,

@@ -9,8 +9,9 @@ use super::node::KeyPlace;
 use super::register::{RegisterFiles, register_files};
 use super::value::{ListenAddress, LoopbackAddress, Place};
 use super::{
-    ClientConfig, ConfigError, FileKind, LimitConfig, LogConfig, Openers, TlsFiles, audit, backup,
-    client, distinct_addresses, limits, listener, load, parse, section, store_section, tls_files,
+    ClientConfig, ConfigError, FileKind, LimitConfig, LogConfig, Openers, TlsFiles, apart, audit,
+    backup, client, distinct_addresses, limits, listener, load, parse, section, store_section,
+    tls_files,
 };
 use crate::backup::BackupPlan;
 use crate::entity::Role;
@@ -113,7 +114,7 @@ impl IdentityConfig {
                 });
                 let limits = limits(root, faults);
                 let own = own?;
-                Some(IdentityConfig {
+                let config = IdentityConfig {
                     deployment: deployment?.value,
                     identity: identity?.value,
                     control: control?.1,
@@ -132,7 +133,15 @@ impl IdentityConfig {
                     register: register?,
                     vault: vault?,
                     limits: limits?,
-                })
+                };
+                apart::check_entity(
+                    &config.store,
+                    &config.log,
+                    config.backup.as_ref(),
+                    root.line,
+                    faults,
+                );
+                Some(config)
             },
         )
     }

@@ -118,7 +118,8 @@ signatures = "register.jws"
 quorum = 2
 commission = {COMMISSION:?}
 {pins}"#,
-        followers = followed(plan.vault_follows(), "vault") + &follower(plan, AUTHORITY),
+        followers =
+            followed(plan.vault_follows(), "vault") + &follower(plan.lies_apart(), AUTHORITY),
         deployment = plan.deployment,
         data = plan.vault.data(),
         control = plan.vault.control(),
@@ -149,9 +150,9 @@ fn followed(keeps: bool, own: &str) -> String {
     }
 }
 
-/// The other of vault and node counts among the places, where the two lie on machines of their own.
-fn follower(plan: &DeploymentPlan, peer: &str) -> String {
-    if plan.lies_apart() {
+/// Another side counts among the places, where the two lie on machines of their own.
+pub(super) fn follower(lies_apart: bool, peer: &str) -> String {
+    if lies_apart {
         format!(
             "\n[[audit.follower]]              # acts wait until this one holds them, too\nname = {peer:?}\npeer = {peer:?}\n"
         )
@@ -207,7 +208,7 @@ signatures = "register.jws"
 quorum = 2
 commission = {COMMISSION:?}
 {pins}"#,
-        followers = followed(plan.lies_apart(), "node") + &follower(plan, "vault"),
+        followers = followed(plan.lies_apart(), "node") + &follower(plan.lies_apart(), "vault"),
         deployment = plan.deployment,
         control = plan.node.control(),
         health = plan.node.health(),

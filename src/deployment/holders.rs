@@ -60,21 +60,16 @@ pub(super) fn all(plan: &DeploymentPlan, custodians: &[String]) -> Vec<FileHolde
         holders.push(holder(id, "signs the register", files));
     }
     let person = |id: &str| format!("secrets/people/{id}.pem");
+    let mut sides = vec![VAULT, NODE];
+    sides.extend(source.as_ref().map(|_| IDENTITY));
     holders.push(holder(
         AUDITOR,
         "auditor of the commission",
-        caller(AUDITOR, &[VAULT, NODE])
-            .into_iter()
-            .chain(
-                source
-                    .iter()
-                    .flat_map(|pin| [format!("clients/{AUDITOR}-{IDENTITY}.toml"), pin.clone()]),
-            )
-            .chain(register.clone()),
+        caller(AUDITOR, &sides).into_iter().chain(register.clone()),
     ));
     for id in OPERATORS {
         let own = [person(id)].into_iter().chain(register.clone());
-        let files = caller(id, &[VAULT, NODE]).into_iter().chain(own);
+        let files = caller(id, &sides).into_iter().chain(own);
         holders.push(holder(id, "operator", files));
     }
     for approver in APPROVERS {
@@ -142,13 +137,19 @@ fn server(id: &str, role: &'static str, more: &[String], watched: bool) -> FileH
 
 /// Someone who calls servers: a client file for each, its certificate, their own certificate and key.
 fn caller(id: &str, servers: &[&str]) -> Vec<String> {
-    let file = |server: &&str| match (*server, servers.len()) {
-        (NODE, 2) => format!("clients/{id}-node.toml"),
-        _ => format!("clients/{id}.toml"),
+    let file = |(place, server): (usize, &&str)| match place {
+        0 => format!("clients/{id}.toml"),
+        _ => format!("clients/{id}-{server}.toml"),
     };
     let pins = servers.iter().map(|server| certificate(server));
     let own = [certificate(id), key(id)];
-    servers.iter().map(file).chain(pins).chain(own).collect()
+    servers
+        .iter()
+        .enumerate()
+        .map(file)
+        .chain(pins)
+        .chain(own)
+        .collect()
 }
 
 fn certificate(id: &str) -> String {

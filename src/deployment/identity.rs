@@ -9,7 +9,7 @@ use ed25519_dalek::SigningKey;
 use super::certificates::{CertificateMaker, CertificateUse};
 use super::keys::DeploymentKeys;
 use super::layout::{NewFolder, secret_file, vault_secret};
-use super::register_text::AUDITOR;
+use super::register_text::{AUDITOR, OPERATORS};
 use super::roots::VAULT;
 use super::{COMMISSION, DeploymentPlan, ListenPlan, configuration};
 use crate::keys::file::SecretKind;
@@ -26,6 +26,11 @@ const VAULT_ORGANISATION: &str = "operations";
 /// Those who look after the source: they reload its register, take its backups, and hold shares of its
 /// secret once that is split.
 pub const KEEPERS: [&str; 3] = ["keeper-1", "keeper-2", "keeper-3"];
+
+/// Those who call the source, and the vault besides.
+pub(super) fn elsewhere() -> impl Iterator<Item = &'static str> {
+    OPERATORS.into_iter().chain([AUDITOR])
+}
 
 /// Where the identity secret of a new deployment lies: with the vault, or with its identity source.
 pub(super) fn secret_place(plan: &DeploymentPlan) -> String {
@@ -53,7 +58,7 @@ pub struct IdentityDigests {
 }
 
 impl IdentityDigests {
-    /// Makes them, with client files for those who look after the source, and one for the auditor.
+    /// Makes them, with client files for all who call the source.
     pub(super) fn make(
         keys: &mut DeploymentKeys<'_>,
         folder: &NewFolder,
@@ -73,7 +78,10 @@ impl IdentityDigests {
             keepers.push(keys.leaf(id, &maker.make(id, &[], CertificateUse::Client)?)?);
             file(id, id)?;
         }
-        file(AUDITOR, &format!("{AUDITOR}-{IDENTITY}"))?;
+        // Operators confirm there after a restore of the source.
+        for id in elsewhere() {
+            file(id, &format!("{id}-{IDENTITY}"))?;
+        }
         Ok(Self { own, keepers })
     }
 }
@@ -138,11 +146,7 @@ pub(super) fn configuration(
     pins: &str,
     witness: &str,
 ) -> String {
-    let follower = if plan.vault.lies_apart_from(place) {
-        "\n[[audit.follower]]              # acts wait until this one holds them, too\nname = \"vault\"\npeer = \"vault\"\n"
-    } else {
-        ""
-    };
+    let follower = configuration::follower(plan.vault.lies_apart_from(place), VAULT);
     format!(
         r#"# The identity source: `cloison identity serve --config identity.toml`. Paths are relative to this file.
 deployment = {deployment:?}

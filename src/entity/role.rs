@@ -64,9 +64,15 @@ impl Role {
     /// Whose store and log these are, by their owner.
     pub fn of_owner(owner: &str) -> Option<Self> {
         let (_, name) = owner.split_once('/')?;
+        Self::of_local_name(name)
+    }
+
+    /// The role that a statement names.
+    pub fn of_local_name(name: &str) -> Option<Self> {
         match name.split_once('/') {
             None => (name == "vault").then_some(Self::Vault),
             Some(("node", authority)) => Id::parse(authority).map(Self::Node),
+            Some(("identity", id)) => Id::parse(id).map(Self::Identity),
             Some(_) => None,
         }
     }
@@ -96,7 +102,11 @@ mod tests {
     #[test]
     fn an_owner_leads_back_to_its_role() {
         let id = |text| Id::parse(text).unwrap();
-        for role in [Role::Vault, Role::Node(id("court"))] {
+        for role in [
+            Role::Vault,
+            Role::Node(id("court")),
+            Role::Identity(id("trust")),
+        ] {
             assert_eq!(Role::of_owner(&role.owner(&id("demo"))), Some(role));
         }
         for other in [
@@ -105,6 +115,7 @@ mod tests {
             "demo/court",
             "demo/node",
             "demo/node/",
+            "demo/identity/",
         ] {
             assert_eq!(Role::of_owner(other), None, "{other}");
         }

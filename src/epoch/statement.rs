@@ -26,6 +26,7 @@ use uuid::Uuid;
 use crate::audit::StatementNote;
 use crate::code::Code;
 use crate::commit::Change;
+use crate::entity::Role;
 use crate::json::JsonObject;
 use crate::refusal::{Refusal, fault};
 use crate::register::{Id, Register};
@@ -326,9 +327,7 @@ impl DestructionPayload {
 /// The entity that the statement is about.
 fn entity(members: &mut JsonObject) -> Result<String, StatementFault> {
     let entity = members.text("entity")?;
-    let others = ["node/", "identity/"];
-    let mut ids = others.iter().filter_map(|side| entity.strip_prefix(side));
-    if entity == "vault" || ids.any(|id| Id::parse(id).is_some()) {
+    if Role::of_local_name(&entity).is_some() {
         Ok(entity)
     } else {
         let what = "`entity` is neither vault nor node/ and an authority's id nor identity/ and an identity source's";

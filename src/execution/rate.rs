@@ -9,6 +9,7 @@ use jiff::Timestamp;
 
 use super::FAILED;
 use crate::audit::AuditEvent;
+use crate::clock::hour_of;
 use crate::code::Code;
 use crate::commit::Change;
 use crate::refusal::{Refusal, fault};
@@ -163,10 +164,6 @@ impl ReleaseRate {
             limit: self.limit,
         })
     }
-}
-
-fn hour_of(now: Timestamp) -> u32 {
-    u32::try_from(now.as_second().max(0) / 3_600).unwrap_or(u32::MAX)
 }
 
 #[cfg(test)]

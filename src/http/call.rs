@@ -9,6 +9,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::answer::{HttpAnswer, answer, answer_to};
+use super::identity_door::IdentityDoor;
 use super::node_door::NodeDoor;
 use super::operations::ControlOperation;
 use super::peer::Peer;
@@ -31,7 +32,9 @@ pub(super) struct ControlCall<T> {
 pub(super) type VaultCall = ControlCall<Vault>;
 /// A request that the authority node answers.
 pub(super) type NodeCall = ControlCall<NodeDoor>;
-/// A request that either side answers.
+/// A request that the identity source answers.
+pub(super) type IdentityCall = ControlCall<IdentityDoor>;
+/// A request that any side answers.
 pub(super) type EntityCall = ControlCall<Entity>;
 
 /// What answers requests, and logs those that it refuses.
@@ -49,6 +52,12 @@ impl AnsweringSide for Vault {
 impl AnsweringSide for NodeDoor {
     fn entity(self: &Arc<Self>) -> Arc<Entity> {
         self.node.entity().clone()
+    }
+}
+
+impl AnsweringSide for IdentityDoor {
+    fn entity(self: &Arc<Self>) -> Arc<Entity> {
+        self.source.entity().clone()
     }
 }
 
@@ -117,6 +126,17 @@ impl NodeCall {
     ) -> Result<P, Code> {
         let node = &self.side.node;
         of(node.register(), &node.authority().id, self.peer.spki)
+    }
+}
+
+impl IdentityCall {
+    /// What the authoriser says of the caller, by the source's register and for this source.
+    pub(super) fn permit<P>(
+        &self,
+        of: fn(&Register, &Id, SpkiDigest) -> Result<P, Code>,
+    ) -> Result<P, Code> {
+        let source = &self.side.source;
+        of(source.register(), &source.registered().id, self.peer.spki)
     }
 }
 

@@ -1,18 +1,16 @@
 //! What custodians do at an identity source: unseal it, drill, seal it; acknowledge that the vault was
 //! restored.
 
-use std::sync::Arc;
+use axum::extract::Request;
 
-use axum::extract::{Request, State};
-
-use super::answer::{HttpAnswer, answer, answer_to};
+use super::answer::{HttpAnswer, answer_to};
 use super::api_routes::{OpenApiRouter, routes, with_tag};
-use super::identity_door::{IdentityDoor, IdentityRoutes};
+use super::call::{AnsweringSide as _, IdentityCall};
+use super::identity_door::IdentityRoutes;
 use super::node::SealNow;
 use super::operations::{self, ControlOperation};
-use super::peer::Peer;
 use super::problem::{Problem, ProblemBody};
-use crate::access::{self, CustodianPermit, ResumePermit, SealPermit};
+use crate::access::{self, ResumePermit, SealPermit};
 use crate::code::Code;
 use crate::keys::shares::{Share, ShareText};
 use crate::resumption::{self, ResumeAcknowledgement, ResumedLogs};
@@ -29,19 +27,6 @@ pub(super) fn routes() -> OpenApiRouter<IdentityRoutes> {
     with_tag("identity", all)
 }
 
-fn custodian(door: &IdentityDoor, peer: &Peer) -> Result<CustodianPermit, Code> {
-    let source = &door.source;
-    access::identity_custodian(source.register(), &source.registered().id, peer.spki)
-}
-
-fn sealer(door: &IdentityDoor, peer: &Peer) -> Result<SealPermit, Code> {
-    custodian(door, peer).map(SealPermit::of)
-}
-
-fn resumer(door: &IdentityDoor, peer: &Peer) -> Result<ResumePermit, Code> {
-    custodian(door, peer).map(ResumePermit::of)
-}
-
 /// Takes a custodian's share towards unsealing.
 #[utoipa::path(
     post,
@@ -52,13 +37,8 @@ fn resumer(door: &IdentityDoor, peer: &Peer) -> Result<ResumePermit, Code> {
         Problem,
     ),
 )]
-pub(super) async fn unseal(
-    State(door): State<Arc<IdentityDoor>>,
-    peer: Peer,
-    request: Request,
-) -> HttpAnswer {
-    let (purpose, operation) = (SharePurpose::Unseal, operations::UNSEAL);
-    bring(door, peer, request, purpose, operation).await
+pub(super) async fn unseal(call: IdentityCall, request: Request) -> HttpAnswer {
+    bring(call, request, SharePurpose::Unseal, operations::UNSEAL).await
 }
 
 /// Takes a custodian's share for a drill, which proves that the shares make the secret, and opens
@@ -72,27 +52,30 @@ pub(super) async fn unseal(
         Problem,
     ),
 )]
-pub(super) async fn drill(
-    State(door): State<Arc<IdentityDoor>>,
-    peer: Peer,
-    request: Request,
-) -> HttpAnswer {
-    bring(door, peer, request, SharePurpose::Drill, operations::DRILL).await
+pub(super) async fn drill(call: IdentityCall, request: Request) -> HttpAnswer {
+    bring(call, request, SharePurpose::Drill, operations::DRILL).await
 }
 
 async fn bring(
-    door: Arc<IdentityDoor>,
-    peer: Peer,
+    call: IdentityCall,
     request: Request,
     purpose: SharePurpose,
     operation: ControlOperation,
 ) -> HttpAnswer {
-    let (entity, permit) = (door.entity(), custodian(&door, &peer));
-    let work = move |permit: &CustodianPermit, text: ShareText| {
-        let share = Share::try_from(text).map_err(|_| Problem::new(Code::ShareInvalid))?;
-        crate::unseal::bring(&*door.source, permit, share, purpose).map_err(Problem::from)
-    };
-    answer_to(entity, peer, operation, permit, request, work).await
+    let permit = call.permit(access::identity_custodian);
+    let IdentityCall { side: door, peer } = call;
+    answer_to(
+        door.entity(),
+        peer,
+        operation,
+        permit,
+        request,
+        move |permit, text: ShareText| {
+            let share = Share::try_from(text).map_err(|_| Problem::new(Code::ShareInvalid))?;
+            crate::unseal::bring(&*door.source, permit, share, purpose).map_err(Problem::from)
+        },
+    )
+    .await
 }
 
 /// Tells whether the identity secret is sealed, and how many shares custodians have brought.
@@ -104,11 +87,13 @@ async fn bring(
         Problem,
     ),
 )]
-pub(super) async fn status(State(door): State<Arc<IdentityDoor>>, peer: Peer) -> HttpAnswer {
-    let (entity, permit) = (door.entity(), sealer(&door, &peer));
-    let work =
-        move |permit: &SealPermit| Ok::<_, Code>(crate::unseal::status(&*door.source, permit));
-    answer(entity, peer, operations::SEAL_STATUS, permit, work).await
+pub(super) async fn status(call: IdentityCall) -> HttpAnswer {
+    let permit = call.permit(access::identity_custodian);
+    let permit = permit.map(SealPermit::of);
+    call.answer(operations::SEAL_STATUS, permit, |door, permit| {
+        Ok::<_, Code>(crate::unseal::status(&*door.source, permit))
+    })
+    .await
 }
 
 /// Lists the vault's logs that lost entries at a restore, and tells whether the loss was
@@ -121,10 +106,12 @@ pub(super) async fn status(State(door): State<Arc<IdentityDoor>>, peer: Peer) ->
         Problem,
     ),
 )]
-pub(super) async fn resumes(State(door): State<Arc<IdentityDoor>>, peer: Peer) -> HttpAnswer {
-    let (entity, permit) = (door.entity(), resumer(&door, &peer));
-    let work = move |_: &ResumePermit| resumption::list(&door.source, &*door.vault);
-    answer(entity, peer, operations::RESUME_LIST, permit, work).await
+pub(super) async fn resumes(call: IdentityCall) -> HttpAnswer {
+    let permit = call.permit(access::identity_custodian);
+    call.answer(operations::RESUME_LIST, permit, |door, _| {
+        resumption::list(&door.source, &*door.vault)
+    })
+    .await
 }
 
 /// Acknowledges that a log of the vault lost entries at a restore. From then on the source watches it
@@ -138,22 +125,15 @@ pub(super) async fn resumes(State(door): State<Arc<IdentityDoor>>, peer: Peer) -
         Problem,
     ),
 )]
-pub(super) async fn acknowledge_resume(
-    State(door): State<Arc<IdentityDoor>>,
-    peer: Peer,
-    request: Request,
-) -> HttpAnswer {
-    let (entity, permit) = (door.entity(), resumer(&door, &peer));
-    let work = move |permit: &ResumePermit, asked: ResumeAcknowledgement| {
-        resumption::acknowledge(&door.source, permit, &asked, &*door.vault)
-    };
-    answer_to(
-        entity,
-        peer,
+pub(super) async fn acknowledge_resume(call: IdentityCall, request: Request) -> HttpAnswer {
+    let permit = call.permit(access::identity_custodian);
+    call.answer_to(
         operations::RESUME_ACKNOWLEDGE,
-        permit,
+        permit.map(ResumePermit::of),
         request,
-        work,
+        |door, permit, asked: &ResumeAcknowledgement| {
+            resumption::acknowledge(&door.source, permit, asked, &*door.vault)
+        },
     )
     .await
 }
@@ -172,8 +152,11 @@ pub(super) async fn acknowledge_resume(
         ),
     ),
 )]
-pub(super) async fn seal(State(door): State<Arc<IdentityDoor>>, peer: Peer) -> HttpAnswer {
-    let (entity, permit) = (door.entity(), sealer(&door, &peer));
-    let work = move |permit: &SealPermit| crate::unseal::seal(&*door.source, permit);
-    answer(entity, peer, operations::SEAL, permit, work).await
+pub(super) async fn seal(call: IdentityCall) -> HttpAnswer {
+    let permit = call.permit(access::identity_custodian);
+    let permit = permit.map(SealPermit::of);
+    call.answer(operations::SEAL, permit, |door, permit| {
+        crate::unseal::seal(&*door.source, permit)
+    })
+    .await
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::extract::FromRef;
 
-use crate::entity::{Entity, InForce};
+use crate::entity::InForce;
 use crate::identity::IdentitySource;
 use crate::link::VaultLink;
 
@@ -23,13 +23,6 @@ pub struct IdentityDoor {
     pub source: Arc<IdentitySource>,
     /// The link to the vault.
     pub vault: Arc<dyn VaultLink>,
-}
-
-impl IdentityDoor {
-    /// The source, as an entity.
-    pub(super) fn entity(&self) -> Arc<Entity> {
-        self.source.entity().clone()
-    }
 }
 
 impl FromRef<IdentityRoutes> for Arc<IdentityDoor> {

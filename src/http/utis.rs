@@ -12,6 +12,7 @@ use super::admission::Lane;
 use super::answer::{blocking, note};
 use super::api_routes::{OpenApiRouter, routes, with_tag};
 use super::body;
+use super::call::AnsweringSide as _;
 use super::identity_door::{IdentityDoor, IdentityRoutes};
 use super::peer::Peer;
 use super::problem::Problem;

@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex};
 use jiff::Timestamp;
 
 use crate::audit::AuditEvent;
-use crate::clock::ClockMark;
+use crate::clock::{ClockMark, hour_of};
 use crate::commit::DayCount;
 use crate::quota::QuotaHolder;
 use crate::register::Quota;
@@ -40,10 +40,6 @@ struct HolderHours {
 /// The name under which a holder's hours are stored; no holder's name begins so.
 fn name(holder: &str) -> String {
     format!("hours/{holder}")
-}
-
-fn hour_of(now: Timestamp) -> u32 {
-    u32::try_from(now.as_second().max(0) / 3_600).unwrap_or(u32::MAX)
 }
 
 /// The number of values in an hour that raises the alarm.

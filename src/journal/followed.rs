@@ -15,7 +15,7 @@ use ed25519_dalek::{SigningKey, VerifyingKey};
 use jiff::Timestamp;
 
 pub use super::follow_fault::FollowFault;
-use super::intake::DayIntake;
+use super::intake::{DayBytes, DayIntake};
 use super::offer::{JournalHeld, JournalOffer};
 use super::origin::{origin, owner_and_shard, shard_of};
 use super::prune::{LogPlace, prune_place};
@@ -25,7 +25,7 @@ use super::verified::VerifiedOffer;
 use super::waived::WaivedEntries;
 use super::whole::{FolderReading, first_changed};
 use super::{CHECKPOINT, UNPUBLISHED, segments, shard_folder};
-use crate::files::put_in_place;
+use crate::files::{put_in_place, sync_folder};
 use crate::store::Shard;
 use crate::system;
 use crate::system::lock::unpoisoned;
@@ -221,7 +221,7 @@ impl FollowedPlace {
         if tree.size() != checkpoint.size || tree.root() != checkpoint.root {
             return Err(self.forked(&state, &checkpoint, &new));
         }
-        self.count(&mut state, offer, now)?;
+        let intake = self.intake(&state, offer, now)?;
         let mut tail = self.tail_in(&mut state, shard)?;
         let (old, folder) = (state.note.clone(), shard_folder(&self.folder, shard));
         let names = (folder.as_path(), checkpoint.origin.as_str());
@@ -243,25 +243,25 @@ impl FollowedPlace {
         state.note = Some(new.into_bytes());
         state.held = Some((shard, checkpoint));
         state.tail = tail;
+        if let Some(intake) = intake {
+            state.intake.take(intake);
+        }
         Ok(true)
     }
 
-    /// Counts what an offer brings on this day.
-    fn count(
+    /// What is taken on this day with an offer; `None` where that is not bounded.
+    fn intake(
         &self,
-        state: &mut FollowedState,
+        state: &FollowedState,
         offer: &JournalOffer,
         now: Timestamp,
-    ) -> Result<(), FollowFault> {
+    ) -> Result<Option<DayBytes>, FollowFault> {
         let Some(most) = self.daily else {
-            return Ok(());
+            return Ok(None);
         };
-        let counted = state.intake.count(offer.length() as u64, most, now);
-        let counted =
-            counted.map_err(|error| CheckpointFileError::Io(self.folder.clone(), error))?;
-        let place = || self.folder.display().to_string();
-        counted.map_err(|bytes| FollowFault::Surfeit {
-            place: place(),
+        let with = state.intake.with(offer.length() as u64, most, now);
+        with.map(Some).map_err(|bytes| FollowFault::Surfeit {
+            place: self.folder.display().to_string(),
             bytes,
         })
     }
@@ -387,7 +387,7 @@ impl FollowedPlace {
                 .unwrap_or_else(|_| Err(io::Error::other("reading it failed inside cloison")))
         });
         self.reading()
-            .end(found.transpose().map(Option::flatten), now);
+            .end(found.transpose().map(Option::flatten), &self.folder, now);
         self.check_reading()
     }
 
@@ -437,6 +437,8 @@ impl FollowedPlace {
 fn put_away_behind(folder: &Path, first: u64) -> io::Result<()> {
     for (_, path) in segments(folder)?.iter().filter(|(base, _)| *base >= first) {
         fs::rename(path, path.with_extension(UNPUBLISHED))?;
+        // If the old name came back, what lies there would pass for a damaged part of the log.
+        sync_folder(path)?;
     }
     Ok(())
 }

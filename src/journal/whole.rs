@@ -10,8 +10,8 @@ use jiff::{SignedDuration, Timestamp};
 use super::follow_fault::FollowFault;
 use super::prune::shards;
 use super::segment::SegmentReader;
-use super::segments;
 use super::tail::CoveredEntries;
+use super::{segments, shard_folder};
 use crate::tlog::tree::MerkleTree;
 
 /// How long after a reading the next one begins.
@@ -43,22 +43,25 @@ impl FolderReading {
         is_due && !matches!(self.fault, Some(ReadingFault::Changed))
     }
 
-    /// Notes what a reading found that ended: the first file that is not as it was. A segment that is
-    /// not there was pruned meanwhile, as a rule; the next reading tells.
-    pub(super) fn end(&mut self, found: io::Result<Option<PathBuf>>, now: Timestamp) {
-        self.fault = match found {
-            Ok(None) => None,
+    /// Notes what a reading of the folder `place` found that ended: the first file that is not as it
+    /// was. A segment that is not there, in a folder that is, was pruned meanwhile, as a rule: the next
+    /// reading tells.
+    pub(super) fn end(&mut self, found: io::Result<Option<PathBuf>>, place: &Path, now: Timestamp) {
+        match found {
+            Ok(None) => self.fault = None,
             Ok(Some(path)) => {
                 let path = path.display();
-                tracing::error!(%path, "a byte of what is held of a log is not as it was");
-                Some(ReadingFault::Changed)
+                tracing::error!(%path, "what is held of a log is not as it was");
+                self.fault = Some(ReadingFault::Changed);
             }
             Err(error) => {
                 self.next = Some(now + AGAIN);
-                let is_gone = error.kind() == io::ErrorKind::NotFound;
-                (!is_gone).then(|| ReadingFault::Unreadable(error.to_string()))
+                let may_be_pruned = error.kind() == io::ErrorKind::NotFound && place.is_dir();
+                if !may_be_pruned {
+                    self.fault = Some(ReadingFault::Unreadable(error.to_string()));
+                }
             }
-        };
+        }
     }
 
     pub(super) fn is_good(&self) -> bool {
@@ -85,10 +88,12 @@ impl FolderReading {
 /// Reads the folder up to the last entries that its checkpoint covers. Returns the first segment, or
 /// shard's folder, that is not as it was; `None` if all is.
 pub(super) fn first_changed(place: &Path, last: CoveredEntries) -> io::Result<Option<PathBuf>> {
-    for (shard, folder) in shards(place)? {
-        if shard > last.shard {
-            continue;
-        }
+    let mut all = shards(place)?;
+    all.retain(|(shard, _)| *shard <= last.shard);
+    if all.iter().all(|(shard, _)| *shard != last.shard) {
+        return Ok(Some(shard_folder(place, last.shard)));
+    }
+    for (shard, folder) in all {
         // What a kill left behind the checkpoint was never held. Behind a shard that is over it was
         // cut off.
         let end = (shard == last.shard).then_some(last.size);

@@ -70,6 +70,8 @@ impl LocalDeployment {
         let log = self
             .folder
             .join(format!("logs/{}.log", name.replace(' ', "-")));
+        // An interruption meanwhile waits, and then knows this process, too.
+        let mut local = lock(&self.local);
         let output = File::create(&log).map_err(|error| CommandError::file(&log, &error))?;
         let errors = output
             .try_clone()
@@ -88,7 +90,8 @@ impl LocalDeployment {
             .spawn()
             .map_err(|error| CommandError::file(&program, &error))?;
         let id = child.id();
-        lock(&self.local).processes.push((name, child));
+        local.processes.push((name, child));
+        drop(local);
         let started = Instant::now();
         while !ready(health) {
             if self.has_ended(name) {
@@ -190,7 +193,8 @@ fn on_interrupt(local: Arc<Mutex<LocalProcesses>>) -> Result<(), CommandError> {
             }
         });
         // The lock is kept, so that no further process is started.
-        lock(&local).clear();
+        let mut local = lock(&local);
+        local.clear();
         std::process::exit(130);
     });
     Ok(())

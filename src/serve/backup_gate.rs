@@ -36,6 +36,9 @@ impl BackupGate {
         let missing = unheard(entity);
         if missing.is_empty() {
             self.is_open = true;
+            tracing::info!(
+                "all who watch this log were heard; backups are taken and removed as is due"
+            );
         } else if self.begun.elapsed() >= PATIENCE {
             self.is_open = true;
             tracing::warn!(

@@ -8,6 +8,7 @@ use std::time::Duration;
 use tokio::task::AbortHandle;
 
 use super::bring::LogBringing;
+use super::log_secrets::LogSecrets;
 use super::node::{read_set, show_sealed};
 use super::upkeep::{KeptParts, ServerStage, ServerUpkeep};
 use super::watch::{EntityWatch, WatchingSide};
@@ -28,12 +29,12 @@ use crate::identity::{IdentityKeyStart, IdentityParts, IdentitySource};
 use crate::keys::example::fingerprint;
 use crate::keys::file::{FileError, SecretKind};
 use crate::keys::memory::Protection;
-use crate::keys::sector_secrets::read_journal;
-use crate::keys::{AuditSecret, IdentityKeys, IdentitySecret};
+use crate::keys::{IdentityKeys, IdentitySecret};
 use crate::metrics::{Counter, Registry};
 use crate::register::Register;
 use crate::store::FirstStart;
 use crate::terminal::CommandError;
+use crate::unseal::holds_identity_alone;
 
 /// Runs the identity source until it is told to stop.
 ///
@@ -61,7 +62,19 @@ pub(super) fn identity_parts(
     let unread = |e: FileError| CommandError::new(e, "check [secrets] in the configuration");
     let mut fingerprints = vec![];
     let key = match &config.secret {
-        KeyPlace::Shares(file) => IdentityKeyStart::Shared(read_set(file)?),
+        KeyPlace::Shares(file) => {
+            let set = read_set(file)?;
+            if !holds_identity_alone(&set) {
+                return Err(CommandError::new(
+                    format_args!(
+                        "{}: is not a set of the identity secret alone",
+                        file.display()
+                    ),
+                    "name the set that `cloison identity split` wrote",
+                ));
+            }
+            IdentityKeyStart::Shared(set)
+        }
         KeyPlace::Own(deposit) => {
             let secret = keyring
                 .read(deposit, SecretKind::Identity)
@@ -70,27 +83,17 @@ pub(super) fn identity_parts(
             IdentityKeyStart::Open(IdentityKeys::new(&IdentitySecret(secret)))
         }
     };
-    let audit = keyring
-        .read(&config.audit, SecretKind::Audit)
-        .map_err(unread)?;
-    fingerprints.push(fingerprint(audit.expose()));
-    let journal = read_journal(&keyring, &config.journal).map_err(unread)?;
-    let versions = journal
-        .iter()
-        .map(|(_, secret)| fingerprint(secret.0.expose()));
-    fingerprints.extend(versions);
-    let checkpoint = keyring
-        .read_signing_key(&config.checkpoint, SecretKind::Checkpoint)
-        .map_err(unread)?;
-    fingerprints.push(fingerprint(checkpoint.as_bytes()));
+    let places = [&config.audit, &config.journal, &config.checkpoint];
+    let own = LogSecrets::read(&keyring, places).map_err(unread)?;
+    fingerprints.extend(own.fingerprints());
     let parts = IdentityParts {
         register,
         identity: config.identity.clone(),
         key,
         times: config.seal,
-        audit: AuditSecret(audit),
-        journal,
-        log: watch::log_parts(checkpoint, &config.log),
+        audit: own.audit,
+        journal: own.journal,
+        log: watch::log_parts(own.checkpoint, &config.log),
     };
     Ok((parts, fingerprints))
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use tokio::task::AbortHandle;
 
+use super::log_secrets::LogSecrets;
 use super::upkeep::{KeptParts, ServerStage, ServerUpkeep};
 use super::watch::{EntityWatch, WatchingSide};
 use super::{
@@ -22,12 +23,11 @@ use crate::http::backups::BackupDoor;
 use crate::http::follow::FollowDoor;
 use crate::http::node_door::NodeRoutes;
 use crate::http::{self, Callers, Readiness, mount};
+use crate::keys::AuthoritySecret;
 use crate::keys::example::fingerprint;
 use crate::keys::file::{FileError, SecretKind, read_public};
 use crate::keys::memory::Protection;
-use crate::keys::sector_secrets::read_journal;
 use crate::keys::shares::ShareSet;
-use crate::keys::{AuditSecret, AuthoritySecret};
 use crate::metrics::Registry;
 use crate::node::{Node, NodeParts};
 use crate::register::{Register, Suite};
@@ -87,22 +87,9 @@ pub(super) fn node_parts(
             }
         }
     }
-    let audit = AuditSecret(
-        keyring
-            .read(&config.audit, SecretKind::Audit)
-            .map_err(unread)?,
-    );
-    fingerprints.push(fingerprint(audit.0.expose()));
-    let journal = read_journal(&keyring, &config.journal).map_err(unread)?;
-    fingerprints.extend(
-        journal
-            .iter()
-            .map(|(_, secret)| fingerprint(secret.0.expose())),
-    );
-    let checkpoint = keyring
-        .read_signing_key(&config.checkpoint, SecretKind::Checkpoint)
-        .map_err(unread)?;
-    fingerprints.push(fingerprint(checkpoint.as_bytes()));
+    let places = [&config.audit, &config.journal, &config.checkpoint];
+    let own = LogSecrets::read(&keyring, places).map_err(unread)?;
+    fingerprints.extend(own.fingerprints());
     let parts = NodeParts {
         register,
         authority: config.authority.clone(),
@@ -110,9 +97,9 @@ pub(super) fn node_parts(
         shared,
         times: config.seal,
         segment_keys: config.segment_keys.clone(),
-        audit,
-        journal,
-        log: watch::log_parts(checkpoint, &config.log),
+        audit: own.audit,
+        journal: own.journal,
+        log: watch::log_parts(own.checkpoint, &config.log),
     };
     Ok((parts, fingerprints))
 }

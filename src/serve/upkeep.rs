@@ -1,4 +1,4 @@
-//! What vault and node have alike around the store that they serve: the health listener and TLS before it is
+//! What all sides have alike around the store that they serve: the health listener and TLS before it is
 //! open; and while it is served, TLS files and register that may change, its place on the disk, its backups.
 
 use std::net::SocketAddr;

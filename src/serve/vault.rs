@@ -10,6 +10,7 @@ use tokio::task::AbortHandle;
 use super::bring::LogBringing;
 use super::figures::PersonFigures;
 use super::identity_form::{IdentityForm, watch_sources};
+use super::log_secrets::LogSecrets;
 use super::upkeep::{KeptParts, ServerStage, ServerUpkeep};
 use super::watch::{EntityWatch, WatchedSide};
 use super::{
@@ -26,11 +27,11 @@ use crate::http::follow::FollowDoor;
 use crate::http::mount::VaultRouters;
 use crate::http::{self, Callers, Limits, Listener, Readiness, mount};
 use crate::identity_link::SourceWatcher;
+use crate::keys::StoreSecret;
 use crate::keys::example::fingerprint;
 use crate::keys::file::{FileError, SecretKind};
 use crate::keys::memory::Protection;
-use crate::keys::sector_secrets::{SectorSecretDeposit, read_journal};
-use crate::keys::{AuditSecret, StoreSecret};
+use crate::keys::sector_secrets::SectorSecretDeposit;
 use crate::metrics::{PERSONS, Registry, coarse};
 use crate::order::book::Book;
 use crate::register::Register;
@@ -328,23 +329,22 @@ pub(super) fn read_vault_secrets(
         let places = &config.secrets;
         let sector = SectorSecretDeposit::new(places.sector.clone(), keyring.clone());
         let store = keyring.read_versions(&places.store, SecretKind::Store)?;
+        let own = [&places.audit, &places.journal, &places.checkpoint];
+        let own = LogSecrets::read(&keyring, own)?;
+        let mut fingerprints: Vec<_> = own.fingerprints().chain(fingerprint).collect();
         let secrets = VaultSecrets {
             identity: source,
-            audit: AuditSecret(keyring.read(&places.audit, SecretKind::Audit)?),
+            audit: own.audit,
             segment: keyring.read_signing_key(&places.segment, SecretKind::Segment)?,
             store: store
                 .into_iter()
                 .map(|(version, key)| (version, StoreSecret(key)))
                 .collect(),
-            journal: read_journal(&keyring, &places.journal)?,
+            journal: own.journal,
             sector: Box::new(sector),
-            log: watch::log_parts(
-                keyring.read_signing_key(&places.checkpoint, SecretKind::Checkpoint)?,
-                &config.log,
-            ),
+            log: watch::log_parts(own.checkpoint, &config.log),
         };
-        let mut fingerprints = vault_fingerprints(&secrets)?;
-        fingerprints.extend(fingerprint);
+        fingerprints.extend(mapping_fingerprints(&secrets)?);
         Ok(ReadSecrets {
             secrets,
             fingerprints,
@@ -354,22 +354,13 @@ pub(super) fn read_vault_secrets(
     read().map_err(of_file)
 }
 
-fn vault_fingerprints(secrets: &VaultSecrets) -> Result<Vec<[u8; 32]>, FileError> {
+/// The fingerprints of the secrets that seal and derive.
+fn mapping_fingerprints(secrets: &VaultSecrets) -> Result<Vec<[u8; 32]>, FileError> {
     let sector = secrets.sector.load()?;
-    let mut fingerprints = vec![
-        fingerprint(secrets.audit.0.expose()),
-        fingerprint(secrets.segment.as_bytes()),
-        fingerprint(secrets.log.key.as_bytes()),
-    ];
+    let mut fingerprints = vec![fingerprint(secrets.segment.as_bytes())];
     fingerprints.extend(
         secrets
             .store
-            .iter()
-            .map(|(_, secret)| fingerprint(secret.0.expose())),
-    );
-    fingerprints.extend(
-        secrets
-            .journal
             .iter()
             .map(|(_, secret)| fingerprint(secret.0.expose())),
     );

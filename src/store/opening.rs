@@ -29,11 +29,6 @@ impl Store {
         Self::open_with(path, owner, 1 << 20)
     }
 
-    /// Bytes of memory that the store's write buffers take once each is full, which can take hours.
-    pub fn write_buffers() -> usize {
-        RocksEngine::write_buffers()
-    }
-
     /// The same, with `cache` bytes of memory for blocks and filters of the index on the disk.
     ///
     /// # Errors

@@ -196,11 +196,6 @@ impl RocksEngine {
             .unwrap_or(0)
     }
 
-    /// Bytes of memory that the write buffers take once each is full.
-    pub(super) fn write_buffers() -> usize {
-        options::write_buffers()
-    }
-
     /// Bytes of memory that blocks and filters of the column `index` take at present.
     pub(super) fn cache_bytes(&self) -> u64 {
         self.cache.get_usage() as u64

@@ -467,6 +467,29 @@ fn what_cannot_be_read_is_not_vouched_for_until_it_can() {
 }
 
 #[test]
+fn a_place_that_was_emptied_is_not_vouched_for() {
+    let folder = tempfile::tempdir().unwrap();
+    let writing = open(&folder.path().join("store"), TIME, None, false).unwrap();
+    writing.write(20);
+    let looked = |what: &str| {
+        let place = folder.path().join(what);
+        let following = follower(&place);
+        follow(&writing, &following);
+        let emptied = if what == "gone" {
+            place
+        } else {
+            place.join("2026")
+        };
+        fs::remove_dir_all(emptied).unwrap();
+        let fault = following.look_through(now()).unwrap_err();
+        assert!(following.vouch(now()).note.is_none(), "{what}");
+        fault
+    };
+    assert!(matches!(looked("emptied"), FollowFault::Damaged(_)));
+    assert!(matches!(looked("gone"), FollowFault::Unreadable { .. }));
+}
+
+#[test]
 fn a_follower_that_lost_its_folder_counts_for_what_it_holds() {
     let folder = tempfile::tempdir().unwrap();
     let writing = with_places(folder.path(), TIME, 1);

@@ -16,6 +16,7 @@ use super::load::{Acknowledged, Load, Plan, check};
 use super::world::card;
 pub use crate::common::backups::{good, words};
 pub use crate::common::copy_folder;
+use crate::common::process::soon;
 use crate::common::{Door, Setup, Side, World, plain_get};
 
 /// A world whose vault has `[backup]`.
@@ -257,14 +258,22 @@ fn what_is_no_backup_makes_none_due() {
     world.end(Side::Vault);
     world.write("backup/manifests/99991231T000000Z-00000000.jws", "nonsense");
     world.start(Side::Vault, &[]);
-    // The timer has looked when the age is there.
+    // The timer does nothing before those were heard who watch the log; then it looks each second, and
+    // shows the age behind each look.
+    let heard = |world: &World| {
+        let log = world.log(Side::Vault);
+        log.matches("all who watch this log were heard").count()
+    };
+    soon("the timer may act", || heard(&world) == 2);
+    let looked = Instant::now() + Duration::from_secs(3);
+    let begun = Instant::now();
     let age = loop {
         let metrics = plain_get(world.health(Side::Vault), "/metrics").unwrap();
         let line = metrics.lines();
         let age = line
             .filter_map(|line| line.strip_prefix("cloison_backup_age_seconds "))
             .find(|age| *age != "0");
-        if let Some(age) = age {
+        if let Some(age) = age.filter(|_| Instant::now() > looked) {
             break age.to_owned();
         }
         assert!(begun.elapsed() < Duration::from_secs(60), "{metrics}");
@@ -655,7 +664,7 @@ fn forged(world: &World, text: &str) -> String {
 fn the_ids_of_a_servers_backups_are_in_the_order_in_which_they_were_taken() {
     let mut world = backed_up("");
     let ids: Vec<_> = (0..8).map(|_| id_of(&create(&world)).to_owned()).collect();
-    assert!(ids.is_sorted(), "{ids:?}");
+    assert!(ids.is_sorted_by(|one, next| one < next), "{ids:?}");
     fs::rename(world.path("backup"), world.path("before")).unwrap();
     fs::create_dir(world.path("backup")).unwrap();
     let anew = world.cloison(&[

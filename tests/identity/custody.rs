@@ -6,8 +6,8 @@ use secrecy::ExposeSecret as _;
 use super::*;
 use crate::common::process::soon;
 
-/// Splits the secret between the three custodians, two of whom recover it, and takes the file away.
-fn split(world: &World) {
+/// Runs a command that splits secrets between the three custodians, two of whom recover them.
+fn split_between(world: &World, command: [&str; 2], config: &str, out: &str) {
     let mut custodians = vec![];
     for number in 1..=3 {
         let (identity, recipient) = new_identity();
@@ -17,24 +17,53 @@ fn split(world: &World) {
         custodians.push("--custodian".to_owned());
         custodians.push(format!("keeper-{number}={recipient}"));
     }
-    let mut arguments = vec![
-        "identity",
-        "split",
-        "--config",
-        "identity.toml",
-        "--threshold",
-        "2",
-    ];
+    let mut arguments = command.to_vec();
+    arguments.extend(["--config", config, "--threshold", "2"]);
     arguments.extend(custodians.iter().map(String::as_str));
-    arguments.extend(["--out", "identity-shares"]);
+    arguments.extend(["--out", out]);
     let split = world.cloison(&arguments);
     assert!(split.status.success(), "{split:?}");
+}
+
+/// Has the source start on a set of shares.
+fn name_set(world: &World, set: &str) {
     world.replace(
         "identity.toml",
         "identity = \"secrets/identity/identity.secret\"",
-        "identity-shares = \"identity-shares/identity.set\"",
+        &format!("identity-shares = {set:?}"),
     );
+}
+
+/// Splits the secret, and takes the file away.
+fn split(world: &World) {
+    split_between(
+        world,
+        ["identity", "split"],
+        "identity.toml",
+        "identity-shares",
+    );
+    name_set(world, "identity-shares/identity.set");
     std::fs::remove_file(world.path("secrets/identity/identity.secret")).unwrap();
+}
+
+/// The set of a whole vault begins with the identity secret and goes on with others: the last of them
+/// would be taken for it.
+#[test]
+fn a_set_of_more_than_the_identity_secret_is_refused_at_the_start() {
+    let world = World::asleep();
+    let place = IdentityPlace::prepare(&world);
+    split_between(&world, ["secrets", "split"], "vault.toml", "vault-shares");
+    let files = crate::common::files(&world.path("vault-shares")).into_iter();
+    let mut sets = files.filter(|path| path.extension().is_some_and(|end| end == "set"));
+    name_set(&world, sets.next().unwrap().to_str().unwrap());
+    let failed = place.start(&world, &["--first-start"]).err();
+    let failed = failed.expect("it does not start");
+    assert!(
+        failed
+            .said
+            .contains("not a set of the identity secret alone"),
+        "{failed}"
+    );
 }
 
 #[test]

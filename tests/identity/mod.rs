@@ -9,7 +9,7 @@ use serde_json::json;
 use uuid::Uuid;
 
 use crate::common::identity::{IdentityPlace, NONCE, body, entries, part, part_of};
-use crate::common::process::Process;
+use crate::common::process::{Process, soon};
 use crate::common::{Reply, Side, World};
 
 mod custody;
@@ -226,8 +226,9 @@ fn what_the_register_does_not_allow_is_refused_by_itself_and_logged() {
             );
         }
     }
-    let counted = place.metric("cloison_uti_parts_refused_total");
-    assert!(counted.is_some());
+    soon("each refused part is counted", || {
+        place.metric("cloison_uti_parts_refused_total") == Some(count.to_string())
+    });
     assert!(source.stop().success());
     let logged = entries(&world);
     let refusals = logged.iter().filter(|entry| entry["event"] == "refuse");
@@ -313,4 +314,19 @@ fn vault_and_source_cosign_each_other_and_the_log_is_verified() {
         "register.toml",
     ]);
     assert!(verified.status.success(), "{verified:?}");
+}
+
+#[test]
+fn what_a_source_writes_lies_apart() {
+    let world = World::asleep();
+    let _place = IdentityPlace::prepare(&world);
+    let section = "\n[backup]\npath = \"data/identity/backup\"\n[secrets]";
+    world.replace("identity.toml", "\n[secrets]", section);
+    let checked = world.cloison(&["check", "identity.toml"]);
+    assert!(!checked.status.success());
+    let said = crate::common::backups::words(&checked);
+    assert!(
+        said.contains("`[backup] path` lies in `[store] path`"),
+        "{said}"
+    );
 }

@@ -1,6 +1,7 @@
 //! What the source counts by itself: a thief of the vault gets no more than the clients would.
 
 use super::*;
+use crate::common::{HOUR, not_in_the_last};
 
 /// The register with small quotas for the health fund.
 pub(super) fn with_quota(second: u64, day: u64) -> (World, IdentityPlace) {
@@ -87,6 +88,17 @@ fn every_kind_of_request_is_counted() {
             assert_eq!(refused(&reply, 50), Code::QuotaExceeded, "{kind:?}");
         }
     }
+    // A probe tells nothing of a person, and is counted all the same: twenty a second, and ten seconds'
+    // worth at once.
+    let probe = body(&[EncodedPart::probe()]);
+    let refused_at = (0..1_000).position(|_| {
+        let reply = place.ask(&world, &probe);
+        matches!(outcomes(&reply, &[1])[0], PartOutcome::Refused(_))
+    });
+    assert!(
+        refused_at.is_some_and(|asked| asked >= 200),
+        "{refused_at:?}"
+    );
     assert!(source.stop().success());
 }
 
@@ -94,6 +106,7 @@ fn every_kind_of_request_is_counted() {
 fn an_unusual_hour_is_an_entry_and_a_figure() {
     let (world, place) = with_quota(10_000, 100_000);
     let source = place.first_start(&world);
+    not_in_the_last(60, HOUR);
     for _ in 0..3 {
         ask(&world, &place, 600);
     }

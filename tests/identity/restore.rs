@@ -3,6 +3,7 @@
 use cloison::epoch::statement::Destruction;
 
 use super::quotas::{ask, with_quota};
+use super::thief::declared;
 use super::*;
 use crate::common::backups::{good, words};
 use crate::common::process::soon;
@@ -11,7 +12,7 @@ const DAY: u64 = 100;
 
 /// A source with a repository for backups and a custodian's client file.
 fn prepared(place_of_the_log: &str) -> (World, IdentityPlace) {
-    let (world, place) = with_quota(1_000, DAY);
+    let (world, place) = declared(DAY);
     place.client(&world, "keeper-1");
     std::fs::create_dir(world.path("identity-backup")).unwrap();
     let section = format!("\n[backup]\npath = \"identity-backup\"\n{place_of_the_log}[secrets]");
@@ -109,13 +110,10 @@ fn after_a_restore_without_places_the_day_is_used_up() {
         "nobody knows what was used"
     );
     // Nor is there a migration or an officer's act.
-    let kinds = [(UtiKind::Migrate, "court")];
-    for (kind, by) in kinds {
-        let reply = place.ask(
-            &world,
-            &body(&[part_of(kind, health(&world), by, "cnie", &["AB123456"])]),
-        );
-        assert!(matches!(outcomes(&reply, &[1])[0], PartOutcome::Refused(_)));
+    for (kind, by) in [(UtiKind::Migrate, "court"), (UtiKind::Rights, "rights-1")] {
+        let asked = part_of(kind, health(&world), by, "cnie", &["AB123456"]);
+        let reply = place.ask(&world, &body(&[asked]));
+        assert_eq!(refused(&reply, 1), Code::QuotaExceeded, "{kind:?}");
     }
     assert!(source.stop().success());
 }
@@ -127,11 +125,10 @@ fn a_copy_of_the_store_that_is_put_back_serves_nothing() {
     world.start(Side::Vault, &[]);
     assert!(is_answered(&world, &place, 10));
     assert!(source.stop().success());
-    let copy = std::process::Command::new("cp")
-        .args(["-r", "data/identity", "data/identity-copy"])
-        .current_dir(world.path("."))
-        .status();
-    assert!(copy.unwrap().success());
+    crate::common::copy_folder(
+        &world.path("data/identity"),
+        &world.path("data/identity-copy"),
+    );
 
     let source = place.start(&world, &[]).unwrap();
     assert!(is_answered(&world, &place, 60));
@@ -166,7 +163,7 @@ fn a_copy_of_the_store_that_is_put_back_serves_nothing() {
     .unwrap();
     let failed = place.start(&world, &[]).err();
     let failed = failed.expect("it does not start on a store that was put back");
-    assert_ne!(failed.code, Some(0), "{failed}");
+    assert_eq!(failed.code, Some(71), "{failed}");
     assert!(!failed.said.contains("panicked"), "{failed}");
     world.stop();
 }

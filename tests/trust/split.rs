@@ -181,7 +181,32 @@ fn a_source_with_another_secret_is_never_asked() {
     );
     assert!(source.stop().success());
 
+    // It derived nothing, and the vault sent it no card.
+    let logged = entries(&world);
+    let utis = logged.iter().filter(|entry| entry["event"] == "utis");
+    let derived = utis.flat_map(|entry| entry["derived"].as_array().unwrap());
+    let tokenized: u64 = derived
+        .filter(|group| group["kind"] == "tokenize")
+        .map(|group| group["items"].as_u64().unwrap())
+        .sum();
+    assert_eq!(tokenized, CARDS.len() as u64, "only those of before");
+
     // Nor does the embedded form start on another secret.
+    let split = world.read("vault.toml");
+    let (embedded, _) = split.split_once("\n[identity]\n").unwrap();
+    let own = world.path("secrets/vault/identity.secret");
+    let _ = std::fs::remove_file(&own);
+    write_secret(&own, SecretKind::Identity, &Key::random()).unwrap();
+    let embedded = embedded.replacen("\naudit = ", &format!("\n{SECRET}audit = "), 1);
+    world.write("vault.toml", &embedded);
+    let failed = world
+        .try_start(Side::Vault, &[])
+        .err()
+        .expect("another secret");
+    assert!(failed.said.contains("identity secret"), "{failed}");
+
+    // With the right one there all is as before.
+    world.write("vault.toml", &split);
     std::fs::write(&secret, right).unwrap();
     let source = place.start(&world, &[]).unwrap();
     world.start(Side::Vault, &[]);

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use indicatif::HumanCount;
 
-use super::{each_entry, head, unreadable};
+use super::{each_entry, head};
 use crate::audit::derivations::{DerivationHour, DerivationsCheck, DerivationsReport};
 use crate::terminal::{CommandError, print, print_json};
 use crate::tlog::source::LogSource;
@@ -18,14 +18,27 @@ pub(super) fn run(
     identities: &[Box<dyn LogSource>],
     json: bool,
 ) -> Option<Result<(), CommandError>> {
-    let first = identities.first()?;
-    let first = shards(&**first).ok()?.into_iter().next()?;
-    let check = DerivationsCheck::of_identity(&first.1)?;
+    let first = match first_origin(&**identities.first()?) {
+        Ok(first) => first?,
+        Err(error) => return Some(Err(error)),
+    };
+    let check = DerivationsCheck::of_identity(&first)?;
     Some(compare(check, vault, identities).and_then(|report| show(&report, json)))
 }
 
-fn shards(source: &dyn LogSource) -> Result<Vec<(String, String, u64)>, CommandError> {
-    let shards = source.shards().map_err(|error| unreadable(&error))?;
+/// The origin of a log's first shard; `None` if it has none.
+fn first_origin(source: &dyn LogSource) -> Result<Option<String>, CommandError> {
+    let shards = super::shards(source, None)?;
+    let first = shards
+        .first()
+        .map(|shard| head(source, shard))
+        .transpose()?;
+    Ok(first.map(|head| head.origin))
+}
+
+/// Each shard with its origin and how many entries it has.
+fn heads(source: &dyn LogSource) -> Result<Vec<(String, String, u64)>, CommandError> {
+    let shards = super::shards(source, None)?;
     let of_shard = |shard: String| {
         let head = head(source, &shard)?;
         Ok((shard, head.origin, head.size))
@@ -44,7 +57,7 @@ fn compare(
             "name the vault's log first, then those of its identity sources, all of one deployment",
         )
     };
-    for (shard, origin, size) in shards(vault)? {
+    for (shard, origin, size) in heads(vault)? {
         if !check.is_vaults(&origin) {
             return Err(wrong(&origin, "this deployment's vault"));
         }
@@ -54,7 +67,7 @@ fn compare(
         })?;
     }
     for identity in identities {
-        for (shard, origin, size) in shards(&**identity)? {
+        for (shard, origin, size) in heads(&**identity)? {
             if !check.note_identity(&origin) {
                 return Err(wrong(&origin, "one of this deployment's identity sources"));
             }
@@ -72,6 +85,15 @@ fn show(report: &DerivationsReport, json: bool) -> Result<(), CommandError> {
         print_json(report)?;
     } else {
         print(text(report))?;
+    }
+    if report.unreadable > 0 {
+        return Err(CommandError::new(
+            format_args!(
+                "entries that cannot be read: {}; so nothing says that the logs fit",
+                HumanCount(report.unreadable)
+            ),
+            "verify both logs: `cloison audit verify LOG --register register.toml`",
+        ));
     }
     let unfitting = report.unfitting().count();
     if unfitting == 0 {
@@ -113,7 +135,9 @@ fn text(report: &DerivationsReport) -> String {
             HumanCount(hour.derived),
         );
     }
-    let sum = |of: fn(&DerivationHour) -> u64| HumanCount(report.hours.iter().map(of).sum());
+    let sum = |of: fn(&DerivationHour) -> u64| {
+        HumanCount(report.hours.iter().map(of).fold(0, u64::saturating_add))
+    };
     let identities: Vec<_> = report.identities.iter().map(String::as_str).collect();
     text + &format!(
         "{} identifiers tokenized or migrated, {} UTIs derived by {}",

@@ -68,7 +68,7 @@ pub(super) fn verified_here(good: &GoodBackup, took: Duration) -> String {
     let chunks = match good.chunks {
         Some(chunks) => format!("all of its {} chunks open, ", HumanCount(chunks)),
         // A node stores no mappings.
-        None if is_node(&manifest.owner) => String::new(),
+        None if stores_no_mappings(&manifest.owner) => String::new(),
         None => "its chunks were not opened (no --config), ".to_owned(),
     };
     format!(
@@ -86,7 +86,8 @@ pub(super) fn verified_here(good: &GoodBackup, took: Duration) -> String {
     )
 }
 
-fn is_node(owner: &str) -> bool {
+/// Whether a store's owner is another side than the vault.
+fn stores_no_mappings(owner: &str) -> bool {
     Role::of_owner(owner).is_some_and(|role| !role.is_vault())
 }
 

@@ -183,7 +183,12 @@ mod tests {
     #[test]
     fn every_step_names_whole_commands_of_this_version() {
         let folder = tempfile::tempdir().unwrap();
-        for role in [Role::Vault, Role::Node(Id::parse("court").unwrap())] {
+        let id = |text| Id::parse(text).unwrap();
+        for role in [
+            Role::Vault,
+            Role::Node(id("court")),
+            Role::Identity(id("trust")),
+        ] {
             let steps = files_in(folder.path(), role).steps(RestoreWay::WithoutPlaces);
             for step in steps {
                 assert!(step.contains('`'), "{step}");

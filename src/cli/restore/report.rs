@@ -81,13 +81,13 @@ pub(super) fn run(args: &RestoreReportArgs) -> Result<(), CommandError> {
 
 /// What a restore without places would lose, of which nothing is known.
 fn unknown(role: &Role, taken: Timestamp) -> String {
-    if role.is_vault() {
+    if let Some(lost) = lost_beside_the_vault(role, &taken.to_string()) {
+        lost
+    } else {
         format!(
             "no place is there, so nobody knows which requests were acknowledged after the backup: clients send again all that \
              was answered since {taken}"
         )
-    } else {
-        lost_at_node(&taken.to_string())
     }
 }
 
@@ -132,8 +132,8 @@ fn erasures(other: &OtherSide) -> String {
 /// A place holds the log up to its last checkpoint, so batches of the last half second are in none.
 fn what_to_send(role: &Role, lost: &LostInterval) -> String {
     let time = |time: &Option<String>| time.clone().unwrap_or_else(|| "an unknown time".to_owned());
-    if !role.is_vault() {
-        return lost_at_node(&time(&lost.since));
+    if let Some(lost) = lost_beside_the_vault(role, &time(&lost.since)) {
+        return lost;
     }
     format!(
         "Clients send again all that was answered since {}; what was answered after {} is counted nowhere. Where the sector's epoch was \
@@ -143,12 +143,19 @@ fn what_to_send(role: &Role, lost: &LostInterval) -> String {
     )
 }
 
-/// What a node loses, which has neither clients nor mappings.
-fn lost_at_node(since: &str) -> String {
-    format!(
-        "A node holds no mappings and clients send it nothing, so they have nothing to send again. The tags beside its entries \
-         since {since} are lost: a search for a person finds none of those"
-    )
+/// What a side loses that has neither clients nor mappings; `None` for the vault.
+fn lost_beside_the_vault(role: &Role, since: &str) -> Option<String> {
+    match role {
+        Role::Vault => None,
+        Role::Node(_) => Some(format!(
+            "A node holds no mappings and clients send it nothing, so they have nothing to send again. The tags beside its entries \
+             since {since} are lost: a search for a person finds none of those"
+        )),
+        Role::Identity(_) => Some(format!(
+            "An identity source holds no mappings and clients send it nothing, so they have nothing to send again. What no place \
+             holds of its log since {since} is lost, with what that says of quotas: without places the day counts as used up"
+        )),
+    }
 }
 
 /// A line for each client, sector and hour.

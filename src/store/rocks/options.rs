@@ -79,12 +79,6 @@ fn write_buffer(column: ColumnName) -> usize {
     }
 }
 
-/// Bytes of memory that the write buffers of all columns take once each is full: a column to which
-/// little is written takes hours to fill its own.
-pub(super) fn write_buffers() -> usize {
-    COLUMNS.iter().map(|column| write_buffer(*column)).sum()
-}
-
 /// Chunks are written once and read rarely: their bytes go to blob files at the first flush, and
 /// compaction moves only keys.
 fn set_chunk(options: &mut Options) {
@@ -117,6 +111,12 @@ fn set_index(options: &mut Options, cache: &Cache) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Bytes of memory that the write buffers of all columns take once each is full: a column to which
+    /// little is written takes hours to fill its own.
+    fn write_buffers() -> usize {
+        COLUMNS.iter().map(|column| write_buffer(*column)).sum()
+    }
 
     #[test]
     fn write_buffers_take_what_the_operators_page_says() {
