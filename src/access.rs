@@ -501,8 +501,8 @@ pub fn suspension_bearer(entity: &Entity, peer: SpkiDigest) -> Result<Suspension
     })
 }
 
-/// Permission to have a side read its register again, and to see which registers were in force. What
-/// is signed decides what comes into force, not the caller.
+/// Permission to have a side read its register again, and to see which registers were in force.
+/// What is signed decides what comes into force, not the caller.
 pub struct RegisterPermit {
     pub(crate) actor: Id,
 }
@@ -539,8 +539,8 @@ pub fn register_reader(entity: &Entity, peer: SpkiDigest) -> Result<RegisterPerm
 /// Permission to see what holds since a restore without places.
 pub struct RestoreReadPermit(());
 
-/// Authorises operators, at an authority's node its custodians and officers, and at an identity source
-/// its custodians, who meet the refusals.
+/// Authorises operators, at an authority's node its custodians and officers, and at an identity
+/// source its custodians, who meet the refusals.
 ///
 /// # Errors
 /// As [`operator`].
@@ -561,7 +561,8 @@ pub struct BackupPermit {
 }
 
 /// Authorises an operator at the vault, a custodian at their identity source, and a custodian or an
-/// officer at their authority's node: a node need not have custodians. The server's configuration says where backups lie and which stay.
+/// officer at their authority's node: a node need not have custodians. The server's configuration
+/// says where backups lie and which stay.
 ///
 /// # Errors
 /// As [`operator`].

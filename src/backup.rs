@@ -1,15 +1,16 @@
 //! Backups of a store: taken while it runs, each file kept once, signed, verified, pruned.
 //!
 //! [`manifest`] says what a backup holds, and [`repository`] where it lies. For a foreign place a
-//! repository is sealed with age ([`envelope`]): [`sealed`] is what it shows then, and what anybody can
-//! do without an identity goes by [`listed`]; reading the files takes [`opened`]. [`take`] makes a backup: a
-//! snapshot of the store between two commits, whose files are copied afterwards while the store goes
-//! on. [`verify`] finds out whether a backup is whole and its log good, without any secret; [`prune`]
-//! removes those that no rule keeps, and with them the side records that no other needs. [`branch`]
-//! says which of them are of the log that counts. [`keeper`]
-//! does this for a server, one job at a time.
+//! repository is sealed with age ([`envelope`]): [`sealed`] is what it shows then, and what anybody
+//! can do without an identity goes by [`listed`]; reading the files takes [`opened`]. [`take`]
+//! makes a backup: a snapshot of the store between two commits, whose files are copied afterwards
+//! while the store goes on. [`verify`] finds out whether a backup is whole and its log good,
+//! without any secret; [`prune`] removes those that no rule keeps, and with them the side records
+//! that no other needs. [`branch`] says which of them are of the log that counts. [`keeper`] does
+//! this for a server, one job at a time.
 //!
-//! A backup holds no secret, no TLS key, no register and no configuration: [`KEPT_APART`] names them.
+//! A backup holds no secret, no TLS key, no register and no configuration: [`KEPT_APART`] names
+//! them.
 
 pub mod branch;
 mod bytes;

@@ -99,7 +99,8 @@ impl TlsInspection {
         self.faults.iter().chain(&self.warnings)
     }
 
-    /// Takes what reading a file of other sides' certificates came to. Their dates say nothing here.
+    /// Takes what reading a file of other sides' certificates came to. Their dates say nothing
+    /// here.
     fn is_read<T>(&mut self, read: Result<T, TlsError>) {
         if let Err(fault) = read {
             self.fault(fault);
@@ -214,8 +215,8 @@ fn authorities(path: &Path) -> Result<(), TlsError> {
         .try_for_each(|one| tls::key_of(path, one).map(drop))
 }
 
-/// Reads a certificate's dates and the digest of its key, and checks that the private key belongs to it. Of
-/// another user's private key, which root does not read, only the mode is checked.
+/// Reads a certificate's dates and the digest of its key, and checks that the private key belongs
+/// to it. Of another user's private key, which root does not read, only the mode is checked.
 fn read_pair(certificate: &Path, key: &Path) -> Result<(Option<Validity>, SpkiDigest), TlsError> {
     let of_another_user = |error: &TlsError| {
         matches!(
@@ -269,8 +270,8 @@ pub fn ending_entries(register: &Register, now: Timestamp) -> Vec<String> {
     sentences
 }
 
-/// What is said of one's own entry, whose last day the server told; nothing until [`WARN_DAYS`] days
-/// before.
+/// What is said of one's own entry, whose last day the server told; nothing until [`WARN_DAYS`]
+/// days before.
 pub fn own_entry_ends(until: Date, now: Timestamp) -> Option<String> {
     let left = days_left(end_of(until)?, now)?;
     Some(format!(

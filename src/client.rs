@@ -1,6 +1,7 @@
 //! The blocking HTTP client by which the command line and the authority node talk to servers.
 //!
-//! It believes servers whose keys its file pins, shows its own certificate, keeps connections open, follows no redirect and uses no proxy. Refusals come back as a [`ProblemReply`].
+//! It believes servers whose keys its file pins, shows its own certificate, keeps connections open,
+//! follows no redirect and uses no proxy. Refusals come back as a [`ProblemReply`].
 
 mod agent;
 mod audit;
@@ -172,8 +173,8 @@ pub enum ClientError {
 }
 
 impl ClientError {
-    /// After how long to send the same request again, if that may help. For requests that may arrive
-    /// twice.
+    /// After how long to send the same request again, if that may help. For requests that may
+    /// arrive twice.
     pub fn retry_after(&self) -> Option<Duration> {
         match self {
             Self::Connection { .. } => Some(Duration::from_millis(200)),
@@ -220,8 +221,8 @@ impl Client {
     }
 
     /// Reads the files again. If they are good, the next request goes over a new connection that is
-    /// set up from them; requests under way end on the old ones. Returns the keys that the server may
-    /// have from now on if they are others than before.
+    /// set up from them; requests under way end on the old ones. Returns the keys that the server
+    /// may have from now on if they are others than before.
     ///
     /// # Errors
     /// [`ClientError::Setup`]; nothing changes then.
@@ -290,8 +291,8 @@ impl Client {
         self.finish(own, request.send(body), reply)
     }
 
-    /// Posts a node's question, in JSON, and states the version of what is said to the vault, as the
-    /// answer has to.
+    /// Posts a node's question, in JSON, and states the version of what is said to the vault, as
+    /// the answer has to.
     ///
     /// # Errors
     /// All but [`ClientError::Setup`].
@@ -345,8 +346,8 @@ impl Client {
         self.finish(own, sent, reply)
     }
 
-    /// As [`Client::post`], from and to JSON. (Callers with large batches keep the buffer and borrow
-    /// from it instead.)
+    /// As [`Client::post`], from and to JSON. (Callers with large batches keep the buffer and
+    /// borrow from it instead.)
     ///
     /// # Errors
     /// All but [`ClientError::Setup`].

@@ -67,8 +67,8 @@ codes! {
     UnknownPurpose = "unknown-purpose",
     /// The register's entry for this caller is suspended.
     Suspended = "suspended",
-    /// So much of this log was brought today (UTC) that no more is taken; `Retry-After` says when to
-    /// come back.
+    /// So much of this log was brought today (UTC) that no more is taken; `Retry-After` says when
+    /// to come back.
     LogLimit = "log-limit",
     /// The organisation's quota of items is used up; `Retry-After` says when to come back.
     QuotaExceeded = "quota-exceeded",

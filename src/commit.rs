@@ -186,8 +186,8 @@ impl Job {
     }
 }
 
-/// Items that an organisation sent today; an identity source counts hours in the same way. Counted in memory when a request is admitted, and stored
-/// with the request's commit.
+/// Items that an organisation sent today; an identity source counts hours in the same way. Counted
+/// in memory when a request is admitted, and stored with the request's commit.
 #[derive(Debug)]
 pub struct DayCount {
     /// Organisation id.
@@ -266,8 +266,8 @@ pub struct Committer {
 type QueuedJob = (Job, oneshot::Sender<Option<AuditReceipt>>);
 
 impl Committer {
-    /// Starts the writer over a store and its log. `poisoned` is called once when a write fails: the process must end.
-    /// `small` are the small chunks that are there already.
+    /// Starts the writer over a store and its log. `poisoned` is called once when a write fails:
+    /// the process must end. `small` are the small chunks that are there already.
     ///
     /// # Errors
     /// [`StoreError`] when the log's end cannot be read.

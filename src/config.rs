@@ -101,7 +101,8 @@ pub struct VaultConfig {
 pub struct ClientConfig {
     /// `https://host:port`, without a slash at the end.
     pub url: String,
-    /// Certificates (PEM), at least one file: their keys are the only ones that the server may have.
+    /// Certificates (PEM), at least one file: their keys are the only ones that the server may
+    /// have.
     pub server: Vec<PathBuf>,
     /// Certificates (PEM) of the authority that the server's certificate must be of, too.
     pub ca: Option<PathBuf>,

@@ -1,7 +1,7 @@
 //! Makes a working deployment in a new folder.
 //!
-//! Everything is made on one machine, because the register must be signed before anything can start;
-//! `cloison init` says at the end who must hold which file from then on.
+//! Everything is made on one machine, because the register must be signed before anything can
+//! start; `cloison init` says at the end who must hold which file from then on.
 
 pub mod certificates;
 mod configuration;
@@ -63,7 +63,8 @@ pub struct DeploymentPlan {
     pub years: i16,
     /// Where a witness of the commission listens; `None`: it is made without one.
     pub witness: Option<ListenPlan>,
-    /// Where the identity source listens that holds the identity secret; `None`: the vault holds it.
+    /// Where the identity source listens that holds the identity secret; `None`: the vault holds
+    /// it.
     pub identity: Option<ListenPlan>,
     /// Whether these are the published example keys.
     pub example: bool,
@@ -220,8 +221,8 @@ pub fn make(dir: &Path, plan: &DeploymentPlan) -> Result<NewDeployment, CommandE
     })
 }
 
-/// Signs the register with all its keys. Signing parses the register first, so what was written here
-/// is known to be valid.
+/// Signs the register with all its keys. Signing parses the register first, so what was written
+/// here is known to be valid.
 fn sign_register(text: &str, roots: &Roots) -> Result<String, CommandError> {
     let mut signatures = None;
     for RegisterKey { id, key, .. } in &roots.register {

@@ -59,7 +59,8 @@ pub use unconfirmed::UnconfirmedRestore;
 /// How long an act waits for places.
 const PLACES: Duration = Duration::from_secs(5);
 
-/// What stands of an act while too few places hold its entry ([`ActEffect`](crate::audit::ActEffect)).
+/// What stands of an act while too few places hold its entry
+/// ([`ActEffect`](crate::audit::ActEffect)).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum ActStanding {
     /// It restricts, and is in force.
@@ -234,8 +235,8 @@ impl Entity {
         self.core.space.watch(&self.core.store, reserve);
     }
 
-    /// Waits until enough places off this machine hold all that is durable here, an act that restricts
-    /// among it. Hold no lock meanwhile that others need to restrict something.
+    /// Waits until enough places off this machine hold all that is durable here, an act that
+    /// restricts among it. Hold no lock meanwhile that others need to restrict something.
     ///
     /// # Errors
     /// [`Code::JournalUnavailable`]: the act is in force.
@@ -281,8 +282,8 @@ impl Entity {
         })
     }
 
-    /// Whether an officer or custodian has acknowledged that the vault's log goes on with the entry of
-    /// this leaf hash, and enough places hold that.
+    /// Whether an officer or custodian has acknowledged that the vault's log goes on with the entry
+    /// of this leaf hash, and enough places hold that.
     ///
     /// # Errors
     /// [`StoreError`]

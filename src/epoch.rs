@@ -104,10 +104,11 @@ pub struct AdvanceEpochRequest {
 ///
 /// # Errors
 /// [`Code::UnknownSector`]; [`Code::EpochNotCurrent`], [`Code::EpochOverlaps`];
-/// [`Code::ClockBehind`]; those of a statement, if it takes one; [`Code::SecretUnconfirmed`] where the
-/// version of the sector secret, which this call may have made, waits for [`confirm`];
+/// [`Code::ClockBehind`]; those of a statement, if it takes one; [`Code::SecretUnconfirmed`] where
+/// the version of the sector secret, which this call may have made, waits for [`confirm`];
 /// [`Code::Internal`] if a new secret cannot be stored; [`Code::AuditUnavailable`];
-/// [`Code::JournalUnavailable`]: the epoch is stored then, and opens as soon as enough places hold it.
+/// [`Code::JournalUnavailable`]: the epoch is stored then, and opens as soon as enough places hold
+/// it.
 pub fn advance(
     vault: &Vault,
     permit: &OperatorPermit,
@@ -242,8 +243,8 @@ fn next(
     Ok(epoch)
 }
 
-/// The version that the next epochs share. Refuses while a newer one waits to be confirmed: who made
-/// it wants no more epochs on the one before.
+/// The version that the next epochs share. Refuses while a newer one waits to be confirmed: who
+/// made it wants no more epochs on the one before.
 fn shared_version(vault: &Vault) -> Result<u32, Refusal> {
     let usable = confirm::usable(vault)?;
     let roots = vault.roots().read().expect("no panic under this lock");

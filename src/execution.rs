@@ -103,7 +103,8 @@ pub(crate) fn check_clock(book: &Book<'_>, clock_mark: i64) -> Result<(), Refusa
 ///
 /// # Errors
 /// [`Code::OrderConflict`], [`Code::OrderRevoked`], [`Code::OrderSuspended`],
-/// [`Code::OrderBeforeRestore`], [`Code::RequestReplayed`]; [`Code::OrderExpired`] if the order ended meanwhile.
+/// [`Code::OrderBeforeRestore`], [`Code::RequestReplayed`]; [`Code::OrderExpired`] if the order
+/// ended meanwhile.
 fn check_seen(verified: &VerifiedRequest, book: &Book<'_>) -> Result<(), Refusal> {
     let VerifiedRequest { order, request, .. } = verified;
     let pinned = book

@@ -1,11 +1,11 @@
 //! A way out: a stopped vault's store as one flat file that other programs read, sealed as it is.
 //!
 //! The format is `docs/export.md`: JSON lines, a header first, a line that counts and hashes the
-//! rest last. It is made of what every language has (JSON, Base64, SHA-256), because it is for those
-//! who no longer have this program; a reader in Python is `tests/independent/open_export.py`. Base64
-//! makes it a third longer than the chunks are. What was chosen against: a sequence of CBOR items,
-//! which is shorter and which few tools of a system show; and a table of RocksDB's, which is what
-//! this leaves.
+//! rest last. It is made of what every language has (JSON, Base64, SHA-256), because it is for
+//! those who no longer have this program; a reader in Python is `tests/independent/open_export.py`.
+//! Base64 makes it a third longer than the chunks are. What was chosen against: a sequence of CBOR
+//! items, which is shorter and which few tools of a system show; and a table of RocksDB's, which is
+//! what this leaves.
 //!
 //! Nothing is unsealed for it, so it takes no secret. It holds what opening a mapping takes and no
 //! more: no log, no orders and their copies, no counts, no register.

@@ -166,8 +166,8 @@ impl Scheme {
     }
 
     /// The form of an identifier as presented, without what the scheme removes: `A` or `a` for a
-    /// letter, `9` for a digit, `?` for what no identifier has, and other characters as they are. It
-    /// says why a pattern does not match, and not who it is.
+    /// letter, `9` for a digit, `?` for what no identifier has, and other characters as they are.
+    /// It says why a pattern does not match, and not who it is.
     pub fn form(&self, raw: &str) -> String {
         let shown = |character: char| match self.class_of(character) {
             REMOVED => None,

@@ -1,9 +1,9 @@
-//! The identity source's state: an [`Entity`] with the identity secret, under an administrator of its
-//! own.
+//! The identity source's state: an [`Entity`] with the identity secret, under an administrator of
+//! its own.
 //!
 //! It derives UTIs for the vault and for nobody else, and holds no other secret of the vault's: no
-//! sector secret, no storage key. What it lets through it decides by its own register, counts in its
-//! own store and writes into its own log, so that neither side alone can guess at a pseudonym.
+//! sector secret, no storage key. What it lets through it decides by its own register, counts in
+//! its own store and writes into its own log, so that neither side alone can guess at a pseudonym.
 
 mod alarm;
 mod derive;
@@ -36,15 +36,15 @@ pub use derive::{PreparedUtis, derive};
 /// How the key's place in the safe is called.
 const KEY: &str = "identity";
 
-/// What a rights officer's acts may ask for: they concern one person at a time, and are as many in a
-/// day as the vault lets an officer look up.
+/// What a rights officer's acts may ask for: they concern one person at a time, and are as many in
+/// a day as the vault lets an officer look up.
 const RIGHTS: Quota = Quota {
     items_per_second: 1,
     items_per_day: 50,
 };
 
-/// How many probes and person keys the vault may ask for, of which nothing of a person can be told: so
-/// that a thief does not fill the log with them.
+/// How many probes and person keys the vault may ask for, of which nothing of a person can be told:
+/// so that a thief does not fill the log with them.
 const BARE: Quota = Quota {
     items_per_second: 20,
     items_per_day: 200_000,
@@ -150,10 +150,10 @@ impl IdentityCore {
     }
 }
 
-/// Whose values are counted, and how many each may ask for: an organisation its share of its quota; a
-/// migration by an authority's order what the register lets it migrate, and no more than the
-/// organisations of the sector can spare ([`Quotas::take_spare`]); a rights officer a few. Every kind of
-/// request is counted, so that none lets a thief of the vault through.
+/// Whose values are counted, and how many each may ask for: an organisation its share of its quota;
+/// a migration by an authority's order what the register lets it migrate, and no more than the
+/// organisations of the sector can spare ([`Quotas::take_spare`]); a rights officer a few. Every
+/// kind of request is counted, so that none lets a thief of the vault through.
 fn holders(register: &Register, share: QuotaShare) -> Vec<(QuotaHolder, Quota)> {
     let authorities = register.authorities.values();
     let may_migrate = authorities.filter(|authority| authority.continuity_quorum.is_some());

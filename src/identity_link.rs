@@ -1,15 +1,15 @@
 //! The vault's way to its identity sources.
 //!
-//! [`IdentityLink`] is a [`UtiSource`]. A thread of its own keeps one HTTP/2 connection to each source
-//! (TLS 1.3, both sides by their keys), on which several requests are under way at once. Batches travel
-//! alone; single requests that wait at the same time travel together, because while a few requests are
-//! under way the next ones gather.
+//! [`IdentityLink`] is a [`UtiSource`]. A thread of its own keeps one HTTP/2 connection to each
+//! source (TLS 1.3, both sides by their keys), on which several requests are under way at once.
+//! Batches travel alone; single requests that wait at the same time travel together, because while
+//! a few requests are under way the next ones gather.
 //!
-//! Before a connection is used, the source shows the check value of its secret, and one that derives
-//! from another secret is never asked. An answer is used whole or not at all. A source that is gone is
-//! noticed within a second, by its connection or by pings, and its parts go to the next source; a part
-//! that one source refuses is put to the next one, because each has a share of every quota. Where none
-//! answers, nothing was derived, and `identity-unavailable` says so.
+//! Before a connection is used, the source shows the check value of its secret, and one that
+//! derives from another secret is never asked. An answer is used whole or not at all. A source that
+//! is gone is noticed within a second, by its connection or by pings, and its parts go to the next
+//! source; a part that one source refuses is put to the next one, because each has a share of every
+//! quota. Where none answers, nothing was derived, and `identity-unavailable` says so.
 
 mod body;
 mod connection;
@@ -60,8 +60,8 @@ pub struct IdentityLink {
 }
 
 impl IdentityLink {
-    /// Sets the link up and begins to connect. A source is believed if `register` has its key, until
-    /// [`SourceWatcher::follow`] says in which registers to look.
+    /// Sets the link up and begins to connect. A source is believed if `register` has its key,
+    /// until [`SourceWatcher::follow`] says in which registers to look.
     ///
     /// # Errors
     /// [`LinkError`]

@@ -1,8 +1,8 @@
-//! How a client joins: at the newcomer's, a key with its certificate and the block of the register to
-//! hand in; with those who keep the register, merging such blocks into it.
+//! How a client joins: at the newcomer's, a key with its certificate and the block of the register
+//! to hand in; with those who keep the register, merging such blocks into it.
 //!
-//! The key never leaves the newcomer. What they hand in names only its digest, which they read out by
-//! telephone, so that nobody can put another key in its place on the way.
+//! The key never leaves the newcomer. What they hand in names only its digest, which they read out
+//! by telephone, so that nobody can put another key in its place on the way.
 
 mod merge;
 

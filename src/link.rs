@@ -57,8 +57,8 @@ pub trait VaultLink: Send + Sync {
     /// [`Code::PeerUnavailable`].
     fn resumptions(&self) -> Result<Vec<Resumption>, Refusal>;
 
-    /// Looks at the vault's log at once, because a person has acknowledged what it lost. A link that
-    /// does not watch it does nothing.
+    /// Looks at the vault's log at once, because a person has acknowledged what it lost. A link
+    /// that does not watch it does nothing.
     fn look_again(&self) {}
 }
 

@@ -73,8 +73,8 @@ pub struct RestoreLossView {
     /// suspensions.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub other_side_unknown: bool,
-    /// While erasures are missing: closed epochs that are not retired. Those that were retired after
-    /// the backup are retired again.
+    /// While erasures are missing: closed epochs that are not retired. Those that were retired
+    /// after the backup are retired again.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub retire: Vec<ClosedEpoch>,
 }
@@ -173,8 +173,8 @@ fn least(loss: &RestoreLoss, sector: Uuid) -> u32 {
     loss.epochs.get(&sector).copied().unwrap_or(1)
 }
 
-/// Takes a statement that confirms an epoch or says that erasures were lodged again: durable, logged,
-/// and in force once enough places hold it.
+/// Takes a statement that confirms an epoch or says that erasures were lodged again: durable,
+/// logged, and in force once enough places hold it.
 ///
 /// # Errors
 /// [`Code::StatementInvalid`], [`Code::RequestReplayed`], [`Code::UnknownSector`],

@@ -13,7 +13,7 @@ static MALLOC_CONF: Option<&std::ffi::c_char> =
     Some(unsafe { &*c"thp:always,dirty_decay_ms:600000".as_ptr() });
 
 fn main() -> std::process::ExitCode {
-    // Only this small crate is compiled anew when the commit changes. `ops/prepare` sets it; a tarball
-    // has none.
+    // Only this small crate is compiled anew when the commit changes. `ops/prepare` sets it; a
+    // tarball has none.
     cloison::cli::main(option_env!("CLOISON_COMMIT"))
 }

@@ -266,8 +266,8 @@ impl Node {
         &self.core.safe
     }
 
-    /// Names the folder in which this node follows the vault's log. From then on the vault's answers
-    /// carry what it lacks.
+    /// Names the folder in which this node follows the vault's log. From then on the vault's
+    /// answers carry what it lacks.
     pub fn follow(&self, place: Arc<FollowedPlace>) {
         *unpoisoned(self.core.followed.lock()) = Some(place);
     }

@@ -17,8 +17,8 @@ use crate::system::lock::unpoisoned;
 /// How many seconds' worth of items a bucket holds.
 const BURST_SECONDS: u64 = 10;
 
-/// Whose quota it is, by the name under which the store counts: an organisation's id, or another name
-/// that no id can be.
+/// Whose quota it is, by the name under which the store counts: an organisation's id, or another
+/// name that no id can be.
 pub type QuotaHolder = String;
 
 /// A share of the quota of each organisation of a register.
@@ -191,9 +191,9 @@ impl Quotas {
         })
     }
 
-    /// Takes `items` out of what `holders` have left of the day, from one after the other, and leaves
-    /// each of them half of its day. What they may send in a second stays theirs. Returns the days'
-    /// counts, to be written with the request.
+    /// Takes `items` out of what `holders` have left of the day, from one after the other, and
+    /// leaves each of them half of its day. What they may send in a second stays theirs. Returns
+    /// the days' counts, to be written with the request.
     ///
     /// # Errors
     /// `QuotaExceeded`. Nothing is taken then.

@@ -200,8 +200,8 @@ pub struct Register {
     /// register: who decides on inspections. Empty where the register was read without its
     /// signatures.
     pub commission: Vec<PinnedKey>,
-    /// All pinned register keys and their quorum, also from the configuration. None where the register
-    /// was read without its signatures.
+    /// All pinned register keys and their quorum, also from the configuration. None where the
+    /// register was read without its signatures.
     pub pins: Option<Arc<RegisterPins>>,
     /// Certificate key → the last day (UTC) on which its entry is in force, where the entry has
     /// `until`.
@@ -224,8 +224,8 @@ impl Register {
         self.sectors.get(name)
     }
 
-    /// Whether the entry of a certificate's key has ended: its last day (UTC) is over at `now`. Gives
-    /// that day. An ended entry still names its holder in the log.
+    /// Whether the entry of a certificate's key has ended: its last day (UTC) is over at `now`.
+    /// Gives that day. An ended entry still names its holder in the log.
     pub fn ended(&self, key: SpkiDigest, now: Timestamp) -> Option<Date> {
         let until = *self.key_terms.get(&key)?;
         is_over(until, now).then_some(until)

@@ -5,8 +5,8 @@
 //! entry about it, and only then the register is in force: the new value takes the place of the one
 //! before ([`InForce`]). After any fault the register before stays, and every fault is answered.
 //!
-//! The value is made beside the one in force, on a thread that serves no connection, and requests go
-//! on meanwhile. Requests under way end under the register that they began with.
+//! The value is made beside the one in force, on a thread that serves no connection, and requests
+//! go on meanwhile. Requests under way end under the register that they began with.
 
 use std::sync::{Arc, Mutex};
 
@@ -45,8 +45,8 @@ struct WaitingReload {
     register: Arc<Register>,
     /// Who asked for it.
     actor: String,
-    /// The last entry that was durable when it was left to places: the one about the register is not
-    /// behind it.
+    /// The last entry that was durable when it was left to places: the one about the register is
+    /// not behind it.
     entry: LogPlace,
 }
 

@@ -123,8 +123,8 @@ impl fmt::Display for LogHolding {
 /// unfinished still.
 ///
 /// # Errors
-/// [`RestoreError`]: the folder is not empty, a file of the backup is missing or damaged, the store is
-/// not what the manifest says. The folder is empty again then.
+/// [`RestoreError`]: the folder is not empty, a file of the backup is missing or damaged, the store
+/// is not what the manifest says. The folder is empty again then.
 pub fn lay_down(
     backup: &OpenedBackup<'_>,
     target: &Path,
@@ -197,8 +197,9 @@ pub fn head_of(store: &Store) -> Result<Option<BackupLogHead>, StoreError> {
     }))
 }
 
-/// Brings a store that was laid down, or that is behind, from its end (`head`, which messages call `what`) to that of
-/// the log, from the place that has most of it, and destroys what was destroyed since the backup. Does nothing where no place has more than the backup.
+/// Brings a store that was laid down, or that is behind, from its end (`head`, which messages call
+/// `what`) to that of the log, from the place that has most of it, and destroys what was destroyed
+/// since the backup. Does nothing where no place has more than the backup.
 ///
 /// # Errors
 /// [`RestoreError`]; the store is of no use then.

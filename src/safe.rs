@@ -1,5 +1,5 @@
-//! Keys that can be sealed: an authority's private keys at its node, the identity secret's keys at an
-//! identity source. They are sealed, being unsealed, or open.
+//! Keys that can be sealed: an authority's private keys at its node, the identity secret's keys at
+//! an identity source. They are sealed, being unsealed, or open.
 //!
 //! A key in shares is missing until its custodians have brought enough of them. A key in another
 //! custody is here from the start. Sealing wipes both. A request that uses one holds the safe

@@ -1,5 +1,5 @@
-//! `cloison serve`, `cloison authority serve` and `cloison identity serve`: read, check, open, serve,
-//! drain.
+//! `cloison serve`, `cloison authority serve` and `cloison identity serve`: read, check, open,
+//! serve, drain.
 
 mod backup;
 mod backup_gate;
@@ -169,8 +169,8 @@ fn shutdown_signal() -> Result<impl Future<Output = ()> + Send, CommandError> {
     http::termination().map_err(|e| CommandError::new(e, "check the system's signal settings"))
 }
 
-/// Runs `end`, on a thread of its own, when the process is told to stop. For commands that go on until
-/// then.
+/// Runs `end`, on a thread of its own, when the process is told to stop. For commands that go on
+/// until then.
 ///
 /// # Errors
 /// When the operating system does not let the process listen for signals, or start a thread.
@@ -189,7 +189,8 @@ pub fn at_termination(end: impl FnOnce() + Send + 'static) -> Result<(), Command
     started.map_err(|error| CommandError::new(error, "check the limits on threads"))
 }
 
-/// The same signal; then nobody waits for entries of the log any more, so that the listeners can end.
+/// The same signal; then nobody waits for entries of the log any more, so that the listeners can
+/// end.
 async fn end_offers(shutdown: impl Future<Output = ()> + Send, entity: EntityInForce) {
     shutdown.await;
     entity.get().log().end_offers();
@@ -231,12 +232,12 @@ fn start_error(error: StartError) -> CommandError {
     }
 }
 
-/// The exit code of a server whose store lacks what was published of its log: a start again does not
-/// help (`EX_OSERR`; systemd is told not to try).
+/// The exit code of a server whose store lacks what was published of its log: a start again does
+/// not help (`EX_OSERR`; systemd is told not to try).
 const ROLLED_BACK: u8 = 71;
 
-/// What to do about a store that lacks published entries of its log; `went_on` where its log went on without
-/// them, so that nothing can be added to it.
+/// What to do about a store that lacks published entries of its log; `went_on` where its log went
+/// on without them, so that nothing can be added to it.
 fn way_back(went_on: bool) -> &'static str {
     if went_on {
         "this store's log went on without them, so no place brings it to the present: move the store and its second place away, \

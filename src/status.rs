@@ -1,7 +1,7 @@
 //! What a caller may know of a server: who they are there, what they may do, whether it is ready.
 //!
-//! What is told depends on the caller's role only. Nothing in it depends on a person: not on whether
-//! one is known, and not on how many are.
+//! What is told depends on the caller's role only. Nothing in it depends on a person: not on
+//! whether one is known, and not on how many are.
 
 mod report;
 
@@ -199,8 +199,8 @@ fn common(entity: &Entity, member: &MemberPermit, condition: ServerCondition) ->
     }
 }
 
-/// What still holds since a restore without places: all of it for those who run or watch the server or
-/// execute orders, to others what concerns their sectors.
+/// What still holds since a restore without places: all of it for those who run or watch the server
+/// or execute orders, to others what concerns their sectors.
 fn restored(entity: &Entity, role: &MemberRole) -> Option<UnconfirmedRestore> {
     let restore = entity.unconfirmed_restore()?;
     match role {

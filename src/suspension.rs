@@ -1,15 +1,15 @@
-//! Shuts out a register entry at once: a statement of one holder of a register key (for an officer: or
-//! of one approver of their authority) suspends it, and a statement with the quorum of register keys
-//! lifts that.
+//! Shuts out a register entry at once: a statement of one holder of a register key (for an officer:
+//! or of one approver of their authority) suspends it, and a statement with the quorum of register
+//! keys lifts that.
 //!
-//! A suspension is in force on open connections too from the moment that it is durable, and before the
-//! answer. A lift grants, so it is in force once enough places hold it.
-//! The decision about each request is [`crate::access::admitted`]. A register in force that has neither
-//! the entry nor a key that it had ends the suspension: the entry is gone.
+//! A suspension is in force on open connections too from the moment that it is durable, and before
+//! the answer. A lift grants, so it is in force once enough places hold it. The decision about each
+//! request is [`crate::access::admitted`]. A register in force that has neither the entry nor a key
+//! that it had ends the suspension: the entry is gone.
 //!
-//! One register key must not lock a deployment out, so the last operator and the last auditor who are
-//! let in are not suspended: they can bring the statement that lifts the others. A statement lifts
-//! only what was signed no later than itself, so that one kept back lifts nothing later.
+//! One register key must not lock a deployment out, so the last operator and the last auditor who
+//! are let in are not suspended: they can bring the statement that lifts the others. A statement
+//! lifts only what was signed no later than itself, so that one kept back lifts nothing later.
 
 use std::collections::BTreeSet;
 
@@ -133,8 +133,8 @@ pub struct SuspensionAnswer {
     pub suspended: Vec<EntrySuspension>,
 }
 
-/// Takes a statement: durable and logged. A suspension is in force then, a lift once enough places hold
-/// it, and each before the answer.
+/// Takes a statement: durable and logged. A suspension is in force then, a lift once enough places
+/// hold it, and each before the answer.
 ///
 /// # Errors
 /// [`Code::StatementInvalid`], [`Code::RequestReplayed`], [`Code::ActRate`],
@@ -223,8 +223,8 @@ fn event(signed: &Signed<SuspensionPayload, Id>, permit: &SuspensionPermit) -> A
     }
 }
 
-/// The suspensions of an entry that were signed no later than the statement which lifts them, as they
-/// end now.
+/// The suspensions of an entry that were signed no later than the statement which lifts them, as
+/// they end now.
 fn lifted(
     all: &[EntrySuspension],
     entity: &Entity,

@@ -56,8 +56,8 @@ pub fn print_either(
     }
 }
 
-/// Writes what people read before or beside a result: to standard output, or to standard error where
-/// the result is JSON.
+/// Writes what people read before or beside a result: to standard output, or to standard error
+/// where the result is JSON.
 ///
 /// # Errors
 /// When standard output takes no more.

@@ -77,8 +77,8 @@ pub fn prepare<'a>(
 ///
 /// # Errors
 /// A [`Refusal`] of the whole batch: it is empty or too large, the domain is closed, a purpose is
-/// missing, the quota is used up, the domain depends on a clock that is behind its mark, or the sector
-/// waits for a confirmation after a restore. Nothing was changed then.
+/// missing, the quota is used up, the domain depends on a clock that is behind its mark, or the
+/// sector waits for a confirmation after a restore. Nothing was changed then.
 pub fn begin<'a, P: Borrow<TokenizePermit>>(
     vault: &Vault,
     permit: P,

@@ -1,5 +1,5 @@
-//! A file in, a file out: items of any input are answered in batches, in their order, at the pace of
-//! the quota.
+//! A file in, a file out: items of any input are answered in batches, in their order, at the pace
+//! of the quota.
 //!
 //! An input ([`input`], [`table`]) gives batches, an [`Answerer`] has a server answer each, and an
 //! [`AnswerSink`] takes the answers. A file of answers is whole or not there, and

@@ -1,5 +1,5 @@
-//! Unsealing and sealing an authority's node or an identity source: custodians bring their shares one
-//! by one; any custodian can seal it, and at a node any officer.
+//! Unsealing and sealing an authority's node or an identity source: custodians bring their shares
+//! one by one; any custodian can seal it, and at a node any officer.
 //!
 //! Only the custodian for whom a share was made, and whom the register names, can bring it, over
 //! their own certificate. So neither a share file with its passphrase nor a certificate is enough,

@@ -1,5 +1,5 @@
-//! Where UTIs come from ([`UtiSource`]), and what a vault and an identity source say to one another,
-//! version 1: the bytes of `POST /v1/utis`, in both directions. No I/O.
+//! Where UTIs come from ([`UtiSource`]), and what a vault and an identity source say to one
+//! another, version 1: the bytes of `POST /v1/utis`, in both directions. No I/O.
 //!
 //! ```text
 //! request = version(1) ‖ nonce(16 random) ‖ parts(u16be) ‖ part…
@@ -19,8 +19,8 @@
 //!
 //! Parts are refused one by one, so that the refusal of one client does not refuse the others whose
 //! requests travelled with it. Bytes that are not of this form are refused whole, on either side.
-//! Canonical values, UTIs and keys lie in buffers that never grow and are wiped; `docs/spec.md` says
-//! where libraries hold copies.
+//! Canonical values, UTIs and keys lie in buffers that never grow and are wiped; `docs/spec.md`
+//! says where libraries hold copies.
 
 mod answer;
 mod request;

@@ -425,8 +425,8 @@ fn check_advance(
     Ok(())
 }
 
-/// Compares the identity secret with the one that the store's pseudonyms derive from. Returns its check
-/// value where the store has none yet.
+/// Compares the identity secret with the one that the store's pseudonyms derive from. Returns its
+/// check value where the store has none yet.
 fn check_identity(
     source: &dyn UtiSource,
     store: &Store,

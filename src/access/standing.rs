@@ -209,8 +209,8 @@ pub fn standing(
     }
 }
 
-/// The caller behind a key at a side: as [`standing`], and not suspended. Asked in each handshake and
-/// for each request.
+/// The caller behind a key at a side: as [`standing`], and not suspended. Asked in each handshake
+/// and for each request.
 ///
 /// # Errors
 /// [`KeyRefusal`]

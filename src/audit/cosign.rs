@@ -283,8 +283,8 @@ impl Cosigners {
         ))
     }
 
-    /// The witnesses that have not cosigned for a while, by name, and why. `None` if there are none.
-    /// Also where enough others cosign, since nobody else would notice.
+    /// The witnesses that have not cosigned for a while, by name, and why. `None` if there are
+    /// none. Also where enough others cosign, since nobody else would notice.
     pub fn silent_witnesses(&self) -> Option<String> {
         let seen = self.seen();
         let told = seen.trouble.iter().filter(|(_, trouble)| trouble.told);

@@ -1,8 +1,8 @@
-//! What a vault tokenized and migrated, held against what it had its identity sources derive: by hour,
-//! organisation (for a migration: authority) and sector.
+//! What a vault tokenized and migrated, held against what it had its identity sources derive: by
+//! hour, organisation (for a migration: authority) and sector.
 //!
-//! A source logs before the vault does, and their clocks differ a little. So what is over in one hour
-//! and missing in the next, or the other way round, fits.
+//! A source logs before the vault does, and their clocks differ a little. So what is over in one
+//! hour and missing in the next, or the other way round, fits.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -144,9 +144,9 @@ pub struct TokenizeDetails {
 pub struct UtisDetails {
     /// For whom, where, and how many: at most 24.
     pub derived: Vec<UtisGroup>,
-    /// HMAC-SHA256 under the entry's erasable salt over the UTIs answered, in order, hex. A digest of
-    /// the values could be guessed at by those who have the salt; this one takes the identity secret,
-    /// too.
+    /// HMAC-SHA256 under the entry's erasable salt over the UTIs answered, in order, hex. A digest
+    /// of the values could be guessed at by those who have the salt; this one takes the identity
+    /// secret, too.
     pub digest: String,
 }
 

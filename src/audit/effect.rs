@@ -6,9 +6,9 @@
 //! | [`ActEffect::Grants`] | once enough places hold the entry, also after a restart | then |
 //! | [`ActEffect::Tells`] | nothing is to be put in force | at once |
 //!
-//! A machine can be lost before a place holds the last entries of its log. A restored side then knows
-//! nothing of them: what they restricted was refused for a while, which does no harm, but what they
-//! granted was used, and no log says by what right.
+//! A machine can be lost before a place holds the last entries of its log. A restored side then
+//! knows nothing of them: what they restricted was refused for a while, which does no harm, but
+//! what they granted was used, and no log says by what right.
 //!
 //! The writer reads the effect of each entry that it writes and withholds what it grants
 //! ([`Log::withholds`](super::log::Log::withholds)), so that no use case can forget it.
@@ -89,8 +89,8 @@ impl AuditEvent {
             | Self::OrderEnd { .. }
             | Self::Resume { .. }
             | Self::RestoreWithoutPlaces { .. } => Restricts,
-            // A version that is made for one epoch, or confirmed, is used by an epoch alone, whose own
-            // entry comes later.
+            // A version that is made for one epoch, or confirmed, is used by an epoch alone, whose
+            // own entry comes later.
             Self::SecretRotate { .. }
             | Self::SecretConfirm { .. }
             // The places may need this side to serve before they can hold anything.

@@ -47,7 +47,8 @@ pub enum AuditEvent {
     },
     /// A backup of the store was begun; it holds this entry.
     Backup {
-        /// The operator or custodian who asked for it; `timer` for one that the server takes itself.
+        /// The operator or custodian who asked for it; `timer` for one that the server takes
+        /// itself.
         actor: String,
         /// Its id.
         backup: String,
@@ -83,8 +84,8 @@ pub enum AuditEvent {
         /// The Merkle root over them, hex.
         kept_root: String,
     },
-    /// The store was restored although no place held the log after its backup, or the log went on from
-    /// a copy of the store that others have seen longer.
+    /// The store was restored although no place held the log after its backup, or the log went on
+    /// from a copy of the store that others have seen longer.
     RestoreWithoutPlaces {
         /// The backup's id; absent for a copy.
         #[serde(skip_serializing_if = "Option::is_none")]

@@ -205,9 +205,9 @@ impl Log {
         lost.map_or(Ok(()), |lost| Err(lost.fault()))
     }
 
-    /// Whether an entry of this log says that what a checkpoint covers, which this log's key signed,
-    /// was lost at a restore. Those who hold it follow the log on, from the shard that this entry
-    /// begins.
+    /// Whether an entry of this log says that what a checkpoint covers, which this log's key
+    /// signed, was lost at a restore. Those who hold it follow the log on, from the shard that this
+    /// entry begins.
     ///
     /// # Errors
     /// [`StoreError`]

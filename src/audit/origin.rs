@@ -56,8 +56,8 @@ impl KnownLogs for Vec<TrustedLogKey> {
     }
 }
 
-/// The logs that a witness of people watches: a shard that was begun after a restore waits for their
-/// acknowledgement.
+/// The logs that a witness of people watches: a shard that was begun after a restore waits for
+/// their acknowledgement.
 pub struct AcknowledgedLogs(pub Vec<TrustedLogKey>);
 
 impl KnownLogs for AcknowledgedLogs {

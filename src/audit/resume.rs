@@ -82,8 +82,8 @@ impl OwnLog<'_> {
         }))
     }
 
-    /// The same for what `seen` shows. Nothing is believed that the log's key did not sign; what the
-    /// log itself says that it lost, after a restore that was confirmed, is not lost anew.
+    /// The same for what `seen` shows. Nothing is believed that the log's key did not sign; what
+    /// the log itself says that it lost, after a restore that was confirmed, is not lost anew.
     pub(super) fn lost(&self, seen: &SeenCheckpoint) -> Result<Option<LostCheckpoint>, StoreError> {
         let opened = Checkpoint::open(&seen.note, self.key);
         let signed = opened.ok().and_then(|(checkpoint, _)| {

@@ -219,8 +219,8 @@ pub struct UnknownName<'n> {
     pub known: Vec<&'n str>,
 }
 
-/// A time as people name it: an instant (RFC 3339), a day (`2026-11-22`) or a month (`2026-11`), the
-/// last two in UTC.
+/// A time as people name it: an instant (RFC 3339), a day (`2026-11-22`) or a month (`2026-11`),
+/// the last two in UTC.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct NamedTime {
     /// The instant, or the first one of the day or month.

@@ -50,8 +50,8 @@ impl Onlooker {
     }
 }
 
-/// Asks all onlookers at the same time what they have seen of a log that ends with the shard `last`,
-/// in the year `year`. Returns what reaches furthest among what the store lacks.
+/// Asks all onlookers at the same time what they have seen of a log that ends with the shard
+/// `last`, in the year `year`. Returns what reaches furthest among what the store lacks.
 ///
 /// # Errors
 /// [`StoreError`] of reading the own log.

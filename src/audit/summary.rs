@@ -1,5 +1,5 @@
-//! What was done in a time, by authority, client or sector: counted entry by entry, so that everyone
-//! with a copy of the log counts the same.
+//! What was done in a time, by authority, client or sector: counted entry by entry, so that
+//! everyone with a copy of the log counts the same.
 
 use std::collections::{BTreeMap, BTreeSet};
 

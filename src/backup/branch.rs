@@ -1,10 +1,11 @@
 //! Which backups are of the log that counts.
 //!
-//! A repository may hold backups of several branches of one log: an old machine served for a minute, or a
-//! store went on without what was lost. By time or by entries, those of a dead branch may come after the
-//! living one's. So a backup counts only where the log that counts contains the end of its log. One of
-//! another branch is never the last one, takes no other's place when backups are pruned, and stays
-//! for a while itself: the machine that prunes may be the one that went astray.
+//! A repository may hold backups of several branches of one log: an old machine served for a
+//! minute, or a store went on without what was lost. By time or by entries, those of a dead branch
+//! may come after the living one's. So a backup counts only where the log that counts contains the
+//! end of its log. One of another branch is never the last one, takes no other's place when backups
+//! are pruned, and stays for a while itself: the machine that prunes may be the one that went
+//! astray.
 
 use std::path::PathBuf;
 
@@ -99,8 +100,8 @@ impl BackupListing {
     /// The backups of the log that counts, and the others.
     ///
     /// # Errors
-    /// What is wrong with the first that is none; [`RepositoryError::Branches`]: the log that counts is not
-    /// known, and they are of several branches. [`RepositoryError::Store`].
+    /// What is wrong with the first that is none; [`RepositoryError::Branches`]: the log that
+    /// counts is not known, and they are of several branches. [`RepositoryError::Store`].
     pub fn split_by_branch(
         self,
         branch: &LogBranch<'_>,
@@ -147,12 +148,12 @@ impl BackupRepository {
         }
     }
 
-    /// The last backup of the log that counts, signed by `key`. No older one is taken without a word in the
-    /// place of a later one that cannot be read.
+    /// The last backup of the log that counts, signed by `key`. No older one is taken without a
+    /// word in the place of a later one that cannot be read.
     ///
     /// # Errors
-    /// [`RepositoryError::None`], [`RepositoryError::Branches`], [`RepositoryError::OtherBranches`];
-    /// what is wrong with a later one.
+    /// [`RepositoryError::None`], [`RepositoryError::Branches`],
+    /// [`RepositoryError::OtherBranches`]; what is wrong with a later one.
     pub fn last_backup(
         &self,
         key: &VerifyingKey,
@@ -182,7 +183,8 @@ impl BackupRepository {
                 break;
             }
         }
-        // A log only grows: what goes further than the last one in it, and is of it, was taken later.
+        // A log only grows: what goes further than the last one in it, and is of it, was taken
+        // later.
         let passed = last.as_ref().map(ListedBackup::id);
         let further = open.into_iter().find(|one| Some(one.id()) > passed);
         let last = further.or(last);

@@ -1,6 +1,6 @@
-//! The seal of a repository in a foreign place: each file is an age file (age-encryption.org/v1), so
-//! that any age tool opens it. The server has the recipients, and cannot open what it sealed; the
-//! identities stay with people.
+//! The seal of a repository in a foreign place: each file is an age file (age-encryption.org/v1),
+//! so that any age tool opens it. The server has the recipients, and cannot open what it sealed;
+//! the identities stay with people.
 
 use std::fmt;
 use std::io::{self, BufRead, Read as _, Write};

@@ -39,8 +39,8 @@ const SEGMENT: SignedDuration = SignedDuration::from_hours(12);
 #[derive(Debug, Clone, Copy, Default, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct CreateBackup {
-    /// Begin another repository, where the configured folder is empty although backups of this store
-    /// went to a repository before.
+    /// Begin another repository, where the configured folder is empty although backups of this
+    /// store went to a repository before.
     #[serde(default)]
     pub new_repository: bool,
 }
@@ -246,7 +246,8 @@ impl BackupKeeper {
         })
     }
 
-    /// An id behind those that lie in the repository, and those that this process gave in another one.
+    /// An id behind those that lie in the repository, and those that this process gave in another
+    /// one.
     fn next_id(
         &self,
         repository: &BackupRepository,
@@ -550,7 +551,8 @@ fn finish(jobs: &Mutex<KeeperJobs>, outcome: Result<JobOutcome, Refusal>) {
     });
 }
 
-/// Prunes after a backup of the timer; a failure is logged, because the backup is taken all the same.
+/// Prunes after a backup of the timer; a failure is logged, because the backup is taken all the
+/// same.
 fn prune_after(place: WritableRepository<'_>, entity: &Entity, retention: &BackupRetention) {
     let key = entity.log().key();
     let branch = LogBranch::Store(entity.store());

@@ -1,5 +1,5 @@
-//! A backup as its repository tells of it, without any secret: all that listing, pruning and looking
-//! for missing files need, whether it is sealed or not.
+//! A backup as its repository tells of it, without any secret: all that listing, pruning and
+//! looking for missing files need, whether it is sealed or not.
 
 use ed25519_dalek::VerifyingKey;
 use jiff::Timestamp;
@@ -149,8 +149,8 @@ impl BackupListing {
 }
 
 impl BackupRepository {
-    /// The backups that lie here, signed by `key`. One text is in memory at a time: a repository in bad
-    /// hands may have many that nobody signed.
+    /// The backups that lie here, signed by `key`. One text is in memory at a time: a repository in
+    /// bad hands may have many that nobody signed.
     ///
     /// # Errors
     /// [`RepositoryError::Io`]
@@ -186,8 +186,9 @@ impl BackupRepository {
     /// Reads the manifest that lies here under a name.
     ///
     /// # Errors
-    /// Those of `manifest_text`; [`RepositoryError::Manifest`], [`RepositoryError::Mixed`], [`RepositoryError::Renamed`],
-    /// [`RepositoryError::Moved`], [`RepositoryError::Owner`], [`RepositoryError::Format`].
+    /// Those of `manifest_text`; [`RepositoryError::Manifest`], [`RepositoryError::Mixed`],
+    /// [`RepositoryError::Renamed`], [`RepositoryError::Moved`], [`RepositoryError::Owner`],
+    /// [`RepositoryError::Format`].
     pub(super) fn read_backup(
         &self,
         name: &BackupId,

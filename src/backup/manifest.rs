@@ -1,7 +1,7 @@
 //! The manifest of a backup: what it holds, signed with the key that signs the log's checkpoints.
 //!
-//! It is a JWS of type `cloison-backup+json` (strict General JSON, as orders are). Its payload is one
-//! JSON object without white space, with the members in this order:
+//! It is a JWS of type `cloison-backup+json` (strict General JSON, as orders are). Its payload is
+//! one JSON object without white space, with the members in this order:
 //!
 //! ```text
 //! backup      id, `<UTC time>-<8 hexadecimal digits>`: 20261128T081500Z-1f3a9c07
@@ -33,8 +33,8 @@ use crate::tlog::checkpoint::Checkpoint;
 
 /// The `typ` of a manifest.
 pub const TYP: &str = "cloison-backup+json";
-/// The longest manifest, in bytes. A file takes about 180 of them, and a table has 64 MiB: enough for a
-/// store of more than 20 TB, and little enough to be read whole.
+/// The longest manifest, in bytes. A file takes about 180 of them, and a table has 64 MiB: enough
+/// for a store of more than 20 TB, and little enough to be read whole.
 pub const LONGEST: usize = 64 << 20;
 /// The time in a backup's id.
 const ID_TIME: &str = "%Y%m%dT%H%M%SZ";

@@ -25,8 +25,9 @@ impl BackupRepository {
     /// Opens a backup; a sealed one takes the identities of its recipients.
     ///
     /// # Errors
-    /// [`RepositoryError::NoIdentity`], [`RepositoryError::WrongIdentity`], [`RepositoryError::Manifest`],
-    /// [`RepositoryError::Missing`], [`RepositoryError::Damaged`], [`RepositoryError::Format`].
+    /// [`RepositoryError::NoIdentity`], [`RepositoryError::WrongIdentity`],
+    /// [`RepositoryError::Manifest`], [`RepositoryError::Missing`], [`RepositoryError::Damaged`],
+    /// [`RepositoryError::Format`].
     pub fn open_backup<'r>(
         &'r self,
         backup: ListedBackup,
@@ -91,7 +92,8 @@ impl BackupRepository {
         Ok(manifest)
     }
 
-    /// Hands on what is sealed in a file, after which its sealed bytes are known to be the right ones.
+    /// Hands on what is sealed in a file, after which its sealed bytes are known to be the right
+    /// ones.
     fn open_file(
         &self,
         file: &StoredFile,
@@ -139,9 +141,9 @@ impl OpenedBackup<'_> {
         self.sealed.is_some()
     }
 
-    /// Copies a file of it, by its place in the manifest, elsewhere: in clear and durable but for its
-    /// name. Compares length and hash, of a sealed file also those of the sealed bytes; `done` is told
-    /// of clear bytes.
+    /// Copies a file of it, by its place in the manifest, elsewhere: in clear and durable but for
+    /// its name. Compares length and hash, of a sealed file also those of the sealed bytes; `done`
+    /// is told of clear bytes.
     ///
     /// # Errors
     /// [`RepositoryError::Missing`], [`RepositoryError::Link`], [`RepositoryError::Damaged`],

@@ -1,6 +1,6 @@
-//! The pace of a backup: the thread that reads and copies works for a moment, then rests several times
-//! as long. Otherwise it and the requests would share processor and disk evenly, although requests
-//! wait for an answer and a backup does not.
+//! The pace of a backup: the thread that reads and copies works for a moment, then rests several
+//! times as long. Otherwise it and the requests would share processor and disk evenly, although
+//! requests wait for an answer and a backup does not.
 
 use std::sync::atomic::Ordering;
 use std::thread::sleep;

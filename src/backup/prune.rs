@@ -1,15 +1,15 @@
 //! Which backups are kept, and the removal of the others.
 //!
-//! Kept are the last `keep-last` backups, and beyond them the last one of each of the last `keep-days`
-//! days (UTC). No rule keeps a backup that is older than the shortest retention of a sector. Whatever
-//! the rules say, the last good one stays: the last whose files are all there and, if any was ever
-//! verified, the last of those too.
+//! Kept are the last `keep-last` backups, and beyond them the last one of each of the last
+//! `keep-days` days (UTC). No rule keeps a backup that is older than the shortest retention of a
+//! sector. Whatever the rules say, the last good one stays: the last whose files are all there and,
+//! if any was ever verified, the last of those too.
 //!
 //! A backup that is older than the last erasure stays by its day alone, or as the last good one.
 //!
-//! All that is about backups of the log that counts ([`super::branch`]). Those of its other branches stay
-//! for a week, or for `keep-days` where persons were erased since: where the machine that prunes is the one
-//! that went astray, they are the good ones.
+//! All that is about backups of the log that counts ([`super::branch`]). Those of its other
+//! branches stay for a week, or for `keep-days` where persons were erased since: where the machine
+//! that prunes is the one that went astray, they are the good ones.
 //!
 //! Manifests go first, then the files that none of the others names. A kill between the two leaves
 //! files that the next pruning removes.
@@ -123,8 +123,9 @@ impl BackupRetention {
 /// Removes the backups that no rule keeps.
 ///
 /// # Errors
-/// [`RepositoryError`]. Where the log that counts is not known and the backups are of several branches, or a manifest cannot be read or is not signed by `key`, nothing is removed:
-/// which files it needs is not known.
+/// [`RepositoryError`]. Where the log that counts is not known and the backups are of several
+/// branches, or a manifest cannot be read or is not signed by `key`, nothing is removed: which
+/// files it needs is not known.
 pub fn prune(
     place: WritableRepository<'_>,
     key: &VerifyingKey,
@@ -258,8 +259,8 @@ mod tests {
         assert_eq!(kept(short, &all), [0, 1]);
     }
 
-    /// The machine that prunes may be the one that went astray, so the other branch's stay for a week; what
-    /// may hold the erased stays for `keep-days`, as the own branch's does.
+    /// The machine that prunes may be the one that went astray, so the other branch's stay for a
+    /// week; what may hold the erased stays for `keep-days`, as the own branch's does.
     #[test]
     fn what_is_of_another_branch_goes_after_its_days() {
         let now = "2026-11-28T12:00:00Z".parse().unwrap();

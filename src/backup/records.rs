@@ -1,8 +1,8 @@
 //! Side records that no kept backup needs: pruned from the store and from the second place.
 //!
-//! A restore reads the log behind its backup. So the end of the log in the oldest backup that is kept
-//! decides, whole or not: one that lost files goes by its age. Where no backup is whole, or one is not
-//! of this log, nothing is pruned: this store may be the one that went astray.
+//! A restore reads the log behind its backup. So the end of the log in the oldest backup that is
+//! kept decides, whole or not: one that lost files goes by its age. Where no backup is whole, or
+//! one is not of this log, nothing is pruned: this store may be the one that went astray.
 
 use super::branch::LogBranch;
 use super::error::RepositoryError;

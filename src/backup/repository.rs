@@ -11,8 +11,8 @@
 //! work/               a backup while it is looked at; removed afterwards
 //! ```
 //!
-//! Folders have mode 0700 and files 0600. No link is followed below the repository's own path. A file
-//! that is there already is used only with the right length; `verify` reads its bytes.
+//! Folders have mode 0700 and files 0600. No link is followed below the repository's own path. A
+//! file that is there already is used only with the right length; `verify` reads its bytes.
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Write};
@@ -337,8 +337,8 @@ impl BackupRepository {
         copied.inspect_err(|_| drop(fs::remove_file(&part)))
     }
 
-    /// Copies a file here, sealed, durable but for its name. One is never sealed twice under one key,
-    /// so the sealed bytes, and with them the name, are new.
+    /// Copies a file here, sealed, durable but for its name. One is never sealed twice under one
+    /// key, so the sealed bytes, and with them the name, are new.
     ///
     /// # Errors
     /// As [`BackupRepository::add`].
@@ -396,8 +396,8 @@ impl BackupRepository {
         self.folder.join(FILES).join(format!("{name}{UNFINISHED}"))
     }
 
-    /// Gives a copy its name. Never over a link or a folder: `rename` replaces the name, not what it
-    /// leads to.
+    /// Gives a copy its name. Never over a link or a folder: `rename` replaces the name, not what
+    /// it leads to.
     fn publish(&self, part: &Path, file: &StoredFile) -> Result<(), RepositoryError> {
         let place = self.path_of(file);
         fs::rename(part, &place).map_err(|error| RepositoryError::io(&place, error))
@@ -526,8 +526,8 @@ fn check_source(
     }
 }
 
-/// Whether a folder has nothing in it but what a new disk has, or a repository that a kill left half
-/// made.
+/// Whether a folder has nothing in it but what a new disk has, or a repository that a kill left
+/// half made.
 fn is_empty(folder: &Path) -> io::Result<bool> {
     const KNOWN: [&str; 5] = [
         "lost+found",

@@ -15,9 +15,10 @@
 //! files       [{sha256, length, mark}], in the order of the manifest's files
 //! ```
 //!
-//! `sha256` and `length` are those of the sealed bytes. A `mark` is a keyed hash of the clear file: by it
-//! the server knows which files it has sealed already ([`crate::keys::JournalKey`]). No name of a
-//! file and no hash of clear bytes is here; those are in the manifest, an age file beside the others.
+//! `sha256` and `length` are those of the sealed bytes. A `mark` is a keyed hash of the clear file:
+//! by it the server knows which files it has sealed already ([`crate::keys::JournalKey`]). No name
+//! of a file and no hash of clear bytes is here; those are in the manifest, an age file beside the
+//! others.
 
 use ed25519_dalek::VerifyingKey;
 use jiff::Timestamp;

@@ -1,8 +1,8 @@
-//! Sealing the files of a backup, each once: the server cannot open what it sealed before, so it knows a
-//! file again by its mark, which the clear part of every backup states.
+//! Sealing the files of a backup, each once: the server cannot open what it sealed before, so it
+//! knows a file again by its mark, which the clear part of every backup states.
 //!
-//! Only what this process sealed, or a clear part of its own signature names, is used again; a file that
-//! others put there is not. Other recipients than those of a backup get files of their own.
+//! Only what this process sealed, or a clear part of its own signature names, is used again; a file
+//! that others put there is not. Other recipients than those of a backup get files of their own.
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -33,8 +33,8 @@ pub(super) struct BackupSealer<'s> {
 }
 
 impl<'s> BackupSealer<'s> {
-    /// Reads which files the repository has for these recipients. `known` has those that this process
-    /// sealed for them, also for a backup that failed.
+    /// Reads which files the repository has for these recipients. `known` has those that this
+    /// process sealed for them, also for a backup that failed.
     ///
     /// # Errors
     /// [`RepositoryError::Io`]

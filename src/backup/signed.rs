@@ -1,5 +1,5 @@
-//! How a manifest is read, whole or as the clear part of a sealed one: a JWS with one signature, by the key that
-//! signs the checkpoints of the log.
+//! How a manifest is read, whole or as the clear part of a sealed one: a JWS with one signature, by
+//! the key that signs the checkpoints of the log.
 
 use ed25519_dalek::VerifyingKey;
 

@@ -1,6 +1,6 @@
 //! Whether a backup is good: hashes, signature, format, columns, and the whole log, without any
-//! secret; with the storage secrets, that every chunk opens. Of a sealed backup that takes an identity;
-//! without one, signature and sealed bytes are compared.
+//! secret; with the storage secrets, that every chunk opens. Of a sealed backup that takes an
+//! identity; without one, signature and sealed bytes are compared.
 
 use std::fs::{self, DirBuilder};
 use std::os::unix::fs::{DirBuilderExt as _, symlink};
@@ -140,9 +140,9 @@ impl BackupVerifier<'_> {
         Ok(trees.iter().map(|tree| tree.size).sum())
     }
 
-    /// Computes the root over the last shard from the entries beyond those that its stored checkpoint
-    /// covers, and compares it with the one that the manifest signs; then the checkpoint that the
-    /// manifest has with the log.
+    /// Computes the root over the last shard from the entries beyond those that its stored
+    /// checkpoint covers, and compares it with the one that the manifest signs; then the checkpoint
+    /// that the manifest has with the log.
     fn check_end(
         &self,
         store: &Store,
@@ -200,8 +200,8 @@ fn open_chunks(store: &Store, cipher: &ChunkCipher) -> Result<u64, RepositoryErr
     Ok(opened)
 }
 
-/// A folder to look at a backup in: within the repository, or among the temporary files where that is
-/// read-only, or sealed: nothing in clear goes to its place. Dropping it removes the folder.
+/// A folder to look at a backup in: within the repository, or among the temporary files where that
+/// is read-only, or sealed: nothing in clear goes to its place. Dropping it removes the folder.
 pub struct Workplace(PathBuf);
 
 impl Workplace {
@@ -228,8 +228,8 @@ impl Workplace {
         &self.0
     }
 
-    /// A folder in which the files of a backup have their names in the store. They are links, because it
-    /// is only read; those of a sealed backup are opened into it.
+    /// A folder in which the files of a backup have their names in the store. They are links,
+    /// because it is only read; those of a sealed backup are opened into it.
     fn lay_out(
         &self,
         repository: &BackupRepository,

@@ -45,8 +45,8 @@ pub struct BackupView {
     /// When it was last found good, RFC 3339.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub verified: Option<String>,
-    /// Whether it is of another branch than the log that counts: a machine that went astray took it, or
-    /// the log went on without it. It is never taken as the last one.
+    /// Whether it is of another branch than the log that counts: a machine that went astray took
+    /// it, or the log went on without it. It is never taken as the last one.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub other_branch: bool,
     /// Why it is no good backup, as far as a look at names and lengths tells.
@@ -81,8 +81,8 @@ pub struct BackupJobView {
     /// Why it failed, in a sentence.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub why: Option<String>,
-    /// Entries of the log that were verified; absent where the backup is sealed, because a server has
-    /// no identity that opens it and compares the sealed bytes alone.
+    /// Entries of the log that were verified; absent where the backup is sealed, because a server
+    /// has no identity that opens it and compares the sealed bytes alone.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub entries: Option<u64>,
 }
@@ -109,8 +109,8 @@ pub struct BackupList {
     pub ended: Option<BackupJobView>,
 }
 
-/// Lists the backups in a repository, with what a look at names and lengths tells; with identities, also
-/// what sealed manifests say.
+/// Lists the backups in a repository, with what a look at names and lengths tells; with identities,
+/// also what sealed manifests say.
 ///
 /// # Errors
 /// [`RepositoryError::Io`]

@@ -45,8 +45,9 @@ impl Assent {
         ask(&format!("{}\n{}\nGo on?", act.changes, act.lost))
     }
 
-    /// The same for a command that does no harm by itself, such as a signature, or that another one undoes
-    /// and that must not wait for a person, such as a suspension: without a terminal it returns.
+    /// The same for a command that does no harm by itself, such as a signature, or that another one
+    /// undoes and that must not wait for a person, such as a suspension: without a terminal it
+    /// returns.
     ///
     /// # Errors
     /// When the person at the terminal writes anything but `yes`.

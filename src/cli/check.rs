@@ -1,5 +1,5 @@
-//! `cloison check`: makes the checks that `serve` makes at its start, and lists every fault at once,
-//! each with file, line and what to write instead.
+//! `cloison check`: makes the checks that `serve` makes at its start, and lists every fault at
+//! once, each with file, line and what to write instead.
 
 mod survey;
 
@@ -33,8 +33,8 @@ pub(super) use survey::Survey;
     A warning (a certificate or an entry that ends soon, a line without effect) is no fault.\n\
     Exit code 1 if anything has a fault.")]
 pub struct CheckArgs {
-    /// Registers, and configurations of vaults, nodes, witnesses and clients; the content tells which
-    /// is which
+    /// Registers, and configurations of vaults, nodes, witnesses and clients; the content tells
+    /// which is which
     #[arg(value_name = "FILE", required_unless_present = "config")]
     files: Vec<PathBuf>,
     /// The same, spelled as for `serve`
@@ -205,7 +205,8 @@ fn opened(
     }
 }
 
-/// Followers that can never count: the register states no log of theirs, or their key is that of a log.
+/// Followers that can never count: the register states no log of theirs, or their key is that of a
+/// log.
 fn unknown_followers(
     file: &Path,
     log: &LogConfig,

@@ -24,13 +24,15 @@ impl ClientFile {
     }
 }
 
-/// The client file in `CLOISON_CLIENT`, for a command that takes it only where nothing else is named.
+/// The client file in `CLOISON_CLIENT`, for a command that takes it only where nothing else is
+/// named.
 pub(super) fn usual_client() -> Option<PathBuf> {
     std::env::var_os("CLOISON_CLIENT").map(PathBuf::from)
 }
 
 /// The client with which a signed document is brought at once; `None` where it is only written to a
-/// file. What is written to a file is brought only where a client file is named on the command line.
+/// file. What is written to a file is brought only where a client file is named on the command
+/// line.
 ///
 /// # Errors
 /// When neither is there, or the client file cannot be used.

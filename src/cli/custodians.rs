@@ -95,7 +95,8 @@ impl CustodianArgs {
     }
 
     /// Splits, asks for passphrases, writes the set to `<name>.set` and each share to
-    /// `<custodian>.share`, and returns the set and the files' paths. A failure leaves nothing behind.
+    /// `<custodian>.share`, and returns the set and the files' paths. A failure leaves nothing
+    /// behind.
     pub fn split(
         &self,
         name: &str,
@@ -190,7 +191,8 @@ impl ShareOpeningArgs {
                 hint,
             )
         };
-        // The file is encrypted and may come on a medium without modes, so its mode does not matter.
+        // The file is encrypted and may come on a medium without modes, so its mode does not
+        // matter.
         let age = read_public(path, MAX_FILE)
             .map_err(|error| CommandError::new(error, "check the path"))?;
         let plain = if passphrase::wants_passphrase(&age).map_err(at)? {

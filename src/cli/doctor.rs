@@ -256,8 +256,8 @@ fn swap() -> Option<bool> {
     Some(areas && group.is_none_or(|most| most.trim() != "0"))
 }
 
-/// Findings about the certificates that a configuration names: a good one for each that can be used,
-/// with its key, and a poor one for each warning.
+/// Findings about the certificates that a configuration names: a good one for each that can be
+/// used, with its key, and a poor one for each warning.
 fn certificate_findings(
     called: &impl Display,
     tls: &TlsInspection,

@@ -126,7 +126,8 @@ pub(super) mod tests {
         ("SECTOR:EPOCH", "health:3"),
     ];
 
-    /// Why commands that a text prints between backticks are none of this version, or lack an argument.
+    /// Why commands that a text prints between backticks are none of this version, or lack an
+    /// argument.
     pub fn faults_of_commands(text: &str) -> Vec<String> {
         let printed = text.split('`').skip(1).step_by(2);
         let commands = printed.filter(|printed| printed.starts_with("cloison "));

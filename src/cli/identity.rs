@@ -9,8 +9,8 @@ use crate::terminal::CommandError;
 /// The identity source: derives UTIs for the vault under an administrator of its own
 #[derive(clap::Subcommand)]
 pub enum IdentityCommand {
-    /// Run the identity source: holds the identity secret, and counts, limits and logs what the vault
-    /// asks of it
+    /// Run the identity source: holds the identity secret, and counts, limits and logs what the
+    /// vault asks of it
     Serve(serve::ServeIdentityArgs),
     /// Split the identity secret between custodians, so that it lies in no file
     Split(split::IdentitySplitArgs),

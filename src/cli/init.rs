@@ -35,8 +35,8 @@ pub struct InitArgs {
     /// without one it listens on loopback
     #[arg(long, value_name = "HOST", value_parser = host)]
     witness_host: Vec<String>,
-    /// Give the identity secret to an identity source, a process of another body than the vault's; a
-    /// name or address under which the vault reaches it (repeatable)
+    /// Give the identity secret to an identity source, a process of another body than the vault's;
+    /// a name or address under which the vault reaches it (repeatable)
     #[arg(long, value_name = "HOST", value_parser = host)]
     identity_host: Vec<String>,
     /// Split the authority's key between this many custodians; without it the key is a file at the

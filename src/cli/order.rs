@@ -1,5 +1,5 @@
-//! `cloison order`: makes, signs, checks and shows orders (without a vault or a node), and acts upon
-//! them.
+//! `cloison order`: makes, signs, checks and shows orders (without a vault or a node), and acts
+//! upon them.
 
 mod act;
 mod list;
@@ -50,7 +50,8 @@ pub enum OrderCommand {
         Anyone who has the signed file may bring it to either side or to both: `cloison order lodge`. When the node is no longer \
         trusted, have an operator bring it to the vault.")]
     Revoke(act::OrderActArgs),
-    /// Stop an order until the suspension is lifted; any one of its authority's approvers may do this
+    /// Stop an order until the suspension is lifted; any one of its authority's approvers may do
+    /// this
     #[command(after_long_help = "Example:\n  \
     cloison order suspend --key secrets/people/judge-1.pem --kid judge-1 --reason appeal \\\n    \
     --client clients/officer.toml orders/17.jws")]
@@ -147,7 +148,8 @@ pub fn run(command: OrderCommand) -> Result<(), CommandError> {
     }
 }
 
-// --- sign -------------------------------------------------------------------------------------------------------------
+// --- sign
+// -------------------------------------------------------------------------------------------------------------
 
 fn sign(args: &OrderSignArgs) -> Result<(), CommandError> {
     let text = read_text(&args.order)?;
@@ -253,8 +255,8 @@ fn missing(text: &str, payload: &OrderPayload, register: Option<&Register>) -> S
     )
 }
 
-/// Refuses an order that the register forbids, however many approvers sign it. Rules about signatures
-/// and the order's beginning are left out.
+/// Refuses an order that the register forbids, however many approvers sign it. Rules about
+/// signatures and the order's beginning are left out.
 fn allowed(text: &str, register: &Register) -> Result<(), CommandError> {
     let later = |code| matches!(code, Code::OrderQuorum | Code::OrderNotYetValid);
     let broken = examine(text, register, SystemClock.now())
@@ -278,7 +280,8 @@ fn allowed(text: &str, register: &Register) -> Result<(), CommandError> {
     }
 }
 
-// --- check ------------------------------------------------------------------------------------------------------------
+// --- check
+// ------------------------------------------------------------------------------------------------------------
 
 #[derive(Serialize)]
 struct OrderCheckReport {

@@ -49,8 +49,8 @@ pub(super) fn begin(source: &PassphraseSource) -> Result<Option<EchoOff>, Comman
     Ok(Some(begun))
 }
 
-/// A passphrase for a custodian's new share. At a terminal it is asked for twice; an empty line gets
-/// one in words.
+/// A passphrase for a custodian's new share. At a terminal it is asked for twice; an empty line
+/// gets one in words.
 ///
 /// # Errors
 /// When it cannot be read, is too short, or a person at the terminal slipped [`TRIES`] times.

@@ -93,8 +93,8 @@ pub struct RegisterSignArgs {
     /// before signing
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// The register that is in force, against which to show what changed [default: the newest one beside it
-    /// that was signed by enough]
+    /// The register that is in force, against which to show what changed [default: the newest one
+    /// beside it that was signed by enough]
     #[arg(long, value_name = "FILE")]
     since: Option<PathBuf>,
     #[command(flatten)]
@@ -375,8 +375,8 @@ fn missing(pins: &RegisterPins, signed: &[String]) -> String {
     )
 }
 
-/// Keeps signatures over another text beside the new ones: they may be the only ones of the register
-/// that is in force.
+/// Keeps signatures over another text beside the new ones: they may be the only ones of the
+/// register that is in force.
 fn set_aside(signatures: &Path, before: &str) -> Result<(), CommandError> {
     let mut name = signatures.file_name().unwrap_or_default().to_owned();
     name.push(format!(

@@ -255,8 +255,8 @@ fn digest_of(order: &str) -> Result<String, CommandError> {
     Ok(hex(&digest))
 }
 
-/// Replaces an item that is not a pseudonym by its number: it may be an identifier that got into the
-/// wrong list.
+/// Replaces an item that is not a pseudonym by its number: it may be an identifier that got into
+/// the wrong list.
 fn hide_what_is_no_pseudonym(item: &mut RevealedItem, number: usize) {
     if let RevealedItem::Refused {
         pseudonym,

@@ -139,8 +139,8 @@ impl RestoreSourceArgs {
 }
 
 impl RestoreSourceArgs {
-    /// Opens the second place, where it holds something, and those named, of the log of `owner`, whose
-    /// checkpoints `key` signs. What followers hold is opened by `journal`.
+    /// Opens the second place, where it holds something, and those named, of the log of `owner`,
+    /// whose checkpoints `key` signs. What followers hold is opened by `journal`.
     fn open_places(
         &self,
         side: &BackupSide,

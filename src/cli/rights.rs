@@ -280,8 +280,8 @@ fn countersign(args: &EraseSignArgs) -> Result<(), CommandError> {
     )
 }
 
-/// What a request says, for the people who sign it. Its texts were not checked, so they are escaped:
-/// nothing in them moves a reader's cursor.
+/// What a request says, for the people who sign it. Its texts were not checked, so they are
+/// escaped: nothing in them moves a reader's cursor.
 fn summary(erasure: &ErasureRequest) -> String {
     const MOST_SHOWN: usize = 5;
     let ErasureRequest {

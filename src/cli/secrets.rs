@@ -39,7 +39,8 @@ pub enum SecretsCommand {
     Versions(rotate::SecretsVersionsArgs),
     /// Make a new version of the sector secret, which the next epochs take
     Rotate(rotate::SecretsRotateArgs),
-    /// Confirm that a version's custody holds it off the vault's machine, so that epochs may name it
+    /// Confirm that a version's custody holds it off the vault's machine, so that epochs may name
+    /// it
     Confirm(rotate::SecretsConfirmArgs),
     /// Destroy a version of the sector secret that no epoch needs
     Retire(rotate::SecretsRetireArgs),

@@ -56,8 +56,8 @@ pub struct ServeNodeArgs {
     start: StartArgs,
 }
 
-/// Run the identity source: holds the identity secret, and counts, limits and logs what the vault asks
-/// of it.
+/// Run the identity source: holds the identity secret, and counts, limits and logs what the vault
+/// asks of it.
 #[derive(clap::Args)]
 #[command(
     after_long_help = "Example:\n  cloison identity serve --config identity.toml\n\n\
@@ -78,8 +78,8 @@ struct StartArgs {
     /// Accept the published keys of keys-example/: for trials, never for data of real persons.
     #[arg(long)]
     allow_example_keys: bool,
-    /// Make a store although `cloison init` has not prepared one: give this once, and only if no disk
-    /// is missing.
+    /// Make a store although `cloison init` has not prepared one: give this once, and only if no
+    /// disk is missing.
     #[arg(long)]
     first_start: bool,
 }

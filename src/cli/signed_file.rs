@@ -56,8 +56,8 @@ impl SignedFile {
         &self.text
     }
 
-    /// Replaces the file's content with a text and a line end: a reader sees the old file or the new
-    /// one, also after a crash.
+    /// Replaces the file's content with a text and a line end: a reader sees the old file or the
+    /// new one, also after a crash.
     ///
     /// # Errors
     /// When the folder cannot be written.

@@ -1,7 +1,7 @@
 //! `cloison spec`: the conformance kit for implementers of `docs/spec.md`.
 //!
-//! It reads made-up secrets and prints every intermediate value of the derivation. It opens no file,
-//! no socket and no vault.
+//! It reads made-up secrets and prints every intermediate value of the derivation. It opens no
+//! file, no socket and no vault.
 
 use std::io::{self, Read, Write as _};
 

@@ -49,8 +49,8 @@ pub struct StatementNewArgs {
     register: PathBuf,
     #[command(flatten)]
     act: StatementActArgs,
-    /// With --restore-without-places and --resume-from-copy: the reference of the case in which that
-    /// was decided
+    /// With --restore-without-places and --resume-from-copy: the reference of the case in which
+    /// that was decided
     #[arg(long, value_name = "REFERENCE", requires = "loss")]
     case: Option<String>,
     /// Where to write it; an existing file is never overwritten
@@ -71,16 +71,16 @@ struct StatementActArgs {
     /// Allow `cloison client retire-epoch`; one operator signs, and the sector's client brings it
     #[arg(long, value_name = "SECTOR:EPOCH", value_parser = at_epoch)]
     retire_epoch: Option<(String, u32)>,
-    /// Allow `cloison clock lower` at `vault`, `node/AUTHORITY` or `identity/ID` from this mark, which its
-    /// /readyz names; two operators sign
+    /// Allow `cloison clock lower` at `vault`, `node/AUTHORITY` or `identity/ID` from this mark,
+    /// which its /readyz names; two operators sign
     #[arg(long, value_name = "ENTITY:TIME", value_parser = at_mark)]
     lower_clock_mark: Option<(String, Timestamp)>,
     /// Allow `cloison restore --without-places` of the store of `vault`, `node/AUTHORITY` or
     /// `identity/ID` from this backup; two operators sign
     #[arg(long, value_name = "ENTITY:BACKUP", value_parser = of_entity, requires = "case", group = "loss")]
     restore_without_places: Option<(String, String)>,
-    /// Allow `cloison audit resume --after-restore` of the log of `vault`, `node/AUTHORITY` or `identity/ID`
-    /// from a copy that ends there, as that command says; two operators sign
+    /// Allow `cloison audit resume --after-restore` of the log of `vault`, `node/AUTHORITY` or
+    /// `identity/ID` from a copy that ends there, as that command says; two operators sign
     #[arg(long, value_name = "ENTITY:KEPT", value_parser = of_entity, requires = "case", group = "loss")]
     resume_from_copy: Option<(String, String)>,
     /// After such a restore: a sector is answered in this epoch again; two operators sign

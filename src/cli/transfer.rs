@@ -38,7 +38,8 @@ pub struct TransferArgs {
     /// The input is a table (CSV) whose first line names its columns
     #[arg(long, requires = "column")]
     csv: bool,
-    /// The column of the table that holds the items; a number, from 1, if no column has it as its name
+    /// The column of the table that holds the items; a number, from 1, if no column has it as its
+    /// name
     #[arg(long, value_name = "NAME", requires = "csv")]
     column: Option<String>,
     /// The name of the column with the answers [default: that of the old one]

@@ -32,8 +32,8 @@ impl Client {
         offer.map(Some).map_err(|_| self.senseless(200))
     }
 
-    /// Brings an offer of one's own log, or nothing; what the server holds of it comes back. A witness
-    /// is told whose log (`owner`) it is; the vault knows that by the certificate.
+    /// Brings an offer of one's own log, or nothing; what the server holds of it comes back. A
+    /// witness is told whose log (`owner`) it is; the vault knows that by the certificate.
     ///
     /// # Errors
     /// All but [`ClientError::Setup`].

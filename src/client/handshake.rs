@@ -1,5 +1,5 @@
-//! Says why a TLS handshake failed: by the alert that the server sent (RFC 8446 §6.2), or by our own
-//! verdict on its certificate.
+//! Says why a TLS handshake failed: by the alert that the server sent (RFC 8446 §6.2), or by our
+//! own verdict on its certificate.
 
 use std::fmt;
 use std::path::PathBuf;

@@ -3,9 +3,9 @@
 //! A server that refuses says why and closes: with an alert, because a client of TLS 1.3 has its
 //! handshake behind it before the server has looked at its certificate; or with an answer, in the
 //! middle of a body that is too large. The client is still writing then, and meets a broken pipe,
-//! while the reason lies unread in the socket. So a write that finds the connection closed is not an
-//! error yet: later writes are dropped, and the next read, which comes when everything is "written",
-//! gives what the server sent, or else the error.
+//! while the reason lies unread in the socket. So a write that finds the connection closed is not
+//! an error yet: later writes are dropped, and the next read, which comes when everything is
+//! "written", gives what the server sent, or else the error.
 
 use std::io;
 

@@ -1,5 +1,5 @@
-//! An officer's calls to the authority node: an order, and a request under it that the officer signs
-//! anew for each call.
+//! An officer's calls to the authority node: an order, and a request under it that the officer
+//! signs anew for each call.
 
 use ed25519_dalek::SigningKey;
 use jiff::Timestamp;

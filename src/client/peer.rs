@@ -233,8 +233,9 @@ impl WatchedVault {
         ))
     }
 
-    /// Accepts a log that lacks what was seen of it as [`WatchedVault::shortened`] says. Otherwise it
-    /// shows the vault what was seen, signed by its own key: a vault whose store was rolled back ends.
+    /// Accepts a log that lacks what was seen of it as [`WatchedVault::shortened`] says. Otherwise
+    /// it shows the vault what was seen, signed by its own key: a vault whose store was rolled back
+    /// ends.
     fn changed(&self, seen: &Checkpoint, shown: Option<&ShownCheckpoint>) -> Result<(), Refusal> {
         self.shortened(seen, shown).inspect_err(|why| {
             if why.code() == Code::ProofInvalid {
@@ -273,8 +274,8 @@ impl WatchedVault {
         )
     }
 
-    /// Accepts a log that is shorter than it was, or gone, only if the vault proves an entry that says
-    /// so and an officer or custodian has acknowledged that entry at this node.
+    /// Accepts a log that is shorter than it was, or gone, only if the vault proves an entry that
+    /// says so and an officer or custodian has acknowledged that entry at this node.
     fn shortened(&self, seen: &Checkpoint, shown: Option<&ShownCheckpoint>) -> Result<(), Refusal> {
         let Some(resumption) = self.resumption(seen, shown)? else {
             let now = shown.map_or(0, |shown| shown.checkpoint.size);
@@ -287,8 +288,8 @@ impl WatchedVault {
         self.check_acknowledged(&resumption)
     }
 
-    /// Refuses what the vault shows until an officer or custodian has acknowledged that its log goes on
-    /// with this entry.
+    /// Refuses what the vault shows until an officer or custodian has acknowledged that its log
+    /// goes on with this entry.
     fn check_acknowledged(&self, resumption: &Resumption) -> Result<(), Refusal> {
         let Resumption {
             log,
@@ -338,8 +339,8 @@ impl WatchedVault {
         Ok(proved.find(|found| found.explains(seen, now.as_ref())))
     }
 
-    /// The entries with which the vault's log went on after restores, as it proves them under the key
-    /// of the log `origin`.
+    /// The entries with which the vault's log went on after restores, as it proves them under the
+    /// key of the log `origin`.
     fn proved(&self, origin: &str) -> Result<Vec<Resumption>, Refusal> {
         let Some(key) = self.witness.key_of(origin) else {
             return Ok(vec![]);

@@ -4,8 +4,8 @@
 //! Day counts and the clock's mark change with nearly every commit. They travel at most once a
 //! second, in the record of the commit that is due then, so that a batch of persons who are known
 //! already costs nothing. The mark is written to the store no more often either: what it guards
-//! against are minutes. At an identity source day counts travel with their own commit, so that not even
-//! a second's worth of guesses is renewed by a restore.
+//! against are minutes. At an identity source day counts travel with their own commit, so that not
+//! even a second's worth of guesses is renewed by a restore.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -1,5 +1,5 @@
-//! What a process writes lies apart: no folder in another. A restore, a pruning or a lost disk would
-//! otherwise take the copy with the original.
+//! What a process writes lies apart: no folder in another. A restore, a pruning or a lost disk
+//! would otherwise take the copy with the original.
 
 use std::path::{Component, Path, PathBuf};
 

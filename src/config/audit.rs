@@ -262,7 +262,8 @@ fn followers(
 }
 
 impl LogOwner<'_> {
-    /// `followed-mib-a-day`: what nodes bring to the vault. A node takes what it asked the vault for.
+    /// `followed-mib-a-day`: what nodes bring to the vault. A node takes what it asked the vault
+    /// for.
     fn followed_daily(self, table: &mut TomlTable<'_, '_>, faults: &mut Faults) -> Option<u64> {
         const NAME: &str = "followed-mib-a-day";
         if table.has(NAME) && self.side != FileKind::Vault {

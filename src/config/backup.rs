@@ -41,8 +41,8 @@ pub(super) fn read(
     })
 }
 
-/// To whom the repository is sealed. The repository is in clear only where nothing is said: a list that
-/// names nobody is a fault.
+/// To whom the repository is sealed. The repository is in clear only where nothing is said: a list
+/// that names nobody is a fault.
 fn recipients(
     table: &mut TomlTable<'_, '_>,
     faults: &mut Faults,

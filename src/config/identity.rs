@@ -80,8 +80,8 @@ impl IdentityConfig {
         Role::Identity(self.identity.clone())
     }
 
-    /// Reads the text of an `identity.toml` that lies in `folder`. Reports every fault, not only the
-    /// first.
+    /// Reads the text of an `identity.toml` that lies in `folder`. Reports every fault, not only
+    /// the first.
     pub fn parse(text: &str, folder: &Path) -> Result<Self, Vec<Fault>> {
         parse(
             text,
@@ -147,8 +147,8 @@ impl IdentityConfig {
     }
 }
 
-/// `[secrets]`: `identity` in a custody, or `identity-shares`, the set that its custodians' shares are
-/// checked against.
+/// `[secrets]`: `identity` in a custody, or `identity-shares`, the set that its custodians' shares
+/// are checked against.
 fn secrets(
     table: &mut TomlTable<'_, '_>,
     folder: &Path,

@@ -22,7 +22,8 @@ pub enum IdentityPlace {
 pub struct IdentityLinkConfig {
     /// `https://host:port` of each, in the order in which to ask them; at least one.
     pub urls: Vec<String>,
-    /// Certificates (PEM), at least one file: their keys are the only ones that the sources may have.
+    /// Certificates (PEM), at least one file: their keys are the only ones that the sources may
+    /// have.
     pub server: Vec<PathBuf>,
     /// The vault's certificate chain (PEM), which it shows to them.
     pub certificate: PathBuf,

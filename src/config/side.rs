@@ -1,5 +1,5 @@
-//! The configuration of a side of the deployment, whichever it is: what commands need of all of them
-//! alike.
+//! The configuration of a side of the deployment, whichever it is: what commands need of all of
+//! them alike.
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -36,8 +36,8 @@ macro_rules! each {
 }
 
 impl SideConfig {
-    /// Reads the configuration of the side that the file's fields tell. What is neither a node's nor
-    /// an identity source's is read as a vault's.
+    /// Reads the configuration of the side that the file's fields tell. What is neither a node's
+    /// nor an identity source's is read as a vault's.
     ///
     /// # Errors
     /// When it cannot be read or has faults.

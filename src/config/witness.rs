@@ -31,8 +31,8 @@ pub struct WitnessConfig {
     pub state: PathBuf,
     /// The Ed25519 key that cosigns (PKCS#8 PEM).
     pub key: PathBuf,
-    /// `[follow]`: it keeps the logs that it watches, as far as their owners bring them; without it,
-    /// it keeps none.
+    /// `[follow]`: it keeps the logs that it watches, as far as their owners bring them; without
+    /// it, it keeps none.
     pub follow: Option<FollowConfig>,
     /// The logs that it watches.
     pub logs: Vec<WatchedLog>,

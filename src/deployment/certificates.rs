@@ -1,9 +1,10 @@
 //! The certificates of a new deployment, each signed by its own key.
 //!
 //! cloison knows its peers by their keys: the register lists SHA-256 of each client's
-//! SubjectPublicKeyInfo, and client files pin those of servers. So a certificate is only the envelope
-//! of its key, and there is no authority whose key would have to be kept. Programs other than cloison
-//! (curl, Python) take a server's certificate as their authority, and look at its names and dates.
+//! SubjectPublicKeyInfo, and client files pin those of servers. So a certificate is only the
+//! envelope of its key, and there is no authority whose key would have to be kept. Programs other
+//! than cloison (curl, Python) take a server's certificate as their authority, and look at its
+//! names and dates.
 
 use jiff::civil::Date;
 use rcgen::{

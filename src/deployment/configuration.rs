@@ -161,7 +161,8 @@ pub(super) fn follower(lies_apart: bool, peer: &str) -> String {
     }
 }
 
-/// `node.toml`; `segment` is the public key that the node pins, `witness` the witness that is asked.
+/// `node.toml`; `segment` is the public key that the node pins, `witness` the witness that is
+/// asked.
 pub fn node(plan: &DeploymentPlan, pins: &str, segment: &str, witness: &str) -> String {
     format!(
         r#"# The authority node: `cloison authority serve --config node.toml`. Paths are relative to this file.

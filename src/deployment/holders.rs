@@ -135,7 +135,8 @@ fn server(id: &str, role: &'static str, more: &[String], watched: bool) -> FileH
     )
 }
 
-/// Someone who calls servers: a client file for each, its certificate, their own certificate and key.
+/// Someone who calls servers: a client file for each, its certificate, their own certificate and
+/// key.
 fn caller(id: &str, servers: &[&str]) -> Vec<String> {
     let file = |(place, server): (usize, &&str)| match place {
         0 => format!("clients/{id}.toml"),

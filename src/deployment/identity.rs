@@ -1,5 +1,5 @@
-//! The identity source of a split deployment: its secrets, its certificates, its place in the register,
-//! and its configuration.
+//! The identity source of a split deployment: its secrets, its certificates, its place in the
+//! register, and its configuration.
 
 use std::fmt::Write as _;
 
@@ -23,8 +23,8 @@ const SECRETS: &str = "secrets/identity";
 const ORGANISATION: &str = "identity-trustee";
 /// The body that runs the vault, as the register key of operations has it.
 const VAULT_ORGANISATION: &str = "operations";
-/// Those who look after the source: they reload its register, take its backups, and hold shares of its
-/// secret once that is split.
+/// Those who look after the source: they reload its register, take its backups, and hold shares of
+/// its secret once that is split.
 pub const KEEPERS: [&str; 3] = ["keeper-1", "keeper-2", "keeper-3"];
 
 /// Those who call the source, and the vault besides.

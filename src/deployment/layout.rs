@@ -13,9 +13,9 @@ use crate::terminal::CommandError;
 /// Where the vault's root secrets lie in a deployment.
 pub const VAULT_SECRETS: &str = "secrets/vault";
 
-/// The file of a secret within its holder's folder, for every place that makes, names or recovers it.
-/// `name` is the version of a secret that has versions, the id of an authority's, and empty for all
-/// others.
+/// The file of a secret within its holder's folder, for every place that makes, names or recovers
+/// it. `name` is the version of a secret that has versions, the id of an authority's, and empty for
+/// all others.
 pub fn secret_file(kind: SecretKind, name: &str) -> String {
     match (kind, name) {
         (SecretKind::Segment | SecretKind::Checkpoint, _) => format!("{kind}.pem"),

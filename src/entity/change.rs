@@ -180,8 +180,8 @@ pub(super) fn accept_register(
     Ok(rows)
 }
 
-/// The register with its text and signatures, unless the store has it. A store of an earlier version
-/// has not.
+/// The register with its text and signatures, unless the store has it. A store of an earlier
+/// version has not.
 fn to_keep(
     store: &Store,
     register: &Register,

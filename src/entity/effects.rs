@@ -1,10 +1,10 @@
 //! Puts acts in force that waited for places, without another call.
 //!
-//! A call that grants something waits a few seconds for places and then puts the act in force itself
-//! ([`Entity::wait_for_grant`]). Where they do not come in time, the act stays with the part of the
-//! side that it concerns ([`WaitingActs`]), and one thread of the side puts it in force as soon as
-//! enough places hold its entry. It ends with the side's offers: a side that stops puts nothing in
-//! force.
+//! A call that grants something waits a few seconds for places and then puts the act in force
+//! itself ([`Entity::wait_for_grant`]). Where they do not come in time, the act stays with the part
+//! of the side that it concerns ([`WaitingActs`]), and one thread of the side puts it in force as
+//! soon as enough places hold its entry. It ends with the side's offers: a side that stops puts
+//! nothing in force.
 
 use std::io;
 use std::sync::{Arc, Condvar, Mutex};
@@ -73,8 +73,8 @@ impl Entity {
         self.core.acts.change(|state| state.waits = true);
     }
 
-    /// The proof that enough places hold an entry, where they do. The store knows it then, so that a
-    /// restart leaves in force what the entry grants.
+    /// The proof that enough places hold an entry, where they do. The store knows it then, so that
+    /// a restart leaves in force what the entry grants.
     ///
     /// # Errors
     /// [`Code::AuditUnavailable`](crate::code::Code::AuditUnavailable)

@@ -136,7 +136,8 @@ pub enum StartError {
         "the key that signs checkpoints (`[secrets] checkpoint`) is not the one that the register states"
     )]
     CheckpointKey,
-    /// The register adds, removes or renews another side's key of checkpoints, in a running process.
+    /// The register adds, removes or renews another side's key of checkpoints, in a running
+    /// process.
     #[error(
         "the register adds, removes or renews a key by which another side signs its checkpoints, and who cosigns whom is set up at a start; \
          restart with this register"

@@ -22,7 +22,8 @@ const FAILED: &str = "the log cannot be offered";
 pub struct TakenHeld {
     /// The checkpoint; `None` if it holds nothing yet.
     pub checkpoint: Option<Checkpoint>,
-    /// Whether it vouches for that, and counts among the places: it is offered what is not published yet.
+    /// Whether it vouches for that, and counts among the places: it is offered what is not
+    /// published yet.
     pub counts: bool,
 }
 
@@ -65,8 +66,9 @@ impl Entity {
         if contained.is_none() {
             self.show_unknown(by, &text);
         }
-        // What was lost at a restore is held for nothing. Its holder still counts: it is offered the
-        // shard in which the log goes on before that is published, or nobody would ever hold it.
+        // What was lost at a restore is held for nothing. Its holder still counts: it is offered
+        // the shard in which the log goes on before that is published, or nobody would ever hold
+        // it.
         let goes_on = contained.is_some() || self.owns_up_to(&checkpoint)?;
         let mut counts = false;
         let now = u64::try_from(self.now().as_second()).unwrap_or(0);
@@ -85,8 +87,8 @@ impl Entity {
         Ok((TakenHeld { checkpoint, counts }, is_peers))
     }
 
-    /// A checkpoint that this log signed and does not contain: the store was rolled back, unless the
-    /// log owns up to the loss.
+    /// A checkpoint that this log signed and does not contain: the store was rolled back, unless
+    /// the log owns up to the loss.
     fn show_unknown(&self, by: &str, note: &str) {
         let seen = SeenCheckpoint {
             by: by.to_owned(),

@@ -2,8 +2,8 @@
 //!
 //! Everything that depends on the register hangs on one value: the entity with its register, and at
 //! the vault sectors and quotas, at a node its authority. A request takes the value once, at its
-//! beginning, and keeps it to its end, so it never sees two registers. A change makes the next value
-//! beside the present one and puts it in its place in one step.
+//! beginning, and keeps it to its end, so it never sees two registers. A change makes the next
+//! value beside the present one and puts it in its place in one step.
 
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, RwLock, Weak};
@@ -51,8 +51,8 @@ impl<T> WeakInForce<T> {
 }
 
 impl<T: AsRef<Arc<Entity>> + Send + Sync + 'static> InForce<T> {
-    /// Puts another value in force, whose register enough places hold. Requests under way keep the one
-    /// before.
+    /// Puts another value in force, whose register enough places hold. Requests under way keep the
+    /// one before.
     pub(crate) fn swap(&self, next: T, _register: &HeldByPlaces) {
         let next = Arc::new(next);
         let mut slot = unpoisoned(self.0.write());

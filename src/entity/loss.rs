@@ -1,11 +1,11 @@
 //! What holds at a side whose log lost entries for good: it was restored without places, or went on
-//! from a copy of its store (`audit resume --after-restore`). Its store lacks what came later, and no log says
-//! what that was.
+//! from a copy of its store (`audit resume --after-restore`). Its store lacks what came later, and
+//! no log says what that was.
 //!
 //! So the side acts as if the worst had come: every order that it may have known as revoked or used
-//! up is over, every sector may have left its epoch, every erasure may be missing. People end each of
-//! these by a statement of two operators ([`crate::losses`]). The row is state, so it is in the log's
-//! side record and in each later backup.
+//! up is over, every sector may have left its epoch, every erasure may be missing. People end each
+//! of these by a statement of two operators ([`crate::losses`]). The row is state, so it is in the
+//! log's side record and in each later backup.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, RwLock};
@@ -24,7 +24,8 @@ use crate::system::lock::unpoisoned;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RestoreLoss {
-    /// The backup that was restored; absent where a copy of the store was brought back by other means.
+    /// The backup that was restored; absent where a copy of the store was brought back by other
+    /// means.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub backup: Option<RestoredBackup>,
     /// When the store was restored; whole seconds. Orders that were not issued later are over.
@@ -33,15 +34,15 @@ pub struct RestoreLoss {
     /// confirmed.
     #[serde(default)]
     pub epochs: BTreeMap<Uuid, u32>,
-    /// The sectors whose epoch was confirmed since; every other one is closed, also one that a later
-    /// register brings.
+    /// The sectors whose epoch was confirmed since; every other one is closed, also one that a
+    /// later register brings.
     #[serde(default)]
     pub confirmed: BTreeSet<Uuid>,
     /// Whether lost erasures were lodged again; nothing is released before.
     #[serde(default)]
     pub erased_again: bool,
-    /// The register entries that the other side's log names as suspended after the backup; at most a
-    /// thousand.
+    /// The register entries that the other side's log names as suspended after the backup; at most
+    /// a thousand.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub suspended: Vec<LostSuspension>,
     /// Whether it names more than those.
@@ -138,8 +139,8 @@ impl CurrentLoss {
 }
 
 impl super::Entity {
-    /// What holds since the last restore without places, if there was one. A confirmation counts once
-    /// enough places hold its entry.
+    /// What holds since the last restore without places, if there was one. A confirmation counts
+    /// once enough places hold its entry.
     pub fn restore_loss(&self) -> Option<Arc<RestoreLoss>> {
         let loss = unpoisoned(self.core.loss.0.read()).clone()?;
         if self.log().withholds_nothing() {
@@ -161,7 +162,8 @@ impl super::Entity {
         *unpoisoned(self.core.loss.0.write()) = Some(Arc::new(loss));
     }
 
-    /// Refuses to answer in a sector whose epoch nobody has confirmed after a restore without places.
+    /// Refuses to answer in a sector whose epoch nobody has confirmed after a restore without
+    /// places.
     ///
     /// # Errors
     /// [`Code::EpochUnconfirmed`].

@@ -1,5 +1,5 @@
-//! The suspensions of register entries that this side has taken: in the store, and in memory for the
-//! decision about each request.
+//! The suspensions of register entries that this side has taken: in the store, and in memory for
+//! the decision about each request.
 
 use std::collections::HashSet;
 use std::sync::{Arc, RwLock};
@@ -46,9 +46,9 @@ pub struct EntrySuspension {
     pub received: Timestamp,
     /// The statement as it was signed.
     pub text: String,
-    /// The certificates' keys that the entry had then (SHA-256 of the SubjectPublicKeyInfo, hex), so
-    /// that they stay out under another id too. In the store only, and not in its rows of earlier
-    /// versions.
+    /// The certificates' keys that the entry had then (SHA-256 of the SubjectPublicKeyInfo, hex),
+    /// so that they stay out under another id too. In the store only, and not in its rows of
+    /// earlier versions.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schema(ignore)]
     pub keys: Vec<String>,
@@ -63,7 +63,8 @@ pub struct EntrySuspension {
 }
 
 impl EntrySuspension {
-    /// Whether it shuts out this entry, as long as it lasts: by its id, or by a key that the entry had.
+    /// Whether it shuts out this entry, as long as it lasts: by its id, or by a key that the entry
+    /// had.
     pub(crate) fn shuts_out(&self, entry: &str, key: SpkiDigest) -> bool {
         self.entry.as_str() == entry || self.has_key(key)
     }

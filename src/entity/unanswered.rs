@@ -1,4 +1,5 @@
-//! Acts that are durable and were not answered, because too few places held them yet. The same act, brought again, is not carried out again; it gets its answer once enough do.
+//! Acts that are durable and were not answered, because too few places held them yet. The same act,
+//! brought again, is not carried out again; it gets its answer once enough do.
 //!
 //! This is in memory: after a restart such an act is refused as carried out, and the log has its
 //! entry.
@@ -28,8 +29,8 @@ impl Entity {
     /// Waits until enough places hold an act that was carried out. Hold no lock meanwhile.
     ///
     /// # Errors
-    /// As [`Entity::answer_restriction`] and [`Entity::wait_for_grant`]; the same act may be brought
-    /// again then.
+    /// As [`Entity::answer_restriction`] and [`Entity::wait_for_grant`]; the same act may be
+    /// brought again then.
     pub(crate) fn answer_act(
         &self,
         digest: [u8; 32],

@@ -1,12 +1,12 @@
 //! A register that lies in the file at a start, and that too few places hold.
 //!
-//! A register grants, so it is in force once places hold the entry about it, and a start cannot wait
-//! for them: they may need this side to serve before they can hold anything. So the start goes on under
-//! the register before, which the store keeps with its signatures, and the server puts the other one in
-//! force by a reload ([`crate::reload`]), which waits.
+//! A register grants, so it is in force once places hold the entry about it, and a start cannot
+//! wait for them: they may need this side to serve before they can hold anything. So the start goes
+//! on under the register before, which the store keeps with its signatures, and the server puts the
+//! other one in force by a reload ([`crate::reload`]), which waits.
 //!
-//! A change that only a start can make (keys of logs, the terms of an epoch, this side's own keys) comes
-//! into force with the start.
+//! A change that only a start can make (keys of logs, the terms of an epoch, this side's own keys)
+//! comes into force with the start.
 
 use std::sync::Arc;
 
@@ -77,7 +77,8 @@ impl StartRegisters {
 }
 
 impl EntityOpening {
-    /// Puts the register that waits in force with this start: it makes a change that only a start can.
+    /// Puts the register that waits in force with this start: it makes a change that only a start
+    /// can.
     pub(crate) fn wait_no_longer(&mut self) {
         if let Some(WaitingRegister { register, rows }) = self.waiting.take() {
             (self.register, self.rows) = (register, rows);
@@ -85,8 +86,8 @@ impl EntityOpening {
     }
 }
 
-/// The last register that places hold, as far as the store knows, where it is another one than that in
-/// the file.
+/// The last register that places hold, as far as the store knows, where it is another one than that
+/// in the file.
 fn held(store: &Store, file: &Register) -> Result<Option<Register>, StoreError> {
     let Some((last, _)) = store.register()? else {
         return Ok(None);

@@ -1,5 +1,5 @@
-//! Confirming a version of the sector secret: an operator says, in the log, that its custody holds it
-//! off this machine. Only then an epoch may name it.
+//! Confirming a version of the sector secret: an operator says, in the log, that its custody holds
+//! it off this machine. Only then an epoch may name it.
 
 use serde::{Deserialize, Serialize};
 
@@ -54,7 +54,8 @@ pub fn confirm(
             vec![note],
         )?;
     }
-    // No place is waited for: an epoch that names the version waits for an entry of its own, which comes later.
+    // No place is waited for: an epoch that names the version waits for an entry of its own, which
+    // comes later.
     drop(one_at_a_time);
     list(vault, permit)
 }

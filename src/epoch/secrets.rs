@@ -54,8 +54,8 @@ pub struct SecretView {
     /// Its number.
     pub version: u32,
     /// `here`; `unconfirmed`: here, but no operator has said that its custody holds it off this
-    /// machine, so no epoch names it; `missing`, if an epoch names it and the vault does not have it;
-    /// or `retired`.
+    /// machine, so no epoch names it; `missing`, if an epoch names it and the vault does not have
+    /// it; or `retired`.
     pub state: String,
     /// Whether it belongs to one epoch only.
     pub own: bool,
@@ -133,11 +133,12 @@ pub fn list(vault: &Vault, _permit: &OperatorPermit) -> Result<SectorSecrets, Re
 /// Makes a new version for the next epochs, durably and logged.
 ///
 /// # Errors
-/// [`Code::SecretReadOnly`]; [`Code::AuditUnavailable`]; [`Code::JournalUnavailable`]: the version is
-/// there as soon as enough places hold the entry; [`Code::Internal`].
+/// [`Code::SecretReadOnly`]; [`Code::AuditUnavailable`]; [`Code::JournalUnavailable`]: the version
+/// is there as soon as enough places hold the entry; [`Code::Internal`].
 pub fn rotate(vault: &Vault, permit: &OperatorPermit) -> Result<SectorSecrets, Refusal> {
     let (one_at_a_time, settled) = vault.lock_and_settle()?;
-    // The same call, asked again after it waited for places. Nothing in it tells it from another one.
+    // The same call, asked again after it waited for places. Nothing in it tells it from another
+    // one.
     if settled.as_deref() != Some(ROTATE) {
         make_version(vault, permit)?;
     }
@@ -184,8 +185,8 @@ fn make_version(vault: &Vault, permit: &OperatorPermit) -> Result<(), Refusal> {
 ///
 /// # Errors
 /// [`Code::UnknownSecret`]; [`Code::SecretNeeded`], with what needs it; those of a statement;
-/// [`Code::AuditUnavailable`]; [`Code::JournalUnavailable`]: it is destroyed as soon as enough places
-/// hold the retirement; [`Code::Internal`].
+/// [`Code::AuditUnavailable`]; [`Code::JournalUnavailable`]: it is destroyed as soon as enough
+/// places hold the retirement; [`Code::Internal`].
 pub fn retire(
     vault: &Vault,
     permit: &OperatorPermit,
@@ -292,8 +293,8 @@ fn is_absent(fault: &FileFault) -> bool {
 /// The highest version that ever existed: numbers are not used again.
 pub(super) fn highest(vault: &Vault, used: &[EpochRow]) -> Result<u32, StoreError> {
     let store = vault.store();
-    // Also those whose file was lost before an epoch named them: another secret under the number of a
-    // confirmed one would count as confirmed.
+    // Also those whose file was lost before an epoch named them: another secret under the number of
+    // a confirmed one would count as confirmed.
     let reserved = store.reserved_secrets()?.into_iter();
     let here = vault
         .roots()

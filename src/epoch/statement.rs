@@ -73,8 +73,8 @@ pub enum Destruction {
         /// The mark, in whole seconds.
         mark: Timestamp,
     },
-    /// A store is restored although no place holds the log after its backup: what came later is lost
-    /// ([`crate::restore::without`]).
+    /// A store is restored although no place holds the log after its backup: what came later is
+    /// lost ([`crate::restore::without`]).
     #[serde(rename = "restore-without-places")]
     RestoreWithoutPlaces {
         /// Whose store: `vault`, `node/<authority>` or `identity/<id>`.
@@ -84,8 +84,8 @@ pub enum Destruction {
         /// The reference of the case in which that was decided: `[A-Z0-9/.-]{1,40}`.
         case: String,
     },
-    /// A log goes on from a copy of its store, which others have seen longer: what the copy lacks is lost
-    /// ([`crate::restore::without`]).
+    /// A log goes on from a copy of its store, which others have seen longer: what the copy lacks
+    /// is lost ([`crate::restore::without`]).
     #[serde(rename = "resume-from-copy")]
     ResumeFromCopy {
         /// Whose log: `vault`, `node/<authority>` or `identity/<id>`.
@@ -104,8 +104,8 @@ pub enum Destruction {
         /// The epoch.
         epoch: u32,
     },
-    /// After such a restore: the erasures that are lost were lodged again, and mappings are released
-    /// again.
+    /// After such a restore: the erasures that are lost were lodged again, and mappings are
+    /// released again.
     #[serde(rename = "erasures-lodged")]
     ErasuresLodged {
         /// Where: `vault`, `node/<authority>` or `identity/<id>`.
@@ -152,7 +152,8 @@ impl Destruction {
     }
 }
 
-/// What a restore without places, or going on from a copy, costs at the vault, as two operators sign it.
+/// What a restore without places, or going on from a copy, costs at the vault, as two operators
+/// sign it.
 const COST_AT_VAULT: &str = "from then on every earlier order is over, every sector is closed until two operators confirm \
     its epoch, nothing is released until they say that erasures were lodged again, and the quotas and look-ups of that day \
     count as used up: no client gets a pseudonym before the next 00:00 UTC, and nothing lifts that";

@@ -67,7 +67,8 @@ impl<'n> NodeRequest<'n> {
     /// that the node will not open. `full` is the answer while the node's disk is nearly full.
     ///
     /// # Errors
-    /// [`Code::Sealed`], `full`, [`Code::ErasuresMissing`], [`Code::AuditUnavailable`], [`Code::Overloaded`].
+    /// [`Code::Sealed`], `full`, [`Code::ErasuresMissing`], [`Code::AuditUnavailable`],
+    /// [`Code::Overloaded`].
     pub(crate) fn admit(
         node: &'n Node,
         permit: &'n OfficerPermit,

@@ -44,8 +44,8 @@ impl<'v> VaultRequest<'v> {
     /// `check_room` finds room for it.
     ///
     /// # Errors
-    /// [`Code::RegisterMismatch`], [`Code::CosignatureMissing`], [`Code::ErasuresMissing`], those of `check_room`,
-    /// [`Code::Overloaded`].
+    /// [`Code::RegisterMismatch`], [`Code::CosignatureMissing`], [`Code::ErasuresMissing`], those
+    /// of `check_room`, [`Code::Overloaded`].
     pub(crate) fn admit(
         vault: &'v Vault,
         permit: &'v NodePermit,

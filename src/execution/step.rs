@@ -107,8 +107,9 @@ pub fn exchange(
     Ok(answer)
 }
 
-/// Waits a little for places where an act of the other side lets something go on, so that it is in force
-/// here when its signers hear that both sides have it. Without places both sides have it all the same.
+/// Waits a little for places where an act of the other side lets something go on, so that it is in
+/// force here when its signers hear that both sides have it. Without places both sides have it all
+/// the same.
 fn wait_where_granted(side: &Entity, is_granted: bool) {
     if is_granted && let Err(refusal) = side.wait_for_grant() {
         tracing::warn!(why = %refusal, "an act upon an order waits for places");
@@ -228,8 +229,8 @@ pub struct ActResponse {
 /// Takes an act at the vault.
 ///
 /// # Errors
-/// Those of [`Book::lodge`]; [`Code::JournalUnavailable`]: a revocation or a suspension is in force then,
-/// and what lets an order go on or closes its review is not.
+/// Those of [`Book::lodge`]; [`Code::JournalUnavailable`]: a revocation or a suspension is in force
+/// then, and what lets an order go on or closes its review is not.
 pub fn lodge_at_vault(
     vault: &Vault,
     permit: &BearerPermit,

@@ -1,6 +1,6 @@
 //! The end of the vault's log in its answers. A node that follows the log tells what it holds; the
-//! answer carries what it lacks, up to the entry about the answer itself. The node keeps that before
-//! it opens anything, so a release waits for no place, and is not lost with the vault.
+//! answer carries what it lacks, up to the entry about the answer itself. The node keeps that
+//! before it opens anything, so a release waits for no place, and is not lost with the vault.
 
 use std::time::Duration;
 
@@ -64,7 +64,8 @@ pub(super) fn take(node: &Node, tail: Option<&str>) -> Result<(), Refusal> {
 /// it holds. Where it did not, or lacks too much, enough places must hold the entry.
 ///
 /// # Errors
-/// [`Code::AuditUnavailable`]: none is signed; [`Code::JournalUnavailable`]: too few places hold it.
+/// [`Code::AuditUnavailable`]: none is signed; [`Code::JournalUnavailable`]: too few places hold
+/// it.
 /// [`Code::MalformedBody`]: what the node says is not valid.
 pub(super) fn covering(
     vault: &Vault,

@@ -2,8 +2,8 @@
 //! has.
 //!
 //! Requests go in five lanes, so that many large ones do not keep out rare and urgent ones:
-//! batches, everything else, acts upon orders, sealing, others' logs. Each lane has its own threads, and its own
-//! memory for bodies.
+//! batches, everything else, acts upon orders, sealing, others' logs. Each lane has its own
+//! threads, and its own memory for bodies.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -146,10 +146,10 @@ impl Admission {
         }
     }
 
-    /// A certificate's allowance under its holder: one for all its connections, kept until everything
-    /// that was taken of it is given back. Work goes on after its connection is closed, and it still
-    /// counts when the caller connects again. Where a register gives the certificate to another
-    /// holder, connections from then on draw on that one's share.
+    /// A certificate's allowance under its holder: one for all its connections, kept until
+    /// everything that was taken of it is given back. Work goes on after its connection is closed,
+    /// and it still counts when the caller connects again. Where a register gives the certificate
+    /// to another holder, connections from then on draw on that one's share.
     pub(super) fn allowance(&self, spki: SpkiDigest, standing: &CallerStanding) -> Arc<Allowance> {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         known.retain(|_, allowance| Arc::strong_count(allowance) > 1 || allowance.is_drawn_on());

@@ -122,8 +122,8 @@ pub(super) async fn note(
     operation: &'static str,
     problem: Problem,
 ) -> Problem {
-    // These two say that nothing can be logged, or that too much waits for it. At a node they may come
-    // from the vault, and the node can log them.
+    // These two say that nothing can be logged, or that too much waits for it. At a node they may
+    // come from the vault, and the node can log them.
     if !matches!(entity.role(), Role::Node(_))
         && matches!(problem.code(), Code::AuditUnavailable | Code::Overloaded)
     {

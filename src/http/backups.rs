@@ -1,5 +1,5 @@
-//! Backups, at the control listeners of vault and node. The server's configuration names the place; a
-//! caller names no path.
+//! Backups, at the control listeners of vault and node. The server's configuration names the place;
+//! a caller names no path.
 
 use std::sync::Arc;
 
@@ -68,8 +68,8 @@ where
     answer_to(entity, peer, operation, permit, request, work).await
 }
 
-/// Lists the backups and the work on them. Operators may ask for it at the vault, custodians at their
-/// node; so for the other operations on backups.
+/// Lists the backups and the work on them. Operators may ask for it at the vault, custodians at
+/// their node; so for the other operations on backups.
 #[utoipa::path(
     get,
     path = "/v1/backups",
@@ -112,8 +112,8 @@ pub(super) async fn create(
     .await
 }
 
-/// Begins to verify a backup: hashes, signature, format, columns, the whole log. The answer comes at
-/// once; the list says how far it is.
+/// Begins to verify a backup: hashes, signature, format, columns, the whole log. The answer comes
+/// at once; the list says how far it is.
 #[utoipa::path(
     post,
     path = "/v1/backups/verify",

@@ -42,7 +42,8 @@ pub enum ContentType {
 /// The content type of a request.
 ///
 /// # Errors
-/// [`Code::UnsupportedMediaType`]: neither of the two, none at all, another character set, or a compressed body.
+/// [`Code::UnsupportedMediaType`]: neither of the two, none at all, another character set, or a
+/// compressed body.
 pub fn content(headers: &HeaderMap) -> Result<ContentType, Problem> {
     let refused = || Problem::new(Code::UnsupportedMediaType);
     if headers
@@ -116,8 +117,8 @@ pub async fn read(peer: &Peer, lane: Lane, limit: usize, mut body: Body) -> Resu
     Ok(charge.hold(whole))
 }
 
-/// Reads the body of a request whose bytes are secret: they lie in one buffer, which is wiped when the
-/// last reference to it is dropped. What the HTTP library held of it meanwhile is not.
+/// Reads the body of a request whose bytes are secret: they lie in one buffer, which is wiped when
+/// the last reference to it is dropped. What the HTTP library held of it meanwhile is not.
 ///
 /// # Errors
 /// As [`read`]; [`Code::MalformedBody`] when the request does not state the body's length.

@@ -79,8 +79,8 @@ async fn last(
     }
 }
 
-/// Takes a note: one of the vault's checkpoints, with the other side's cosignature below it. A side that
-/// has seen one which the vault's log does not contain shows it here, too.
+/// Takes a note: one of the vault's checkpoints, with the other side's cosignature below it. A side
+/// that has seen one which the vault's log does not contain shows it here, too.
 async fn take(
     State(door): State<Arc<CosignDoor>>,
     peer: Peer,

@@ -1,8 +1,9 @@
 //! The log for those who follow it, at the control listeners of every side; and at the vault, the
 //! other sides' logs, which they bring because the vault never dials for that.
 //!
-//! A follower says what it holds and gets what comes next, or waits a while for it. Another side says
-//! the same to the vault the other way round. Entries leave sealed under the owner's journal key.
+//! A follower says what it holds and gets what comes next, or waits a while for it. Another side
+//! says the same to the vault the other way round. Entries leave sealed under the owner's journal
+//! key.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
@@ -256,8 +257,8 @@ fn take_offer(
     take_offer_of((&owner, &key), followed, bytes, entity.now())
 }
 
-/// Takes an offer of the log of an owner, whose checkpoints the key beside it signs, and answers with
-/// what is held then. Empty bytes only ask.
+/// Takes an offer of the log of an owner, whose checkpoints the key beside it signs, and answers
+/// with what is held then. Empty bytes only ask.
 pub(super) fn take_offer_of(
     log: (&str, &VerifyingKey),
     followed: &FollowedLogs,

@@ -10,7 +10,8 @@ use crate::access::{self, CallerStanding, KeyRefusal};
 use crate::entity::EntityInForce;
 use crate::register::SpkiDigest;
 
-/// Decides about a key: the standing of its holder, or why it is not admitted. Asked anew each time.
+/// Decides about a key: the standing of its holder, or why it is not admitted. Asked anew each
+/// time.
 pub type KeyCheck = Arc<dyn Fn(SpkiDigest) -> Result<CallerStanding, KeyRefusal> + Send + Sync>;
 
 /// The callers that a listener admits.
@@ -82,8 +83,8 @@ impl Gate {
     }
 
     /// Counts and logs a refusal. Anybody can cause any number of them, so the log of the process
-    /// mentions one of a kind a second, with a count, and the audit log has at most one entry a second for
-    /// refusals of one actor and code.
+    /// mentions one of a kind a second, with a count, and the audit log has at most one entry a
+    /// second for refusals of one actor and code.
     fn note(&self, key: SpkiDigest, refused: KeyRefusal) {
         self.counts.strangers.one();
         let actor = self

@@ -1,5 +1,5 @@
-//! What custodians do at an identity source: unseal it, drill, seal it; acknowledge that the vault was
-//! restored.
+//! What custodians do at an identity source: unseal it, drill, seal it; acknowledge that the vault
+//! was restored.
 
 use axum::extract::Request;
 
@@ -114,8 +114,8 @@ pub(super) async fn resumes(call: IdentityCall) -> HttpAnswer {
     .await
 }
 
-/// Acknowledges that a log of the vault lost entries at a restore. From then on the source watches it
-/// again.
+/// Acknowledges that a log of the vault lost entries at a restore. From then on the source watches
+/// it again.
 #[utoipa::path(
     post,
     path = "/v1/resumes",

@@ -4,8 +4,9 @@ use std::time::Duration;
 
 /// The most bytes of a batch, which is the largest body of clients.
 pub const MAX_BATCH: usize = 16 << 20;
-/// The most bytes of an offer of another's log. One entry has the record of all that its commit changed:
-/// the copies of two orders that name as many pseudonyms as an order can (`jws::MAX_TEXT`) take about 17 MiB.
+/// The most bytes of an offer of another's log. One entry has the record of all that its commit
+/// changed: the copies of two orders that name as many pseudonyms as an order can (`jws::MAX_TEXT`)
+/// take about 17 MiB.
 pub const MOST_OFFER: usize = 32 << 20;
 
 /// The bounds of a listener. `budget` and `admission` hold one caller's share of them.

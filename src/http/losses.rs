@@ -1,4 +1,5 @@
-//! What holds at a side that was restored without places, at the control listeners of vault and node.
+//! What holds at a side that was restored without places, at the control listeners of vault and
+//! node.
 
 use axum::extract::Request;
 
@@ -35,8 +36,8 @@ pub(super) async fn state(call: EntityCall) -> HttpAnswer {
         .await
 }
 
-/// Confirms a sector's epoch, or that lost erasures were lodged again, after a restore without places.
-/// Two operators sign a statement for it.
+/// Confirms a sector's epoch, or that lost erasures were lodged again, after a restore without
+/// places. Two operators sign a statement for it.
 #[utoipa::path(
     post,
     path = "/v1/restore",

@@ -5,8 +5,8 @@
 //! X25519MLKEM768 is preferred. No session resumption and no early data: a certificate is checked
 //! for each connection, and nothing can be replayed.
 //!
-//! A peer is known by the SHA-256 of its public key (SubjectPublicKeyInfo), and by nothing else: the
-//! register lists the keys of clients (`server`), and client files pin those of servers
+//! A peer is known by the SHA-256 of its public key (SubjectPublicKeyInfo), and by nothing else:
+//! the register lists the keys of clients (`server`), and client files pin those of servers
 //! (`crate::client`). A certificate carries the key; who issued it and until when does not matter.
 
 use std::path::{Path, PathBuf};
@@ -179,8 +179,9 @@ pub fn key_of(path: &Path, certificate: &CertificateDer<'_>) -> Result<SpkiDiges
     })
 }
 
-/// The same, of the only certificate in a PEM file, whose key is to be a pin. A second one would make a
-/// pin of whatever stands there: the key of an authority, where somebody names a whole chain.
+/// The same, of the only certificate in a PEM file, whose key is to be a pin. A second one would
+/// make a pin of whatever stands there: the key of an authority, where somebody names a whole
+/// chain.
 ///
 /// # Errors
 /// A file that is missing, unreadable, or has no certificate or several.

@@ -1,5 +1,5 @@
-//! The door of an identity source at which the vault has UTIs derived. `docs/spec.md` has the form of
-//! the bytes.
+//! The door of an identity source at which the vault has UTIs derived. `docs/spec.md` has the form
+//! of the bytes.
 
 use std::sync::Arc;
 
@@ -32,9 +32,9 @@ pub(super) fn routes() -> OpenApiRouter<IdentityRoutes> {
 
 /// Derives UTIs for the vault.
 ///
-/// The body and the answer are binary; `docs/spec.md`, "The exchange of UTIs", has their form. Each part
-/// of a request is answered, or refused by itself, against this source's own register and quotas. The
-/// answer goes out once what was derived is logged, durably. For the vault only.
+/// The body and the answer are binary; `docs/spec.md`, "The exchange of UTIs", has their form. Each
+/// part of a request is answered, or refused by itself, against this source's own register and
+/// quotas. The answer goes out once what was derived is logged, durably. For the vault only.
 #[utoipa::path(
     post,
     path = "/v1/utis",

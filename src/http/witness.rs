@@ -1,8 +1,8 @@
 //! A witness's door (C2SP `tlog-witness`): `POST /add-checkpoint`, `GET /<origin hash>/checkpoint`.
 //! The log's signature proves the submission, so anybody may bring it.
 //!
-//! A witness that follows the logs also takes `POST /v1/journal/offers?log=OWNER`, as the vault does
-//! from nodes.
+//! A witness that follows the logs also takes `POST /v1/journal/offers?log=OWNER`, as the vault
+//! does from nodes.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

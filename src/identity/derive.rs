@@ -1,5 +1,5 @@
-//! The use case of an identity source: checks a request of the vault's, counts it, derives, and has it
-//! logged. Nothing is answered before its entry is durable.
+//! The use case of an identity source: checks a request of the vault's, counts it, derives, and has
+//! it logged. Nothing is answered before its entry is durable.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -69,8 +69,8 @@ struct AdmittedPart<'r> {
 /// Whose quotas a part is taken out of.
 struct PartAccount {
     holder: QuotaHolder,
-    /// For a migration, of which nobody here sees the order: the organisations that have to spare it,
-    /// too.
+    /// For a migration, of which nobody here sees the order: the organisations that have to spare
+    /// it, too.
     spared_by: Option<BTreeSet<QuotaHolder>>,
 }
 
@@ -137,7 +137,8 @@ fn sealed() -> Refusal {
     Refusal::new(Code::Sealed, why).come_back_in(10)
 }
 
-// --- checked and counted ----------------------------------------------------------------------------------------------
+// --- checked and counted
+// ----------------------------------------------------------------------------------------------
 
 /// Admits a part and takes its values out of the quota.
 fn take<'r>(
@@ -203,8 +204,8 @@ impl RequestNotes {
     }
 }
 
-/// Checks a part against the register: who asks may do so, in this sector, with this scheme, and the
-/// values are in their one form.
+/// Checks a part against the register: who asks may do so, in this sector, with this scheme, and
+/// the values are in their one form.
 fn admit<'r>(source: &'r IdentitySource, part: &UtiPart<'r>) -> Result<AdmittedPart<'r>, Refusal> {
     let bare = |kind, sector: Option<&Sector>| AdmittedPart {
         group: UtisGroup {
@@ -364,7 +365,8 @@ fn not_canonical() -> Refusal {
     )
 }
 
-// --- derived ----------------------------------------------------------------------------------------------------------
+// --- derived
+// ----------------------------------------------------------------------------------------------------------
 
 impl PartAnswer {
     fn refusal(&self) -> Option<&Refusal> {
@@ -425,7 +427,8 @@ fn write(
     writer.finish()
 }
 
-// --- logged -----------------------------------------------------------------------------------------------------------
+// --- logged
+// -----------------------------------------------------------------------------------------------------------
 
 /// HMAC-SHA256 over the UTIs answered, under a salt that is stored apart and can be erased.
 struct UtisDigest {
@@ -448,8 +451,8 @@ impl UtisDigest {
     }
 }
 
-/// Hands the writer what is to be logged: what was derived, alarms, and refusals, which share entries
-/// by the second.
+/// Hands the writer what is to be logged: what was derived, alarms, and refusals, which share
+/// entries by the second.
 fn submit(
     source: &IdentitySource,
     notes: RequestNotes,

@@ -12,8 +12,8 @@ use zeroize::Zeroizing;
 /// Up to this many bytes pieces are joined: many small frames cost either side more than the copy.
 const JOINED: usize = 64 << 10;
 
-/// A body whose pieces are there already. Small ones are joined in a buffer that is wiped; large ones
-/// are not copied.
+/// A body whose pieces are there already. Small ones are joined in a buffer that is wiped; large
+/// ones are not copied.
 pub(super) struct PiecesBody {
     pieces: VecDeque<Bytes>,
     left: u64,

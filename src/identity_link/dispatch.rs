@@ -145,7 +145,8 @@ fn next_group(small: &mut VecDeque<WaitingPart>) -> Vec<WaitingPart> {
     group
 }
 
-/// Asks one source after the other for parts, until each is answered or every source has refused it.
+/// Asks one source after the other for parts, until each is answered or every source has refused
+/// it.
 async fn ask(sources: Arc<Sources>, mut parts: Vec<WaitingPart>, _place: OwnedSemaphorePermit) {
     parts.retain(|part| !part.is_abandoned());
     let mut refusals: Vec<Option<Refusal>> = vec![None; parts.len()];
@@ -178,8 +179,8 @@ async fn ask(sources: Arc<Sources>, mut parts: Vec<WaitingPart>, _place: OwnedSe
     }
 }
 
-/// Of two sources' refusals, the one that tells the client to come back sooner; a quota counts before
-/// anything else, because that source would have answered.
+/// Of two sources' refusals, the one that tells the client to come back sooner; a quota counts
+/// before anything else, because that source would have answered.
 fn milder(before: Option<Refusal>, now: Refusal) -> Refusal {
     let is_quota = |refusal: &Refusal| refusal.code() == Code::QuotaExceeded;
     match before {
@@ -208,8 +209,8 @@ fn for_clients(refusal: Refusal) -> Refusal {
     .come_back_in(refusal.retry_after().unwrap_or(5))
 }
 
-/// Asks for the check value. Where the store knows none yet, a source that starts at the same time as
-/// the vault is waited for.
+/// Asks for the check value. Where the store knows none yet, a source that starts at the same time
+/// as the vault is waited for.
 async fn check(sources: Arc<Sources>, reply: oneshot::Sender<Result<IdentityCheck, Refusal>>) {
     let began = Instant::now();
     let patience = if sources.is_bound() {

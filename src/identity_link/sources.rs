@@ -37,8 +37,8 @@ pub(super) struct Sources {
 /// One source.
 struct LinkedSource {
     address: SourceAddress,
-    /// The connection, if there is one. The lock is held while another is made, so that many who wait
-    /// make one.
+    /// The connection, if there is one. The lock is held while another is made, so that many who
+    /// wait make one.
     connection: AsyncMutex<Option<SourceConnection>>,
     state: Mutex<SourceState>,
 }
@@ -128,8 +128,8 @@ impl Sources {
         self.expected.get().is_some()
     }
 
-    /// The check value that a source shows, whichever secret it has; else which source is of no use,
-    /// and why.
+    /// The check value that a source shows, whichever secret it has; else which source is of no
+    /// use, and why.
     pub(super) async fn shown(&self, place: usize) -> Result<IdentityCheck, String> {
         let address = &self.all[place].address;
         let shown = match SourceConnection::open(address).await {
@@ -140,9 +140,9 @@ impl Sources {
         shown.map_err(|fault| format!("{}: {fault}", address.url))
     }
 
-    /// Asks one source. A kept connection may have been closed meanwhile, by a restart or because of
-    /// its age, so one that breaks at once is replaced once. One that fell silent is not: the next
-    /// source is asked instead.
+    /// Asks one source. A kept connection may have been closed meanwhile, by a restart or because
+    /// of its age, so one that breaks at once is replaced once. One that fell silent is not: the
+    /// next source is asked instead.
     pub(super) async fn ask(
         &self,
         place: usize,
@@ -209,9 +209,9 @@ impl Sources {
         opened
     }
 
-    /// Connects to a source that has no connection, and probes one that was of no use when it was last
-    /// asked. Called again and again, so that a source which has come back is known, and one that is
-    /// needed is at hand.
+    /// Connects to a source that has no connection, and probes one that was of no use when it was
+    /// last asked. Called again and again, so that a source which has come back is known, and one
+    /// that is needed is at hand.
     pub(super) async fn look(&self, place: usize) {
         if self.expected.get().is_none() {
             return;

@@ -225,7 +225,8 @@ fn by_commission<S: Statement>(text: &str, register: &Register) -> Result<Signed
 /// Checks a decision against the register.
 ///
 /// # Errors
-/// [`Code::InspectionInvalid`]: form, deployment, signatures, an auditor or a sector that the register does not know.
+/// [`Code::InspectionInvalid`]: form, deployment, signatures, an auditor or a sector that the
+/// register does not know.
 pub fn check(text: &str, register: &Register) -> Result<Signed<InspectionDecision, Id>, Refusal> {
     let signed = by_commission::<InspectionDecision>(text, register)?;
     let InspectionDecision {

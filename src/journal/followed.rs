@@ -1,8 +1,8 @@
 //! A place that a follower writes: another's log, entry by entry as its owner offers it, sealed.
 //!
-//! The follower holds no key that opens an entry. It checks that the owner signed the checkpoint, and
-//! that the leaves behind those that it holds make the checkpoint's root. A checkpoint that does not
-//! continue what it holds is refused and kept as evidence; the first copy stays.
+//! The follower holds no key that opens an entry. It checks that the owner signed the checkpoint,
+//! and that the leaves behind those that it holds make the checkpoint's root. A checkpoint that
+//! does not continue what it holds is refused and kept as evidence; the first copy stays.
 
 use std::fs;
 use std::io;
@@ -34,8 +34,8 @@ use crate::tlog::checkpoint_file::{CheckpointFile, CheckpointFileError};
 use crate::tlog::note::{SignedNote, vouch};
 use crate::tlog::tree::MerkleTree;
 
-/// The room that is left on the folder's disk, in bytes: twice what vault and node leave on a store's,
-/// which may be the same, so that nobody who brings entries stops the work there.
+/// The room that is left on the folder's disk, in bytes: twice what vault and node leave on a
+/// store's, which may be the same, so that nobody who brings entries stops the work there.
 const RESERVE: u64 = 512 << 20;
 /// The name of the first checkpoint that was refused because it does not continue what is held.
 const REFUSED: &str = "refused";
@@ -58,8 +58,8 @@ pub struct FollowedPlace {
     daily: Option<u64>,
     /// Which folder it is, as the operating system tells folders apart.
     identity: FolderIdentity,
-    /// What was found when all of it was last read. After a fault nothing is vouched for. Its lock is
-    /// never held while the disk is waited for.
+    /// What was found when all of it was last read. After a fault nothing is vouched for. Its lock
+    /// is never held while the disk is waited for.
     reading: Mutex<FolderReading>,
     state: Mutex<FollowedState>,
 }
@@ -168,8 +168,9 @@ impl FollowedPlace {
         held.map(|(_, held)| held.clone())
     }
 
-    /// What is held, as the owner is told it: signed at the time `now`, where the follower has a key. The
-    /// signature is of a kind of its own: a cosignature would say that the log was never another one.
+    /// What is held, as the owner is told it: signed at the time `now`, where the follower has a
+    /// key. The signature is of a kind of its own: a cosignature would say that the log was never
+    /// another one.
     pub fn vouch(&self, now: Timestamp) -> JournalHeld {
         let state = self.state();
         let is_good = self.reading().is_good();
@@ -186,9 +187,9 @@ impl FollowedPlace {
         JournalHeld { note }
     }
 
-    /// Takes what the owner offers, whose checkpoints `key` signs, at the time `now`: entries first,
-    /// then the checkpoint, each durable. Entries that are held already are passed over. Returns
-    /// whether more is held now than before.
+    /// Takes what the owner offers, whose checkpoints `key` signs, at the time `now`: entries
+    /// first, then the checkpoint, each durable. Entries that are held already are passed over.
+    /// Returns whether more is held now than before.
     ///
     /// # Errors
     /// [`FollowFault`]
@@ -351,8 +352,8 @@ impl FollowedPlace {
         noted.unwrap_or_else(|error| self.not_pruned(&error))
     }
 
-    /// Removes what the owner said a week ago that it no longer needs, at the time `now`. What cannot be
-    /// removed is removed later. Call it now and then.
+    /// Removes what the owner said a week ago that it no longer needs, at the time `now`. What
+    /// cannot be removed is removed later. Call it now and then.
     pub fn prune(&self, now: Timestamp) {
         let mut state = self.state();
         let pruned = state.waived.take_due(now).and_then(|due| match due {
@@ -364,10 +365,10 @@ impl FollowedPlace {
         }
     }
 
-    /// Reads all that is held, once a day, at the time `now`: a disk can change what was written long
-    /// ago. Where a byte is not as it was, or cannot be read, nothing is vouched for any more. It takes
-    /// as long as reading the folder does; offers are taken meanwhile. Call it now and then, on a
-    /// thread that nobody waits for.
+    /// Reads all that is held, once a day, at the time `now`: a disk can change what was written
+    /// long ago. Where a byte is not as it was, or cannot be read, nothing is vouched for any more.
+    /// It takes as long as reading the folder does; offers are taken meanwhile. Call it now and
+    /// then, on a thread that nobody waits for.
     ///
     /// # Errors
     /// [`FollowFault::Damaged`], [`FollowFault::Unreadable`], also of an earlier call.

@@ -28,8 +28,8 @@ pub struct FollowedLogs {
     logs: Mutex<BTreeMap<String, Arc<KeptLog>>>,
 }
 
-/// A log, as far as it was asked for. Its locks are its own, and only `opening` is held while a disk is
-/// waited for: a folder on a disk that hangs holds up no other log, and no notice.
+/// A log, as far as it was asked for. Its locks are its own, and only `opening` is held while a
+/// disk is waited for: a folder on a disk that hangs holds up no other log, and no notice.
 #[derive(Default)]
 struct KeptLog {
     opening: Mutex<()>,
@@ -39,8 +39,8 @@ struct KeptLog {
 }
 
 impl FollowedLogs {
-    /// Logs in subfolders of `folder`, vouched for by `key`; of each, `daily` bytes a day are taken.
-    /// `keeper` is called for each folder that is opened.
+    /// Logs in subfolders of `folder`, vouched for by `key`; of each, `daily` bytes a day are
+    /// taken. `keeper` is called for each folder that is opened.
     pub fn new(folder: PathBuf, key: FollowerKey, daily: u64, keeper: PlaceKeeper) -> Self {
         Self {
             folder,
@@ -117,7 +117,8 @@ impl FollowedLogs {
         Ok(opened)
     }
 
-    /// Makes the folders between the one of all logs, whose parent must be there, and that of a log.
+    /// Makes the folders between the one of all logs, whose parent must be there, and that of a
+    /// log.
     fn make_folders(&self, folder: &Path) -> Result<(), FollowFault> {
         let above = folder_above(&self.folder);
         if !self.folder.is_dir() && !above.is_dir() {

@@ -1,5 +1,5 @@
-//! How much of a log a follower took on the present day, over restarts: who owns the log could else fill
-//! the follower's disk whenever it starts again.
+//! How much of a log a follower took on the present day, over restarts: who owns the log could else
+//! fill the follower's disk whenever it starts again.
 
 use std::fs::{self, OpenOptions};
 use std::io::{self, Write as _};
@@ -10,8 +10,8 @@ use jiff::Timestamp;
 
 use crate::clock::day_of;
 
-/// The name of the file: the day of Unix time and the bytes, each as wide as it can be, so that each word
-/// is written over the one before at once.
+/// The name of the file: the day of Unix time and the bytes, each as wide as it can be, so that
+/// each word is written over the one before at once.
 const INTAKE: &str = "intake";
 
 /// Bytes that were taken on a day (of Unix time).
@@ -29,7 +29,8 @@ pub(super) struct DayIntake {
 }
 
 impl DayIntake {
-    /// What a folder has of it. Nothing was taken where it cannot be read: only its user writes there.
+    /// What a folder has of it. Nothing was taken where it cannot be read: only its user writes
+    /// there.
     pub(super) fn of(folder: &Path) -> Self {
         let path = folder.join(INTAKE);
         let text = fs::read_to_string(&path).unwrap_or_default();
@@ -41,8 +42,8 @@ impl DayIntake {
         Self { path, taken }
     }
 
-    /// What is taken on the day with that much more, at the time `now`. The first of a day always goes,
-    /// or one long record would bar all that comes behind it.
+    /// What is taken on the day with that much more, at the time `now`. The first of a day always
+    /// goes, or one long record would bar all that comes behind it.
     ///
     /// # Errors
     /// What was brought on the day with it, where that is more than `most`.

@@ -9,8 +9,9 @@
 //! held  = "cloison held 1\n" ‖ signed note                        nothing behind the line: the follower holds nothing yet
 //! ```
 //!
-//! Below the checkpoint's signature the note of an offer has another one of the owner's, over the SHA-256 of
-//! all that comes behind the note ([`accompany`]): what a follower keeps, and may drop, is the owner's word.
+//! Below the checkpoint's signature the note of an offer has another one of the owner's, over the
+//! SHA-256 of all that comes behind the note ([`accompany`]): what a follower keeps, and may drop,
+//! is the owner's word.
 //!
 //! An offer always reaches its own checkpoint: where more entries are due than one offer takes, the
 //! owner signs a checkpoint over those that it holds. So a checkpoint never travels without the
@@ -18,10 +19,10 @@
 //!
 //! What lies before the first entry that a backup of the owner's needs, a follower may drop.
 //!
-//! In what a follower holds, the note is the owner's checkpoint with the follower's signature below it,
-//! of a kind of its own ([`SignatureKind::Keeper`](crate::tlog::note::SignatureKind)): it vouches that
-//! everything that the checkpoint covers, since the follower's beginning, is on its disk, and no more. A
-//! follower without a key has no signature there, and does not count.
+//! In what a follower holds, the note is the owner's checkpoint with the follower's signature below
+//! it, of a kind of its own ([`SignatureKind::Keeper`](crate::tlog::note::SignatureKind)): it
+//! vouches that everything that the checkpoint covers, since the follower's beginning, is on its
+//! disk, and no more. A follower without a key has no signature there, and does not count.
 
 use ed25519_dalek::{SigningKey, VerifyingKey};
 use sha2::{Digest as _, Sha256};
@@ -112,8 +113,8 @@ impl JournalOffer {
         self.first + self.leaves.len() as u64
     }
 
-    /// Puts the owner's signed checkpoint there, which covers [`JournalOffer::end`] entries, and signs
-    /// the offer by the owner's key. It is the last thing that is done to it.
+    /// Puts the owner's signed checkpoint there, which covers [`JournalOffer::end`] entries, and
+    /// signs the offer by the owner's key. It is the last thing that is done to it.
     #[must_use]
     pub fn under(self, note: &str, key: &SigningKey) -> Self {
         let text = SignedNote::parse(note.as_bytes()).map_or("", |note| note.text());

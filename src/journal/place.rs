@@ -125,7 +125,8 @@ impl JournalPlace {
     ///
     /// # Errors
     /// [`CheckpointFileError::Changed`] if the checkpoint is not `old`: nothing is written then.
-    /// [`CheckpointFileError::Io`]: whether or not something was written, readers see what they saw.
+    /// [`CheckpointFileError::Io`]: whether or not something was written, readers see what they
+    /// saw.
     pub fn publish(
         &self,
         source: PlaceSource<'_>,

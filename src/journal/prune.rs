@@ -10,12 +10,12 @@ use super::{UNPUBLISHED, segments, shard_folder};
 use crate::files::sync_folder;
 use crate::store::Shard;
 
-/// The endings of segments that were put aside: one that was found damaged, and was written anew; one
-/// in the way of the next, which no checkpoint ever covered.
+/// The endings of segments that were put aside: one that was found damaged, and was written anew;
+/// one in the way of the next, which no checkpoint ever covered.
 const ASIDE: [&str; 2] = ["damaged", UNPUBLISHED];
 
-/// A place in a log. Of a pruning: the first entry that a restore from a kept backup reads, which is
-/// the one behind the oldest of them.
+/// A place in a log. Of a pruning: the first entry that a restore from a kept backup reads, which
+/// is the one behind the oldest of them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct LogPlace {
     /// Its shard.

@@ -53,7 +53,8 @@ pub struct PlaceEntry<'p> {
     pub entry: &'p [u8],
     /// The sealed side record that it names.
     pub record: Option<&'p [u8]>,
-    /// Whether it names one that is not here: the owner had pruned it before the follower came to it.
+    /// Whether it names one that is not here: the owner had pruned it before the follower came to
+    /// it.
     pub is_pruned: bool,
 }
 
@@ -118,10 +119,10 @@ impl fmt::Debug for PlaceLog {
 }
 
 impl PlaceLog {
-    /// Opens the place of the log of `owner` (such as `demo/vault`), whose checkpoints `key` signs, or
-    /// that log's among several that are kept in a folder;
-    /// `cipher` opens entries that a follower holds. Reads the checkpoint and how the shards hang
-    /// together; [`PlaceLog::each`] checks the rest.
+    /// Opens the place of the log of `owner` (such as `demo/vault`), whose checkpoints `key` signs,
+    /// or that log's among several that are kept in a folder; `cipher` opens entries that a
+    /// follower holds. Reads the checkpoint and how the shards hang together; [`PlaceLog::each`]
+    /// checks the rest.
     ///
     /// # Errors
     /// [`PlaceFault`]
@@ -392,8 +393,8 @@ impl PlaceLog {
 /// What is wrong with an entry whose record is not there.
 const MISSING: &str = "the side record that it names is missing";
 
-/// Checks that a record is the one that its entry names. Returns whether the record that it names, if
-/// any, is there.
+/// Checks that a record is the one that its entry names. Returns whether the record that it names,
+/// if any, is there.
 fn has_record(entry: &[u8], record: &[u8]) -> Result<bool, &'static str> {
     let name: RecordName =
         serde_json::from_slice(entry).map_err(|_| "it is not an entry: it is not JSON")?;

@@ -11,11 +11,11 @@
 //! sum     =   the first 8 bytes of SHA-256 over the frame before it
 //! ```
 //!
-//! The record is empty where the entry names none. The edge (C2SP `tlog-tiles`) is enough to compute
-//! the root over all entries of the shard, so that a checkpoint proves a segment that begins in the
-//! middle. The leaf hash lets a follower check a sealed entry against the checkpoint, and a reader
-//! with the journal key check the opened entry against the leaf; by the sum it notices without a key
-//! that its disk has changed a byte.
+//! The record is empty where the entry names none. The edge (C2SP `tlog-tiles`) is enough to
+//! compute the root over all entries of the shard, so that a checkpoint proves a segment that
+//! begins in the middle. The leaf hash lets a follower check a sealed entry against the checkpoint,
+//! and a reader with the journal key check the opened entry against the leaf; by the sum it notices
+//! without a key that its disk has changed a byte.
 
 use std::fs::File;
 use std::io::{self, BufReader, Read};
@@ -131,7 +131,8 @@ impl<R: Read> FieldReader<R> {
         self.left
     }
 
-    /// The next frame; `None` at the end, also where the last one is not whole, or not what its sum is of.
+    /// The next frame; `None` at the end, also where the last one is not whole, or not what its sum
+    /// is of.
     ///
     /// # Errors
     /// Those of the source.

@@ -8,8 +8,8 @@ use super::origin::shard_of;
 use crate::store::Shard;
 use crate::tlog::checkpoint::Checkpoint;
 
-/// An offer's checkpoint, which the log's owner signed with all that comes with it. That the entries
-/// make its root is not known yet.
+/// An offer's checkpoint, which the log's owner signed with all that comes with it. That the
+/// entries make its root is not known yet.
 pub(super) struct VerifiedOffer {
     /// The shard that it is of.
     pub(super) shard: Shard,

@@ -1,8 +1,8 @@
 //! What the owner of a followed log said that it no longer needs, and since when.
 //!
 //! A thief of the owner's machine could destroy its store and backups, and by one word what its
-//! followers hold. So a follower acts on such a word a week after it came, by its own clock: so long
-//! people have to notice. The words are kept in the folder, over restarts.
+//! followers hold. So a follower acts on such a word a week after it came, by its own clock: so
+//! long people have to notice. The words are kept in the folder, over restarts.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -56,8 +56,8 @@ impl WaivedEntries {
         Self { path, words }
     }
 
-    /// Keeps a word, durably. Returns whether it is kept: it says more than the last one, which came
-    /// long enough ago.
+    /// Keeps a word, durably. Returns whether it is kept: it says more than the last one, which
+    /// came long enough ago.
     ///
     /// # Errors
     /// Those of the operating system.

@@ -1,6 +1,6 @@
-//! Whether a follower's folder still holds every byte that it took, as far as that can be told without
-//! a key: each frame has a sum, each segment begins where the one before it ends, and the last ends
-//! with the checkpoint.
+//! Whether a follower's folder still holds every byte that it took, as far as that can be told
+//! without a key: each frame has a sum, each segment begins where the one before it ends, and the
+//! last ends with the checkpoint.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -43,9 +43,9 @@ impl FolderReading {
         is_due && !matches!(self.fault, Some(ReadingFault::Changed))
     }
 
-    /// Notes what a reading of the folder `place` found that ended: the first file that is not as it
-    /// was. A segment that is not there, in a folder that is, was pruned meanwhile, as a rule: the next
-    /// reading tells.
+    /// Notes what a reading of the folder `place` found that ended: the first file that is not as
+    /// it was. A segment that is not there, in a folder that is, was pruned meanwhile, as a rule:
+    /// the next reading tells.
     pub(super) fn end(&mut self, found: io::Result<Option<PathBuf>>, place: &Path, now: Timestamp) {
         match found {
             Ok(None) => self.fault = None,
@@ -85,8 +85,8 @@ impl FolderReading {
     }
 }
 
-/// Reads the folder up to the last entries that its checkpoint covers. Returns the first segment, or
-/// shard's folder, that is not as it was; `None` if all is.
+/// Reads the folder up to the last entries that its checkpoint covers. Returns the first segment,
+/// or shard's folder, that is not as it was; `None` if all is.
 pub(super) fn first_changed(place: &Path, last: CoveredEntries) -> io::Result<Option<PathBuf>> {
     let mut all = shards(place)?;
     all.retain(|(shard, _)| *shard <= last.shard);
@@ -109,8 +109,9 @@ pub(super) fn first_changed(place: &Path, last: CoveredEntries) -> io::Result<Op
     Ok(None)
 }
 
-/// Reads a shard's segments, each to its end, or up to so many entries of the shard. Returns the tree
-/// over its entries, `None` if there is no segment; or the first segment that is not as it was.
+/// Reads a shard's segments, each to its end, or up to so many entries of the shard. Returns the
+/// tree over its entries, `None` if there is no segment; or the first segment that is not as it
+/// was.
 fn read_shard(folder: &Path, end: Option<u64>) -> io::Result<Result<Option<MerkleTree>, PathBuf>> {
     let mut before: Option<MerkleTree> = None;
     for (base, path) in segments(folder)? {

@@ -44,7 +44,8 @@ fn keyed(key: &Key) -> HmacSha256 {
     HmacSha256::new_from_slice(key.expose()).expect("HMAC takes a key of any length")
 }
 
-// --- identity ---------------------------------------------------------------------------------------------------------
+// --- identity
+// ---------------------------------------------------------------------------------------------------------
 
 /// The identity secret's keys, in this process.
 pub struct IdentityKeys {
@@ -123,7 +124,8 @@ impl PersonKey {
     }
 }
 
-// --- the sector tree --------------------------------------------------------------------------------------------------
+// --- the sector tree
+// --------------------------------------------------------------------------------------------------
 
 /// `PRK_sec` of one version of the sector secret.
 pub struct SectorRootKey(Key);
@@ -253,7 +255,8 @@ impl NoncePart {
     }
 }
 
-// --- store, audit, authority, segments --------------------------------------------------------------------------------
+// --- store, audit, authority, segments
+// --------------------------------------------------------------------------------
 
 /// `K_store`: the key of the outer envelope, one version.
 pub struct StoreKey(Key);
@@ -273,8 +276,8 @@ impl StoreKey {
     }
 }
 
-/// `K_journal` and `K_mark`, of one version of the journal secret: the key that seals the log's side
-/// records, and the one by which a server recognises files of sealed backups.
+/// `K_journal` and `K_mark`, of one version of the journal secret: the key that seals the log's
+/// side records, and the one by which a server recognises files of sealed backups.
 pub struct JournalKey {
     seal: Key,
     mark: Key,
@@ -296,8 +299,8 @@ impl JournalKey {
         self.seal.expose()
     }
 
-    /// `mark = HMAC-SHA256(K_mark, repository's id ‖ SHA-256 of the file)`: tells those who lack the key
-    /// nothing of the file, only where the same file is in two backups of one repository.
+    /// `mark = HMAC-SHA256(K_mark, repository's id ‖ SHA-256 of the file)`: tells those who lack
+    /// the key nothing of the file, only where the same file is in two backups of one repository.
     pub(crate) fn backup_mark(&self, repository: &[u8; 16], sha256: &[u8; 32]) -> [u8; 32] {
         let mac = keyed(&self.mark).chain_update(repository);
         mac.chain_update(sha256).finalize().into_bytes().into()

@@ -54,12 +54,12 @@ pub struct BenchArgs {
     /// Connections at once [default: 4, or 32 when each request has one identifier]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=200))]
     connections: Option<u16>,
-    /// Requests a second, sent when they are due; without it each connection sends as soon as its last
-    /// answer has come
+    /// Requests a second, sent when they are due; without it each connection sends as soon as its
+    /// last answer has come
     #[arg(long, value_name = "PER SECOND")]
     rate: Option<f64>,
-    /// Let one more connection send known persons without pause, in requests of this many; it is not
-    /// counted
+    /// Let one more connection send known persons without pause, in requests of this many; it is
+    /// not counted
     #[arg(long, value_name = "B", value_parser = clap::value_parser!(u64).range(1..=100_000))]
     beside: Option<u64>,
     /// Measure this many times; the figures are then medians
@@ -72,8 +72,8 @@ pub struct BenchArgs {
     /// With --reidentify: in how many segments they lie
     #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u64).range(1..=1000))]
     segments: u64,
-    /// Measure a vault whose identity secret lies with an identity source, both processes together, in
-    /// turn with one that has it itself
+    /// Measure a vault whose identity secret lies with an identity source, both processes together,
+    /// in turn with one that has it itself
     #[arg(long, conflicts_with_all = ["reidentify", "prepare"])]
     split: bool,
     /// Print one JSON object and nothing else

@@ -1,4 +1,5 @@
-//! `cloison demo`: shows the main use in one command, with real processes, TLS and files on loopback.
+//! `cloison demo`: shows the main use in one command, with real processes, TLS and files on
+//! loopback.
 
 mod cards;
 mod steps;
@@ -21,13 +22,15 @@ pub struct DemoArgs {
     /// How many persons to make up
     #[arg(long, value_name = "N", default_value_t = 100_000, value_parser = clap::value_parser!(u64).range(1..=cards::MOST))]
     persons: u64,
-    /// Give the identity secret to an identity source, a third process under an administrator of its own
+    /// Give the identity secret to an identity source, a third process under an administrator of
+    /// its own
     #[arg(long)]
     split: bool,
     /// Print one JSON object and nothing else
     #[arg(long)]
     json: bool,
-    /// Keep everything in this folder, which must be absent or empty, and print how to go on by hand
+    /// Keep everything in this folder, which must be absent or empty, and print how to go on by
+    /// hand
     #[arg(long, value_name = "DIR")]
     keep: Option<PathBuf>,
 }

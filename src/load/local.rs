@@ -15,8 +15,8 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// How long a process may take to end when it is asked to.
 const FAREWELL: Duration = Duration::from_secs(10);
 
-/// A folder and the processes that run on it. Dropping it ends the processes and removes the folder,
-/// unless it is kept.
+/// A folder and the processes that run on it. Dropping it ends the processes and removes the
+/// folder, unless it is kept.
 pub struct LocalDeployment {
     folder: PathBuf,
     local: Arc<Mutex<LocalProcesses>>,

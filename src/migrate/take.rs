@@ -3,8 +3,8 @@
 //!
 //! The vault does not believe the node: it derives the old pseudonym of each identifier again, and
 //! ends the page at the first one that is not the record's. So nobody plants another person behind
-//! a new pseudonym, and a thief with the node's certificate tries one guess for each request that an
-//! officer signs.
+//! a new pseudonym, and a thief with the node's certificate tries one guess for each request that
+//! an officer signs.
 
 use std::collections::BTreeMap;
 use std::time::Duration;

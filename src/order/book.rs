@@ -271,8 +271,8 @@ impl<'a> Book<'a> {
         ))
     }
 
-    /// Takes an act from a caller, durably and logged. Repeating it does nothing. What lets something go
-    /// on is not in force before enough places hold it.
+    /// Takes an act from a caller, durably and logged. Repeating it does nothing. What lets
+    /// something go on is not in force before enough places hold it.
     ///
     /// # Errors
     /// Those of [`check_act`]; [`Code::OrderAuthority`] for an act of another authority;

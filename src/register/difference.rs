@@ -1,8 +1,8 @@
 //! What changed between two registers, and what each change means, in words.
 //!
-//! The texts are compared as TOML, value by value, so that nothing which a server could read is left
-//! out; comments, order and layout say nothing. Afterwards the parsed registers are compared as a
-//! whole, as a second look at the same question.
+//! The texts are compared as TOML, value by value, so that nothing which a server could read is
+//! left out; comments, order and layout say nothing. Afterwards the parsed registers are compared
+//! as a whole, as a second look at the same question.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -25,8 +25,8 @@ pub struct RegisteredVault {
     pub certificate: SpkiDigest,
 }
 
-/// A process of another body than the vault's, which holds the identity secret, derives UTIs for the
-/// vault, and counts them.
+/// A process of another body than the vault's, which holds the identity secret, derives UTIs for
+/// the vault, and counts them.
 #[derive(Debug, Clone)]
 pub struct RegisteredIdentity {
     /// Stable id.
@@ -51,7 +51,8 @@ impl QuotaShare {
     /// All of it.
     pub const WHOLE: Self = Self(1_000_000);
 
-    /// This share of a quota, rounded down, and at least one item: a quota of none would refuse all.
+    /// This share of a quota, rounded down, and at least one item: a quota of none would refuse
+    /// all.
     #[must_use]
     pub fn of(self, quota: Quota) -> Quota {
         let part = |items: u64| {
@@ -113,8 +114,8 @@ pub(super) fn check(file: &RegisterFile, faults: &mut Faults) {
     check_shares(&file.identities, faults);
 }
 
-/// Where there is an identity source, the register has to say who runs the vault, and with which key
-/// it calls.
+/// Where there is an identity source, the register has to say who runs the vault, and with which
+/// key it calls.
 fn check_vault(file: &RegisterFile, first: &IdentityEntry, faults: &mut Faults) {
     let vault = file.vault.as_ref();
     let has = [

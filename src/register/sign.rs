@@ -195,7 +195,8 @@ impl fmt::Display for FaultList<'_> {
 /// the register says.
 ///
 /// # Errors
-/// [`RegisterOpenError`]: unreadable, unsigned, foreign, changed after signing, below the quorum, without the commission, or faulty.
+/// [`RegisterOpenError`]: unreadable, unsigned, foreign, changed after signing, below the quorum,
+/// without the commission, or faulty.
 pub fn open(
     file: &Path,
     signatures: &Path,
@@ -221,8 +222,8 @@ pub fn open(
     })
 }
 
-/// Reads a register that was in force, with its signatures; `None` if it does not verify any more, as
-/// after a change of the pins.
+/// Reads a register that was in force, with its signatures; `None` if it does not verify any more,
+/// as after a change of the pins.
 pub fn reopen(text: &str, signatures: &str, pins: &RegisterPins) -> Option<Register> {
     read_signed(text.to_owned(), signatures.to_owned(), pins).ok()
 }
@@ -325,8 +326,8 @@ pub fn verify(
     Ok(statement)
 }
 
-/// What signatures are over, without verifying any of them. `None` where the text is not a register's
-/// signatures.
+/// What signatures are over, without verifying any of them. `None` where the text is not a
+/// register's signatures.
 pub fn stated(signatures: &str) -> Option<RegisterStatement> {
     let signed = jws::parse(signatures, TYP).ok()?;
     RegisterStatement::read(signed.payload()).ok()

@@ -125,7 +125,8 @@ pub fn clear(
     let evidence = SignedDuration::from_hours(24 * i64::from(keys.register.evidence_days));
     cleared.tags = tags(store, before, evidence, &mut batch)?;
     let lost = replayed.lost.total().identifiers;
-    // There were at most twice as many chunks as identifiers, since small ones are merged into others.
+    // There were at most twice as many chunks as identifiers, since small ones are merged into
+    // others.
     floors(
         store,
         &mut batch,
@@ -136,8 +137,8 @@ pub fn clear(
     Ok(cleared)
 }
 
-/// Destroys the copies of orders that are over by the latest time that the log knows, or revoked: their
-/// server may have ended before it did so.
+/// Destroys the copies of orders that are over by the latest time that the log knows, or revoked:
+/// their server may have ended before it did so.
 fn over(store: &Store) -> Result<u64, RestoreError> {
     let (mut batch, mut orders) = (RowBatch::default(), 0);
     let mark = store.clock_mark()? / 1_000;
@@ -151,9 +152,9 @@ fn over(store: &Store) -> Result<u64, RestoreError> {
     Ok(orders)
 }
 
-/// Destroys tags that were destroyed since the backup. Each had its day in the backup and has none any
-/// more: so on that day all went that was as old as the register's `evidence-days` then, and goes
-/// again. The start's task looks at the rest, which may have become old enough since.
+/// Destroys tags that were destroyed since the backup. Each had its day in the backup and has none
+/// any more: so on that day all went that was as old as the register's `evidence-days` then, and
+/// goes again. The start's task looks at the rest, which may have become old enough since.
 fn tags(
     store: &Store,
     before: &ErasureState,

@@ -1,6 +1,6 @@
-//! Which place has the log after a backup. A place's checkpoint is signed by the log's own key, so a
-//! place cannot make up a log; but two places can hold logs that went different ways, and then people
-//! decide which one counts.
+//! Which place has the log after a backup. A place's checkpoint is signed by the log's own key, so
+//! a place cannot make up a log; but two places can hold logs that went different ways, and then
+//! people decide which one counts.
 
 use super::{LogHolding, RestoreError};
 use crate::backup::branch::store_contains;
@@ -13,8 +13,8 @@ pub fn furthest(places: &[PlaceLog]) -> Option<&PlaceLog> {
     places.iter().max_by_key(|place| place.end())
 }
 
-/// The place that holds most of the log, if it holds more than the backup does, whose end is `head` and which messages
-/// call `what`.
+/// The place that holds most of the log, if it holds more than the backup does, whose end is `head`
+/// and which messages call `what`.
 ///
 /// # Errors
 /// [`RestoreError::Diverging`]: two places, or a place and the backup, are not one log.

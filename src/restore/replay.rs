@@ -1,5 +1,5 @@
-//! Brings a restored store to the end of the log that a place holds: entries byte for byte, the tree
-//! over them, and the side record of each, in order. Nothing is merged and nothing is guessed.
+//! Brings a restored store to the end of the log that a place holds: entries byte for byte, the
+//! tree over them, and the side record of each, in order. Nothing is merged and nothing is guessed.
 
 use std::collections::BTreeMap;
 
@@ -57,8 +57,8 @@ impl ReplayedLog {
 /// Brings everything that a place holds and the store does not.
 ///
 /// # Errors
-/// [`RestoreError`]: the place is damaged, a record does not open, the disk is full. The store is of
-/// no use then.
+/// [`RestoreError`]: the place is damaged, a record does not open, the disk is full. The store is
+/// of no use then.
 pub fn replay(
     store: &Store,
     place: &PlaceLog,

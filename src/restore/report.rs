@@ -1,6 +1,6 @@
-//! What the interval between a backup and the end of the log had acknowledged. Chunks are in no place,
-//! so the mappings of that interval are lost until the clients send the identifiers again; they get
-//! the same pseudonyms then.
+//! What the interval between a backup and the end of the log had acknowledged. Chunks are in no
+//! place, so the mappings of that interval are lost until the clients send the identifiers again;
+//! they get the same pseudonyms then.
 
 use std::collections::BTreeMap;
 

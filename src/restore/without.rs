@@ -1,6 +1,6 @@
-//! A restore without places: no place holds the log after the backup, so what came later is lost, and
-//! nobody knows what it was. Two operators allow it by a statement that names the backup; from then on
-//! the side acts as if the worst had come ([`RestoreLoss`]).
+//! A restore without places: no place holds the log after the backup, so what came later is lost,
+//! and nobody knows what it was. Two operators allow it by a statement that names the backup; from
+//! then on the side acts as if the worst had come ([`RestoreLoss`]).
 //!
 //! | what may have come | what holds |
 //! |---|---|
@@ -39,8 +39,8 @@ const USED_UP: u64 = i64::MAX as u64;
 /// given out since.
 pub const UNKNOWN_CHUNKS: u64 = 1 << 26;
 
-/// Permission to lose what a backup, or a copy of a store, lacks. Only [`allow`] and [`allow_copy`] make
-/// one.
+/// Permission to lose what a backup, or a copy of a store, lacks. Only [`allow`] and [`allow_copy`]
+/// make one.
 #[derive(Debug)]
 pub struct AllowedLoss {
     /// Absent for a copy.
@@ -98,8 +98,8 @@ pub fn allow(
     })
 }
 
-/// Checks that two operators allow the log of `entity` to go on from a copy of its store that ends at
-/// `kept`.
+/// Checks that two operators allow the log of `entity` to go on from a copy of its store that ends
+/// at `kept`.
 ///
 /// # Errors
 /// [`Code::StatementInvalid`], saying what does not fit.
@@ -173,7 +173,8 @@ pub struct LostErasure {
     pub officers: Vec<String>,
 }
 
-/// What the other side's log knows of the time after a backup. It is believed as far as it restricts.
+/// What the other side's log knows of the time after a backup. It is believed as far as it
+/// restricts.
 #[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize)]
 pub struct OtherSide {
     /// The suspensions and lifts to be brought again, in order.
@@ -217,8 +218,8 @@ impl OtherSide {
         last.is_some_and(|one| one.act == "suspend")
     }
 
-    /// The register entries of which the last that it knows is that they were suspended, and whether
-    /// there are more.
+    /// The register entries of which the last that it knows is that they were suspended, and
+    /// whether there are more.
     fn suspended(&self) -> (Vec<LostSuspension>, bool) {
         let last = self.suspensions.iter().map(|one| (&one.entry, one));
         let last: BTreeMap<_, _> = last.collect();
@@ -334,8 +335,8 @@ pub fn record(
     Ok((event, vec![write]))
 }
 
-/// When the restore is, for orders: not before any time that the store has seen, since a new machine's
-/// clock may be behind, and orders that were revoked meanwhile would stand.
+/// When the restore is, for orders: not before any time that the store has seen, since a new
+/// machine's clock may be behind, and orders that were revoked meanwhile would stand.
 fn restored_at(
     store: &Store,
     backup: Option<&RestoredBackup>,
@@ -365,7 +366,8 @@ struct EntryTime {
 /// one would close the sector for good.
 const MOST_AHEAD: u32 = 1_000;
 
-/// The least epoch of each sector that can be confirmed: what the backup has, or the other side names.
+/// The least epoch of each sector that can be confirmed: what the backup has, or the other side
+/// names.
 fn least_epochs(
     store: &Store,
     register: &Register,

@@ -66,8 +66,8 @@ pub struct ErasureReceipt {
     /// Where this side's entry about it stands in its log, for `cloison audit prove`.
     #[schema(value_type = Object)]
     pub entry: LogPosition,
-    /// The last day (UTC) on which a backup may hold what was erased: `2026-12-28`. Absent where this
-    /// server takes no backups: then its copies are for those to end who made them.
+    /// The last day (UTC) on which a backup may hold what was erased: `2026-12-28`. Absent where
+    /// this server takes no backups: then its copies are for those to end who made them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>)]
     pub backups_until: Option<Date>,
@@ -228,8 +228,8 @@ fn answer(
 /// # Errors
 /// [`Code::RightsInvalid`], [`Code::UnknownSector`], [`Code::RequestReplayed`],
 /// [`Code::ClockBehind`]; [`Code::AuditUnavailable`], [`Code::Overloaded`], [`Code::Internal`]:
-/// nothing was erased then. [`Code::JournalUnavailable`]: it was erased, and the same request gets its
-/// receipt once enough places hold it.
+/// nothing was erased then. [`Code::JournalUnavailable`]: it was erased, and the same request gets
+/// its receipt once enough places hold it.
 pub fn at_vault(
     vault: &Vault,
     permit: &RightsPermit,

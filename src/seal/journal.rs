@@ -6,8 +6,8 @@
 //! plaintext = the changes, as `store` writes them
 //! ```
 //!
-//! The origin names deployment, entity and shard. So a record that is moved to another entry, log or
-//! deployment does not open. The entry names the SHA-256 of the sealed bytes, so that a place
+//! The origin names deployment, entity and shard. So a record that is moved to another entry, log
+//! or deployment does not open. The entry names the SHA-256 of the sealed bytes, so that a place
 //! without the key can check it.
 //!
 //! Entries that leave for a follower are sealed in the same way, with a label of their own

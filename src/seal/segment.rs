@@ -138,7 +138,8 @@ impl OpenedSegment {
     /// Opens a segment record with an authority's key.
     ///
     /// # Errors
-    /// [`SealError`]: format, a signature by none of `pinned`, not sealed to `key`, does not open, wrong commitment.
+    /// [`SealError`]: format, a signature by none of `pinned`, not sealed to `key`, does not open,
+    /// wrong commitment.
     pub fn open(
         record: &[u8],
         key: &AuthorityPrivateKey,

@@ -30,8 +30,8 @@ pub(super) fn keeper(
     Some(Arc::new(BackupKeeper::new(entity, plan)))
 }
 
-/// Takes backups when they are due, until the task is aborted: from when those were heard who may know more of
-/// the log.
+/// Takes backups when they are due, until the task is aborted: from when those were heard who may
+/// know more of the log.
 pub(super) async fn keep(keeper: Option<Arc<BackupKeeper>>, registry: Arc<Registry>) {
     let Some(keeper) = keeper else { return };
     let mut gate = BackupGate::closed();

@@ -1,9 +1,9 @@
-//! Holds back what a server does to its repository and its second place by itself, until those who may know
-//! more of its log were heard.
+//! Holds back what a server does to its repository and its second place by itself, until those who
+//! may know more of its log were heard.
 //!
-//! An old copy of a store that starts takes a backup of a branch that does not count, and pruning would remove
-//! good ones for it. Whoever has seen more ends the process as soon as they are heard. One who is away
-//! holds nothing up for longer than [`PATIENCE`].
+//! An old copy of a store that starts takes a backup of a branch that does not count, and pruning
+//! would remove good ones for it. Whoever has seen more ends the process as soon as they are heard.
+//! One who is away holds nothing up for longer than [`PATIENCE`].
 
 use std::time::{Duration, Instant};
 

@@ -176,8 +176,8 @@ impl OwnLogBringer {
         }
     }
 
-    /// Brings what is new behind `held`; asks first what is held where that is not known. Waits where
-    /// nothing is new. Returns what is held then.
+    /// Brings what is new behind `held`; asks first what is held where that is not known. Waits
+    /// where nothing is new. Returns what is held then.
     fn round(&self, held: &Option<TakenHeld>) -> Result<Option<TakenHeld>, RoundFault> {
         let entity = self.entity.get();
         let offer = match held {
@@ -201,8 +201,8 @@ impl OwnLogBringer {
         Ok(Some(taken))
     }
 
-    /// Says why the log is not kept, once for each reason. A vault need not follow; and one who is away
-    /// is shown elsewhere.
+    /// Says why the log is not kept, once for each reason. A vault need not follow; and one who is
+    /// away is shown elsewhere.
     fn show(&self, fault: Option<RoundFault>, said: &mut Option<String>) {
         let is_vault = matches!(self.to, FollowingSide::Vault);
         let fault = fault.filter(|fault| !fault.is_away());

@@ -22,8 +22,8 @@ pub struct DrillStart {
     pub mappings: u64,
 }
 
-/// Opens a vault on a copy of its store. Nothing leaves the process: it has no listener and no second
-/// place, and asks nobody but the identity sources, if there are any, for their check value.
+/// Opens a vault on a copy of its store. Nothing leaves the process: it has no listener and no
+/// second place, and asks nobody but the identity sources, if there are any, for their check value.
 ///
 /// # Errors
 /// When it does not start.

@@ -44,8 +44,8 @@ pub(super) fn permit(
 }
 
 /// Takes the permission back once the store is durable, so that a later start that does not find
-/// the store refuses. The store makes durable what is in its folder; the folder's name, and those of
-/// the folders that it lies in, are made durable here: a first start may have made them.
+/// the store refuses. The store makes durable what is in its folder; the folder's name, and those
+/// of the folders that it lies in, are made durable here: a first start may have made them.
 ///
 /// # Errors
 /// When a folder cannot be synced, or the note cannot be removed.

@@ -106,8 +106,8 @@ pub(super) fn followed_logs(
     )))
 }
 
-/// Shows on `/readyz` which of the logs that are kept for others are not, and why, until the task is
-/// aborted.
+/// Shows on `/readyz` which of the logs that are kept for others are not, and why, until the task
+/// is aborted.
 pub(super) async fn show_troubles(kept: Arc<FollowedLogs>, readiness: Arc<Readiness>) {
     loop {
         let troubles = kept.troubles();
@@ -143,8 +143,8 @@ impl Drop for VaultFollowing {
     }
 }
 
-/// Both directions at a node: following the vault's log, where the configuration names a folder, and
-/// bringing the node's own to vault and witnesses. The clients are added to `callers`.
+/// Both directions at a node: following the vault's log, where the configuration names a folder,
+/// and bringing the node's own to vault and witnesses. The clients are added to `callers`.
 ///
 /// # Errors
 /// When a client or thread cannot be made.

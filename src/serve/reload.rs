@@ -1,5 +1,5 @@
-//! What a running server reads again: its TLS files as soon as they change, and at SIGHUP everything
-//! that can be read again.
+//! What a running server reads again: its TLS files as soon as they change, and at SIGHUP
+//! everything that can be read again.
 //!
 //! Connections that stand are not touched. Files that cannot be used change nothing: what was read
 //! before stays in use, and the log says so once.
@@ -23,8 +23,8 @@ use crate::http::Readiness;
 use crate::http::tls::ServerTls;
 use crate::metrics::{Gauge, Registry};
 
-/// How often the files are looked at. A change is read at the second look that finds it, so that the
-/// other file of a pair has the time between to follow.
+/// How often the files are looked at. A change is read at the second look that finds it, so that
+/// the other file of a pair has the time between to follow.
 const LOOK: Duration = Duration::from_millis(500);
 /// How many looks there are between two inspections, which tell how many days are left.
 const INSPECT: u64 = 120;
@@ -55,8 +55,8 @@ impl TlsUser {
         }
     }
 
-    /// Sets it up from its files as they are now; says what is wrong with them. The log names the keys
-    /// that are shown and believed from now on, so that nobody exchanges them unseen.
+    /// Sets it up from its files as they are now; says what is wrong with them. The log names the
+    /// keys that are shown and believed from now on, so that nobody exchanges them unseen.
     fn reload(&self) -> Result<(), String> {
         match self {
             Self::Listeners(tls) => {
@@ -95,8 +95,8 @@ pub(super) struct TlsKeeper {
 }
 
 impl TlsKeeper {
-    /// Keeps `users` up to date; `inspect` inspects all TLS files of the configuration. Logs at once
-    /// what is to be said of them.
+    /// Keeps `users` up to date; `inspect` inspects all TLS files of the configuration. Logs at
+    /// once what is to be said of them.
     ///
     /// # Errors
     /// The operating system does not let the process listen for SIGHUP.
@@ -146,7 +146,8 @@ impl TlsKeeper {
         }
     }
 
-    /// Whether the files are others than those that were read, and have been so since the last look.
+    /// Whether the files are others than those that were read, and have been so since the last
+    /// look.
     fn has_changed(&mut self) -> bool {
         let now = states(&self.users);
         let is_settled = now == self.seen;
@@ -180,8 +181,8 @@ impl TlsKeeper {
         all_good
     }
 
-    /// Inspects the files: shows on `/readyz` (as a notice) and in the log what is to be said of them,
-    /// and on `/metrics` when they end. The log says each sentence once.
+    /// Inspects the files: shows on `/readyz` (as a notice) and in the log what is to be said of
+    /// them, and on `/metrics` when they end. The log says each sentence once.
     fn show(&mut self, registry: &Registry) {
         let inspection = (self.inspect)();
         let now = SystemClock.now();

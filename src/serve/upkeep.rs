@@ -1,5 +1,6 @@
-//! What all sides have alike around the store that they serve: the health listener and TLS before it is
-//! open; and while it is served, TLS files and register that may change, its place on the disk, its backups.
+//! What all sides have alike around the store that they serve: the health listener and TLS before
+//! it is open; and while it is served, TLS files and register that may change, its place on the
+//! disk, its backups.
 
 use std::net::SocketAddr;
 use std::pin::Pin;
@@ -54,8 +55,8 @@ impl ServerStage {
     }
 }
 
-/// The parts of a configuration that change while a server runs, or say what it does by itself; and the acts that
-/// wait for places, beside the register.
+/// The parts of a configuration that change while a server runs, or say what it does by itself; and
+/// the acts that wait for places, beside the register.
 pub(super) struct KeptParts<'c> {
     pub(super) acts: Vec<Arc<dyn WaitingActs>>,
     pub(super) tls: &'c TlsFiles,
@@ -82,8 +83,8 @@ pub(super) struct KeptUp {
 }
 
 impl ServerUpkeep {
-    /// Prepares it for a side that was started with the register of `version` in its file. The TLS files are
-    /// those of its listeners and of its `callers`.
+    /// Prepares it for a side that was started with the register of `version` in its file. The TLS
+    /// files are those of its listeners and of its `callers`.
     ///
     /// # Errors
     /// When the system starts no thread, or lets nobody listen for SIGHUP.

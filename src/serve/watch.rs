@@ -36,8 +36,8 @@ const PATIENCE: Timeouts = Timeouts {
     connect: Duration::from_secs(5),
     step: Duration::from_secs(10),
 };
-/// How often the node watches the vault's log while no request comes. A vault whose store was rolled
-/// back serves no longer than that before it is told.
+/// How often the node watches the vault's log while no request comes. A vault whose store was
+/// rolled back serves no longer than that before it is told.
 const EVERY: Duration = Duration::from_secs(5);
 
 /// How long an onlooker may let a start wait.
@@ -102,8 +102,8 @@ fn places_behind(log: &Log) -> BTreeMap<String, String> {
     behind.collect()
 }
 
-/// Shows on `/readyz` and in the log which places are behind; `said` are the names of those that the
-/// log has as behind.
+/// Shows on `/readyz` and in the log which places are behind; `said` are the names of those that
+/// the log has as behind.
 fn show_places(log: &Log, said: &mut BTreeSet<String>, readiness: &Readiness) {
     let behind = places_behind(log);
     for (name, words) in &behind {
@@ -443,7 +443,8 @@ fn show_step(apart: &[Id], is_node: bool, said: &mut bool, readiness: &Readiness
     }
 }
 
-/// Shows on `/readyz` and in the log that the other side holds another register, and which is newer.
+/// Shows on `/readyz` and in the log that the other side holds another register, and which is
+/// newer.
 fn show_registers(others: &[String], said: &mut String, readiness: &Readiness) {
     let what = others.join("; ");
     if !what.is_empty() && what != *said {

@@ -21,8 +21,8 @@ pub(super) fn check(store: &Path, log: &LogConfig) -> Result<(), CommandError> {
     may_fill("[audit] cosigned", &log.cosigned_in(store))?;
     match &log.second {
         Some(second) if second.is_dir() => may_write("[audit] second", second),
-        // The folder that it lies in must exist. Without it the other disk is not mounted, and a new
-        // folder would look like a first start.
+        // The folder that it lies in must exist. Without it the other disk is not mounted, and a
+        // new folder would look like a first start.
         Some(second) => may_write("[audit] second", folder_of(second)),
         None => Ok(()),
     }

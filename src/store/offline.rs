@@ -64,8 +64,8 @@ impl Store {
         self.meta::<u32>(b"format")?.ok_or(META.corrupt())
     }
 
-    /// Hands `each` the state that readers of mappings need, then every segment, then every chunk in
-    /// the order of their keys. Reads one row at a time. Chunks of retired epochs are left out.
+    /// Hands `each` the state that readers of mappings need, then every segment, then every chunk
+    /// in the order of their keys. Reads one row at a time. Chunks of retired epochs are left out.
     ///
     /// These columns hold the same in every format of the store so far; a format that changes one
     /// has to change this.

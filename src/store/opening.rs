@@ -24,7 +24,8 @@ impl Store {
     /// there is none.
     ///
     /// # Errors
-    /// [`StoreError`]: in use, of another format, another owner's, damaged, or the engine cannot open it.
+    /// [`StoreError`]: in use, of another format, another owner's, damaged, or the engine cannot
+    /// open it.
     pub fn open(path: &Path, owner: &str) -> Result<Self, StoreError> {
         Self::open_with(path, owner, 1 << 20)
     }
@@ -71,7 +72,8 @@ impl Store {
     /// open. Writes nothing.
     ///
     /// # Errors
-    /// [`StoreError`]: no store, one without a tree (an older version's), or the engine cannot read it.
+    /// [`StoreError`]: no store, one without a tree (an older version's), or the engine cannot read
+    /// it.
     pub fn open_for_audit(path: &Path) -> Result<Self, StoreError> {
         Ok(Self::over(RocksEngine::open_for_reading(path)?, path, None))
     }

@@ -73,8 +73,8 @@ impl Store {
         Ok(low)
     }
 
-    /// What holds since the last restore without places, as `entity` writes it (JSON); none if there
-    /// was no such restore.
+    /// What holds since the last restore without places, as `entity` writes it (JSON); none if
+    /// there was no such restore.
     ///
     /// # Errors
     /// [`StoreError::Engine`].

@@ -106,7 +106,8 @@ impl RestoreFolder {
         Store::open_anyway(&self.path, owner, 1 << 20)
     }
 
-    /// Gives the restore up: the folder is as empty as before, or gone where it was made for the restore.
+    /// Gives the restore up: the folder is as empty as before, or gone where it was made for the
+    /// restore.
     ///
     /// # Errors
     /// What the operating system says.
@@ -125,8 +126,8 @@ impl RestoreFolder {
         fs::remove_dir(&self.path)
     }
 
-    /// Ends the restore: from now on a server opens the store, and its first start says that it came from
-    /// `origin`. Close the store before.
+    /// Ends the restore: from now on a server opens the store, and its first start says that it
+    /// came from `origin`. Close the store before.
     ///
     /// # Errors
     /// What the operating system says; it is not finished then.
@@ -144,9 +145,9 @@ impl RestoreFolder {
 
 /// A store that stands still, and a copy of it that is changed meanwhile and then takes its place.
 ///
-/// The copy lies in a marked folder beside the store (`data/vault.restoring` beside `data/vault`), and
-/// its tables are hard links at first. The exchange is one call, so a kill leaves the old store or the
-/// new one; what it leaves beside goes with the next attempt or the next start.
+/// The copy lies in a marked folder beside the store (`data/vault.restoring` beside `data/vault`),
+/// and its tables are hard links at first. The exchange is one call, so a kill leaves the old store
+/// or the new one; what it leaves beside goes with the next attempt or the next start.
 pub struct StoreExchange {
     path: PathBuf,
     beside: RestoreFolder,
@@ -189,8 +190,8 @@ impl StoreExchange {
         self.beside.remove()
     }
 
-    /// Puts the copy in the store's place, and removes the store that was there. The next start says that the
-    /// store came from `origin`.
+    /// Puts the copy in the store's place, and removes the store that was there. The next start
+    /// says that the store came from `origin`.
     ///
     /// # Errors
     /// What the operating system says. Where the store was not exchanged, it is as it was.
@@ -217,8 +218,8 @@ fn beside_of(path: &Path) -> PathBuf {
     path.with_file_name(name)
 }
 
-/// Removes what an exchange that was killed has left beside a store: a copy, or the store before. Call
-/// it while no other process has the store.
+/// Removes what an exchange that was killed has left beside a store: a copy, or the store before.
+/// Call it while no other process has the store.
 pub(super) fn clear_beside(path: &Path) -> io::Result<()> {
     let beside = RestoreFolder {
         path: beside_of(path),

@@ -1,5 +1,5 @@
-//! A snapshot: the store's state between two commits, in a folder of its own, to be copied elsewhere
-//! while the store goes on.
+//! A snapshot: the store's state between two commits, in a folder of its own, to be copied
+//! elsewhere while the store goes on.
 //!
 //! It lies within the store's folder, because its tables are hard links and those need the same
 //! disk. Until it is dropped it keeps files that the store has replaced.
@@ -86,8 +86,8 @@ impl Store {
     }
 }
 
-/// Removes what a process that was killed has left of a snapshot. Call it while no other process has
-/// the store.
+/// Removes what a process that was killed has left of a snapshot. Call it while no other process
+/// has the store.
 pub(super) fn clear(store: &Path) -> io::Result<()> {
     for folder in [FOLDER, STAGING] {
         match fs::remove_dir_all(store.join(folder)) {

@@ -29,8 +29,8 @@ pub(super) const OLDEST_READER: &str = "0.2.0";
 const FORMAT_ROW: &[u8] = b"format";
 /// Single value: the oldest version of cloison that reads the store, as text.
 pub(super) const READER_ROW: &[u8] = b"oldest-reader";
-/// Single value: the format that the steps under way began with. It is there from before the copy is
-/// made until the last step is done.
+/// Single value: the format that the steps under way began with. It is there from before the copy
+/// is made until the last step is done.
 const UNDER_WAY_ROW: &[u8] = b"upgrade-from";
 
 /// Makes a step's rows durable.
@@ -129,7 +129,8 @@ pub(super) fn version_name(value: &[u8]) -> Option<String> {
 }
 
 impl Store {
-    /// The oldest version of cloison that reads the store, where it says so: those before 0.2 did not.
+    /// The oldest version of cloison that reads the store, where it says so: those before 0.2 did
+    /// not.
     ///
     /// # Errors
     /// [`StoreError::Engine`].
@@ -139,8 +140,8 @@ impl Store {
             .and_then(|value| version_name(&value)))
     }
 
-    /// The copies that upgrades of the store left beside it. What is erased from the store is still in
-    /// them, so they are to be deleted soon.
+    /// The copies that upgrades of the store left beside it. What is erased from the store is still
+    /// in them, so they are to be deleted soon.
     pub fn upgrade_copies(path: &Path) -> Vec<PathBuf> {
         (1..FORMAT)
             .map(|format| copy_of(path, format))

@@ -7,9 +7,9 @@ use std::os::fd::AsRawFd as _;
 
 use super::succeeded;
 
-/// Keeps what is typed at the process's terminal from being shown, until it is dropped: also between
-/// two questions, while the machine computes. What was typed and not read is forgotten at the end, so
-/// that no shell takes it for a command.
+/// Keeps what is typed at the process's terminal from being shown, until it is dropped: also
+/// between two questions, while the machine computes. What was typed and not read is forgotten at
+/// the end, so that no shell takes it for a command.
 pub struct EchoOff {
     terminal: File,
     before: libc::termios,

@@ -154,8 +154,8 @@ impl CommandError {
         &self.hint
     }
 
-    /// Writes message and hint to standard error, as JSON where that was asked for; the code to exit
-    /// with.
+    /// Writes message and hint to standard error, as JSON where that was asked for; the code to
+    /// exit with.
     pub fn report(&self) -> ExitCode {
         if !self.message.is_empty() {
             // Standard error may be closed, too; then the exit code alone tells.

@@ -1,5 +1,5 @@
-//! Bars on standard error while something takes its time; hidden unless that is a terminal, and with
-//! `--quiet`.
+//! Bars on standard error while something takes its time; hidden unless that is a terminal, and
+//! with `--quiet`.
 
 use std::io::{self, Write as _};
 use std::time::Duration;

@@ -12,9 +12,9 @@ use crate::client::{Client, ClientError};
 use crate::clock::{Clock as _, SystemClock};
 use crate::config::{ClientConfig, ConfigError};
 
-/// Reads a client file and the files that it names: the server's address, and the certificate and key
-/// to show there. Warns on standard error of what ends soon: the certificate, and the key's entry in
-/// the register as soon as the server tells its last day.
+/// Reads a client file and the files that it names: the server's address, and the certificate and
+/// key to show there. Warns on standard error of what ends soon: the certificate, and the key's
+/// entry in the register as soon as the server tells its last day.
 ///
 /// # Errors
 /// When the file, or one that it names, cannot be read or is not what it should be.

@@ -3,10 +3,10 @@
 //! Three kinds of signature are known: a log's (0x01, Ed25519 over the text), a cosigner's (0x04,
 //! `tlog-cosignature`: Ed25519 over a header, a time and the text), and, of our own (0xff and an
 //! identifier), a keeper's, who holds all that a checkpoint covers (the same with another header).
-//! None passes for another: key ids and what is signed differ. A fourth line, of our own as well, is a log's
-//! over the digest of what travels with its note ([`accompany`]). As the specification says,
-//! signatures by unknown keys are ignored, and a signature by a known key that does not verify
-//! makes the note worthless.
+//! None passes for another: key ids and what is signed differ. A fourth line, of our own as well,
+//! is a log's over the digest of what travels with its note ([`accompany`]). As the specification
+//! says, signatures by unknown keys are ignored, and a signature by a known key that does not
+//! verify makes the note worthless.
 
 use std::fmt;
 
@@ -169,8 +169,8 @@ pub fn cosign(name: &str, key: &SigningKey, text: &str, time: u64) -> String {
     )
 }
 
-/// Says that all that another log's checkpoint covers is held, at a time (Unix seconds); the line below
-/// the note, with its line end.
+/// Says that all that another log's checkpoint covers is held, at a time (Unix seconds); the line
+/// below the note, with its line end.
 pub fn vouch(name: &str, key: &SigningKey, text: &str, time: u64) -> String {
     let signature = key.sign(&vouched(text, time)).to_bytes();
     line(
@@ -184,7 +184,8 @@ pub fn vouch(name: &str, key: &SigningKey, text: &str, time: u64) -> String {
 /// The signature type of a line about what travels with a note.
 const ACCOMPANIED: &[u8] = b"\xffjournal-offer/v1";
 
-/// Signs the digest of what travels with a log's own note; the line below the note, with its line end.
+/// Signs the digest of what travels with a log's own note; the line below the note, with its line
+/// end.
 pub fn accompany(name: &str, key: &SigningKey, text: &str, digest: &Hash) -> String {
     let signature = key.sign(&accompanied(text, digest)).to_bytes();
     line(name, ACCOMPANIED, key, &signature)
@@ -292,8 +293,8 @@ impl<'a> SignedNote<'a> {
     /// Whether that key signed, under that name, the digest of what travels with the note.
     ///
     /// # Errors
-    /// [`NoteError::Forged`] where a signature of this kind names this key and does not verify: it is
-    /// forged, or is over something else.
+    /// [`NoteError::Forged`] where a signature of this kind names this key and does not verify: it
+    /// is forged, or is over something else.
     pub fn is_accompanied_by(
         &self,
         (name, key): (&str, &VerifyingKey),
@@ -311,8 +312,8 @@ impl<'a> SignedNote<'a> {
         Ok(true)
     }
 
-    /// When that key cosigned the text, or vouched for it (Unix seconds; the latest time where it did so more than
-    /// once).
+    /// When that key cosigned the text, or vouched for it (Unix seconds; the latest time where it
+    /// did so more than once).
     ///
     /// # Errors
     /// [`NoteError::Forged`] where a signature names this key and does not verify.

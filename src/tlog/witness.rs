@@ -129,9 +129,9 @@ pub struct Witness {
     logs: Box<dyn KnownLogs>,
     /// A file for each log, with its last cosigned checkpoint.
     folder: PathBuf,
-    /// What this process wrote to each file, by origin, so that an emptied folder is noticed; and what
-    /// it last tried to write, as a write can fail after its rename. Locked for a whole submission:
-    /// comparing and storing are one step.
+    /// What this process wrote to each file, by origin, so that an emptied folder is noticed; and
+    /// what it last tried to write, as a write can fail after its rename. Locked for a whole
+    /// submission: comparing and storing are one step.
     kept: Mutex<BTreeMap<String, Vec<String>>>,
 }
 
@@ -311,8 +311,8 @@ impl Witness {
         }
     }
 
-    /// Notes that people have acknowledged a log that goes on after one that lost entries: it may begin
-    /// here. Another process may serve from the same folder meanwhile.
+    /// Notes that people have acknowledged a log that goes on after one that lost entries: it may
+    /// begin here. Another process may serve from the same folder meanwhile.
     ///
     /// # Errors
     /// [`CheckpointFileError`]

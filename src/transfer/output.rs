@@ -1,8 +1,8 @@
 //! A file of answers that is whole or not there.
 //!
-//! It grows as `NAME.partial`, with its progress in `NAME.progress`, both for their owner only. Each
-//! piece is durable before the progress that speaks of it; what a crash leaves behind that progress
-//! is cut off when the work goes on. When all is there the partial file gets its name.
+//! It grows as `NAME.partial`, with its progress in `NAME.progress`, both for their owner only.
+//! Each piece is durable before the progress that speaks of it; what a crash leaves behind that
+//! progress is cut off when the work goes on. When all is there the partial file gets its name.
 
 use std::ffi::OsString;
 use std::fs::{self, File, OpenOptions, TryLockError};

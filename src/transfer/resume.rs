@@ -1,8 +1,8 @@
 //! The progress of a transfer, beside its partial output: what was asked for, how much of the input
 //! was read, how much of the output is whole.
 //!
-//! It is JSON, `{"format":1,"job":{…},"read":{…},"written":{…},"line":…,"totals":{…}}`, and replaced
-//! as a whole after the output that it speaks of is durable. It holds no identifier and no
+//! It is JSON, `{"format":1,"job":{…},"read":{…},"written":{…},"line":…,"totals":{…}}`, and
+//! replaced as a whole after the output that it speaks of is durable. It holds no identifier and no
 //! pseudonym.
 
 use std::collections::BTreeMap;

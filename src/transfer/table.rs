@@ -1,6 +1,6 @@
-//! A table of text (CSV, RFC 4180): one column is read and replaced, and every other byte stays as it
-//! is. Quotes, line ends, blank lines, other encodings and the byte order mark of spreadsheets are
-//! the file's own business; only the fields of the named column are looked into.
+//! A table of text (CSV, RFC 4180): one column is read and replaced, and every other byte stays as
+//! it is. Quotes, line ends, blank lines, other encodings and the byte order mark of spreadsheets
+//! are the file's own business; only the fields of the named column are looked into.
 //!
 //! Where fields begin and end is what `csv-core` says, the state machine of crate `csv`.
 
@@ -56,7 +56,8 @@ impl TablePiece {
         self.raw.is_empty() && self.head.is_empty()
     }
 
-    /// Writes the records with their new fields: `columns` for each item, as many as the header got.
+    /// Writes the records with their new fields: `columns` for each item, as many as the header
+    /// got.
     pub fn write<'a, C>(&self, new: impl Iterator<Item = C>, out: &mut Vec<u8>)
     where
         C: Iterator<Item = &'a [u8]>,

@@ -89,8 +89,8 @@ impl<'a> Tokenizer<'a> {
 }
 
 impl Answerer for Tokenizer<'_> {
-    /// Sends the batch until it is answered. Sending it twice is harmless: the same identifier gives
-    /// the same pseudonym.
+    /// Sends the batch until it is answered. Sending it twice is harmless: the same identifier
+    /// gives the same pseudonym.
     fn answer(
         &mut self,
         batch: &InputBatch,

@@ -20,7 +20,8 @@ fn max_answer(answers: impl Iterator<Item = usize>) -> usize {
         .sum::<usize>()
 }
 
-// --- written ----------------------------------------------------------------------------------------------------------
+// --- written
+// ----------------------------------------------------------------------------------------------------------
 
 /// Writes an answer, one part after the other. Its buffer never grows, and is wiped.
 pub struct AnswerWriter {
@@ -100,7 +101,8 @@ impl AnswerWriter {
     }
 }
 
-// --- read -------------------------------------------------------------------------------------------------------------
+// --- read
+// -------------------------------------------------------------------------------------------------------------
 
 /// An answer as the vault reads it: whole, or not at all.
 pub struct UtiAnswer<'a> {

@@ -134,16 +134,16 @@ pub trait UtiSource: Send + Sync {
     /// As [`PendingUtis::wait`].
     fn person_key(&self, sector: Uuid) -> Result<PersonKey, Refusal>;
 
-    /// The check value of the identity secret. Blocks while it is sent for. `known` is the one that the
-    /// store holds: from then on no source is used whose secret has another one. Without `known`, no
-    /// source is used that has another one than is returned.
+    /// The check value of the identity secret. Blocks while it is sent for. `known` is the one that
+    /// the store holds: from then on no source is used whose secret has another one. Without
+    /// `known`, no source is used that has another one than is returned.
     ///
     /// # Errors
     /// As [`PendingUtis::wait`].
     fn check(&self, known: Option<IdentityCheck>) -> Result<IdentityCheck, Refusal>;
 
-    /// How the identity sources are that have the secret, in the order in which they are asked; `None`
-    /// where it is in this process.
+    /// How the identity sources are that have the secret, in the order in which they are asked;
+    /// `None` where it is in this process.
     fn sources(&self) -> Option<Vec<SourceView>> {
         None
     }

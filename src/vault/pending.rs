@@ -58,15 +58,15 @@ impl Vault {
     /// Puts an act in force once enough places hold it. Call it under the lock of the epochs.
     ///
     /// # Errors
-    /// [`Code::JournalUnavailable`](crate::code::Code::JournalUnavailable): the act waits, and takes
-    /// effect as soon as enough places hold it, before anything else that takes the lock.
+    /// [`Code::JournalUnavailable`](crate::code::Code::JournalUnavailable): the act waits, and
+    /// takes effect as soon as enough places hold it, before anything else that takes the lock.
     pub(crate) fn take_effect(&self, act: PendingAct) -> Result<(), Refusal> {
         *self.core.pending.waiting() = Some(act);
         self.settle().map(drop)
     }
 
-    /// Puts the act in force that waits, if there is one. Returns the name of the act that this did, or
-    /// that took effect before and was not answered.
+    /// Puts the act in force that waits, if there is one. Returns the name of the act that this
+    /// did, or that took effect before and was not answered.
     pub(super) fn settle(&self) -> Result<Option<String>, Refusal> {
         let unanswered = unpoisoned(self.core.pending.unanswered.lock()).take();
         let unanswered = unanswered.filter(|(_, since)| since.elapsed() < KNOWN);
@@ -122,8 +122,8 @@ impl WaitingActs for InForce<Vault> {
     }
 }
 
-/// What the entries behind the last checkpoint that places hold grant or destroy: at most one of them
-/// was waited for when the process ended, and it was not in force.
+/// What the entries behind the last checkpoint that places hold grant or destroy: at most one of
+/// them was waited for when the process ended, and it was not in force.
 #[derive(Default)]
 pub(super) struct UnheldActs {
     /// Sector and its new epoch.

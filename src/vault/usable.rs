@@ -1,6 +1,6 @@
 //! Which versions of the sector secret a new epoch may name: those of which an operator has said
-//! that their custody holds them off this machine. A version that is lost with the machine takes the
-//! pseudonyms of its epochs along.
+//! that their custody holds them off this machine. A version that is lost with the machine takes
+//! the pseudonyms of its epochs along.
 //!
 //! A version that an epoch names already counts as confirmed, and so does every version while there
 //! is no epoch yet: whoever prepared the first start made it. A custody that holds secrets off the

@@ -1,5 +1,5 @@
-//! The table of what must not come back with an older store: one act for each row after the backup or
-//! the image, and what shows that it is still in force.
+//! The table of what must not come back with an older store: one act for each row after the backup
+//! or the image, and what shows that it is still in force.
 
 use std::fs;
 

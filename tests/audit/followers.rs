@@ -425,7 +425,8 @@ fn a_byte_that_a_disk_changed_ends_the_followers_word() {
         let opened = FollowedPlace::open(place.clone(), OWNER.to_owned(), None).err();
         assert!(matches!(opened, Some(FollowFault::Damaged(_))), "{at}");
     }
-    // A kill left something behind the end, and the next year began: what lies there is the shard's.
+    // A kill left something behind the end, and the next year began: what lies there is the
+    // shard's.
     fs::write(&segment, &whole).unwrap();
     let following = follower(&place);
     let torn = [&whole[..], b"torn"].concat();

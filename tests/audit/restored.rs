@@ -1,6 +1,6 @@
-//! A restore brings back nothing that was ended: every row of the table ([`acts`]) is in force after the
-//! vault alone, the node alone and both were restored from a backup of before, with their second
-//! places; and after a store that is behind was brought to the present in place.
+//! A restore brings back nothing that was ended: every row of the table ([`acts`]) is in force
+//! after the vault alone, the node alone and both were restored from a backup of before, with their
+//! second places; and after a store that is behind was brought to the present in place.
 
 use std::fs;
 

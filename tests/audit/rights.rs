@@ -187,7 +187,8 @@ fn a_person_learns_who_resolved_them_when_that_may_be_told() {
 fn rows(path: &Path, column: &str) -> Vec<(Vec<u8>, Vec<u8>)> {
     let columns = DB::list_cf(&Options::default(), path).unwrap();
     let mut options = Options::default();
-    // As the store does: a reader that does not follows a null pointer where the manifest names a log.
+    // As the store does: a reader that does not follows a null pointer where the manifest names a
+    // log.
     options.set_track_and_verify_wals_in_manifest(true);
     let db = DB::open_cf_for_read_only(&options, path, &columns, false).unwrap();
     let rows = db.iterator_cf(db.cf_handle(column).unwrap(), IteratorMode::Start);

@@ -1,6 +1,6 @@
-//! An older copy of a store, brought back by whatever means, is not served: those who have seen more
-//! of its log say so. The acts after the image are those that must not be undone ([`acts`]); what is
-//! not served undoes none of them.
+//! An older copy of a store, brought back by whatever means, is not served: those who have seen
+//! more of its log say so. The acts after the image are those that must not be undone ([`acts`]);
+//! what is not served undoes none of them.
 
 use std::fs;
 
@@ -162,7 +162,8 @@ fn both_sides_of_yesterday_are_told_by_a_witness() {
     let _witness = place.start(&world, &[]).unwrap();
     assert_eq!(world.ended(Side::Vault).code(), Some(71));
 
-    // Where the loss is for good, the witness begins the next shard once its people have acknowledged it.
+    // Where the loss is for good, the witness begins the next shard once its people have
+    // acknowledged it.
     let resumed = resume(&world, &[]);
     assert!(resumed.status.success(), "{}", words(&resumed));
     world.start(Side::Vault, &[]);

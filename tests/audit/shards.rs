@@ -225,8 +225,8 @@ fn a_year_ends_and_the_next_one_begins_with_its_last_checkpoint() {
         300
     );
     drop(writing);
-    // Years without an entry have no shard. Years that end while nothing runs look like a clock that
-    // jumps: it is believed after a month.
+    // Years without an entry have no shard. Years that end while nothing runs look like a clock
+    // that jumps: it is believed after a month.
     let writing = open(&store, "2030-06-01T00:00:00Z", None, false).unwrap();
     assert_eq!(writing.write(5), Shard::of(2027));
     drop(writing);

@@ -1,5 +1,6 @@
-//! Headers that decide before a request is read: those of web pages of other origins, in a browser that
-//! holds somebody's certificate and shows it to whatever asks; and the version that a node states.
+//! Headers that decide before a request is read: those of web pages of other origins, in a browser
+//! that holds somebody's certificate and shows it to whatever asks; and the version that a node
+//! states.
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;

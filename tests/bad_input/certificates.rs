@@ -1,5 +1,5 @@
-//! Certificates and keys that are not what they should be: refused by name and with what to do, on the
-//! command line and in the handshake, and nothing else is hurt.
+//! Certificates and keys that are not what they should be: refused by name and with what to do, on
+//! the command line and in the handshake, and nothing else is hurt.
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
@@ -153,7 +153,8 @@ fn a_client_file_says_which_server_it_is_for() {
     }
 }
 
-/// A configuration from before the register alone decided: it starts, and says which line to remove.
+/// A configuration from before the register alone decided: it starts, and says which line to
+/// remove.
 #[test]
 fn a_line_that_earlier_versions_needed_is_warned_about() {
     let mut world = World::with(Setup {
@@ -178,7 +179,8 @@ fn a_line_that_earlier_versions_needed_is_warned_about() {
     assert!(world.log(Side::Vault).contains(warning));
 }
 
-/// Whatever a stranger shows in the handshake, they are refused there, and the next caller is served.
+/// Whatever a stranger shows in the handshake, they are refused there, and the next caller is
+/// served.
 #[test]
 fn odd_certificates_in_the_handshake_hurt_nobody() {
     let mut world = World::with(Setup {

@@ -1,5 +1,5 @@
-//! Schemathesis calls every operation of every listener as each role: no answer that the description
-//! does not have, and no 5xx but 503 with a code. `ops/test-long schemathesis` runs it.
+//! Schemathesis calls every operation of every listener as each role: no answer that the
+//! description does not have, and no 5xx but 503 with a code. `ops/test-long schemathesis` runs it.
 
 mod real;
 
@@ -86,8 +86,8 @@ fn answers_are_as_they_are_described() {
     world.stop();
 }
 
-/// A world with everything: custodians, rights officers, keys for migrations and sealed answers, backups
-/// of both sides.
+/// A world with everything: custodians, rights officers, keys for migrations and sealed answers,
+/// backups of both sides.
 fn described_world() -> World {
     let register = |text: String| {
         let text = swap(

@@ -116,8 +116,9 @@ fn card(n: usize) -> String {
     format!("AB{n:06}")
 }
 
-/// A table as Excel writes it in French: a byte order mark, semicolons, CR LF, quotation marks where
-/// they are needed, line ends within fields, and, from another program, names in another encoding.
+/// A table as Excel writes it in French: a byte order mark, semicolons, CR LF, quotation marks
+/// where they are needed, line ends within fields, and, from another program, names in another
+/// encoding.
 fn excel(rows: usize, field: impl Fn(usize) -> String) -> Vec<u8> {
     let mut table = b"\xef\xbb\xbfnom;CIN;remarque\r\n".to_vec();
     for n in 0..rows {

@@ -1,5 +1,6 @@
 //! What `cloison init` says about who must hold which files is true: each holder gets a folder with
-//! their row and nothing else, the deployment's own folder is deleted, and everyone does their work.
+//! their row and nothing else, the deployment's own folder is deleted, and everyone does their
+//! work.
 
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr};

@@ -1,5 +1,5 @@
-//! TLS keys as people live with them: requested, entered, about to end, ended, renewed; and what each
-//! place says of it.
+//! TLS keys as people live with them: requested, entered, about to end, ended, renewed; and what
+//! each place says of it.
 
 use std::fs;
 use std::path::PathBuf;
@@ -43,7 +43,8 @@ fn quiet() -> World {
     })
 }
 
-/// A key and a certificate as the newcomer makes them: the digest of the key, by openssl's own count.
+/// A key and a certificate as the newcomer makes them: the digest of the key, by openssl's own
+/// count.
 fn request_key(world: &World, name: &str) -> String {
     let script = format!(
         "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -noenc -days 3650 -subj /CN={name} \
@@ -96,8 +97,8 @@ impl Clock {
     }
 }
 
-/// Requested with openssl, refused, entered for sixty days, in force, warned about, ended; beside it
-/// the node's own key in the same way.
+/// Requested with openssl, refused, entered for sixty days, in force, warned about, ended; beside
+/// it the node's own key in the same way.
 #[test]
 fn a_keys_whole_life_and_what_each_place_says_of_it() {
     let mut world = quiet();

@@ -9,7 +9,8 @@ use serde_json::Value;
 use super::{Side, World};
 
 impl World {
-    /// Gives both sides a repository, before they start; the node's server takes its backups by itself.
+    /// Gives both sides a repository, before they start; the node's server takes its backups by
+    /// itself.
     pub fn with_repositories(&self) {
         for (config, folder, every) in [
             ("vault.toml", "vault-backup", ""),

@@ -89,8 +89,8 @@ impl IdentityPlace {
         }
     }
 
-    /// A second source of the same secret, `trust-2`, beside the first: each counts half of every quota.
-    /// Its files are called as the first one's, with `identity-2` in place of `identity`.
+    /// A second source of the same secret, `trust-2`, beside the first: each counts half of every
+    /// quota. Its files are called as the first one's, with `identity-2` in place of `identity`.
     pub fn prepare_second(world: &World) -> Self {
         let [control, health] = free_ports();
         let folder = world.path("secrets/identity-2");

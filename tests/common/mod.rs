@@ -642,8 +642,8 @@ pub fn files(folder: &Path) -> Vec<PathBuf> {
     found
 }
 
-/// Advances an epoch as an operator does: confirms a version of the sector secret that waits for it,
-/// and asks again.
+/// Advances an epoch as an operator does: confirms a version of the sector secret that waits for
+/// it, and asks again.
 pub fn advance(operator: &Client, path: &str, how: &Value) -> Result<Value, ClientError> {
     match operator.post_json(path, how) {
         Err(error) if error.code() == Some(Code::SecretUnconfirmed) => {

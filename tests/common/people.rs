@@ -92,7 +92,8 @@ impl World {
         })
     }
 
-    /// A statement upon an entry of the register, signed now with those register keys, as it is brought.
+    /// A statement upon an entry of the register, signed now with those register keys, as it is
+    /// brought.
     pub fn suspension(&self, entry: &str, act: SuspensionAct, keys: &[&str]) -> Value {
         let payload = SuspensionPayload {
             aud: id(DEPLOYMENT),

@@ -89,7 +89,8 @@ impl Process {
         }
     }
 
-    /// From now on no file of it may become longer than so many bytes: its writes fail, as on a full disk.
+    /// From now on no file of it may become longer than so many bytes: its writes fail, as on a
+    /// full disk.
     pub fn limit_files(&self, bytes: u64) {
         let limit = libc::rlimit {
             rlim_cur: bytes,

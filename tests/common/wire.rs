@@ -19,8 +19,8 @@ const PATIENCE: Duration = Duration::from_secs(60);
 pub struct Stream(StreamOwned<ClientConnection, TcpStream>);
 
 impl Stream {
-    /// Connects to the server that shows the certificate `server`, with a certificate and its key or
-    /// with none. The handshake happens with the first write.
+    /// Connects to the server that shows the certificate `server`, with a certificate and its key
+    /// or with none. The handshake happens with the first write.
     pub fn connect(
         address: SocketAddr,
         server: &Path,

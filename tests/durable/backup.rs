@@ -246,7 +246,8 @@ fn the_timer_takes_backups_and_removes_those_that_no_rule_keeps() {
     assert_eq!(backups_logged(&world)[0]["actor"], "timer");
 }
 
-/// A late name among the manifests that is no backup's: in a foreign place others can put one there.
+/// A late name among the manifests that is no backup's: in a foreign place others can put one
+/// there.
 #[test]
 fn what_is_no_backup_makes_none_due() {
     let mut world = backed_up("every = \"300d\"\n");
@@ -258,8 +259,8 @@ fn what_is_no_backup_makes_none_due() {
     world.end(Side::Vault);
     world.write("backup/manifests/99991231T000000Z-00000000.jws", "nonsense");
     world.start(Side::Vault, &[]);
-    // The timer does nothing before those were heard who watch the log; then it looks each second, and
-    // shows the age behind each look.
+    // The timer does nothing before those were heard who watch the log; then it looks each second,
+    // and shows the age behind each look.
     let heard = |world: &World| {
         let log = world.log(Side::Vault);
         log.matches("all who watch this log were heard").count()
@@ -537,8 +538,8 @@ fn a_server_says_why_it_takes_no_backup_and_goes_on() {
     tokenize(&world, 1, 10);
 }
 
-/// The repository's disk is full, read-only, gone: the server says so and goes on, and the next backup
-/// uses what was copied.
+/// The repository's disk is full, read-only, gone: the server says so and goes on, and the next
+/// backup uses what was copied.
 #[test]
 fn a_repository_whose_disk_fails_is_named_and_the_next_backup_is_whole() {
     let mut world = backed_up("");

@@ -122,7 +122,8 @@ type Row = (Vec<u8>, Vec<u8>);
 fn rows(world: &World, column: &str) -> Vec<Row> {
     let columns = DB::list_cf(&Options::default(), world.store()).unwrap();
     let mut options = Options::default();
-    // As the store does: a reader that does not follows a null pointer where the manifest names a log.
+    // As the store does: a reader that does not follows a null pointer where the manifest names a
+    // log.
     options.set_track_and_verify_wals_in_manifest(true);
     let db = DB::open_cf_for_read_only(&options, world.store(), &columns, false).unwrap();
     let rows = db.iterator_cf(db.cf_handle(column).unwrap(), IteratorMode::Start);

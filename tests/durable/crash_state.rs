@@ -2,9 +2,9 @@
 //! `ops/powerloss.c` wrote down since.
 //!
 //! The rules are those of POSIX, and no kinder. What was written to a file before its last fsync is
-//! there; of each later write, all, some sectors or nothing, in whatever order. The names of a folder
-//! are there up to its last fsync, and after it up to some moment; the fsync of a file says nothing
-//! about its name. A rename within a folder happens or does not.
+//! there; of each later write, all, some sectors or nothing, in whatever order. The names of a
+//! folder are there up to its last fsync, and after it up to some moment; the fsync of a file says
+//! nothing about its name. A rename within a folder happens or does not.
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, HashMap};

@@ -1,6 +1,6 @@
-//! A disk that fails at the k-th call: whatever the call, the process says what happened and goes on
-//! or ends as the table of exit codes says, nothing that was acknowledged is lost, and the next start
-//! is good. `ops/faults.c` makes the calls fail, of the vault, the node and a witness.
+//! A disk that fails at the k-th call: whatever the call, the process says what happened and goes
+//! on or ends as the table of exit codes says, nothing that was acknowledged is lost, and the next
+//! start is good. `ops/faults.c` makes the calls fail, of the vault, the node and a witness.
 
 mod node;
 mod vault;

@@ -169,8 +169,8 @@ fn a_store_that_was_moved_goes_on_when_it_is_back() {
     assert_eq!(world.mappings(), 2);
 }
 
-/// SIGHUP has the TLS files and what else can be read again read again: it ends nothing, and a node stays
-/// unsealed.
+/// SIGHUP has the TLS files and what else can be read again read again: it ends nothing, and a node
+/// stays unsealed.
 #[test]
 fn a_hangup_ends_neither_vault_nor_node() {
     let mut world = World::with(Setup {

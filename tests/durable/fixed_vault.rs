@@ -111,8 +111,8 @@ pub fn open(path: &Path, versions: u8, register: Register) -> Vault {
     open.unwrap_or_else(|error| panic!("{error}"))
 }
 
-/// The node's question for mappings of the sector `health`, under an order for these pseudonyms; `ids`
-/// are the order's and the request's.
+/// The node's question for mappings of the sector `health`, under an order for these pseudonyms;
+/// `ids` are the order's and the request's.
 pub fn question(
     vault: &Vault,
     [order_id, request_id]: [Uuid; 2],

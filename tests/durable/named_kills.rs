@@ -1,6 +1,7 @@
 //! Kills at named points: before each call that changes a name or makes one durable, of a backup, a
-//! pruning, a restore and a restore in place. Afterwards the repository verifies, the store is the old
-//! one, the new one or refused as unfinished, and the same command succeeds. `ops/kills.c` kills.
+//! pruning, a restore and a restore in place. Afterwards the repository verifies, the store is the
+//! old one, the new one or refused as unfinished, and the same command succeeds. `ops/kills.c`
+//! kills.
 
 use std::fs;
 use std::os::unix::process::ExitStatusExt as _;
@@ -91,8 +92,8 @@ fn last_entry(world: &World) -> u64 {
     store.last_audit().unwrap().unwrap().0
 }
 
-/// Runs a command once for each point, and kills it there. `reset` makes everything as it was before;
-/// `check` gets the world after the kill.
+/// Runs a command once for each point, and kills it there. `reset` makes everything as it was
+/// before; `check` gets the world after the kill.
 fn at_each(
     world: &mut World,
     folder: &str,

@@ -69,8 +69,8 @@ fn exchange_copies(world: &World, away: &str, back: &str) {
     }
 }
 
-/// An old machine comes back with its own second place and serves for a while: its backups have more of
-/// a log that does not count, and none of them is the last one.
+/// An old machine comes back with its own second place and serves for a while: its backups have
+/// more of a log that does not count, and none of them is the last one.
 #[test]
 fn a_backup_of_another_branch_is_never_the_last_one() {
     let mut world = backed_up("");
@@ -144,9 +144,9 @@ fn a_backup_of_another_branch_is_never_the_last_one() {
     refused(&restore(&world, &old), "it is an old copy of a place");
 }
 
-/// A log went on in another shard after its places were lost, and backups were taken since. An old copy of
-/// the place has only the shard before: the newest backup is the last one all the same, and the copy is
-/// refused.
+/// A log went on in another shard after its places were lost, and backups were taken since. An old
+/// copy of the place has only the shard before: the newest backup is the last one all the same, and
+/// the copy is refused.
 #[test]
 fn a_place_that_missed_a_shard_does_not_hide_the_newest_backup() {
     let mut world = backed_up("");
@@ -195,7 +195,8 @@ fn a_place_that_missed_a_shard_does_not_hide_the_newest_backup() {
     assert_eq!(done["backup"], second["backup"]);
 }
 
-/// A store that was restored is a store: backed up, lost and restored again, with every act of both lives.
+/// A store that was restored is a store: backed up, lost and restored again, with every act of both
+/// lives.
 #[test]
 fn a_restored_store_is_backed_up_and_restored_again() {
     let mut world = backed_up("");

@@ -1,9 +1,10 @@
 //! Hours of load: what vault and node hold. `ops/test-long soak HOURS` runs it.
 //!
 //! The index of what is stored grows with every new person, by design. So the load has three parts:
-//! new persons, then only known ones, then new ones again. Under known persons memory is flat; under
-//! new ones it grows by no more than docs/performance.md says of a mapping in the index's tables.
-//! In each part the store's write buffers fill, most of them over hours. Descriptors and threads are flat all the time.
+//! new persons, then only known ones, then new ones again. Under known persons memory is flat;
+//! under new ones it grows by no more than docs/performance.md says of a mapping in the index's
+//! tables. In each part the store's write buffers fill, most of them over hours. Descriptors and
+//! threads are flat all the time.
 
 use std::fs;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};

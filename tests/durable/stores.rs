@@ -2,10 +2,10 @@
 //! answered alike: `tests/data/stores/format-N.tar.gz`.
 //!
 //! An archive has the files of a vault's `store` and `known.txt`: a line for each mapping with its
-//! epoch, its identifier and the pseudonym that was answered. Format 1 was written by cloison 0.1 (commit
-//! b3d30a1, the last one with that format). When a version with a new format is released, its store
-//! comes beside them, written by `CLOISON_PIN_FORMAT=1 ops/test --test durable stores`; those that are there are
-//! never written again.
+//! epoch, its identifier and the pseudonym that was answered. Format 1 was written by cloison 0.1
+//! (commit b3d30a1, the last one with that format). When a version with a new format is released,
+//! its store comes beside them, written by `CLOISON_PIN_FORMAT=1 ops/test --test durable stores`;
+//! those that are there are never written again.
 
 use std::fmt::Write as _;
 use std::fs;

@@ -692,8 +692,8 @@ pub fn card(n: u32) -> String {
     format!("AB{n:06}")
 }
 
-/// Moves the versions of the sector secret to the vault's disk, which fails or loses its power: they
-/// are made and destroyed with epochs.
+/// Moves the versions of the sector secret to the vault's disk, which fails or loses its power:
+/// they are made and destroyed with epochs.
 pub fn put_sector_secrets_on_the_disk(world: &crate::common::World) {
     let (from, to) = ("secrets/vault/sector", "data/vault.sector");
     fs::rename(world.path(from), world.path(to)).unwrap();

@@ -130,7 +130,8 @@ fn text(bytes: &[u8]) -> Option<&str> {
     std::str::from_utf8(bytes).ok()
 }
 
-// --- identifiers, pseudonyms, batches ---------------------------------------------------------------------------------
+// --- identifiers, pseudonyms, batches
+// ---------------------------------------------------------------------------------
 
 fn canonical(scheme: &Scheme, raw: &str) {
     let mut value = b"before".to_vec();
@@ -229,7 +230,8 @@ pub fn json_batch(bytes: &[u8]) {
     }
 }
 
-// --- what people sign -------------------------------------------------------------------------------------------------
+// --- what people sign
+// -------------------------------------------------------------------------------------------------
 
 /// Strict JSON objects.
 pub fn json(bytes: &[u8]) {
@@ -345,7 +347,8 @@ pub fn suspension(bytes: &[u8]) {
     statement::<SuspensionPayload>(bytes);
 }
 
-// --- register and configurations --------------------------------------------------------------------------------------
+// --- register and configurations
+// --------------------------------------------------------------------------------------
 
 /// Faults name lines of the text, in its order, and there is one at least.
 fn faults(text: &str, faults: &[Fault]) {
@@ -397,7 +400,8 @@ pub fn witness_config(bytes: &[u8]) {
     config(bytes, WitnessConfig::parse);
 }
 
-// --- what is sealed and stored ----------------------------------------------------------------------------------------
+// --- what is sealed and stored
+// ----------------------------------------------------------------------------------------
 
 /// Segment records.
 pub fn segment(bytes: &[u8]) {
@@ -601,7 +605,8 @@ pub fn shares(bytes: &[u8]) {
     }
 }
 
-// --- the log ----------------------------------------------------------------------------------------------------------
+// --- the log
+// ----------------------------------------------------------------------------------------------------------
 
 /// Signed notes.
 pub fn note(bytes: &[u8]) {
@@ -699,7 +704,8 @@ pub fn bundle(bytes: &[u8]) {
     }
 }
 
-// --- TLS --------------------------------------------------------------------------------------------------------------
+// --- TLS
+// --------------------------------------------------------------------------------------------------------------
 
 /// From when until when a certificate counts.
 pub fn certificate(bytes: &[u8]) {

@@ -34,7 +34,8 @@ use serde::de::DeserializeOwned;
 
 use super::{SIGNER, text};
 
-// --- files in and out -------------------------------------------------------------------------------------------------
+// --- files in and out
+// -------------------------------------------------------------------------------------------------
 
 /// The batches of a table, where all of it is one.
 fn table_of(bytes: &[u8], plan: &TablePlan) -> Option<Vec<InputBatch>> {
@@ -110,9 +111,11 @@ pub fn joining(bytes: &[u8]) {
     }
 }
 
-// --- backups and places -----------------------------------------------------------------------------------------------
+// --- backups and places
+// -----------------------------------------------------------------------------------------------
 
-/// Manifests of backups and the clear parts of sealed ones, as signed texts and as payloads; ids of backups.
+/// Manifests of backups and the clear parts of sealed ones, as signed texts and as payloads; ids of
+/// backups.
 pub fn manifest(bytes: &[u8]) {
     let draft = jws::draft(bytes);
     let text = text(bytes).unwrap_or_default();
@@ -229,7 +232,8 @@ pub fn entry(bytes: &[u8]) {
     let _ = CountedMembers::read(bytes);
 }
 
-// --- the vault's answers ----------------------------------------------------------------------------------------------
+// --- the vault's answers
+// ----------------------------------------------------------------------------------------------
 
 fn answer<T: Serialize + DeserializeOwned>(bytes: &[u8]) {
     let Ok(read) = serde_json::from_slice::<T>(bytes) else {

@@ -46,8 +46,8 @@ fn split(world: &World) {
     std::fs::remove_file(world.path("secrets/identity/identity.secret")).unwrap();
 }
 
-/// The set of a whole vault begins with the identity secret and goes on with others: the last of them
-/// would be taken for it.
+/// The set of a whole vault begins with the identity secret and goes on with others: the last of
+/// them would be taken for it.
 #[test]
 fn a_set_of_more_than_the_identity_secret_is_refused_at_the_start() {
     let world = World::asleep();

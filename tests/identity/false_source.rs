@@ -1,5 +1,5 @@
-//! A source that has the right key and the right check value, and does not answer as it should: nothing of
-//! what it says is used, and nothing is stored.
+//! A source that has the right key and the right check value, and does not answer as it should:
+//! nothing of what it says is used, and nothing is stored.
 
 use std::convert::Infallible;
 use std::net::{Ipv4Addr, SocketAddr};

@@ -1,4 +1,5 @@
-//! Faults of the machine and of people: registers of two versions, a clock that was set back, a full disk.
+//! Faults of the machine and of people: registers of two versions, a clock that was set back, a
+//! full disk.
 
 use std::process::{Child, Command, Stdio};
 
@@ -74,7 +75,8 @@ fn a_source_with_an_older_register_refuses_what_that_does_not_have() {
 #[test]
 fn a_clock_that_is_set_back_renews_no_quota() {
     let (mut world, place) = with_quota(1_000, 100);
-    // It begins two days ahead, and then is right: as right as this program's own, which may be moved.
+    // It begins two days ahead, and then is right: as right as this program's own, which may be
+    // moved.
     let already = std::env::var("SKEW").ok();
     let already: i64 = already.map_or(0, |seconds| seconds.parse().unwrap());
     world.env = vec![

@@ -1,5 +1,5 @@
-//! `kill -9` of either side at any moment under load: no answer is lost, none is wrong, and nothing is
-//! answered that was not logged on both sides.
+//! `kill -9` of either side at any moment under load: no answer is lost, none is wrong, and nothing
+//! is answered that was not logged on both sides.
 
 use std::collections::BTreeMap;
 use std::sync::Mutex;

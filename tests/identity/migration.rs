@@ -1,5 +1,5 @@
-//! A migration whose UTIs come from the source: the whole flow, and one that the organisations' days do not
-//! have room for.
+//! A migration whose UTIs come from the source: the whole flow, and one that the organisations'
+//! days do not have room for.
 
 use cloison::keys::Key;
 use cloison::order::{Continuity, LegalBasis, PseudonymScope};

@@ -143,8 +143,8 @@ fn nobody_but_the_vault_is_answered() {
             "{name}"
         );
     }
-    // Another deployment's vault shows a key that this register does not have, and the vault's server key
-    // is not the key with which it calls.
+    // Another deployment's vault shows a key that this register does not have, and the vault's
+    // server key is not the key with which it calls.
     world.certify("stranger", 2020, 2120);
     for name in ["stranger", "vault"] {
         let content = [("content-type", cloison::utis::CONTENT)];
@@ -252,7 +252,8 @@ fn bytes_that_are_no_request_are_refused_whole() {
     let whole = body(&[part(health(&world), "cnss-health", &["AB123456"])]);
     let mut other = whole.clone();
     other[0] = 2;
-    // The card is the last field: its length, doubled; and the number of values before it, one more.
+    // The card is the last field: its length, doubled; and the number of values before it, one
+    // more.
     let (mut doubled, mut more) = (whole.clone(), whole.clone());
     doubled[whole.len() - 9] = 16;
     more[whole.len() - 11] = 2;

@@ -88,8 +88,8 @@ fn every_kind_of_request_is_counted() {
             assert_eq!(refused(&reply, 50), Code::QuotaExceeded, "{kind:?}");
         }
     }
-    // A probe tells nothing of a person, and is counted all the same: twenty a second, and ten seconds'
-    // worth at once.
+    // A probe tells nothing of a person, and is counted all the same: twenty a second, and ten
+    // seconds' worth at once.
     let probe = body(&[EncodedPart::probe()]);
     let refused_at = (0..1_000).position(|_| {
         let reply = place.ask(&world, &probe);

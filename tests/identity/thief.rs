@@ -1,5 +1,5 @@
-//! A thief with the vault's stolen secrets and its certificate: guesses are real, counted, bounded by the
-//! declared clients' quotas, and seen.
+//! A thief with the vault's stolen secrets and its certificate: guesses are real, counted, bounded
+//! by the declared clients' quotas, and seen.
 
 use std::collections::BTreeMap;
 
@@ -18,7 +18,8 @@ use crate::common::{HOUR, not_in_the_last, request};
 /// What each organisation may have in a day, in these tests.
 const DAY: u64 = 1_500;
 
-/// A deployment with this quota a day for each organisation, a rights officer, and an authority that may order migrations.
+/// A deployment with this quota a day for each organisation, a rights officer, and an authority
+/// that may order migrations.
 pub(super) fn declared(day: u64) -> (World, IdentityPlace) {
     let world = World::asleep();
     let place = IdentityPlace::prepare(&world);
@@ -36,8 +37,8 @@ pub(super) fn declared(day: u64) -> (World, IdentityPlace) {
     (world, place)
 }
 
-/// Who may ask for what in which sector, with which scheme, as the register says: a thief of the vault
-/// reads it there.
+/// Who may ask for what in which sector, with which scheme, as the register says: a thief of the
+/// vault reads it there.
 fn ways(world: &World) -> Vec<(UtiKind, Uuid, String, String)> {
     let register = world.register();
     let mut ways = vec![];
@@ -77,8 +78,8 @@ fn guesses(scheme: &str, count: usize) -> Vec<String> {
     (0..count).map(guess).collect()
 }
 
-/// Takes all that a thief gets: guesses in every way, in ever smaller requests. How many were answered,
-/// and the longest time after which to come back.
+/// Takes all that a thief gets: guesses in every way, in ever smaller requests. How many were
+/// answered, and the longest time after which to come back.
 fn enumerate(world: &World, place: &IdentityPlace) -> (u64, u32) {
     let (mut answered, mut wait) = (0, 0);
     for (kind, sector, by, scheme) in ways(world) {

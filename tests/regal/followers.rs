@@ -407,7 +407,8 @@ fn kills_of_either_side_lose_nothing_that_was_acknowledged() {
     assert!(world.entries(Side::Vault).starts_with(&held));
 }
 
-/// What one commit changes is one record, however long, and has to come off the machine all the same.
+/// What one commit changes is one record, however long, and has to come off the machine all the
+/// same.
 #[test]
 fn a_record_of_many_megabytes_is_brought_like_any_other() {
     let mut world = prepared(1);

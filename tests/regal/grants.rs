@@ -1,5 +1,5 @@
-//! An act that grants something is in force only when a place has it, also after a restart; one that
-//! restricts something is in force at once.
+//! An act that grants something is in force only when a place has it, also after a restart; one
+//! that restricts something is in force at once.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::thread;

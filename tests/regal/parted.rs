@@ -1,5 +1,5 @@
-//! A vault that went on without what a follower holds: it takes no backup before the follower was heard,
-//! ends, and names a way back that works.
+//! A vault that went on without what a follower holds: it takes no backup before the follower was
+//! heard, ends, and names a way back that works.
 
 use std::fs;
 use std::path::PathBuf;

@@ -179,8 +179,8 @@ fn the_same_erasure_and_suspension_are_answered_once_a_place_has_them() {
     assert_eq!(named["event"], "erase");
 }
 
-/// A restart puts nothing in force and destroys nothing that waits for places, and both happen as soon as
-/// these have it.
+/// A restart puts nothing in force and destroys nothing that waits for places, and both happen as
+/// soon as these have it.
 #[test]
 fn what_waits_for_a_place_waits_over_a_restart() {
     let mut world = world();

@@ -124,8 +124,8 @@ fn what_no_backup_needs_goes_and_a_restore_still_brings_every_act() {
         let reply = world.reidentify(&order, "health", &asked[..1]);
         assert_eq!(reply.json()["code"], "order-revoked", "{}", reply.text());
     }
-    // This process begins a segment behind its first backup. Once it is there, the one before can go,
-    // and with it the erasure's records.
+    // This process begins a segment behind its first backup. Once it is there, the one before can
+    // go, and with it the erasure's records.
     let before = segments(&world);
     backup(&world, "create");
     soon("a segment begins", || {

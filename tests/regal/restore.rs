@@ -21,8 +21,8 @@ pub fn back_up(world: &mut World) {
     world.start(Side::Node, &[]);
 }
 
-/// The rows without those that a restore adds: floors of sequences, what is to be scrubbed, and tags
-/// that are looked at again.
+/// The rows without those that a restore adds: floors of sequences, what is to be scrubbed, and
+/// tags that are looked at again.
 pub fn comparable(rows: Rows) -> BTreeSet<(String, Vec<u8>, Vec<u8>)> {
     rows.into_iter()
         .filter(|((column, key), _)| {
@@ -64,8 +64,8 @@ fn both_sides_come_back_with_every_act_since_the_backup() {
         let name = |(column, key, _): &(String, Vec<u8>, Vec<u8>)| {
             (column.clone(), String::from_utf8_lossy(key).into_owned())
         };
-        // Copies of an order that was over or revoked go with the restore, where the server had not yet
-        // destroyed them.
+        // Copies of an order that was over or revoked go with the restore, where the server had not
+        // yet destroyed them.
         let missing = before.difference(&after).map(name);
         let missing: Vec<_> = missing
             .filter(|(column, _)| !column.starts_with("state-order-cop"))

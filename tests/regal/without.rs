@@ -1,5 +1,5 @@
-//! A restore where no place is left: two operators sign for it, and the side acts as if the worst had
-//! come, until people have confirmed what they know.
+//! A restore where no place is left: two operators sign for it, and the side acts as if the worst
+//! had come, until people have confirmed what they know.
 
 use std::fs;
 

@@ -142,7 +142,8 @@ fn the_corpus_and_changes_of_it_hold() {
     assert!(failed.is_empty(), "{failed:?}");
 }
 
-/// So many changes as are asked for, of one parser's corpus or of all. `ops/test-long changes` runs it.
+/// So many changes as are asked for, of one parser's corpus or of all. `ops/test-long changes` runs
+/// it.
 #[test]
 fn many_changes_of_the_corpus_hold() {
     let told = |name: &str| std::env::var(format!("CLOISON_TEST_{name}")).ok();

@@ -1,5 +1,5 @@
-//! Rules that hold without a process: the order of the house, the trusted core, the forms of orders,
-//! registers and signatures, the published vectors.
+//! Rules that hold without a process: the order of the house, the trusted core, the forms of
+//! orders, registers and signatures, the published vectors.
 
 #[path = "../common/orders.rs"]
 mod fixture;

@@ -1,5 +1,5 @@
-//! `docs/trusted-core.md` says what is so: the files of the core, their sizes, what they import, and
-//! where the names that open may stand.
+//! `docs/trusted-core.md` says what is so: the files of the core, their sizes, what they import,
+//! and where the names that open may stand.
 
 use std::collections::BTreeSet;
 use std::fs;

@@ -1,5 +1,5 @@
-//! `docs/architecture.md` walks through the code: every file that it names exists, and what a row of
-//! its tables names stands in the code of the files that the row names.
+//! `docs/architecture.md` walks through the code: every file that it names exists, and what a row
+//! of its tables names stands in the code of the files that the row names.
 
 use std::fs;
 use std::path::Path;

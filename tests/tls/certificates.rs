@@ -62,8 +62,8 @@ fn without_a_certificate_nobody_comes_in() {
     );
 }
 
-/// Of another issuer, signed by itself, out of date, for another use, of a name that says nothing: a
-/// certificate is the envelope of a key.
+/// Of another issuer, signed by itself, out of date, for another use, of a name that says nothing:
+/// a certificate is the envelope of a key.
 #[test]
 fn only_the_key_of_a_certificate_counts() {
     let server = Server::start(limits());

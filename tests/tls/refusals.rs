@@ -51,8 +51,8 @@ fn serve(
     address
 }
 
-/// Fails the handshake. The alert is sent, and then the socket closes on whatever the client has sent
-/// meanwhile.
+/// Fails the handshake. The alert is sent, and then the socket closes on whatever the client has
+/// sent meanwhile.
 fn turn_away(mut tls: ServerConnection, mut socket: TcpStream) {
     assert!(tls.complete_io(&mut socket).is_err());
     while tls.wants_write() {
@@ -243,8 +243,8 @@ fn an_answer_in_the_middle_of_a_body_is_read() {
         || Ok(()),
         rounds,
         |tls, socket| {
-            // At once: what still waited to be sent would be lost when the socket closes on a body that
-            // nobody reads.
+            // At once: what still waited to be sent would be lost when the socket closes on a body
+            // that nobody reads.
             socket.set_nodelay(true).unwrap();
             let mut stream = rustls::StreamOwned::new(tls, socket);
             let _ = stream.read(&mut [0; 64]).unwrap();

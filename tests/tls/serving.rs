@@ -183,8 +183,8 @@ impl Server {
         }
     }
 
-    /// What a client's rustls is set up with, by hand. (A server's certificate that an authority issued
-    /// is judged by that.)
+    /// What a client's rustls is set up with, by hand. (A server's certificate that an authority
+    /// issued is judged by that.)
     pub fn tls(&self, name: Option<&str>) -> ClientConfig {
         let mut roots = RootCertStore::empty();
         for root in tls::read_certificates(&self.pki.path("ca.pem")).unwrap() {

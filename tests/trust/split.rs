@@ -1,5 +1,5 @@
-//! A vault whose identity secret lies with an identity source: the same pseudonyms, and nothing without
-//! the source.
+//! A vault whose identity secret lies with an identity source: the same pseudonyms, and nothing
+//! without the source.
 
 mod halves;
 mod pair;
@@ -201,8 +201,7 @@ fn a_source_with_another_secret_is_never_asked() {
     world.write("vault.toml", &embedded);
     let failed = world
         .try_start(Side::Vault, &[])
-        .err()
-        .expect("another secret");
+        .expect_err("another secret");
     assert!(failed.said.contains("identity secret"), "{failed}");
 
     // With the right one there all is as before.

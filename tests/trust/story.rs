@@ -236,7 +236,8 @@ impl Loot {
 /// All rows of a store, read past everything that knows what they mean: column, key, value.
 pub fn rows(store: &Path) -> Vec<(String, Vec<u8>, Vec<u8>)> {
     let mut options = Options::default();
-    // As the store does: a reader that does not follows a null pointer where the manifest names a log.
+    // As the store does: a reader that does not follows a null pointer where the manifest names a
+    // log.
     options.set_track_and_verify_wals_in_manifest(true);
     let columns = DB::list_cf(&options, store).unwrap();
     let db = DB::open_cf_for_read_only(&options, store, &columns, false).unwrap();

@@ -109,14 +109,14 @@ impl Appender {
         }
     }
 
-    /// Withholds what the entry grants that gets the number `number` in the store, until enough places
-    /// hold it. Call it before the entry becomes durable.
+    /// Withholds what the entry grants that gets the number `number` in the store, until enough
+    /// places hold it. Call it before the entry becomes durable.
     pub fn withhold(&self, grant: Grant, number: u64) {
         self.log.withhold(grant, self.shard, number - self.first);
     }
 
-    /// Ends the shard if its year is over by a clock that is believed (`YearEnd`). Returns the entry
-    /// that must be appended before any other.
+    /// Ends the shard if its year is over by a clock that is believed (`YearEnd`). Returns the
+    /// entry that must be appended before any other.
     pub fn turn(&mut self, now: Timestamp) -> Option<AuditEvent> {
         if self.year_end.is_over(self.ends, now) {
             // A shard without entries has no checkpoint to hand on, and nobody can tell it from a

@@ -1,9 +1,9 @@
 //! What entries of this log grant and may not be in force yet, because too few places hold them.
 //!
-//! The writer withholds a grant before the commit of its entry, and a start those of the entries that
-//! it finds behind the last checkpoint that places hold. A grant is in force from the moment that enough
-//! places hold its entry; what is more to be done then is done by a thread that waits for that
-//! ([`Log::until_held`]).
+//! The writer withholds a grant before the commit of its entry, and a start those of the entries
+//! that it finds behind the last checkpoint that places hold. A grant is in force from the moment
+//! that enough places hold its entry; what is more to be done then is done by a thread that waits
+//! for that ([`Log::until_held`]).
 
 use std::collections::{HashMap, HashSet};
 use std::sync::RwLock;
@@ -32,7 +32,8 @@ impl Log {
         entry.is_some_and(|entry| !self.is_held(entry))
     }
 
-    /// Whether nothing is withheld: what nearly every request asks. Forgets what places hold by now.
+    /// Whether nothing is withheld: what nearly every request asks. Forgets what places hold by
+    /// now.
     pub fn withholds_nothing(&self) -> bool {
         if unpoisoned(self.withheld.0.read()).is_empty() {
             return true;
@@ -42,8 +43,8 @@ impl Log {
         withheld.is_empty()
     }
 
-    /// All that was granted and is not in force now, for a decision about many things. It takes one lock
-    /// where nothing is withheld.
+    /// All that was granted and is not in force now, for a decision about many things. It takes one
+    /// lock where nothing is withheld.
     pub fn withheld_now(&self) -> HashSet<Grant> {
         if self.withholds_nothing() {
             return HashSet::new();
@@ -52,7 +53,8 @@ impl Log {
         withheld.map(|(grant, _)| grant).collect()
     }
 
-    /// All that was granted and is not in force, in the order of the entries, and where these stand.
+    /// All that was granted and is not in force, in the order of the entries, and where these
+    /// stand.
     pub fn withheld(&self) -> Vec<(Grant, LogPlace)> {
         let withheld = unpoisoned(self.withheld.0.read()).clone();
         let mut withheld: Vec<_> = withheld.into_iter().collect();
@@ -71,8 +73,8 @@ impl Log {
         withheld.insert(grant, LogPlace { shard, index });
     }
 
-    /// Withholds what the entries grant that no checkpoint covers which enough places hold, as far as
-    /// the store knows: where the process ended before places held them.
+    /// Withholds what the entries grant that no checkpoint covers which enough places hold, as far
+    /// as the store knows: where the process ended before places held them.
     pub(super) fn withhold_unheld(&self) -> Result<(), StoreError> {
         if !self.asks_for_places() {
             return Ok(());
@@ -83,8 +85,8 @@ impl Log {
     }
 }
 
-/// Calls `each` with what the entries grant that no checkpoint covers which enough places hold, as far
-/// as a store knows, and where they stand.
+/// Calls `each` with what the entries grant that no checkpoint covers which enough places hold, as
+/// far as a store knows, and where they stand.
 ///
 /// # Errors
 /// [`StoreError`]

@@ -7,9 +7,9 @@ use super::{Log, PublishedCheckpoint};
 use crate::audit::AuditReceipt;
 use crate::journal::prune::LogPlace;
 
-/// Proof that enough places off this machine hold every entry that was durable when they were waited
-/// for; or that none is asked for. Only the log makes one: what grants something is put in force with
-/// it.
+/// Proof that enough places off this machine hold every entry that was durable when they were
+/// waited for; or that none is asked for. Only the log makes one: what grants something is put in
+/// force with it.
 ///
 /// ```compile_fail,E0423
 /// let held = cloison::audit::log::HeldByPlaces(());

@@ -22,11 +22,11 @@ const STEP: u64 = 64;
 pub type OfferListener = Box<dyn Fn(bool) + Send + Sync>;
 
 impl Log {
-    /// What a follower lacks that holds the log up to `held` (a checkpoint that this log contains, or
-    /// lost at a restore that it owns up to; `None`: nothing). `None` if it lacks nothing.
+    /// What a follower lacks that holds the log up to `held` (a checkpoint that this log contains,
+    /// or lost at a restore that it owns up to; `None`: nothing). `None` if it lacks nothing.
     ///
-    /// One that does not count (`counts`) gets what is published: what it alone had seen would bar a
-    /// log that is restored from the places that count. Until something is published, the first
+    /// One that does not count (`counts`) gets what is published: what it alone had seen would bar
+    /// a log that is restored from the places that count. Until something is published, the first
     /// followers have to begin.
     ///
     /// # Errors

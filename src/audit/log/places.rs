@@ -1,9 +1,10 @@
 //! The places off this machine that hold the log, and when a checkpoint may leave: once so many of
 //! them hold all that it covers.
 //!
-//! A checkpoint is first *signed* (and in the second place, with all that it covers), then *offered*
-//! to followers together with the entries that they lack, and *published* once enough places vouch
-//! for it. Only a published one is shown to witnesses and auditors, and proves an entry to others.
+//! A checkpoint is first *signed* (and in the second place, with all that it covers), then
+//! *offered* to followers together with the entries that they lack, and *published* once enough
+//! places vouch for it. Only a published one is shown to witnesses and auditors, and proves an
+//! entry to others.
 
 use std::cmp::Ordering::{Equal, Greater, Less};
 use std::sync::{Arc, PoisonError};
@@ -47,8 +48,8 @@ pub struct KnownFollower {
 pub enum FollowerIdentity {
     /// That of the key, under the follower's name.
     Stated(VerifyingKey),
-    /// That of the other side which owns that log (`demo/vault`, `demo/node/court`), by the key that
-    /// the register states.
+    /// That of the other side which owns that log (`demo/vault`, `demo/node/court`), by the key
+    /// that the register states.
     Peer(String),
 }
 
@@ -100,8 +101,8 @@ impl PlaceState {
         }
     }
 
-    /// Whether this word of a follower is its last one so far. An older one is a copy that others kept,
-    /// or came late; unless the last one came from a clock that ran ahead.
+    /// Whether this word of a follower is its last one so far. An older one is a copy that others
+    /// kept, or came late; unless the last one came from a clock that ran ahead.
     fn takes(&mut self, time: VouchTime) -> bool {
         let is_old = time.said < self.said && self.said <= time.now;
         // Of two in one second the one that says more is the later one.
@@ -143,8 +144,8 @@ impl LogState {
         }
     }
 
-    /// Notes what a place holds; `time` is that of a follower's word. A follower whose later word says
-    /// less has lost what it held, and counts for no more than that.
+    /// Notes what a place holds; `time` is that of a follower's word. A follower whose later word
+    /// says less has lost what it held, and counts for no more than that.
     fn note_place(&mut self, name: &str, held: Arc<PublishedCheckpoint>, time: Option<VouchTime>) {
         let durable = self.durable;
         let Some(place) = self.places.iter_mut().find(|place| place.name == name) else {
@@ -251,8 +252,8 @@ impl Log {
         })
     }
 
-    /// Which of the places that count hold all that is durable, and when the others were last heard, in
-    /// words.
+    /// Which of the places that count hold all that is durable, and when the others were last
+    /// heard, in words.
     pub fn standing_in_words(&self) -> String {
         let places = self.places().into_iter().filter(|place| place.counts);
         let (hold, lack): (Vec<_>, Vec<_>) = places.partition(|place| place.behind.is_none());
@@ -274,8 +275,8 @@ impl Log {
         words
     }
 
-    /// A checkpoint as this log signs it, if the log contains it, published or not; `None` if it does
-    /// not, or is another log's.
+    /// A checkpoint as this log signs it, if the log contains it, published or not; `None` if it
+    /// does not, or is another log's.
     ///
     /// # Errors
     /// [`StoreError`]
@@ -352,8 +353,8 @@ impl Log {
         self.wait_for(size, patience, of)
     }
 
-    /// Waits for a checkpoint of a shard over at least `size` entries. Where none came in time, the log
-    /// remembers it until one comes ([`Log::lacks_places`]).
+    /// Waits for a checkpoint of a shard over at least `size` entries. Where none came in time, the
+    /// log remembers it until one comes ([`Log::lacks_places`]).
     pub(super) fn published_with(
         &self,
         shard: Shard,

@@ -1,5 +1,5 @@
-//! The thread that signs checkpoints over durable entries. A checkpoint is in the second place, with
-//! all that it covers, before it is offered to followers or published.
+//! The thread that signs checkpoints over durable entries. A checkpoint is in the second place,
+//! with all that it covers, before it is offered to followers or published.
 
 use std::sync::PoisonError;
 use std::time::{Duration, Instant};

@@ -59,8 +59,8 @@ impl Log {
         }
     }
 
-    /// Removes from the second place the segments that lie wholly before `needed`. Waits a little for
-    /// what is durable to be there, so that a segment that was to be begun is.
+    /// Removes from the second place the segments that lie wholly before `needed`. Waits a little
+    /// for what is durable to be there, so that a segment that was to be begun is.
     ///
     /// # Errors
     /// As [`JournalPlace::prune`].

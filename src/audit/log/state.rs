@@ -17,7 +17,8 @@ pub(super) struct LogState {
     pub(super) durable: Option<TreeRow>,
     /// The places, with what they hold.
     pub(super) places: Vec<PlaceState>,
-    /// A shard and how many entries of it places were to hold, where that was last waited for in vain.
+    /// A shard and how many entries of it places were to hold, where that was last waited for in
+    /// vain.
     pub(super) unmet: Option<(Shard, u64)>,
     /// Whether nobody waits for offers any more.
     pub(super) offers_end: bool,
@@ -56,8 +57,8 @@ impl LogState {
         Ok(state)
     }
 
-    /// Publishes all that a shard has before the log leaves it for another one: a kill may have come
-    /// before its last checkpoint, and others compare what is kept with that.
+    /// Publishes all that a shard has before the log leaves it for another one: a kill may have
+    /// come before its last checkpoint, and others compare what is kept with that.
     pub(super) fn publish_kept(&mut self, owner: &str, tree: TreeRow, key: &SigningKey) {
         let last = self.published.get(&tree.shard);
         if tree.size == 0 || last.is_some_and(|last| last.checkpoint.size >= tree.size) {

@@ -1,7 +1,7 @@
 //! `cloison audit copy`: an auditor's own copy of a log.
 //!
-//! A copy only grows. When the log does not contain the copy, the copy proves that the log was rolled
-//! back or forked: it stays unchanged, and the log's present checkpoint is kept beside it.
+//! A copy only grows. When the log does not contain the copy, the copy proves that the log was
+//! rolled back or forked: it stays unchanged, and the log's present checkpoint is kept beside it.
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -157,8 +157,8 @@ fn csv(found: &MatchingEntry<'_>) -> Vec<u8> {
     format!("{}\r\n", line.join(",")).into_bytes()
 }
 
-/// A field of RFC 4180. A text that a spreadsheet would take for a formula gets an apostrophe before
-/// it.
+/// A field of RFC 4180. A text that a spreadsheet would take for a formula gets an apostrophe
+/// before it.
 fn field(text: &str) -> String {
     let text = if text.starts_with(['=', '+', '-', '@', '\t', '\r']) {
         format!("'{text}")

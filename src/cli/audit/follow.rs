@@ -168,8 +168,8 @@ fn open(
     Ok((place, first))
 }
 
-/// Refuses a folder that holds the log of another server. One that is away, or does not tell its log, is
-/// asked for the log itself.
+/// Refuses a folder that holds the log of another server. One that is away, or does not tell its
+/// log, is asked for the log itself.
 fn check_server(client: &Client, folder: &Path, owner: &str) -> Result<(), CommandError> {
     let log = client.status().ok().and_then(|report| report.log);
     let theirs = log.as_ref().and_then(|log| owner_and_shard(&log.origin));

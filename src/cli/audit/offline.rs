@@ -30,7 +30,8 @@ use crate::tlog::witness::CheckpointSubmission;
 /// How long writing the entry may take.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
-/// A log that a configuration names: where it lies, whose it is, what opens it, and who has seen it.
+/// A log that a configuration names: where it lies, whose it is, what opens it, and who has seen
+/// it.
 pub(crate) struct NamedLog {
     pub(crate) store: PathBuf,
     pub(crate) owner: String,

@@ -44,12 +44,12 @@ pub struct AuditResumeArgs {
     /// Go on although the second place has nothing
     #[arg(long, conflicts_with = "after_restore")]
     second_lost: bool,
-    /// With `--after-restore`: a checkpoint of this log that the other side remembers (a file of its
-    /// `[audit] cosigned`), where the second place has an older one
+    /// With `--after-restore`: a checkpoint of this log that the other side remembers (a file of
+    /// its `[audit] cosigned`), where the second place has an older one
     #[arg(long, value_name = "FILE", requires = "after_restore")]
     seen: Option<PathBuf>,
-    /// With `--after-restore`: the statement by which two operators allow it (`cloison statement new
-    /// --resume-from-copy`); without it the command says for what they have to sign
+    /// With `--after-restore`: the statement by which two operators allow it (`cloison statement
+    /// new --resume-from-copy`); without it the command says for what they have to sign
     #[arg(long, value_name = "FILE", requires = "after_restore")]
     statement: Option<PathBuf>,
     #[command(flatten)]
@@ -124,8 +124,8 @@ fn refuse_where_nothing_is_lost(place: &OfflineLog) -> Result<(), CommandError> 
     ))
 }
 
-/// Checks that two operators allow to go on from this very store. Without their statement, says for what
-/// they have to sign.
+/// Checks that two operators allow to go on from this very store. Without their statement, says for
+/// what they have to sign.
 fn allow(
     args: &AuditResumeArgs,
     place: &OfflineLog,

@@ -10,8 +10,8 @@ use crate::terminal::{CommandError, print, print_json, voice};
 /// What opens a sealed backup.
 #[derive(clap::Args)]
 pub struct IdentityArgs {
-    /// The identity file that opens a sealed backup, as `cloison backup keygen` or `age-keygen` made it;
-    /// mode 0600
+    /// The identity file that opens a sealed backup, as `cloison backup keygen` or `age-keygen`
+    /// made it; mode 0600
     #[arg(long, value_name = "FILE")]
     identity: Option<PathBuf>,
 }

@@ -28,8 +28,8 @@ use crate::tlog::witness::KnownLogs as _;
 /// A server, or a repository with the key that must have signed.
 #[derive(clap::Args)]
 pub struct BackupPlaceArgs {
-    /// The client file of an operator, or of a custodian for a node: the server does it [default: that of
-    /// CLOISON_CLIENT, where no repository and no configuration is named]
+    /// The client file of an operator, or of a custodian for a node: the server does it [default:
+    /// that of CLOISON_CLIENT, where no repository and no configuration is named]
     #[arg(long, value_name = "FILE", conflicts_with_all = ["repository", "config"])]
     client: Option<PathBuf>,
     /// The repository's folder: this program does it, and no server is asked

@@ -1,4 +1,5 @@
-//! Opens every file that a configuration names, as `serve` would, and lists what is wrong with them.
+//! Opens every file that a configuration names, as `serve` would, and lists what is wrong with
+//! them.
 
 use std::collections::BTreeMap;
 use std::fmt::Display;
@@ -25,9 +26,9 @@ pub(in crate::cli) struct Survey {
 }
 
 impl Survey {
-    /// Checks all of them at the time `now`. Secrets under a passphrase or in a token are not opened,
-    /// credentials of systemd are not looked for, and of another user's secrets, which root may read,
-    /// only the mode is checked. `register` is this side's, if it could be opened.
+    /// Checks all of them at the time `now`. Secrets under a passphrase or in a token are not
+    /// opened, credentials of systemd are not looked for, and of another user's secrets, which root
+    /// may read, only the mode is checked. `register` is this side's, if it could be opened.
     pub(in crate::cli) fn of(
         files: &[NamedFile<'_>],
         register: Option<&Register>,
@@ -109,8 +110,8 @@ impl Survey {
         }
     }
 
-    /// Checks the folder of a file that the process writes; the process makes only the folders of the
-    /// store.
+    /// Checks the folder of a file that the process writes; the process makes only the folders of
+    /// the store.
     fn written(&mut self, at: &Path, store: &Path) {
         let folder = at
             .parent()

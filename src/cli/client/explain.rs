@@ -37,8 +37,8 @@ pub struct ExplainArgs {
     /// Take the scheme's rules from this register [default: from the vault]
     #[arg(long, value_name = "FILE")]
     register: Option<PathBuf>,
-    /// The client file, to ask the vault for the scheme's rules [default: that of CLOISON_CLIENT, without
-    /// --register]
+    /// The client file, to ask the vault for the scheme's rules [default: that of CLOISON_CLIENT,
+    /// without --register]
     #[arg(long, value_name = "FILE", conflicts_with = "register")]
     client: Option<PathBuf>,
     /// Print JSON

@@ -1,4 +1,5 @@
-//! `cloison client keygen`, `migration` and `retire-epoch`: a sector system moves to the next epoch.
+//! `cloison client keygen`, `migration` and `retire-epoch`: a sector system moves to the next
+//! epoch.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write as _};

@@ -50,18 +50,19 @@ pub struct SuspendArgs {
     /// The key's id: of a register key, or of an approver
     #[arg(long, value_name = "ID", value_parser = parse_id)]
     kid: Id,
-    /// A statement that others signed before: sign it too. One that you signed before is brought as it is
+    /// A statement that others signed before: sign it too. One that you signed before is brought as
+    /// it is
     #[arg(long, value_name = "FILE")]
     statement: Option<PathBuf>,
     /// Write the signed statement to a new file instead of bringing it
     #[arg(long, value_name = "FILE", conflicts_with = "clients")]
     out: Option<PathBuf>,
-    /// Write the statement to a new file before it is brought, to bring the same one again with --statement
-    /// to a server that does not take it now
+    /// Write the statement to a new file before it is brought, to bring the same one again with
+    /// --statement to a server that does not take it now
     #[arg(long, value_name = "FILE", conflicts_with = "out")]
     keep: Option<PathBuf>,
-    /// The client file with which to bring it: an operator's, an auditor's, an officer's; several for several servers
-    /// [default: that of CLOISON_CLIENT, without --out]
+    /// The client file with which to bring it: an operator's, an auditor's, an officer's; several
+    /// for several servers [default: that of CLOISON_CLIENT, without --out]
     #[arg(long = "client", value_name = "FILE")]
     clients: Vec<PathBuf>,
     #[command(flatten)]
@@ -104,8 +105,8 @@ pub(super) fn run(args: &SuspendArgs) -> Result<(), CommandError> {
     at_each(&clients, |client| bring(args, client, &signed, what))
 }
 
-/// Brings the statement to one server. One that has it already is no failure: so the same command with
-/// the same statement can be given again.
+/// Brings the statement to one server. One that has it already is no failure: so the same command
+/// with the same statement can be given again.
 fn bring(
     args: &SuspendArgs,
     client: &Client,

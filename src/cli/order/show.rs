@@ -186,8 +186,8 @@ fn hours(seconds: i64) -> String {
     }
 }
 
-/// Replaces every character that could move the reader's cursor or reverse the line: sector names and
-/// pseudonyms were not checked and may be any text.
+/// Replaces every character that could move the reader's cursor or reverse the line: sector names
+/// and pseudonyms were not checked and may be any text.
 fn plain(text: &str) -> String {
     text.chars()
         .map(|c| {

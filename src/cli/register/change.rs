@@ -1,4 +1,5 @@
-//! `cloison register add`, `diff` and `fingerprint`: what changes in a register, before it is signed.
+//! `cloison register add`, `diff` and `fingerprint`: what changes in a register, before it is
+//! signed.
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
@@ -30,7 +31,8 @@ pub struct RegisterAddArgs {
     /// With --as: the private register key
     #[arg(long, value_name = "FILE", requires = "kid")]
     key: Option<PathBuf>,
-    /// With --as: configuration of a vault or a node, to check id and key against those that it pins
+    /// With --as: configuration of a vault or a node, to check id and key against those that it
+    /// pins
     #[arg(long, value_name = "FILE", requires = "kid")]
     config: Option<PathBuf>,
     #[command(flatten)]
@@ -200,8 +202,8 @@ pub(super) struct RegisterBase {
     pub(super) from: String,
 }
 
-/// The newest earlier register that was signed by enough, among those kept beside this one and the one
-/// that a configuration names; else the newest earlier one at all. Without a configuration, two
+/// The newest earlier register that was signed by enough, among those kept beside this one and the
+/// one that a configuration names; else the newest earlier one at all. Without a configuration, two
 /// signatures are taken for enough.
 pub(super) fn base_of(
     files: &RegisterFileArgs,

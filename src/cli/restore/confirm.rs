@@ -1,5 +1,5 @@
-//! `cloison restore state` and `cloison restore confirm`: what holds at a side since it was restored
-//! without places, and the statements that end it.
+//! `cloison restore state` and `cloison restore confirm`: what holds at a side since it was
+//! restored without places, and the statements that end it.
 
 use std::path::PathBuf;
 

@@ -1,4 +1,5 @@
-//! `cloison restore --in-place`: a store that is behind is brought to the present, without a backup.
+//! `cloison restore --in-place`: a store that is behind is brought to the present, without a
+//! backup.
 
 use std::time::Instant;
 

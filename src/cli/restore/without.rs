@@ -32,8 +32,8 @@ pub(super) struct WithoutPlacesArgs {
     /// statement: what came after it is lost
     #[arg(long, value_name = "STATEMENT")]
     without_places: Option<PathBuf>,
-    /// With --without-places: the other side's log (a copy, or its store), which names epochs of the
-    /// time after the backup
+    /// With --without-places: the other side's log (a copy, or its store), which names epochs of
+    /// the time after the backup
     #[arg(long, value_name = "LOG", requires = "without_places")]
     other_log: Option<PathBuf>,
     /// With --without-places: a checkpoint of this side's log that somebody remembers, such as a
@@ -57,7 +57,8 @@ impl WithoutPlacesArgs {
     /// Checks the statement against the register and the backup. `None` where a place is there.
     ///
     /// # Errors
-    /// When there is neither a place nor a statement, or both, or the statement allows something else.
+    /// When there is neither a place nor a statement, or both, or the statement allows something
+    /// else.
     pub(super) fn allow(
         &self,
         source: &RestoreSource,
@@ -101,8 +102,8 @@ impl WithoutPlacesArgs {
 }
 
 impl WithoutPlacesArgs {
-    /// Refuses to pass over a place that the configuration states, unless it is named as lost: it may
-    /// hold all that the backup lacks, wherever it lies.
+    /// Refuses to pass over a place that the configuration states, unless it is named as lost: it
+    /// may hold all that the backup lacks, wherever it lies.
     fn check_lost(&self, side: &BackupSide) -> Result<(), CommandError> {
         let stated = stated_places(side);
         if let Some(unknown) = self.lost.iter().find(|name| !stated.contains(name)) {
@@ -135,8 +136,8 @@ impl WithoutPlacesArgs {
     }
 }
 
-/// Refuses places of which none reaches what was published when the backup was taken: old copies, which
-/// say nothing of what came later.
+/// Refuses places of which none reaches what was published when the backup was taken: old copies,
+/// which say nothing of what came later.
 pub(super) fn refuse_stale(
     places: &[PlaceLog],
     manifest: &BackupManifest,
@@ -239,8 +240,8 @@ fn verify(log: &dyn LogSource, source: &RestoreSource) -> Result<(), CommandErro
 }
 
 impl AllowedArgs {
-    /// Ends the shard of the restored store, begins the next one, and writes the entry about the loss
-    /// with all that follows from it. The store is closed on return.
+    /// Ends the shard of the restored store, begins the next one, and writes the entry about the
+    /// loss with all that follows from it. The store is closed on return.
     ///
     /// # Errors
     /// When the log does not go on or cannot be written.

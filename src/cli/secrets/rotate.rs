@@ -1,5 +1,5 @@
-//! `cloison secrets versions`, `rotate`, `confirm` and `retire`: the versions of a running vault's sector
-//! secret. No secret is ever shown, and none passes through here.
+//! `cloison secrets versions`, `rotate`, `confirm` and `retire`: the versions of a running vault's
+//! sector secret. No secret is ever shown, and none passes through here.
 
 use std::path::PathBuf;
 

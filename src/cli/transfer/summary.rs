@@ -1,5 +1,5 @@
-//! The closing summary of a transfer, on standard error: what became of the items, by code, with the
-//! first lines and what the scheme wants.
+//! The closing summary of a transfer, on standard error: what became of the items, by code, with
+//! the first lines and what the scheme wants.
 
 use std::fmt::Write as _;
 use std::io::{self, Write as _};

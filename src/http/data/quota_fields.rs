@@ -2,8 +2,8 @@
 //! (draft-ietf-httpapi-ratelimit-headers-10, Structured Fields of RFC 9651), so that a client keeps
 //! its own pace and no request has to be refused.
 //!
-//! Two policies: `second`, a bucket that holds ten seconds' worth and fills evenly, and `day`, which
-//! begins anew at midnight UTC. The unit is an item, not a request.
+//! Two policies: `second`, a bucket that holds ten seconds' worth and fills evenly, and `day`,
+//! which begins anew at midnight UTC. The unit is an item, not a request.
 
 use axum::http::HeaderMap;
 use axum::http::header::{HeaderName, HeaderValue};

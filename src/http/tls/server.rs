@@ -34,8 +34,8 @@ impl ServerTls {
     /// Reads certificate and key.
     ///
     /// # Errors
-    /// A file that is missing, unreadable, not private enough (the key), or of the wrong kind; a key
-    /// that belongs to another certificate.
+    /// A file that is missing, unreadable, not private enough (the key), or of the wrong kind; a
+    /// key that belongs to another certificate.
     pub fn read(files: &TlsFiles) -> Result<Self, TlsError> {
         Ok(Self {
             files: files.clone(),
@@ -43,9 +43,9 @@ impl ServerTls {
         })
     }
 
-    /// Reads both files again and, if they are good, shows them from the next handshake on. Both are
-    /// exchanged together; connections that stand are not touched. Returns the digest of its key if
-    /// the certificate is another one.
+    /// Reads both files again and, if they are good, shows them from the next handshake on. Both
+    /// are exchanged together; connections that stand are not touched. Returns the digest of its
+    /// key if the certificate is another one.
     ///
     /// # Errors
     /// As [`ServerTls::read`]; the certificate that was shown is shown further.
@@ -65,8 +65,8 @@ impl ServerTls {
 
     /// For a listener that takes the clients whose keys `admit` admits. It is asked within the
     /// handshake, and only about a key whose holder has proved possession; a client that it refuses
-    /// gets the alert `access_denied`, or if its entry has ended `certificate_expired`, or if its entry
-    /// is suspended `certificate_revoked`.
+    /// gets the alert `access_denied`, or if its entry has ended `certificate_expired`, or if its
+    /// entry is suspended `certificate_revoked`.
     pub fn for_clients(
         &self,
         admit: impl Fn(SpkiDigest) -> Result<(), KeyRefusal> + Send + Sync + 'static,

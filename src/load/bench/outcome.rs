@@ -24,8 +24,8 @@ pub(super) struct BenchOutcome {
     /// From the first request to the last answer.
     pub(super) seconds: f64,
     pub(super) items_per_second: f64,
-    /// CPU time of the vault's process per identifier, user and system, until it was idle again; with
-    /// an identity source, that of both processes.
+    /// CPU time of the vault's process per identifier, user and system, until it was idle again;
+    /// with an identity source, that of both processes.
     pub(super) cpu_us_per_item: f64,
     /// The identity source's part of it, where there is one.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -159,8 +159,8 @@ fn tokenize(folder: &Path, persons: std::ops::Range<u64>) -> Result<Vec<String>,
     Ok(answer.pseudonyms)
 }
 
-/// Makes one request under an order of its own. Returns µs per item at the vault and at the node, and
-/// milliseconds in all.
+/// Makes one request under an order of its own. Returns µs per item at the vault and at the node,
+/// and milliseconds in all.
 fn round(
     folder: &Path,
     sides: &BothProcesses,

@@ -1,5 +1,5 @@
-//! `cloison bench --split`: the split form beside the embedded one, their rounds in turn, so that what
-//! else the machine does meets both alike.
+//! `cloison bench --split`: the split form beside the embedded one, their rounds in turn, so that
+//! what else the machine does meets both alike.
 
 use super::deployment;
 use super::outcome::BenchOutcome;

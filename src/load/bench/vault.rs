@@ -32,8 +32,8 @@ pub(super) struct RunningVault {
 }
 
 impl RunningVault {
-    /// Starts what a folder of [`deployment::make`] is the deployment of; first the identity source,
-    /// without which a new vault does not start.
+    /// Starts what a folder of [`deployment::make`] is the deployment of; first the identity
+    /// source, without which a new vault does not start.
     pub(super) fn start(
         local: &LocalDeployment,
         folder: &Path,

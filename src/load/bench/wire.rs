@@ -1,5 +1,5 @@
-//! One kept-alive connection, HTTP/1.1 over mutual TLS, as cheap as possible, because the load shares
-//! the cores with the server.
+//! One kept-alive connection, HTTP/1.1 over mutual TLS, as cheap as possible, because the load
+//! shares the cores with the server.
 //!
 //! Not a general client: it reads only what these servers answer to well-formed requests.
 

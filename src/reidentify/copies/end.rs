@@ -17,8 +17,8 @@ use crate::vault::Vault;
 /// and all requests under orders would wait with it.
 ///
 /// # Errors
-/// [`Code::AuditUnavailable`](crate::code::Code::AuditUnavailable), `Overloaded`, `Internal`. The next call destroys
-/// what this one did not.
+/// [`Code::AuditUnavailable`](crate::code::Code::AuditUnavailable), `Overloaded`, `Internal`. The
+/// next call destroys what this one did not.
 pub fn destroy_over(vault: &Vault) -> Result<usize, Refusal> {
     if ended_orders(vault)?.is_empty() {
         return Ok(0);

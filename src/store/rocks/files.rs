@@ -63,8 +63,9 @@ impl RocksEngine {
             .compact_range_cf(self.column(column), None::<&[u8]>, None::<&[u8]>);
     }
 
-    /// Waits until none of these files is in the store's folder or a snapshot any more. A compaction does not
-    /// report whether it finished. One that did has replaced every file that was there before it.
+    /// Waits until none of these files is in the store's folder or a snapshot any more. A
+    /// compaction does not report whether it finished. One that did has replaced every file that
+    /// was there before it.
     fn wait_until_gone(&self, old: &BTreeSet<String>) -> Result<(), StoreError> {
         let begun = Instant::now();
         loop {

@@ -29,7 +29,8 @@ impl RocksEngine {
     /// program.
     ///
     /// # Errors
-    /// [`StoreError`]: in use, of another program, of a later version, damaged, or RocksDB cannot open it.
+    /// [`StoreError`]: in use, of another program, of a later version, damaged, or RocksDB cannot
+    /// open it.
     pub fn open(path: &Path, owner: &str, cache: usize) -> Result<Self, StoreError> {
         look_before_opening(path, owner)?;
         let cache = Cache::new_lru_cache(cache);
@@ -58,7 +59,8 @@ impl RocksEngine {
     /// nothing.
     ///
     /// # Errors
-    /// [`StoreError`]: there is none, it has no tree over its log (an older version's), or RocksDB cannot read it.
+    /// [`StoreError`]: there is none, it has no tree over its log (an older version's), or RocksDB
+    /// cannot read it.
     pub(in crate::store) fn open_for_reading(path: &Path) -> Result<Self, StoreError> {
         let engine = |source| failed(path, source);
         let found = DB::list_cf(&Options::default(), path).map_err(engine)?;
@@ -229,8 +231,8 @@ mod tests {
 
     use super::*;
 
-    /// A kill between the write of a new write-ahead log and the flush of every column leaves such a
-    /// store; so does a copy that is made at that moment.
+    /// A kill between the write of a new write-ahead log and the flush of every column leaves such
+    /// a store; so does a copy that is made at that moment.
     #[test]
     fn a_store_whose_manifest_names_a_log_opens_for_reading() {
         let folder = tempfile::tempdir().unwrap();

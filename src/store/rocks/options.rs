@@ -69,8 +69,8 @@ pub(super) fn of_column(column: ColumnName, cache: &Cache) -> Options {
     options
 }
 
-/// Bytes of memory that what is written to a column takes before it is flushed. While it is, as much
-/// again is filled.
+/// Bytes of memory that what is written to a column takes before it is flushed. While it is, as
+/// much again is filled.
 fn write_buffer(column: ColumnName) -> usize {
     match column {
         name if name == CHUNK.name => 64 << 20,
@@ -112,8 +112,8 @@ fn set_index(options: &mut Options, cache: &Cache) {
 mod tests {
     use super::*;
 
-    /// Bytes of memory that the write buffers of all columns take once each is full: a column to which
-    /// little is written takes hours to fill its own.
+    /// Bytes of memory that the write buffers of all columns take once each is full: a column to
+    /// which little is written takes hours to fill its own.
     fn write_buffers() -> usize {
         COLUMNS.iter().map(|column| write_buffer(*column)).sum()
     }

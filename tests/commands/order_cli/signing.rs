@@ -203,7 +203,8 @@ fn a_long_list_is_shown_by_its_beginning_and_its_length() {
     assert!(list.iter().all(|p| shown.contains(p)), "{shown}");
 }
 
-/// The shell has a client file in `CLOISON_CLIENT`: what is written to a file goes nowhere by itself.
+/// The shell has a client file in `CLOISON_CLIENT`: what is written to a file goes nowhere by
+/// itself.
 #[test]
 fn what_is_signed_into_a_file_is_not_brought_by_the_environment() {
     let desk = Desk::new();

@@ -159,8 +159,8 @@ fn silent(machine: &mut Machine) {
     );
 }
 
-/// The split form, as the documentation says it: the vault waits for its source, and has no identity
-/// secret.
+/// The split form, as the documentation says it: the vault waits for its source, and has no
+/// identity secret.
 #[test]
 fn a_vault_and_its_identity_source_work_under_their_units_as_shipped() {
     let Some(mut machine) = Machine::new() else {

@@ -75,7 +75,8 @@ impl ScriptedLife for VaultLife {
         if let Err(failed) = started {
             return failed.code;
         }
-        // What follows a refused request is left out: the process may be gone, or end when it is told to.
+        // What follows a refused request is left out: the process may be gone, or end when it is
+        // told to.
         let _ = self.batches() && self.advance() && self.batches();
         if self.world.is_running(Side::Vault) {
             self.world.signal(Side::Vault, libc::SIGTERM);

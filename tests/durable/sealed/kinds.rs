@@ -1,4 +1,5 @@
-//! Repositories that are sealed and those that are not, other recipients, and restores of what is sealed.
+//! Repositories that are sealed and those that are not, other recipients, and restores of what is
+//! sealed.
 
 use std::fs;
 
@@ -184,8 +185,8 @@ fn a_sealed_backup_is_restored_with_an_identity_and_without_one_nothing_is_touch
     let done = good(&restore(&["--identity", "one.age"]));
     assert!(done["entries_after"].as_u64() > Some(0), "{done}");
     world.start(Side::Vault, &[]);
-    // The next backups go to the same repository, and use what lies there. The store writes its files
-    // anew in its own time, which may be before the first of them.
+    // The next backups go to the same repository, and use what lies there. The store writes its
+    // files anew in its own time, which may be before the first of them.
     let (next, again) = (create(&world), create(&world));
     let copied = |one: &serde_json::Value| one["copied"].as_u64() < one["all"].as_u64();
     assert!(copied(&next) || copied(&again), "{next} {again}");
@@ -244,8 +245,8 @@ fn recipients_that_nobody_should_use_are_faults_of_the_configuration() {
     );
 }
 
-/// Where the manifest is sealed, the end that was published when the backup was taken is read with the
-/// identity; an old copy of the place is refused all the same.
+/// Where the manifest is sealed, the end that was published when the backup was taken is read with
+/// the identity; an old copy of the place is refused all the same.
 #[test]
 fn a_sealed_backup_is_not_restored_from_an_old_copy_of_a_place() {
     let mut world = sealed_to(&["one"]);

@@ -1,4 +1,5 @@
-//! The independent implementation: it agrees on all vectors, makes them, and opens what this one seals.
+//! The independent implementation: it agrees on all vectors, makes them, and opens what this one
+//! seals.
 
 use cloison::keys::{
     AuthoritySecret, DomainScope, IdentityKeys, IdentitySecret, Key, PrfOutput, SectorRootKey,

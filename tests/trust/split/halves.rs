@@ -41,8 +41,8 @@ fn either_half_alone_makes_no_pseudonym_and_both_make_every_one() {
         assert_eq!(persons.person(&roots, "cnie", card, &seat), *pseudonym);
     }
 
-    // The source's half, all that its administrator has, with a trace of all that it did: nobody who was
-    // asked for, no UTI, no pseudonym, and of the vault's secrets none.
+    // The source's half, all that its administrator has, with a trace of all that it did: nobody
+    // who was asked for, no UTI, no pseudonym, and of the vault's secrets none.
     persons.secrets_below(&world.path("secrets/vault"));
     let own_secret = data_encoding::HEXLOWER
         .decode(roots.identity.as_bytes())
@@ -58,8 +58,8 @@ fn either_half_alone_makes_no_pseudonym_and_both_make_every_one() {
         persons.assert_absent(&file, &bytes, &[]);
     }
 
-    // The vault's half: no UTI and no identity secret. Its own secrets stand in their files, and its
-    // pseudonyms nowhere.
+    // The vault's half: no UTI and no identity secret. Its own secrets stand in their files, and
+    // its pseudonyms nowhere.
     let is_secret = |file: &str| file.contains("/secrets/");
     for (file, bytes) in loot(
         &world,
